@@ -1,0 +1,6 @@
+"""`python -m yolact_ascend`."""
+
+from yolact_ascend.cli import main
+
+if __name__ == "__main__":
+    raise SystemExit(main())

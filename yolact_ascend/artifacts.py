@@ -1,0 +1,238 @@
+"""Names, shapes and sizes of every file that passes between stages, and how such files are written.
+
+Nothing here knows what a file means; a stage that reads one checks its size first (`read_tensor`).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import json
+import math
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from yolact_ascend.config import (
+    FPN_CHANNELS,
+    FPN_SIZES,
+    IMAGE_SIZE,
+    OFFICIAL_WEIGHTS_URL,
+    PROTO_CHANNELS,
+    PROTO_SIZE,
+)
+from yolact_ascend.errors import ArtifactError, WeightsError
+
+# ais_bench refuses inputs that group or others may write, and output folders that others may even read.
+FILE_MODE = 0o640
+FOLDER_MODE = 0o750
+
+
+@dataclass(frozen=True)
+class TensorSpec:
+    """One input or output of the model: its name and the shape of one sample, without the batch axis."""
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str = "float32"
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes of one sample."""
+        return math.prod(self.shape) * np.dtype(self.dtype).itemsize
+
+
+OUTPUT_DIRNAME = "output"
+BENCHMARK_DIRNAME = "perf"
+
+INPUT = TensorSpec("image", (3, IMAGE_SIZE, IMAGE_SIZE))
+FPN_CUT_OUTPUTS = (
+    *(TensorSpec(f"output{i}", (FPN_CHANNELS, size, size)) for i, size in enumerate(FPN_SIZES)),
+    TensorSpec(f"output{len(FPN_SIZES)}", (PROTO_SIZE, PROTO_SIZE, PROTO_CHANNELS)),
+)
+
+
+@dataclass(frozen=True)
+class WorkFolder:
+    """The paths inside a work folder (`results/` unless told otherwise)."""
+
+    root: Path
+
+    @property
+    def onnx(self) -> Path:
+        return self.root / "yolact_edge.onnx"
+
+    def om_prefix(self, batch_size: int) -> Path:
+        """What `atc --output` takes; atc appends `.om`."""
+        return self.root / f"yolact_edge_bs{batch_size}"
+
+    def om(self, batch_size: int) -> Path:
+        return self.root / f"yolact_edge_bs{batch_size}.om"
+
+    def sidecar(self, batch_size: int) -> Path:
+        """What the `.om` was compiled from and how; a `.om` without one was not finished."""
+        return self.root / f"yolact_edge_bs{batch_size}.om.json"
+
+    @property
+    def inputs(self) -> Path:
+        return self.root / "inputs"
+
+    def run(self, batch_size: int) -> Path:
+        """The folder of one batch size: its outputs, summary and detections never mix with another's."""
+        return self.root / f"bs{batch_size}"
+
+    def outputs(self, batch_size: int) -> Path:
+        return self.run(batch_size) / OUTPUT_DIRNAME
+
+    def summary(self, batch_size: int) -> Path:
+        """Where ais_bench puts its timings: beside the output folder, not inside."""
+        return self.run(batch_size) / f"{OUTPUT_DIRNAME}_summary.json"
+
+    def bbox_detections(self, batch_size: int) -> Path:
+        return self.run(batch_size) / "bbox_detections.json"
+
+    def mask_detections(self, batch_size: int) -> Path:
+        return self.run(batch_size) / "mask_detections.json"
+
+    def scores(self, batch_size: int) -> Path:
+        return self.run(batch_size) / "scores.json"
+
+    def benchmark_summary(self, batch_size: int) -> Path:
+        return self.run(batch_size) / f"{BENCHMARK_DIRNAME}_summary.json"
+
+    def log(self, name: str) -> Path:
+        """The whole output of one tool's run."""
+        return self.root / "logs" / f"{name}.log"
+
+    @property
+    def report_json(self) -> Path:
+        return self.root / "report.json"
+
+    @property
+    def report_md(self) -> Path:
+        return self.root / "report.md"
+
+    @property
+    def records(self) -> Path:
+        return self.root / ".stages"
+
+
+def input_bin(save_path: Path, index: int) -> Path:
+    """The network input of image `index` below preprocess.py's `--save_path`."""
+    return bin_folder(save_path) / f"{index}.bin"
+
+
+def bin_folder(save_path: Path) -> Path:
+    """The folder that `ais_bench --input` gets."""
+    return save_path / "bin_file"
+
+
+def ids_file(save_path: Path) -> Path:
+    """Maps index to COCO image id; written last, so that its presence means that all inputs are there."""
+    return save_path / "ids.json"
+
+
+def output_bin(output_folder: Path, index: int, k: int) -> Path:
+    """Output `k` of image `index`, as ais_bench names it."""
+    return output_folder / f"{index}_{k}.bin"
+
+
+def read_tensor(path: Path, spec: TensorSpec) -> np.ndarray:
+    """Read one sample of `spec` from a raw file; returns an array of `spec.shape`.
+
+    Raises ArtifactError when the file is missing or does not hold exactly one sample.
+    """
+    try:
+        size = path.stat().st_size
+    except FileNotFoundError:
+        raise ArtifactError(
+            f"{path} is missing ({spec.name} of one image). The inference before did not write it: run `infer` again."
+        ) from None
+    if size != spec.size_bytes:
+        shape = ",".join(str(n) for n in spec.shape)
+        raise ArtifactError(
+            f"{path} holds {size} bytes, expected {spec.size_bytes} for {spec.name} [{shape}] {spec.dtype}. "
+            "Was the model compiled with another batch size, input or --output_type? Run `infer` again."
+        )
+    return np.fromfile(path, dtype=spec.dtype).reshape(spec.shape)
+
+
+def make_folder(path: Path) -> None:
+    """Create a folder (mode 0750) and its parents; raises ArtifactError when that is impossible."""
+    try:
+        path.mkdir(mode=FOLDER_MODE, parents=True, exist_ok=True)
+    except OSError as error:
+        raise ArtifactError(f"Cannot create the folder {path}: {error.strerror}.") from error
+
+
+@contextlib.contextmanager
+def atomic_path(path: Path) -> Iterator[Path]:
+    """Give a temporary name beside `path`; rename it to `path` on success, remove it on any failure.
+
+    So a file under its final name is always whole. Raises ArtifactError when the disk is full or not writable.
+    """
+    make_folder(path.parent)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        yield temporary
+        temporary.chmod(FILE_MODE)
+        temporary.replace(path)
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            raise ArtifactError(
+                f"No room to write {path}: {error.strerror}. Free space or choose another work folder, then run the "
+                "same command again; what was finished before is kept."
+            ) from error
+        raise ArtifactError(f"Cannot write {path}: {error.strerror or error}.") from error
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+
+
+def write_bytes(path: Path, data: bytes | memoryview) -> None:
+    """Write a whole file atomically."""
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(data)
+
+
+def write_json(path: Path, value: Any, indent: int | None = 2) -> None:
+    """Write a JSON file atomically; `indent=None` gives the compact form for long lists."""
+    write_bytes(path, (json.dumps(value, indent=indent) + "\n").encode())
+
+
+def read_json(path: Path, what: str) -> Any:
+    """Read a JSON file; raises ArtifactError, naming `what` the file is, when it is missing or not JSON."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ArtifactError(f"There is no {path} ({what}).") from None
+    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise ArtifactError(f"{path} ({what}) is not JSON: {error}.") from error
+    except OSError as error:
+        raise ArtifactError(f"Cannot read {path} ({what}): {error.strerror}.") from error
+
+
+def sha256_file(path: Path) -> str:
+    """Return a file's SHA-256 as hexadecimal digits; raises ArtifactError when it cannot be read."""
+    digest = hashlib.sha256()
+    try:
+        with path.open("rb") as file:
+            for block in iter(lambda: file.read(1 << 20), b""):
+                digest.update(block)
+    except OSError as error:
+        raise ArtifactError(f"Cannot read {path}: {error.strerror}.") from error
+    return digest.hexdigest()
+
+
+def require_weights(path: Path) -> None:
+    """Raise WeightsError, saying where the official file is to be had, when there is no such weights file."""
+    if not path.is_file():
+        raise WeightsError(
+            f"There is no weights file {path}. The official ResNet-50 weights are at {OFFICIAL_WEIGHTS_URL} ; "
+            "download them, or name yours (`weights=FILE` in run_all.sh, `--trained_model FILE` in the scripts)."
+        )

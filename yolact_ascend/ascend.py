@@ -1,0 +1,238 @@
+"""CANN's tools: where they are, which card there is, the commands that run them, the timings that they write.
+
+The stand-ins of `emulation/` and the real tools are driven alike; only `find_tools` knows that there are two worlds.
+This is the one module that reads the environment.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from yolact_ascend.artifacts import INPUT, OUTPUT_DIRNAME, read_json
+from yolact_ascend.errors import ArtifactError, ToolError
+from yolact_ascend.process import capture
+
+EMULATION = Path(__file__).resolve().parent.parent / "emulation"
+CANN_SET_ENV = Path("/usr/local/Ascend/ascend-toolkit/set_env.sh")
+ATC_SUCCESS = "ATC run success"
+NPU, CPU_EMULATION = "npu", "cpu-emulation"
+DEVICES = ("auto", "npu", "cpu")
+
+# A card's row in `npu-smi info`: "| 0  310P3  | OK  | 15.8 …"; the chip's row below it has a Bus-Id or NA there.
+_CARD_ROW = re.compile(r"^\|\s*(\d+)\s+((?:Ascend)?\d{3}\w*)\s*\|\s*(?!NA\b)([A-Za-z]+)\s*\|", re.MULTILINE)
+_NPU_SMI_VERSION = re.compile(r"^\|\s*npu-smi\s+(.*?)\s*\|", re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class Tools:
+    """The world that a run happens in: its tools, and the card that they show."""
+
+    kind: str  # NPU or CPU_EMULATION
+    reason: str  # why this world was taken, for the user
+    env: Mapping[str, str]  # of the tools
+    own_env: Mapping[str, str]  # of our own stages, which CANN's PYTHONPATH must not reach
+    python: str  # the Python in which ais_bench is installed
+    set_env: Path | None  # the script that was sourced to get here, if any
+    chip: str  # as npu-smi names it: "310P3"
+    npu_smi: str  # its version line
+
+    @property
+    def soc_version(self) -> str:
+        """The chip as `atc --soc_version` wants it."""
+        return self.chip if self.chip.startswith("Ascend") else f"Ascend{self.chip}"
+
+    @property
+    def is_emulated(self) -> bool:
+        return self.kind == CPU_EMULATION
+
+    def identity(self) -> dict[str, str]:
+        """What a compiled model and its outputs depend on."""
+        return {
+            "kind": self.kind,
+            "soc_version": self.soc_version,
+            "npu_smi": self.npu_smi,
+            "cann": self.cann_version(),
+        }
+
+    def cann_version(self) -> str:
+        """The toolkit's version as its `version.cfg` or install info states it, else "unknown"."""
+        home = Path(self.env.get("ASCEND_TOOLKIT_HOME", ""))
+        for path in (home / "version.cfg", *sorted(home.glob("*-linux/ascend_toolkit_install.info"))):
+            if path.is_file():
+                found = re.search(r"(?:version|running_version)\s*=\s*\[?([^\]\s]+)", path.read_text(errors="replace"))
+                if found:
+                    return found.group(1)
+        return "unknown"
+
+
+def find_tools(device: str) -> Tools:
+    """Choose the world for `device` ("auto", "npu" or "cpu") and look at its card.
+
+    auto takes CANN's tools where they are on PATH or at their usual place, else the stand-ins; it never falls back
+    from tools that are there but do not work. Raises ToolError when tools are missing, mixed or show no card.
+    """
+    env = dict(os.environ)
+    set_env: Path | None = None
+    if device == "cpu":
+        reason, set_env = "device=cpu was asked for", EMULATION / "set_env.sh"
+    elif _which("npu-smi", env) or _which("atc", env):
+        reason = "its tools are on PATH"
+    elif CANN_SET_ENV.is_file():
+        reason, set_env = f"{CANN_SET_ENV} is there", CANN_SET_ENV
+    elif device == "auto":
+        reason, set_env = f"no npu-smi or atc on PATH and no {CANN_SET_ENV}", EMULATION / "set_env.sh"
+    else:
+        raise ToolError(
+            f"device=npu, but there is no npu-smi or atc on PATH and no {CANN_SET_ENV}. "
+            "Source CANN's set_env.sh first, or use device=cpu for the emulation."
+        )
+    if set_env is not None:
+        env = source_set_env(set_env, env)
+    kind = _kind_of(env)
+    if device == "npu" and kind != NPU:
+        raise ToolError(
+            f"device=npu, but {_which('atc', env)} is the stand-in. "
+            "Open a shell without emulation/set_env.sh and source CANN's own."
+        )
+    python = env.get("ASCEND_PYTHON", "python3")
+    _require_ais_bench(python, env, kind)
+    chip, version = read_card(env)
+    return Tools(kind, reason, env, dict(os.environ), python, set_env, chip, version)
+
+
+def source_set_env(script: Path, env: Mapping[str, str]) -> dict[str, str]:
+    """Return the environment that a shell has after sourcing `script`; raises ToolError when it cannot."""
+    if not script.is_file():
+        raise ToolError(
+            f"There is no {script}. The stand-ins live in the project's checkout: run from there, "
+            "or use device=npu where CANN is installed."
+        )
+    result = capture(["bash", "-c", 'source "$1" >/dev/null && env -0', "bash", str(script)], env)
+    if result.returncode != 0:
+        raise ToolError(f"Sourcing {script} failed with exit code {result.returncode}: {result.stderr.strip()}")
+    return dict(line.split("=", 1) for line in result.stdout.split("\0") if "=" in line)
+
+
+def read_card(env: Mapping[str, str]) -> tuple[str, str]:
+    """Ask `npu-smi info`; return (chip, version line) of the first card. Raises ToolError when it shows none."""
+    result = capture(["npu-smi", "info"], env)
+    cards = parse_npu_smi(result.stdout)
+    if result.returncode != 0 or not cards:
+        shown = (result.stdout + result.stderr).strip().splitlines()
+        raise ToolError(
+            f"npu-smi info shows no card (exit code {result.returncode}): {shown[-1] if shown else 'no output'}. "
+            "Is the driver loaded and the card healthy? Without a card use device=cpu."
+        )
+    version = _NPU_SMI_VERSION.search(result.stdout)
+    return cards[0], re.sub(r"\s+", " ", version.group(1)) if version else "unknown"
+
+
+def parse_npu_smi(text: str) -> list[str]:
+    """Return the chip name of each card in the output of `npu-smi info`, as printed: "310P3", "910B3", "Ascend910"."""
+    return [match.group(2) for match in _CARD_ROW.finditer(text)]
+
+
+def atc_command(onnx: Path, om_prefix: Path, batch_size: int, soc_version: str) -> list[str]:
+    """Build the guide's ATC command for one batch size; atc appends `.om` to the prefix."""
+    shape = ",".join(str(n) for n in (batch_size, *INPUT.shape))
+    return [
+        *("atc", "--model", str(onnx), "--framework", "5", "--output", str(om_prefix), "--log", "error"),
+        *("--soc_version", soc_version, "--input_shape", f"{INPUT.name}:{shape}"),
+    ]
+
+
+def infer_command(python: str, om: Path, bin_folder: Path, run_folder: Path) -> list[str]:
+    """Build the guide's ais_bench command over a folder of inputs; outputs land in `run_folder/output`."""
+    return [
+        *(python, "-m", "ais_bench", "--model", str(om), "--input", f"{bin_folder}/"),
+        *("--output", str(run_folder), "--output_dirname", OUTPUT_DIRNAME),
+    ]
+
+
+def benchmark_command(python: str, om: Path, batch_size: int, loop: int, run_folder: Path, dirname: str) -> list[str]:
+    """Build the guide's pure-inference command (zeros, `loop` times), with an output folder for the timings' JSON."""
+    return [
+        *(python, "-m", "ais_bench", f"--model={om}", f"--loop={loop}", f"--batchsize={batch_size}"),
+        *("--output", str(run_folder), "--output_dirname", dirname),
+    ]
+
+
+@dataclass(frozen=True)
+class Timings:
+    """What ais_bench measured: the device's compute time only, without copies, files and host work."""
+
+    throughput_images_per_s: float
+    latencies_ms: tuple[float, ...]  # one a batch
+
+    def latency_ms(self) -> dict[str, float]:
+        """Mean, median, extremes and percentiles of a batch's latency."""
+        values = np.array(self.latencies_ms)
+        named = {"mean": values.mean(), "median": np.median(values), "min": values.min(), "max": values.max()}
+        named.update({f"p{q}": np.percentile(values, q) for q in (90, 95, 99)})
+        return {name: round(float(value), 4) for name, value in named.items()}
+
+
+def read_timings(summary: Path) -> Timings:
+    """Read the summary that ais_bench writes beside its output folder; raises ArtifactError when it is not one.
+
+    Versions until mid-2023 list durations, later ones (start, end) pairs; both in ms.
+    """
+    data = read_json(summary, "ais_bench's summary")
+    try:
+        return Timings(float(data["throughput"]), tuple(_duration(entry) for entry in data["npu_compute_time_list"]))
+    except (KeyError, TypeError, ValueError) as error:
+        raise ArtifactError(f"{summary} is no summary of ais_bench: {type(error).__name__} {error}.") from error
+
+
+def _duration(entry: Any) -> float:
+    if isinstance(entry, (list, tuple)):
+        start, end = entry
+        return float(end) - float(start)
+    return float(entry)
+
+
+def _which(program: str, env: Mapping[str, str]) -> str | None:
+    return shutil.which(program, path=env.get("PATH"))
+
+
+def _kind_of(env: Mapping[str, str]) -> str:
+    """Tell the world by where the tools lie; raises ToolError when one is missing or they are of both worlds."""
+    kinds = {}
+    for program in ("npu-smi", "atc"):
+        path = _which(program, env)
+        if path is None:
+            raise ToolError(
+                f"There is no {program} on PATH. Source CANN's set_env.sh (and install the driver), "
+                "or use device=cpu for the emulation."
+            )
+        kinds[program] = CPU_EMULATION if EMULATION in Path(path).resolve().parents else NPU
+    if len(set(kinds.values())) > 1:
+        raise ToolError(
+            f"PATH mixes the stand-ins with CANN's tools ({kinds}). Open a new shell and source one set_env.sh only."
+        )
+    return kinds["atc"]
+
+
+def _require_ais_bench(python: str, env: Mapping[str, str], kind: str) -> None:
+    probe = "import ais_bench.infer.interface as i, aclruntime as a; print(i.__file__, a.__file__, sep='\\n')"
+    result = capture([python, "-c", probe], env)
+    if result.returncode != 0:
+        error = result.stderr.strip().splitlines()
+        raise ToolError(
+            f"{python} cannot import ais_bench and aclruntime: {error[-1] if error else 'no message'}. Install the "
+            "ais_bench inference tool in that Python, or name the Python that has it in ASCEND_PYTHON."
+        )
+    runtime = Path(result.stdout.splitlines()[-1]).resolve()
+    if (EMULATION in runtime.parents) != (kind == CPU_EMULATION):
+        raise ToolError(
+            f"aclruntime is {runtime}, which is of another world than atc. "
+            "Open a new shell and source one set_env.sh only."
+        )

@@ -1,0 +1,175 @@
+"""The command line: verbs, the guide's flags, and the one place where errors become exit codes."""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from yolact_ascend import __version__
+from yolact_ascend.config import CONFIGS, DEFAULT_CONFIG, DEFAULT_WEIGHTS, get_config
+from yolact_ascend.errors import YolactAscendError
+from yolact_ascend.settings import describe_keys
+
+DEFAULT_IMAGES = Path("./data/coco/val2017")
+DEFAULT_ANNOTATIONS = Path("./data/coco/annotations/instances_val2017.json")
+DEFAULT_INPUTS = Path("./inputs")
+INTERRUPTED = 130  # as shells report SIGINT
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """`yolact-ascend VERB …`, the same as `python -m yolact_ascend VERB …`."""
+    parser = argparse.ArgumentParser(
+        prog="yolact-ascend", description="YolactEdge on Ascend NPUs: export, compile, run, score."
+    )
+    parser.add_argument("--version", action="version", version=f"yolact-ascend {__version__}")
+    verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
+    for name, (add_arguments, _, description) in VERBS.items():
+        add_arguments(
+            verbs.add_parser(
+                name,
+                help=description,
+                description=description,
+                formatter_class=argparse.RawDescriptionHelpFormatter,
+            )
+        )
+    arguments = parser.parse_args(argv)
+    return run_cli(VERBS[arguments.verb][1], arguments)
+
+
+def run_script(verb: str, argv: Sequence[str] | None = None) -> int:
+    """One verb as a script of its own: pth2onnx.py, preprocess.py, postprocess.py."""
+    add_arguments, work, description = VERBS[verb]
+    parser = argparse.ArgumentParser(description=description)
+    add_arguments(parser)
+    return run_cli(work, parser.parse_args(argv))
+
+
+def run_cli(work: Callable[[argparse.Namespace], None], arguments: argparse.Namespace) -> int:
+    """Do the work; turn what users can cause into one message on stderr and an exit code."""
+    signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        work(arguments)
+    except YolactAscendError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print("interrupted: what was finished is kept; the same command continues.", file=sys.stderr)
+        return INTERRUPTED
+    return 0
+
+
+def _interrupt(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
+def _add_run(parser: argparse.ArgumentParser) -> None:
+    parser.epilog = f"settings:\n{describe_keys()}"
+    parser.add_argument("words", nargs="*", metavar="KEY=VALUE", help="settings, see below")
+
+
+def _run(arguments: argparse.Namespace) -> None:
+    from yolact_ascend.pipeline import run
+
+    print(run(arguments.words))
+
+
+def _add_export(parser: argparse.ArgumentParser) -> None:
+    _add_model(parser)
+    parser.add_argument("--output", type=Path, default=Path("yolact_edge.onnx"), help="ONNX file to write")
+    parser.add_argument("--upstream", type=Path, help="export the network of this patched checkout instead of ours")
+
+
+def _export(arguments: argparse.Namespace) -> None:
+    from yolact_ascend.export import export_onnx
+
+    config = get_config(arguments.config)
+    for difference in export_onnx(arguments.trained_model, config, arguments.output, arguments.upstream):
+        print(
+            f"{difference.output} batch {difference.batch_size}: max-abs {difference.max_abs:.2e} from PyTorch, "
+            f"relative {difference.relative:.2e}"
+        )
+    print(f"{arguments.output} written")
+
+
+def _add_preprocess(parser: argparse.ArgumentParser) -> None:
+    _add_dataset(parser)
+    parser.add_argument("--save_path", type=Path, default=DEFAULT_INPUTS, help="folder for bin_file/ and ids.json")
+    parser.add_argument("--limit", type=_count, help="only the first N images")
+
+
+def _preprocess(arguments: argparse.Namespace) -> None:
+    from yolact_ascend.coco import load_dataset
+    from yolact_ascend.preprocess import preprocess
+
+    dataset = load_dataset(arguments.json_file, arguments.image_path)
+    images = dataset.select(arguments.annotated_only, arguments.limit)
+    made = preprocess(images, arguments.save_path)
+    print(f"{len(images)} inputs in {arguments.save_path} ({made} made now)")
+
+
+def _add_postprocess(parser: argparse.ArgumentParser) -> None:
+    _add_model(parser)
+    _add_dataset(parser)
+    parser.add_argument("--file_path", type=Path, default=Path("output"), help="folder with <index>_<k>.bin")
+    parser.add_argument("--ids_path", type=Path, default=DEFAULT_INPUTS / "ids.json", help="ids.json of preprocess")
+    parser.add_argument("--bbox_det_file", type=Path, default=Path("results/bbox_detections.json"), help="boxes, out")
+    parser.add_argument("--mask_det_file", type=Path, default=Path("results/mask_detections.json"), help="masks, out")
+    parser.add_argument("--scores_file", type=Path, help="also write the scores as JSON")
+
+
+def _postprocess(arguments: argparse.Namespace) -> None:
+    from yolact_ascend.artifacts import write_json
+    from yolact_ascend.coco import load_dataset
+    from yolact_ascend.evaluate import format_evaluation
+    from yolact_ascend.heads import HostHeads
+    from yolact_ascend.postprocess import postprocess
+
+    config = get_config(arguments.config)
+    dataset = load_dataset(arguments.json_file, arguments.image_path)
+    evaluation = postprocess(
+        arguments.file_path,
+        HostHeads.load(arguments.trained_model, config),
+        config,
+        dataset,
+        arguments.ids_path,
+        arguments.bbox_det_file,
+        arguments.mask_det_file,
+        annotated_only=arguments.annotated_only,
+    )
+    if arguments.scores_file:
+        write_json(arguments.scores_file, evaluation.to_json())
+    print(format_evaluation(evaluation))
+
+
+def _add_model(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--config", default=DEFAULT_CONFIG, help=f"one of {', '.join(CONFIGS)}")
+    parser.add_argument("--trained_model", type=Path, default=Path(DEFAULT_WEIGHTS), help="weights file (.pth)")
+
+
+def _add_dataset(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--image_path", type=Path, default=DEFAULT_IMAGES, help="folder of the images")
+    parser.add_argument("--json_file", type=Path, default=DEFAULT_ANNOTATIONS, help="COCO annotation file")
+    parser.add_argument(
+        "--annotated_only", action="store_true", help="leave out images without annotations, as the guide does"
+    )
+
+
+def _count(word: str) -> int:
+    if not (word.isascii() and word.isdigit() and int(word) > 0):
+        raise argparse.ArgumentTypeError(f"'{word}' is no whole number above 0")
+    return int(word)
+
+
+VERBS = {
+    "run": (_add_run, _run, "Do all stages, from weights to the report; redo only what changed."),
+    "export": (_add_export, _export, "Export weights to ONNX (pth2onnx.py)."),
+    "preprocess": (_add_preprocess, _preprocess, "Turn COCO images into raw network inputs (preprocess.py)."),
+    "postprocess": (
+        _add_postprocess,
+        _postprocess,
+        "Turn the device's outputs into detections and mAP (postprocess.py).",
+    ),
+}

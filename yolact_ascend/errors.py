@@ -1,0 +1,34 @@
+"""The exceptions whose text is the sentence that the user reads.
+
+`cli.run_cli` is the one place that turns them into exit codes.
+"""
+
+from __future__ import annotations
+
+
+class YolactAscendError(Exception):
+    """Something is wrong outside this program; the message says what, expected against found, and what to do."""
+
+    exit_code = 1
+
+
+class UsageError(YolactAscendError):
+    """The words of the command line are wrong."""
+
+    exit_code = 2
+
+
+class WeightsError(YolactAscendError):
+    """A weights file cannot be read or does not fit the config."""
+
+
+class DatasetError(YolactAscendError):
+    """An annotation file, an image folder or an image is not what it should be."""
+
+
+class ArtifactError(YolactAscendError):
+    """A file that passes between stages is missing, of the wrong size, or cannot be written."""
+
+
+class ToolError(YolactAscendError):
+    """A program that a stage runs is missing or failed."""

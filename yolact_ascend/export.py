@@ -1,0 +1,172 @@
+"""The `export` stage: weights to an ONNX file that was compared with PyTorch before it was accepted."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import warnings
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import onnx
+import onnxruntime
+import onnxsim
+import torch
+from torch import nn
+
+from yolact_ascend import __version__
+from yolact_ascend.artifacts import FPN_CUT_OUTPUTS, INPUT, atomic_path, sha256_file
+from yolact_ascend.config import MEAN_RGB, STD_RGB, ModelConfig
+from yolact_ascend.errors import ArtifactError
+from yolact_ascend.upstream import describe_upstream, load_upstream_network
+from yolact_ascend.weights import load_network
+
+OPSET = 11  # inside the documented range of every CANN
+BATCH_AXIS = "batch"
+# Largest |ONNX - PyTorch| over largest |PyTorch| of an output. Seen: 2e-6; summation order alone explains 1e-5.
+TOLERANCE = 1e-4
+CHECKED_BATCHES = (1, 3)
+CUT = "fpn"
+OWN_NETWORK = "yolact_ascend"
+
+
+class Difference(NamedTuple):
+    """How far one output of the ONNX file is from PyTorch at one batch size."""
+
+    output: str
+    batch_size: int
+    max_abs: float
+    relative: float  # max_abs over the output's largest magnitude
+
+
+def export_onnx(weights: Path, config: ModelConfig, path: Path, upstream: Path | None = None) -> list[Difference]:
+    """Export the network to `path`: `image` -> `output0`..`output5`, batch axis free, height and width fixed.
+
+    The network is ours, or the one in the patched checkout `upstream`. Returns the differences from PyTorch.
+    Raises WeightsError, ToolError (checkout), or ArtifactError when the file fails a check; then no file is left.
+    """
+    # Read the weights before the old file goes: a wrong name loses nothing.
+    network = load_upstream_network(upstream, weights, config) if upstream else load_network(weights, config)
+    path.unlink(missing_ok=True)
+    with atomic_path(path) as temporary:
+        _write_onnx(network, temporary)
+        model = _simplify(onnx.load(temporary))
+        _set_metadata(model, _describe(weights, config, upstream))
+        onnx.save(model, temporary)
+        check_contract(temporary)
+        differences = compare_with_torch(temporary, network)
+        refuse_different(differences)
+    return differences
+
+
+def check_contract(path: Path) -> None:
+    """Raise ArtifactError unless the file is valid ONNX with the opset, names and shapes that later stages rely on."""
+    model = onnx.load(path)
+    try:
+        onnx.checker.check_model(model, full_check=True)
+    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
+        raise ArtifactError(f"The exported ONNX is not valid: {error}") from error
+    found = {value.name: _shape(value) for value in (*model.graph.input, *model.graph.output)}
+    expected = {spec.name: [BATCH_AXIS, *spec.shape] for spec in (INPUT, *FPN_CUT_OUTPUTS)}
+    opset = {imported.domain: imported.version for imported in model.opset_import}.get("")
+    if list(found.items()) != list(expected.items()) or opset != OPSET:
+        raise ArtifactError(
+            f"The exported ONNX has opset {opset} and {found}, expected opset {OPSET} and {expected}. "
+            "Is this version of torch or onnxsim one that the project was tested with (requirements.txt)?"
+        )
+
+
+def compare_with_torch(path: Path, network: nn.Module) -> list[Difference]:
+    """Run the ONNX file and the network on the same random images at each of `CHECKED_BATCHES`."""
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    generator = np.random.default_rng(0)
+    differences = []
+    for batch_size in CHECKED_BATCHES:
+        images = generator.standard_normal((batch_size, *INPUT.shape), dtype=np.float32)
+        with torch.inference_mode():
+            expected = [output.numpy() for output in network(torch.from_numpy(images))]
+        found = session.run(None, {INPUT.name: images})
+        for spec, ours, reference in zip(FPN_CUT_OUTPUTS, found, expected):
+            max_abs = float(np.abs(ours - reference).max())
+            largest = float(np.abs(reference).max())
+            differences.append(Difference(spec.name, batch_size, max_abs, max_abs / largest if largest else max_abs))
+    return differences
+
+
+def refuse_different(differences: Sequence[Difference]) -> None:
+    """Raise ArtifactError that names the worst output when one is further from PyTorch than `TOLERANCE`."""
+    # `not <=` rather than `>`: NaN is refused, too.
+    refused = [difference for difference in differences if not difference.relative <= TOLERANCE]
+    if refused:
+        worst = max(refused, key=lambda difference: np.nan_to_num(difference.relative, nan=np.inf))
+        raise ArtifactError(
+            f"The exported ONNX differs from PyTorch: {worst.output} at batch {worst.batch_size} by "
+            f"{worst.max_abs:.2e} (relative {worst.relative:.2e}, allowed {TOLERANCE:.0e}). Do the weights hold NaN or "
+            "huge values, or is this version of torch, onnxsim or onnxruntime untested (requirements.txt)?"
+        )
+
+
+def _write_onnx(network: nn.Module, path: Path) -> None:
+    names = [spec.name for spec in (INPUT, *FPN_CUT_OUTPUTS)]
+    with torch.inference_mode(), _quiet_exporter():
+        torch.onnx.export(
+            network,
+            (torch.zeros(1, *INPUT.shape),),
+            str(path),
+            input_names=names[:1],
+            output_names=names[1:],
+            dynamic_axes={name: {0: BATCH_AXIS} for name in names},
+            opset_version=OPSET,
+            # The default since torch 2.9, dynamo, emits opset 18 and newer only.
+            dynamo=False,
+        )
+
+
+@contextlib.contextmanager
+def _quiet_exporter() -> Iterator[None]:
+    """Silence what the exporter says of itself: that it is the old one, and which constants it traced."""
+    logger = logging.getLogger("torch.onnx")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)
+            warnings.simplefilter("ignore", torch.jit.TracerWarning)
+            yield
+    finally:
+        logger.setLevel(level)
+
+
+def _simplify(model: onnx.ModelProto) -> onnx.ModelProto:
+    simplified, is_same = onnxsim.simplify(model)
+    if not is_same:
+        raise ArtifactError(
+            "onnxsim changed what the exported ONNX computes; see requirements.txt for tested versions."
+        )
+    return simplified
+
+
+def _describe(weights: Path, config: ModelConfig, upstream: Path | None) -> dict[str, str]:
+    return {
+        "producer": f"yolact-ascend {__version__}",
+        "network": describe_upstream(upstream) if upstream else OWN_NETWORK,
+        "config": config.name,
+        "cut": CUT,
+        "weights_sha256": sha256_file(weights),
+        "class_names": json.dumps(config.class_names),
+        "category_ids": json.dumps(config.category_ids),
+        "mean_rgb": json.dumps(MEAN_RGB),
+        "std_rgb": json.dumps(STD_RGB),
+    }
+
+
+def _set_metadata(model: onnx.ModelProto, metadata: dict[str, str]) -> None:
+    del model.metadata_props[:]
+    onnx.helper.set_model_props(model, metadata)
+
+
+def _shape(value: onnx.ValueInfoProto) -> list[str | int]:
+    return [dim.dim_param or dim.dim_value for dim in value.type.tensor_type.shape.dim]

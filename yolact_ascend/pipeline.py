@@ -1,0 +1,104 @@
+"""A run: plan the steps, redo what is not fresh, report."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Sequence
+
+from yolact_ascend.artifacts import WorkFolder, require_weights
+from yolact_ascend.ascend import Tools, find_tools
+from yolact_ascend.errors import ArtifactError, UsageError
+from yolact_ascend.manifest import Record, Records, as_json, describe_files, lock_folder
+from yolact_ascend.report import describe_world, write_report
+from yolact_ascend.settings import RunSettings, parse_words
+from yolact_ascend.stages import DONE, FRESH, Outcome, Stages, Step
+
+
+def run(words: Sequence[str]) -> str:
+    """Do what the key=value words ask for; return the summary for the user.
+
+    Raises YolactAscendError before any work when something it needs is missing; what was finished stays.
+    """
+    settings = parse_words(words)
+    require_weights(settings.weights)
+    tools = find_tools(settings.device)
+    with lock_folder(settings.out) as lock:
+        folder = WorkFolder(settings.out)
+        records = Records(folder.records)
+        stages = Stages(settings, tools, records, lock)
+        if settings.mode == "full":
+            stages.dataset  # noqa: B018  a data set that cannot be read ends the run here, before the work
+        steps = stages.steps()
+        _say(describe_plan(settings, tools, steps, records))
+        _require_earlier(settings, steps, records)
+        outcomes = [run_step(step, records, settings) for step in steps if step.stage in settings.stages]
+        if all(outcome.status == FRESH for outcome in outcomes):
+            _say("Nothing to do: every stage is fresh. force=1 redoes them.")
+        if "report" not in settings.stages:
+            return f"Stopped after {settings.last}, as asked."
+        return write_report(stages, outcomes, words)
+
+
+def run_step(step: Step, records: Records, settings: RunSettings) -> Outcome:
+    """Run a step unless it is fresh. Its record goes before the work and comes back after: a kill leaves none."""
+    reason = "forced" if step.stage in settings.force else why_stale(step, records)
+    if reason is None:
+        record = records.load(step.label)
+        assert record is not None
+        _say(f"[{step.label}] fresh")
+        return Outcome(step.stage, step.batch_size, FRESH, record.seconds, record.images)
+    _say(f"[{step.label}] {reason}")
+    records.forget(step.label)
+    inputs = as_json(step.inputs())
+    start = time.perf_counter()
+    images = step.work()
+    seconds = time.perf_counter() - start
+    records.save(step.label, Record(inputs, describe_files(step.outputs()), round(seconds, 3), images))
+    _say(f"[{step.label}] done in {seconds:.1f} s")
+    return Outcome(step.stage, step.batch_size, DONE, seconds, images)
+
+
+def why_stale(step: Step, records: Records) -> str | None:
+    """Say why a step must run; None when it is fresh."""
+    try:
+        return records.why_stale(step.label, step.inputs())
+    except ArtifactError:
+        # It reads a file of an earlier step that is not there yet.
+        return "not done yet" if records.load(step.label) is None else "an earlier stage must run first"
+
+
+def describe_plan(settings: RunSettings, tools: Tools, steps: Sequence[Step], records: Records) -> str:
+    """Return what the run is about to do, stage by stage, and in which world."""
+    lines = [describe_world(tools)]
+    if tools.set_env is not None:
+        lines.append(f"To paste the commands below into a shell: source {tools.set_env}")
+    if settings.upstream is None:
+        lines.append(f"  {'patch':<18} not needed: without upstream= the network is our own definition")
+    for step in steps:
+        if step.stage not in settings.stages:
+            status = "not asked for"
+        elif step.stage in settings.force:
+            status = "to do: forced"
+        else:
+            reason = why_stale(step, records)
+            status = "fresh" if reason is None else f"to do: {reason}"
+        lines.append(f"  {step.label:<18} {status}")
+    return "\n".join(lines)
+
+
+def _require_earlier(settings: RunSettings, steps: Sequence[Step], records: Records) -> None:
+    """Refuse `from=` when a stage before it is not done, or was done from something else."""
+    for step in steps:
+        if step.stage in settings.stages:
+            return
+        reason = why_stale(step, records)
+        if reason is not None:
+            raise UsageError(
+                f"from={settings.first} needs {step.label} to be done, but: {reason}. "
+                f"Start there instead (from={step.stage}), or leave from= out."
+            )
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)

@@ -1,0 +1,85 @@
+"""Running other programs: one function, a pasteable line, and a useful word on failure."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from yolact_ascend.errors import ToolError
+
+SHOWN_LINES = 12  # of a failed program's output
+
+
+def format_command(command: Sequence[str]) -> str:
+    """Return the command as a line for a shell."""
+    return " ".join(shlex.quote(word) for word in command)
+
+
+def run_tool(
+    command: Sequence[str],
+    env: Mapping[str, str],
+    log: Path | None = None,
+    hint: str = "",
+    pass_fds: Sequence[int] = (),
+) -> str:
+    """Run a program, showing the line that runs and its output as it comes; return its output if logged.
+
+    With `log`, standard output and error go to that file, too, and are returned; without, they stay the program's own.
+    Raises ToolError when the program is missing or its exit code is not 0: it shows the command, the code, the last
+    lines and `hint`, what to look at next.
+    """
+    print(f"$ {format_command(command)}", file=sys.stderr, flush=True)
+    streams = {} if log is None else {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+    try:
+        process = subprocess.Popen(command, env=dict(env), pass_fds=pass_fds, **streams)  # type: ignore[call-overload]
+    except OSError as error:
+        raise ToolError(f"Cannot start {command[0]}: {error.strerror}. {hint}".rstrip()) from error
+    try:
+        output = "" if log is None else _tee(process, log)
+        code = process.wait()
+    except BaseException:
+        process.terminate()
+        process.wait()
+        raise
+    if code != 0:
+        raise ToolError(_describe_failure(command, code, output, log, hint))
+    return output
+
+
+def capture(command: Sequence[str], env: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
+    """Run a short query quietly; raises ToolError only when the program cannot be started."""
+    try:
+        return subprocess.run(command, env=dict(env), capture_output=True, text=True, check=False)
+    except OSError as error:
+        raise ToolError(f"Cannot start {command[0]}: {error.strerror}.") from error
+
+
+def _tee(process: subprocess.Popen[bytes], log: Path) -> str:
+    """Copy a program's output to stderr and the log as it comes: progress bars stay alive."""
+    assert process.stdout is not None
+    log.parent.mkdir(parents=True, exist_ok=True)
+    chunks = []
+    with log.open("wb") as file:
+        for chunk in iter(lambda: os.read(process.stdout.fileno(), 1 << 16), b""):  # type: ignore[union-attr]
+            chunks.append(chunk)
+            file.write(chunk)
+            sys.stderr.write(chunk.decode(errors="replace"))
+            sys.stderr.flush()
+    return b"".join(chunks).decode(errors="replace")
+
+
+def _describe_failure(command: Sequence[str], code: int, output: str, log: Path | None, hint: str) -> str:
+    parts = [f"{Path(command[0]).name} failed with exit code {code}. The command was: {format_command(command)}"]
+    # A progress bar rewrites its line; only its last state counts.
+    lines = [line.rsplit("\r", 1)[-1].rstrip() for line in output.splitlines() if line.strip()]
+    if lines:
+        parts += ["Its last lines:", *(f"  {line}" for line in lines[-SHOWN_LINES:])]
+    if log is not None:
+        parts.append(f"Its whole output: {log}")
+    if hint:
+        parts.append(hint)
+    return "\n".join(parts)

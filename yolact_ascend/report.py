@@ -1,0 +1,203 @@
+"""The `report` stage: report.json, whose keys are a contract, and report.md, made from it."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Sequence
+from datetime import datetime, timezone
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from yolact_ascend import __version__
+from yolact_ascend.artifacts import WorkFolder, read_json, write_bytes, write_json
+from yolact_ascend.ascend import Tools, read_timings
+from yolact_ascend.process import format_command
+from yolact_ascend.stages import LIBRARIES, Outcome, Stages
+
+SCHEMA_VERSION = 1
+EMULATION_NOTE = "CPU emulation: throughput and latency are this CPU's under ONNX Runtime, not an NPU's."
+TABLE_COLUMNS = ("all", *(str(percent) for percent in range(50, 100, 5)))
+
+
+def write_report(stages: Stages, outcomes: Sequence[Outcome], words: Sequence[str]) -> str:
+    """Write report.json and report.md from what the stages left; return the short form for the terminal."""
+    report = build_report(stages, outcomes, words)
+    folder = WorkFolder(stages.settings.out)
+    write_json(folder.report_json, report)
+    markdown = render_markdown(report)
+    write_bytes(folder.report_md, markdown.encode())
+    return f"{markdown}\nReport: {folder.report_md} and {folder.report_json.name}"
+
+
+def build_report(stages: Stages, outcomes: Sequence[Outcome], words: Sequence[str]) -> dict[str, Any]:
+    """Gather the report of a run as a JSON value; the keys are a contract (README, "The report")."""
+    settings = stages.settings
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "command": format_command(["bash", "scripts/run_all.sh", *words]),
+        "mode": settings.mode,
+        "device": _describe_device(stages.tools),
+        "model": _describe_model(stages),
+        "dataset": _describe_dataset(stages) if settings.mode == "full" else None,
+        "versions": _describe_versions(stages),
+        "results": [_result(stages, batch_size) for batch_size in settings.batch_sizes],
+        "stages": [_describe_outcome(outcome) for outcome in outcomes],
+    }
+
+
+def describe_world(tools: Tools) -> str:
+    """Say in a line or two which world a run happens in and why."""
+    if tools.is_emulated:
+        return f"Device: CPU emulation of {tools.soc_version} ({tools.reason}). {EMULATION_NOTE}"
+    return f"Device: {tools.soc_version}, npu-smi {tools.npu_smi}, CANN {tools.cann_version()} ({tools.reason})."
+
+
+def render_markdown(report: dict[str, Any]) -> str:
+    """Render a report for reading; every figure comes from the JSON."""
+    device, model, dataset = report["device"], report["model"], report["dataset"]
+    is_emulated = device["kind"] != "npu"
+    data = (
+        f"{dataset['name']}, {dataset['images']} images ({dataset['annotated_images']} annotated)"
+        if dataset
+        else "none: throughput only"
+    )
+    lines = [
+        "# yolact-ascend report",
+        "",
+        f"- Made: {report['created']} by `{report['command']}`",
+        f"- Device: {'CPU emulation of ' if is_emulated else ''}{device['soc_version']}"
+        f"{' on ' + device['host'] if is_emulated else ''}",
+        *([f"- **{device['note']}**"] if is_emulated else []),
+        f"- Model: {model['config']}, {model['network']}, cut {model['cut']}, "
+        f"weights sha256 {model['weights_sha256'][:12]}",
+        f"- Data set: {data}",
+        "",
+    ]
+    if report["mode"] == "full":
+        lines += _accuracy_tables(report["results"])
+    lines += _throughput_table(report["results"], is_emulated)
+    lines += _stage_table(report["stages"])
+    return "\n".join(lines) + "\n"
+
+
+def _describe_device(tools: Tools) -> dict[str, Any]:
+    return {
+        "kind": tools.kind,
+        "chip": tools.chip,
+        "soc_version": tools.soc_version,
+        "npu_smi": tools.npu_smi,
+        "host": f"{_cpu_name()}, {os.cpu_count()} cores",
+        "note": EMULATION_NOTE if tools.is_emulated else "Throughput is the device's compute time, without copies.",
+    }
+
+
+def _describe_model(stages: Stages) -> dict[str, Any]:
+    properties = stages.onnx_metadata
+    return {
+        "config": stages.settings.config,
+        "weights": stages.settings.weights.name,
+        "weights_sha256": stages.weights_sha256,
+        "network": properties["network"],
+        "cut": properties["cut"],
+    }
+
+
+def _describe_dataset(stages: Stages) -> dict[str, Any]:
+    annotated = {image.image_id for image in stages.dataset.select(annotated_only=True)}
+    return {
+        "name": stages.dataset.annotation_file.stem,
+        "images": len(stages.images),
+        "annotated_images": sum(image.image_id in annotated for image in stages.images),
+        "of_images": len(stages.dataset.images),
+    }
+
+
+def _describe_versions(stages: Stages) -> dict[str, str]:
+    return {
+        "yolact_ascend": __version__,
+        "python": platform.python_version(),
+        **{name: metadata.version(name) for name in LIBRARIES},
+        "cann": stages.tools.cann_version(),
+    }
+
+
+def _result(stages: Stages, batch_size: int) -> dict[str, Any]:
+    folder = WorkFolder(stages.settings.out)
+    is_full = stages.settings.mode == "full"
+    timings = read_timings(folder.summary(batch_size) if is_full else folder.benchmark_summary(batch_size))
+    scores = read_json(folder.scores(batch_size), "the scores") if is_full else {}
+    return {
+        "batch_size": batch_size,
+        "images": scores.get("images"),
+        "box": scores.get("box"),
+        "mask": scores.get("mask"),
+        "coco": scores.get("coco"),
+        "throughput_images_per_s": round(timings.throughput_images_per_s, 4),
+        "latency_ms": timings.latency_ms(),
+        "batches": len(timings.latencies_ms),
+        "input": "dataset" if is_full else "zeros",
+    }
+
+
+def _describe_outcome(outcome: Outcome) -> dict[str, Any]:
+    images_per_s = outcome.images / outcome.seconds if outcome.images and outcome.seconds else None
+    return {
+        "name": outcome.stage,
+        "batch_size": outcome.batch_size,
+        "seconds": round(outcome.seconds, 3),
+        "images": outcome.images,
+        "images_per_s": None if images_per_s is None else round(images_per_s, 3),
+        "status": outcome.status,
+    }
+
+
+def _accuracy_tables(results: Sequence[dict[str, Any]]) -> list[str]:
+    lines = ["## Accuracy (mAP in percent, COCOeval)", ""]
+    lines += _table_head(["bs", "", *(name if name == "all" else f".{name}" for name in TABLE_COLUMNS)])
+    for result in results:
+        for kind in ("box", "mask"):
+            values = [_number(result[kind][name]) for name in TABLE_COLUMNS]
+            lines.append(_row([result["batch_size"], kind, *values]))
+    return [*lines, ""]
+
+
+def _throughput_table(results: Sequence[dict[str, Any]], is_emulated: bool) -> list[str]:
+    title = "Throughput on the CPU emulation" if is_emulated else "Throughput of the device alone"
+    lines = [f"## {title} (latency of a batch in ms)", ""]
+    lines += _table_head(["bs", "input", "images/s", "mean", "median", "p90", "p95", "p99", "batches"])
+    for result in results:
+        latency = [_number(result["latency_ms"][name]) for name in ("mean", "median", "p90", "p95", "p99")]
+        speed = _number(result["throughput_images_per_s"])
+        lines.append(_row([result["batch_size"], result["input"], speed, *latency, result["batches"]]))
+    return [*lines, ""]
+
+
+def _stage_table(stages: Sequence[dict[str, Any]]) -> list[str]:
+    lines = ["## Stages", "", *_table_head(["stage", "bs", "seconds", "images", "images/s", "status"])]
+    for stage in stages:
+        counts = [stage["images"] or "", "" if stage["images_per_s"] is None else _number(stage["images_per_s"])]
+        lines.append(
+            _row([stage["name"], stage["batch_size"] or "", _number(stage["seconds"]), *counts, stage["status"]])
+        )
+    return lines
+
+
+def _table_head(names: Sequence[str]) -> list[str]:
+    return [_row(names), "|" + "---|" * len(names)]
+
+
+def _row(cells: Sequence[Any]) -> str:
+    return "| " + " | ".join(str(cell) for cell in cells) + " |"
+
+
+def _number(value: float | None) -> str:
+    return "n/a" if value is None else f"{value:.2f}"
+
+
+def _cpu_name() -> str:
+    info = Path("/proc/cpuinfo")
+    names = [line for line in info.read_text().splitlines() if line.startswith("model name")] if info.is_file() else []
+    return names[0].split(":", 1)[1].strip() if names else platform.processor() or platform.machine()

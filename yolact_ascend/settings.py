@@ -1,0 +1,173 @@
+"""The key=value words of `run_all.sh`: one table of keys, and one frozen value that they become."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Optional
+
+from yolact_ascend.ascend import DEVICES
+from yolact_ascend.config import DEFAULT_CONFIG, DEFAULT_WEIGHTS, get_config
+from yolact_ascend.errors import UsageError
+
+FULL_STAGES = ("patch", "export", "compile", "preprocess", "infer", "postprocess", "report")
+PERF_STAGES = ("patch", "export", "compile", "benchmark", "report")
+STAGES_OF_MODE = {"full": FULL_STAGES, "perf": PERF_STAGES}
+MAX_BATCH_SIZE = 4096  # ais_bench's own limit of --batchsize
+MAX_LOOP = 100_000  # and of --loop
+
+
+@dataclass(frozen=True)
+class RunSettings:
+    """What one run was asked to do."""
+
+    batch_sizes: tuple[int, ...]
+    config: str
+    weights: Path
+    coco: Path
+    out: Path
+    limit: Optional[int]
+    device: str
+    mode: str
+    loop: int
+    first: str
+    last: str
+    force: frozenset[str]
+    upstream: Optional[Path]
+
+    @property
+    def stages(self) -> tuple[str, ...]:
+        """The stages to run, from `from=` to `to=`."""
+        stages = STAGES_OF_MODE[self.mode]
+        return stages[stages.index(self.first) : stages.index(self.last) + 1]
+
+
+@dataclass(frozen=True)
+class Key:
+    """One key: its default as a word, how its value is read, and its help."""
+
+    default: str
+    read: Callable[[str], Any]
+    help: str
+
+
+def _positive(maximum: int) -> Callable[[str], int]:
+    def read(word: str) -> int:
+        # isascii: isdigit alone accepts "²" and digits that int() or a reader would not.
+        if not (word.isascii() and word.isdigit() and 1 <= int(word) <= maximum):
+            raise ValueError(f"a whole number from 1 to {maximum}")
+        return int(word)
+
+    return read
+
+
+def _batch_sizes(word: str) -> tuple[int, ...]:
+    try:
+        return tuple(dict.fromkeys(_positive(MAX_BATCH_SIZE)(part) for part in word.split(",")))
+    except ValueError:
+        raise ValueError(f"whole numbers from 1 to {MAX_BATCH_SIZE}, separated by commas") from None
+
+
+def _one_of(words: Sequence[str]) -> Callable[[str], str]:
+    def read(word: str) -> str:
+        if word not in words:
+            raise ValueError(f"one of {', '.join(words)}")
+        return word
+
+    return read
+
+
+def _path(word: str) -> Path:
+    if not word:
+        raise ValueError("a path")
+    return Path(word).expanduser()
+
+
+def _config(word: str) -> str:
+    return get_config(word).name
+
+
+ALL_STAGES = tuple(dict.fromkeys((*FULL_STAGES, *PERF_STAGES)))
+
+
+def _force(word: str) -> frozenset[str]:
+    if word in ("", "0"):
+        return frozenset()
+    if word in ("1", "all"):
+        return frozenset(ALL_STAGES)
+    return frozenset(_one_of(ALL_STAGES)(part) for part in word.split(","))
+
+
+def _optional(read: Callable[[str], Any]) -> Callable[[str], Any]:
+    return lambda word: None if word == "" else read(word)
+
+
+KEYS = {
+    "bs": Key("1", _batch_sizes, "batch size, or a comma list: bs=1,4,8"),
+    "config": Key(DEFAULT_CONFIG, _config, "model config, by upstream's name"),
+    "weights": Key(DEFAULT_WEIGHTS, _path, "weights file (.pth) of that config"),
+    "coco": Key("data/coco", _path, "COCO folder: val2017/ or images/val2017/, and annotations/"),
+    "out": Key("results", _path, "work folder"),
+    "limit": Key("", _optional(_positive(10**9)), "only the first N images"),
+    "device": Key("auto", _one_of(DEVICES), "auto: the NPU where CANN's tools are, else CPU emulation; npu; cpu"),
+    "mode": Key("full", _one_of(tuple(STAGES_OF_MODE)), "full: to mAP; perf: throughput only, no data set needed"),
+    "loop": Key("100", _positive(MAX_LOOP), "mode=perf: how often the batch is run"),
+    "from": Key("", _optional(_one_of(ALL_STAGES)), "first stage to run; the ones before must be done"),
+    "to": Key("", _optional(_one_of(ALL_STAGES)), "last stage to run"),
+    "force": Key("", _force, "redo these stages though nothing changed: names by comma, or 1 for all"),
+    "upstream": Key("", _optional(_path), "export from this checkout of upstream (cloned and patched when absent)"),
+}
+
+
+def parse_words(words: Sequence[str]) -> RunSettings:
+    """Read the words of a run; raises UsageError that names the bad word and what was expected."""
+    given: dict[str, str] = {}
+    for word in words:
+        key, equals, value = word.partition("=")
+        if not equals or key not in KEYS:
+            raise UsageError(f"'{word}' is no setting of run_all.sh. Settings are KEY=VALUE, with {', '.join(KEYS)}.")
+        if key in given:
+            raise UsageError(f"{key}= is given twice: '{given[key]}' and '{value}'.")
+        given[key] = value
+    values = {}
+    for name, setting in KEYS.items():
+        try:
+            values[name] = setting.read(given.get(name, setting.default))
+        except ValueError as error:
+            raise UsageError(f"{name}={given[name]}: expected {error}.") from None
+    return _settings(values)
+
+
+def describe_keys() -> str:
+    """Return the help text: one line a key."""
+    width = max(map(len, KEYS))
+    return "\n".join(
+        f"  {name:<{width}}  {key.help}" + (f" (default: {key.default})" if key.default else "")
+        for name, key in KEYS.items()
+    )
+
+
+def _settings(values: dict[str, Any]) -> RunSettings:
+    stages = STAGES_OF_MODE[values["mode"]]
+    first, last = values["from"] or stages[0], values["to"] or stages[-1]
+    for key, stage in (("from", first), ("to", last)):
+        if stage not in stages:
+            raise UsageError(f"{key}={stage}: mode={values['mode']} has no such stage; it has {', '.join(stages)}.")
+    if stages.index(first) > stages.index(last):
+        raise UsageError(f"from={first} comes after to={last}; the order is {', '.join(stages)}.")
+    return RunSettings(
+        batch_sizes=values["bs"],
+        config=values["config"],
+        weights=values["weights"],
+        coco=values["coco"],
+        out=values["out"],
+        limit=values["limit"],
+        device=values["device"],
+        mode=values["mode"],
+        loop=values["loop"],
+        first=first,
+        last=last,
+        force=values["force"],
+        upstream=values["upstream"],
+    )

@@ -1,0 +1,74 @@
+"""The second source of the network: a patched checkout of upstream, for users with their own fork."""
+
+from __future__ import annotations
+
+import importlib
+import subprocess
+import sys
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from yolact_ascend.config import ModelConfig
+from yolact_ascend.errors import ToolError
+from yolact_ascend.weights import TRAINING_ONLY_PREFIXES, read_state_dict
+
+
+class UpstreamNetwork(nn.Module):
+    """Gives upstream's patched network our outputs: five FPN levels and the prototypes, as one flat tuple."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, images: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """Map normalised RGB images [B,3,550,550] to P3..P7 [B,256,h,w] and prototypes [B,138,138,32]."""
+        levels, protos = self.network(images)
+        return (*levels, protos)
+
+
+def load_upstream_network(folder: Path, weights: Path, config: ModelConfig) -> UpstreamNetwork:
+    """Build `config` from the code in an upstream checkout, with the file's weights, ready for inference.
+
+    Imports `yolact_edge` from the checkout into this process. Raises ToolError when the checkout is missing or not
+    patched, WeightsError when the weights do not fit.
+    """
+    state = read_state_dict(weights, config)
+    network = _import_network(folder, config)
+    result = network.load_state_dict(state, strict=False)
+    missing = [key for key in result.missing_keys if not key.startswith(TRAINING_ONLY_PREFIXES)]
+    if missing or result.unexpected_keys:
+        raise ToolError(
+            f"The network in {folder} is not upstream's {config.name}: its keys differ "
+            f"({', '.join([*missing, *result.unexpected_keys][:4])}). Does the fork change the architecture?"
+        )
+    return UpstreamNetwork(network.eval())
+
+
+def describe_upstream(folder: Path) -> str:
+    """Return which upstream a checkout is, for the ONNX metadata and the report."""
+    result = subprocess.run(
+        ["git", "-C", str(folder), "rev-parse", "HEAD"], capture_output=True, text=True, check=False
+    )
+    return f"upstream yolact_edge @ {result.stdout.strip() or 'unknown commit'}, patched"
+
+
+def _import_network(folder: Path, config: ModelConfig) -> nn.Module:
+    if not (folder / "yolact_edge" / "yolact.py").is_file():
+        raise ToolError(f"{folder} is no checkout of yolact_edge. Make one: bash scripts/apply_patch.sh {folder}")
+    sys.path.insert(0, str(folder.resolve()))
+    try:
+        upstream_config = importlib.import_module("yolact_edge.data")
+        upstream_config.set_cfg(config.name)
+        network = importlib.import_module("yolact_edge.yolact").Yolact(training=False)
+    except Exception as error:  # upstream unpatched fails in many ways: CUDA at import, torchvision, Cython, numpy
+        raise ToolError(
+            f"{folder} cannot be imported: {type(error).__name__}: {error}. "
+            f"Was it patched, and are Cython and a C compiler there? bash scripts/apply_patch.sh {folder}"
+        ) from error
+    finally:
+        sys.path.remove(str(folder.resolve()))
+    if not hasattr(network, "postprocess"):
+        raise ToolError(f"{folder} is not patched. Patch it: bash scripts/apply_patch.sh {folder}")
+    return network

@@ -1,0 +1,112 @@
+"""Reading upstream's `.pth` files: strictly, safely, and with a useful word when they do not fit."""
+
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+
+import torch
+
+from yolact_ascend.artifacts import require_weights
+from yolact_ascend.config import CONFIGS, ModelConfig
+from yolact_ascend.errors import WeightsError
+from yolact_ascend.network import YolactEdge
+
+# The 1×1 convolution of the semantic-segmentation loss: upstream trains with it and never runs it afterwards.
+TRAINING_ONLY_PREFIXES = ("semantic_seg_conv.",)
+# YOLACT's one-piece FPN against YolactEdge's two phases; upstream converts such files, too.
+RENAMED_PREFIXES = {
+    "fpn.lat_layers.": "fpn_phase_1.lat_layers.",
+    "fpn.pred_layers.": "fpn_phase_2.pred_layers.",
+    "fpn.downsample_layers.": "fpn_phase_2.downsample_layers.",
+}
+NAMED_KEYS = 4  # how many keys of a kind a message lists
+
+Shapes = dict  # state-dict key -> tuple of ints
+
+
+def load_network(path: Path, config: ModelConfig) -> YolactEdge:
+    """Build the config's network with the file's weights, ready for inference.
+
+    Raises WeightsError when the file is missing, broken or does not fit the config.
+    """
+    network = YolactEdge(config)
+    network.load_state_dict(read_state_dict(path, config))
+    return network.eval()
+
+
+def read_state_dict(path: Path, config: ModelConfig) -> dict[str, torch.Tensor]:
+    """Read the weights of `config` from an upstream file, training-only keys dropped.
+
+    Raises WeightsError that names missing, extra and misshapen keys, or the config that would fit.
+    """
+    weights = _rename_keys(_read_pth(path))
+    weights = {key: value for key, value in weights.items() if not key.startswith(TRAINING_ONLY_PREFIXES)}
+    shapes = {key: tuple(value.shape) for key, value in weights.items()}
+    problems = compare_shapes(shapes, expected_shapes(config))
+    if problems:
+        fitting = [name for name, other in CONFIGS.items() if not compare_shapes(shapes, expected_shapes(other))]
+        hint = (
+            f"These are the weights of {fitting[0]}: use --config={fitting[0]}."
+            if fitting
+            else (f"They fit none of the configs either: {', '.join(CONFIGS)}.")
+        )
+        raise WeightsError(f"{path} does not fit {config.name}: {'; '.join(problems)}. {hint}")
+    return weights
+
+
+def expected_shapes(config: ModelConfig) -> Shapes:
+    """Return the state dict's keys and shapes of a config, without allocating its weights."""
+    with torch.device("meta"):
+        network = YolactEdge(config)
+    return {key: tuple(value.shape) for key, value in network.state_dict().items()}
+
+
+def compare_shapes(found: Shapes, expected: Shapes) -> list[str]:
+    """Describe each kind of difference between two state dicts in a phrase; empty when they agree."""
+    missing = [key for key in expected if key not in found]
+    extra = [key for key in found if key not in expected]
+    misshapen = [
+        f"{key} {list(found[key])} instead of {list(expected[key])}"
+        for key in expected
+        if key in found and found[key] != expected[key]
+    ]
+    kinds = (("missing", missing), ("extra", extra), ("misshapen", misshapen))
+    return [f"{len(keys)} {kind} ({_list_some(keys)})" for kind, keys in kinds if keys]
+
+
+def _read_pth(path: Path) -> dict[str, torch.Tensor]:
+    require_weights(path)
+    try:
+        # weights_only: a .pth is a pickle, and a pickle from the internet may run code.
+        loaded = torch.load(path, map_location="cpu", weights_only=True)
+    except (RuntimeError, EOFError, OSError, ValueError, KeyError, pickle.UnpicklingError) as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise WeightsError(
+            f"{path} cannot be read as PyTorch weights ({path.stat().st_size} bytes): {reason} "
+            "Is it truncated? Compare its size with the source and download it again."
+        ) from error
+    if not isinstance(loaded, dict) or not all(isinstance(value, torch.Tensor) for value in loaded.values()):
+        raise WeightsError(f"{path} holds no state dict: expected names with tensors, found {_describe(loaded)}.")
+    return loaded
+
+
+def _rename_keys(weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    def renamed(key: str) -> str:
+        for old, new in RENAMED_PREFIXES.items():
+            if key.startswith(old):
+                return new + key[len(old) :]
+        return key
+
+    return {renamed(key): value for key, value in weights.items()}
+
+
+def _list_some(keys: list[str]) -> str:
+    rest = len(keys) - NAMED_KEYS
+    return ", ".join(keys[:NAMED_KEYS]) + (f" and {rest} more" if rest > 0 else "")
+
+
+def _describe(value: object) -> str:
+    if isinstance(value, dict):
+        return f"a dict with {_list_some([str(key) for key in value])}" if value else "an empty dict"
+    return f"a {type(value).__name__}"
