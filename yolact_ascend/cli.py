@@ -83,13 +83,14 @@ def _add_export(parser: argparse.ArgumentParser) -> None:
 
 
 def _export(arguments: argparse.Namespace) -> None:
-    from yolact_ascend.export import export_onnx
+    from yolact_ascend.export import export_onnx, largest_by_output
 
     config = get_config(arguments.config)
-    for difference in export_onnx(arguments.trained_model, config, arguments.output, arguments.upstream):
+    differences = export_onnx(arguments.trained_model, config, arguments.output, arguments.upstream)
+    for worst in largest_by_output(differences):
         print(
-            f"{difference.output} batch {difference.batch_size}: max-abs {difference.max_abs:.2e} from PyTorch, "
-            f"relative {difference.relative:.2e}"
+            f"{worst.output}: max-abs {worst.max_abs:.2e} from PyTorch, relative {worst.relative:.2e} "
+            f"(batch {worst.batch_size})"
         )
     print(f"{arguments.output} written")
 
@@ -122,26 +123,29 @@ def _add_postprocess(parser: argparse.ArgumentParser) -> None:
 
 def _postprocess(arguments: argparse.Namespace) -> None:
     from yolact_ascend.artifacts import write_json
-    from yolact_ascend.coco import load_dataset
-    from yolact_ascend.evaluate import format_evaluation
+    from yolact_ascend.coco import check_categories, load_dataset
+    from yolact_ascend.evaluate import format_summary, format_table
     from yolact_ascend.heads import HostHeads
-    from yolact_ascend.postprocess import postprocess
+    from yolact_ascend.postprocess import postprocess, read_ids
 
     config = get_config(arguments.config)
     dataset = load_dataset(arguments.json_file, arguments.image_path)
+    check_categories(dataset, config)
     evaluation = postprocess(
         arguments.file_path,
         HostHeads.load(arguments.trained_model, config),
         config,
         dataset,
-        arguments.ids_path,
+        read_ids(arguments.ids_path, dataset),
         arguments.bbox_det_file,
         arguments.mask_det_file,
         annotated_only=arguments.annotated_only,
     )
     if arguments.scores_file:
         write_json(arguments.scores_file, evaluation.to_json())
-    print(format_evaluation(evaluation))
+    print(format_table(evaluation))
+    for kind, score in (("box", evaluation.box), ("mask", evaluation.mask)):
+        print(f"\nCOCOeval, {kind}:\n{format_summary(score)}")
 
 
 def _add_model(parser: argparse.ArgumentParser) -> None:

@@ -96,6 +96,15 @@ def compare_with_torch(path: Path, network: nn.Module) -> list[Difference]:
     return differences
 
 
+def largest_by_output(differences: Sequence[Difference]) -> list[Difference]:
+    """Return the largest relative difference of each output, over the batch sizes."""
+    largest: dict[str, Difference] = {}
+    for difference in differences:
+        if difference.output not in largest or difference.relative > largest[difference.output].relative:
+            largest[difference.output] = difference
+    return list(largest.values())
+
+
 def refuse_different(differences: Sequence[Difference]) -> None:
     """Raise ArtifactError that names the worst output when one is further from PyTorch than `TOLERANCE`."""
     # `not <=` rather than `>`: NaN is refused, too.

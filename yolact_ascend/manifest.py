@@ -33,8 +33,8 @@ class Record:
 
     @property
     def token(self) -> str:
-        """Changes whenever the step was run again: what later steps depend on where content is too large to hash."""
-        return digest([self.inputs, self.outputs])
+        """Changes when the step wrote anything anew: what later steps depend on where content is too large to hash."""
+        return digest(self.outputs)
 
 
 class Records:

@@ -37,18 +37,21 @@ def preprocess(images: Sequence[CocoImage], save_path: Path) -> int:
     """
     require_images(images)
     make_folder(bin_folder(save_path))
-    ids_file(save_path).unlink(missing_ok=True)
     recipe = describe_inputs(images)
     _remove_other_bins(save_path, recipe)
     write_json(save_path / RECIPE_NAME, recipe, indent=None)
     missing = [index for index in range(len(images)) if not _is_whole(input_bin(save_path, index))]
+    ids = {"ids": [image.image_id for image in images]}
+    if missing or _read_ids(save_path) != ids:
+        ids_file(save_path).unlink(missing_ok=True)
     if len(missing) < len(images):
         print(f"{len(images) - len(missing)} of {len(images)} inputs are there already and are kept.", file=sys.stderr)
     for index in tqdm(missing, desc="preprocess", unit="image"):
         pixels = decode_image(images[index].path)
         _warn_of_other_size(images[index], pixels.shape[1], pixels.shape[0])
         write_bytes(input_bin(save_path, index), normalise_image(pixels).data)
-    write_json(ids_file(save_path), {"ids": [image.image_id for image in images]}, indent=None)
+    if not ids_file(save_path).exists():
+        write_json(ids_file(save_path), ids, indent=None)
     return len(missing)
 
 
@@ -87,6 +90,10 @@ def _remove_other_bins(save_path: Path, recipe: dict[str, Any]) -> None:
     for bin_path in bin_folder(save_path).iterdir():
         if re.fullmatch(r"\d+\.bin", bin_path.name) and bin_path.stem not in kept:
             bin_path.unlink()
+
+
+def _read_ids(save_path: Path) -> Any:
+    return read_json(ids_file(save_path), "the image ids") if ids_file(save_path).is_file() else None
 
 
 def _is_whole(path: Path) -> bool:

@@ -45,6 +45,8 @@ def run_tool(
         process.terminate()
         process.wait()
         raise
+    if code != 0 and log is None:
+        raise ToolError(f"That command failed with exit code {code}; its own message is above. {hint}".rstrip())
     if code != 0:
         raise ToolError(_describe_failure(command, code, output, log, hint))
     return output
@@ -72,14 +74,13 @@ def _tee(process: subprocess.Popen[bytes], log: Path) -> str:
     return b"".join(chunks).decode(errors="replace")
 
 
-def _describe_failure(command: Sequence[str], code: int, output: str, log: Path | None, hint: str) -> str:
+def _describe_failure(command: Sequence[str], code: int, output: str, log: Path, hint: str) -> str:
     parts = [f"{Path(command[0]).name} failed with exit code {code}. The command was: {format_command(command)}"]
     # A progress bar rewrites its line; only its last state counts.
     lines = [line.rsplit("\r", 1)[-1].rstrip() for line in output.splitlines() if line.strip()]
     if lines:
         parts += ["Its last lines:", *(f"  {line}" for line in lines[-SHOWN_LINES:])]
-    if log is not None:
-        parts.append(f"Its whole output: {log}")
+    parts.append(f"Its whole output: {log}")
     if hint:
         parts.append(hint)
     return "\n".join(parts)

@@ -120,7 +120,7 @@ def _describe_versions(stages: Stages) -> dict[str, str]:
         "yolact_ascend": __version__,
         "python": platform.python_version(),
         **{name: metadata.version(name) for name in LIBRARIES},
-        "cann": stages.tools.cann_version(),
+        "cann": "none, CPU emulation" if stages.tools.is_emulated else stages.tools.cann_version(),
     }
 
 

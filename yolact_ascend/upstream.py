@@ -43,7 +43,7 @@ def load_upstream_network(folder: Path, weights: Path, config: ModelConfig) -> U
             f"The network in {folder} is not upstream's {config.name}: its keys differ "
             f"({', '.join([*missing, *result.unexpected_keys][:4])}). Does the fork change the architecture?"
         )
-    return UpstreamNetwork(network.eval())
+    return UpstreamNetwork(network).eval()
 
 
 def describe_upstream(folder: Path) -> str:

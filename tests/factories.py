@@ -1,0 +1,97 @@
+"""Makes what tests need: weights, data sets."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+
+from yolact_ascend.config import CONFIGS, ModelConfig
+from yolact_ascend.network import YolactEdge
+
+CHECKOUT = Path(__file__).resolve().parent.parent
+SMALL_CONFIG = CONFIGS["yolact_edge_mobilenetv2_config"]
+
+
+def random_state_dict(config: ModelConfig, seed: int = 0) -> dict[str, torch.Tensor]:
+    """Return random weights, batch-norm statistics included, as upstream would save them.
+
+    The confidence layer is scaled until its logits spread enough for scores above the threshold.
+    """
+    torch.manual_seed(seed)
+    network = YolactEdge(config).eval()
+    for module in network.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.running_mean.uniform_(-0.1, 0.1)
+            module.running_var.uniform_(0.5, 1.5)
+            torch.nn.init.uniform_(module.weight, 0.8, 1.2)
+        elif isinstance(module, torch.nn.Conv2d):
+            torch.nn.init.kaiming_normal_(module.weight)
+    head = network.prediction_layers[0]
+    with torch.inference_mode():
+        *levels, _ = network(torch.randn(1, 3, 550, 550))
+        outputs = head.predict_levels(levels)
+    with torch.no_grad():
+        for layer, values, spread in (
+            (head.conf_layer, outputs.conf, 2.0),
+            (head.bbox_layer, outputs.loc, 1.0),
+            (head.mask_layer, outputs.coeffs.clamp(-0.999, 0.999).atanh(), 1.0),
+            (network.proto_net[10], None, 1.0),
+        ):
+            layer.bias.zero_()
+            if values is not None:
+                layer.weight.mul_(spread / values.std())
+    state = {key: value.clone() for key, value in network.state_dict().items()}
+    # Upstream's files also hold the layer of a training loss.
+    state["semantic_seg_conv.weight"] = torch.randn(config.num_classes, 256, 1, 1)
+    state["semantic_seg_conv.bias"] = torch.zeros(config.num_classes)
+    return state
+
+
+def write_coco(folder: Path, sizes: dict[int, tuple[int, int]] | None = None) -> Path:
+    """Draw a COCO folder with `val2017` and annotations; `sizes` maps image id to (width, height).
+
+    The annotations name the images in the order 3, 1, 2, so that dataset order is not id order.
+    """
+    sizes = sizes or {1: (640, 480), 2: (300, 500), 3: (100, 80), 4: (550, 550)}
+    (folder / "val2017").mkdir(parents=True)
+    (folder / "annotations").mkdir()
+    generator = np.random.default_rng(0)
+    images = []
+    for image_id, (width, height) in sizes.items():
+        name = f"{image_id:012d}.jpg"
+        pixels = generator.integers(0, 255, (height, width, 3), dtype=np.uint8)
+        cv2.imwrite(str(folder / "val2017" / name), cv2.GaussianBlur(pixels, (0, 0), 3))
+        images.append({"id": image_id, "file_name": name, "width": width, "height": height})
+    annotations = [
+        {**_box(3, 18, 10, 10, 40, 30), "id": 1},
+        {**_box(1, 1, 100, 50, 200, 300), "id": 2},
+        {**_box(1, 90, 400, 200, 100, 100), "id": 3},
+        {
+            **_box(2, 1, 0, 0, 300, 250),
+            "id": 4,
+            "iscrowd": 1,
+            "segmentation": {"size": [500, 300], "counts": [0, 250] + [250, 250] * 299 + [250]},
+        },
+    ]
+    categories = [
+        {"id": category_id, "name": name}
+        for category_id, name in zip(SMALL_CONFIG.category_ids, SMALL_CONFIG.class_names)
+    ]
+    data = {"info": {}, "images": images, "annotations": annotations, "categories": categories}
+    (folder / "annotations" / "instances_val2017.json").write_text(json.dumps(data))
+    return folder
+
+
+def _box(image_id: int, category_id: int, x: int, y: int, w: int, h: int) -> dict:
+    return {
+        "image_id": image_id,
+        "category_id": category_id,
+        "bbox": [x, y, w, h],
+        "area": w * h,
+        "iscrowd": 0,
+        "segmentation": [[x, y, x + w, y, x + w, y + h, x, y + h]],
+    }

@@ -1,0 +1,137 @@
+"""Files between stages: whole or absent, and of the size that the contract says."""
+
+import errno
+import json
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from yolact_ascend.artifacts import (
+    FPN_CUT_OUTPUTS,
+    INPUT,
+    TensorSpec,
+    atomic_path,
+    read_json,
+    read_tensor,
+    require_weights,
+    sha256_file,
+    write_bytes,
+    write_json,
+)
+from yolact_ascend.errors import ArtifactError, WeightsError
+
+SMALL = TensorSpec("output9", (2, 3))
+
+
+def test_the_contract_has_the_guides_sizes():
+    """The guide's README: 3 630 000 bytes in and 2 251 904 floats out an image."""
+    assert INPUT.size_bytes == 3_630_000
+    assert [spec.name for spec in FPN_CUT_OUTPUTS] == [f"output{i}" for i in range(6)]
+    assert sum(spec.size_bytes for spec in FPN_CUT_OUTPUTS) == 2_251_904 * 4
+    assert FPN_CUT_OUTPUTS[1].shape == (256, 35, 35)
+    assert FPN_CUT_OUTPUTS[5].shape == (138, 138, 32)
+
+
+def test_read_tensor_gives_the_shape(tmp_path):
+    np.arange(6, dtype=np.float32).tofile(tmp_path / "0_9.bin")
+    assert read_tensor(tmp_path / "0_9.bin", SMALL).tolist() == [[0, 1, 2], [3, 4, 5]]
+
+
+@pytest.mark.parametrize("values", [0, 5, 12], ids=["empty", "too short", "of another batch"])
+def test_read_tensor_refuses_another_size(tmp_path, values):
+    np.zeros(values, dtype=np.float32).tofile(tmp_path / "0_9.bin")
+    with pytest.raises(ArtifactError, match=rf"0_9.bin holds {values * 4} bytes, expected 24 for output9 \[2,3\] float32"):
+        read_tensor(tmp_path / "0_9.bin", SMALL)
+
+
+def test_read_tensor_names_a_missing_file(tmp_path):
+    with pytest.raises(ArtifactError, match="0_9.bin is missing.*run `infer` again"):
+        read_tensor(tmp_path / "0_9.bin", SMALL)
+
+
+def test_written_files_pass_ais_benchs_permission_rules(tmp_path):
+    """Group and others may not write, whatever the umask: ais_bench since 2024 refuses 0664."""
+    before = os.umask(0o002)
+    try:
+        write_bytes(tmp_path / "new" / "0.bin", b"x")
+    finally:
+        os.umask(before)
+    assert (tmp_path / "new" / "0.bin").stat().st_mode & 0o777 == 0o640
+    assert (tmp_path / "new").stat().st_mode & 0o777 == 0o750
+
+
+@pytest.mark.parametrize("failure", [RuntimeError("boom"), KeyboardInterrupt()], ids=["error", "interrupt"])
+def test_a_failed_write_keeps_the_old_file_and_leaves_no_other(tmp_path, failure):
+    path = tmp_path / "a.json"
+    path.write_text("old")
+    with pytest.raises(type(failure)), atomic_path(path) as temporary:
+        temporary.write_text("half")
+        raise failure
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT], ids=["disk full", "quota"])
+def test_a_full_disk_is_said_in_a_sentence(tmp_path, code):
+    with pytest.raises(ArtifactError, match="No room to write .*0.bin.*Free space"), atomic_path(tmp_path / "0.bin"):
+        raise OSError(code, os.strerror(code))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_really_full_place_is_said_in_a_sentence(tmp_path):
+    """A limit on file size stops the write in its middle, as a full disk does."""
+    code = (
+        "import resource, signal, sys\n"
+        "from pathlib import Path\n"
+        "from yolact_ascend.artifacts import write_bytes\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))\n"
+        "write_bytes(Path(sys.argv[1]) / '0.bin', b'x' * 5000)\n"
+    )
+    result = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, check=False)
+    assert "ArtifactError: No room to write" in result.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_cannot_be_made_is_said_in_a_sentence(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ArtifactError, match="Cannot create the folder"):
+        write_json(tmp_path / "file" / "a.json", {})
+
+
+def test_json_goes_both_ways(tmp_path):
+    write_json(tmp_path / "a.json", {"ids": [1, 2]})
+    assert read_json(tmp_path / "a.json", "the ids") == {"ids": [1, 2]}
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [(None, "There is no .*the ids"), ("{", "the ids. is not JSON"), (b"\xff\xfe", "the ids. is not JSON")],
+    ids=["missing", "cut short", "not text"],
+)
+def test_unreadable_json_is_said_in_a_sentence(tmp_path, content, message):
+    if content is not None:
+        (tmp_path / "a.json").write_bytes(content if isinstance(content, bytes) else content.encode())
+    with pytest.raises(ArtifactError, match=message):
+        read_json(tmp_path / "a.json", "the ids")
+
+
+def test_missing_weights_say_where_the_official_ones_are(tmp_path):
+    with pytest.raises(WeightsError, match=r"There is no weights file .*none\.pth\. The official .* are at https://"):
+        require_weights(tmp_path / "none.pth")
+
+
+def test_sha256_of_a_known_text(tmp_path):
+    (tmp_path / "a").write_text("abc")
+    # FIPS 180-2, appendix B.1
+    assert sha256_file(tmp_path / "a") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+    with pytest.raises(ArtifactError, match="Cannot read"):
+        sha256_file(tmp_path / "none")
+
+
+def test_json_is_written_in_one_line_when_asked(tmp_path):
+    write_json(tmp_path / "a.json", [1, 2], indent=None)
+    assert (tmp_path / "a.json").read_text() == json.dumps([1, 2]) + "\n"

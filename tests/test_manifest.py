@@ -1,0 +1,108 @@
+"""Records of steps, and the lock of a work folder."""
+
+import subprocess
+import sys
+
+import pytest
+
+from yolact_ascend.errors import UsageError
+from yolact_ascend.manifest import Record, Records, describe_files, digest, lock_folder
+
+
+@pytest.fixture
+def records(tmp_path):
+    return Records(tmp_path / ".stages")
+
+
+@pytest.fixture
+def output(tmp_path):
+    path = tmp_path / "out.bin"
+    path.write_text("data")
+    return path
+
+
+def save(records, output, inputs):
+    records.save("infer bs8", Record(inputs, describe_files([output]), 1.5, 4))
+
+
+def test_a_step_without_a_record_is_stale(records):
+    assert records.load("infer bs8") is None
+    assert records.token("infer bs8") is None
+    assert records.why_stale("infer bs8", {}) == "not done yet"
+
+
+def test_a_saved_step_is_fresh(records, output):
+    save(records, output, {"a": 1, "command": ("x", "y")} | {"command": ["x", "y"]})
+    assert records.why_stale("infer bs8", {"a": 1, "command": ("x", "y")}) is None
+    assert records.load("infer bs8").seconds == 1.5
+
+
+@pytest.mark.parametrize(
+    ("inputs", "reason"),
+    [({"a": 2, "b": 1}, "changed: a"), ({"a": 1}, "changed: b"), ({"a": 1, "b": 1, "c": 0}, "changed: c")],
+)
+def test_changed_inputs_are_named(records, output, inputs, reason):
+    save(records, output, {"a": 1, "b": 1})
+    assert records.why_stale("infer bs8", inputs) == reason
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (lambda path: path.unlink(), "is missing"),
+        (lambda path: path.write_text("longer data"), "is not as it was left"),
+        (lambda path: path.write_text("DATA"), "is not as it was left"),
+    ],
+    ids=["missing", "longer", "rewritten"],
+)
+def test_changed_outputs_are_named(records, output, change, reason):
+    save(records, output, {})
+    change(output)
+    assert records.why_stale("infer bs8", {}).endswith(reason)
+
+
+def test_forgetting_makes_stale(records, output):
+    save(records, output, {})
+    records.forget("infer bs8")
+    records.forget("infer bs8")
+    assert records.why_stale("infer bs8", {}) == "not done yet"
+
+
+@pytest.mark.parametrize("content", ["", "{}", "[]", '{"schema": 99}'])
+def test_a_record_of_another_kind_counts_as_none(records, output, tmp_path, content):
+    save(records, output, {})
+    (tmp_path / ".stages" / "infer_bs8.json").write_text(content)
+    assert records.load("infer bs8") is None
+
+
+def test_a_token_changes_when_the_outputs_are_made_again(records, output):
+    save(records, output, {})
+    before = records.token("infer bs8")
+    output.write_text("other")
+    save(records, output, {})
+    assert records.token("infer bs8") != before
+
+
+def test_digest_ignores_the_order_of_keys():
+    assert digest({"a": 1, "b": 2}) == digest({"b": 2, "a": 1}) != digest({"a": 1, "b": 3})
+
+
+def test_a_folder_in_use_is_refused_until_its_run_ends(tmp_path):
+    with lock_folder(tmp_path), pytest.raises(UsageError, match="Another run"), lock_folder(tmp_path):
+        pass
+    with lock_folder(tmp_path):
+        pass
+
+
+def test_a_program_that_outlives_its_run_keeps_the_folder(tmp_path):
+    with lock_folder(tmp_path) as lock:
+        child = subprocess.Popen(
+            [sys.executable, "-c", "input()"], stdin=subprocess.PIPE, stderr=subprocess.DEVNULL, pass_fds=[lock]
+        )
+    try:
+        with pytest.raises(UsageError, match="a program that a killed run left behind"), lock_folder(tmp_path):
+            pass
+    finally:
+        child.communicate(b"\n")
+    with lock_folder(tmp_path):
+        pass

@@ -1,0 +1,144 @@
+"""The preprocess stage: what it writes, what it keeps, what it refuses."""
+
+import errno
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from yolact_ascend.artifacts import INPUT, input_bin
+from yolact_ascend.coco import load_dataset
+from yolact_ascend.errors import ArtifactError, DatasetError
+from yolact_ascend.preprocess import preprocess
+from yolact_ascend.transforms import decode_image, normalise_image
+
+
+@pytest.fixture
+def dataset(small_coco, annotation_file):
+    return load_dataset(annotation_file, small_coco / "val2017")
+
+
+def bins(folder):
+    return sorted(path.name for path in (folder / "bin_file").iterdir())
+
+
+def test_writes_one_input_an_image_and_the_ids(dataset, tmp_path):
+    save_path = tmp_path / "inputs"
+    assert preprocess(dataset.images, save_path) == 4
+    assert bins(save_path) == ["0.bin", "1.bin", "2.bin", "3.bin"]
+    assert json.loads((save_path / "ids.json").read_text()) == {"ids": [3, 1, 2, 4]}
+    written = np.fromfile(input_bin(save_path, 1), np.float32).reshape(INPUT.shape)
+    assert np.array_equal(written, normalise_image(decode_image(dataset.images[1].path)))
+
+
+def test_an_existing_empty_folder_is_fine(dataset, tmp_path):
+    """The guide's script fails when save_path exists without bin_file."""
+    (tmp_path / "inputs").mkdir()
+    assert preprocess(dataset.images[:1], tmp_path / "inputs") == 1
+
+
+def test_a_second_run_makes_nothing(dataset, tmp_path):
+    preprocess(dataset.images, tmp_path)
+    times = [path.stat().st_mtime_ns for path in (tmp_path / "ids.json", *(tmp_path / "bin_file").iterdir())]
+    assert preprocess(dataset.images, tmp_path) == 0
+    assert [path.stat().st_mtime_ns for path in (tmp_path / "ids.json", *(tmp_path / "bin_file").iterdir())] == times
+
+
+def test_a_run_that_was_cut_short_continues(dataset, tmp_path, monkeypatch):
+    calls = []
+
+    def decode_two(path):
+        calls.append(path)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return decode_image(path)
+
+    monkeypatch.setattr("yolact_ascend.preprocess.decode_image", decode_two)
+    with pytest.raises(KeyboardInterrupt):
+        preprocess(dataset.images, tmp_path)
+    assert bins(tmp_path) == ["0.bin", "1.bin"]
+    assert not (tmp_path / "ids.json").exists()
+    assert preprocess(dataset.images, tmp_path) == 2
+
+
+def test_a_half_written_input_is_made_again(dataset, tmp_path):
+    preprocess(dataset.images, tmp_path)
+    input_bin(tmp_path, 2).write_bytes(b"half")
+    assert preprocess(dataset.images, tmp_path) == 1
+    assert input_bin(tmp_path, 2).stat().st_size == INPUT.size_bytes
+
+
+def test_a_changed_image_is_made_again_and_no_other(dataset, tmp_path):
+    preprocess(dataset.images, tmp_path)
+    Image.new("RGB", (640, 480)).save(dataset.images[1].path)
+    assert preprocess(dataset.images, tmp_path) == 1
+    assert np.ptp(np.fromfile(input_bin(tmp_path, 1), np.float32).reshape(INPUT.shape)[0]) == 0
+
+
+def test_fewer_images_leave_no_stale_input(dataset, tmp_path):
+    preprocess(dataset.images, tmp_path)
+    (tmp_path / "bin_file" / "notes.txt").write_text("mine")
+    assert preprocess(dataset.images[:2], tmp_path) == 0
+    assert bins(tmp_path) == ["0.bin", "1.bin", "notes.txt"]
+    assert json.loads((tmp_path / "ids.json").read_text()) == {"ids": [3, 1]}
+
+
+def test_inputs_of_unknown_origin_are_made_again(dataset, tmp_path):
+    preprocess(dataset.images, tmp_path)
+    (tmp_path / "recipe.json").unlink()
+    assert preprocess(dataset.images, tmp_path) == 4
+
+
+def test_a_missing_image_is_found_before_any_work(dataset, tmp_path):
+    dataset.images[3].path.unlink()
+    with pytest.raises(DatasetError, match=r"1 of 4 images .* are not in .*val2017, the first is 000000000004.jpg"):
+        preprocess(dataset.images, tmp_path / "inputs")
+    assert not (tmp_path / "inputs").exists()
+
+
+def test_an_image_that_cannot_be_decoded_keeps_what_was_made(dataset, tmp_path, capfd):
+    dataset.images[2].path.write_text("no image")
+    with pytest.raises(DatasetError, match="000000000002.jpg .* cannot be decoded"):
+        preprocess(dataset.images, tmp_path)
+    assert bins(tmp_path) == ["0.bin", "1.bin"]
+    assert not (tmp_path / "ids.json").exists()
+
+
+def test_an_image_of_another_size_than_annotated_is_warned_of(dataset, tmp_path, capsys):
+    Image.new("RGB", (480, 640)).save(dataset.images[1].path)
+    preprocess(dataset.images, tmp_path)
+    assert "000000000001.jpg decodes to 480×640 pixels, but the annotation file says 640×480" in capsys.readouterr().err
+
+
+def test_a_folder_that_cannot_be_written_is_named(dataset, tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ArtifactError, match="Cannot create the folder"):
+        preprocess(dataset.images, tmp_path / "file")
+
+
+def test_a_full_disk_ends_in_a_sentence_and_leaves_no_half_input(dataset, tmp_path, monkeypatch):
+    write_whole = Path.write_bytes
+
+    def fill_up(path, data):
+        if ".2.bin" in path.name:
+            write_whole(path, b"half")
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return write_whole(path, data)
+
+    monkeypatch.setattr(Path, "write_bytes", fill_up)
+    with pytest.raises(ArtifactError, match=r"No room to write .*2\.bin.*what was finished before is kept"):
+        preprocess(dataset.images, tmp_path)
+    assert bins(tmp_path) == ["0.bin", "1.bin"]
+    assert not (tmp_path / "ids.json").exists()
+    monkeypatch.undo()
+    assert preprocess(dataset.images, tmp_path) == 2
+
+
+def test_real_photographs(coco_mini, tmp_path):
+    folder = shutil.copytree(coco_mini / "annotations", tmp_path / "annotations")
+    dataset = load_dataset(folder / "instances_val2017.json", coco_mini / "val2017")
+    assert (len(dataset.images), dataset.annotated_count) == (108, 106)
+    assert preprocess(dataset.images[:5], tmp_path / "inputs") == 5

@@ -1,0 +1,77 @@
+"""The key=value words of run_all.sh."""
+
+from pathlib import Path
+
+import pytest
+
+from yolact_ascend.errors import UsageError
+from yolact_ascend.settings import ALL_STAGES, KEYS, describe_keys, parse_words
+
+
+def test_no_words_give_the_defaults():
+    settings = parse_words([])
+    assert settings.batch_sizes == (1,)
+    assert settings.weights == Path("yolact_edge_resnet50_54_800000.pth")
+    assert settings.stages == ("patch", "export", "compile", "preprocess", "infer", "postprocess", "report")
+    assert settings.limit is None and settings.upstream is None and settings.force == frozenset()
+
+
+@pytest.mark.parametrize(
+    ("words", "name", "value"),
+    [
+        (["bs=8"], "batch_sizes", (8,)),
+        (["bs=1,4,8"], "batch_sizes", (1, 4, 8)),
+        (["bs=4,1,4"], "batch_sizes", (4, 1)),
+        (["limit=7"], "limit", 7),
+        (["out=a=b"], "out", Path("a=b")),
+        (["mode=perf"], "stages", ("patch", "export", "compile", "benchmark", "report")),
+        (["from=infer"], "stages", ("infer", "postprocess", "report")),
+        (["from=infer", "to=infer"], "stages", ("infer",)),
+        (["force=infer,export"], "force", frozenset({"infer", "export"})),
+        (["force=1"], "force", frozenset(ALL_STAGES)),
+        (["force=0"], "force", frozenset()),
+        (["upstream=fork"], "upstream", Path("fork")),
+    ],
+    ids=lambda value: "+".join(value) if isinstance(value, list) else None,
+)
+def test_words_become_settings(words, name, value):
+    assert getattr(parse_words(words), name) == value
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["bs=0"], "bs=0: expected whole numbers from 1 to 4096"),
+        (["bs=abc"], "bs=abc: expected whole numbers"),
+        (["bs="], "bs=: expected whole numbers"),
+        (["bs=8,"], "bs=8,: expected whole numbers"),
+        (["bs=-1"], "bs=-1: expected"),
+        (["bs=²"], "bs=²: expected"),
+        (["batch=8"], "'batch=8' is no setting of run_all.sh. Settings are KEY=VALUE, with bs, config"),
+        (["--bs"], "'--bs' is no setting"),
+        (["bs"], "'bs' is no setting"),
+        (["bs=1", "bs=2"], "bs= is given twice: '1' and '2'"),
+        (["device=gpu"], "device=gpu: expected one of auto, npu, cpu"),
+        (["mode=fast"], "mode=fast: expected one of full, perf"),
+        (["config=yolact"], "There is no config 'yolact'. Choose one of: yolact_edge_resnet50_config"),
+        (["limit=0"], "limit=0: expected a whole number from 1"),
+        (["loop=x"], "loop=x: expected a whole number from 1 to 100000"),
+        (["weights="], "weights=: expected a path"),
+        (["from=score"], "from=score: expected one of patch, export"),
+        (["from=benchmark"], "from=benchmark: mode=full has no such stage"),
+        (["mode=perf", "to=infer"], "to=infer: mode=perf has no such stage"),
+        (["from=report", "to=export"], "from=report comes after to=export"),
+        (["force=infer,foo"], "force=infer,foo: expected one of"),
+    ],
+    ids=lambda value: "+".join(value) if isinstance(value, list) else None,
+)
+def test_bad_words_are_named(words, message):
+    with pytest.raises(UsageError) as caught:
+        parse_words(words)
+    assert message in str(caught.value)
+    assert caught.value.exit_code == 2
+
+
+def test_help_describes_every_key():
+    lines = describe_keys().splitlines()
+    assert [line.split()[0] for line in lines] == list(KEYS)

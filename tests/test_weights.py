@@ -1,0 +1,135 @@
+"""Upstream's weights load strictly; what does not fit is refused by name."""
+
+import pickle
+
+import pytest
+import torch
+from factories import SMALL_CONFIG, random_state_dict
+
+from yolact_ascend.config import CONFIGS
+from yolact_ascend.errors import WeightsError
+from yolact_ascend.network import YolactEdge
+from yolact_ascend.weights import compare_shapes, expected_shapes, load_network, read_state_dict
+
+# Seen in upstream @ a9a0028 for each config: state-dict entries and parameters, training-only layer included.
+UPSTREAM_COUNTS = {
+    "yolact_edge_resnet50_config": (354, 31_164_943),
+    "yolact_edge_config": (660, 50_157_071),
+    "yolact_edge_mobilenetv2_config": (348, 9_028_815),
+}
+SEMANTIC_SEG_PARAMETERS = 80 * 256 + 80
+
+
+@pytest.fixture(scope="module")
+def state():
+    return random_state_dict(SMALL_CONFIG)
+
+
+@pytest.fixture
+def write(tmp_path):
+    def write(value):
+        path = tmp_path / "weights.pth"
+        torch.save(value, path)
+        return path
+
+    return write
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_the_networks_are_as_large_as_upstreams(name):
+    with torch.device("meta"):
+        network = YolactEdge(CONFIGS[name])
+    entries, parameters = UPSTREAM_COUNTS[name]
+    assert len(network.state_dict()) == entries - 2
+    assert sum(p.numel() for p in network.parameters()) == parameters - SEMANTIC_SEG_PARAMETERS
+
+
+def test_upstreams_file_loads_and_its_training_layer_is_dropped(state, write):
+    assert "semantic_seg_conv.weight" in state
+    weights = read_state_dict(write(state), SMALL_CONFIG)
+    assert not any(key.startswith("semantic_seg_conv") for key in weights)
+    network = load_network(write(state), SMALL_CONFIG)
+    assert not network.training
+    key = "prediction_layers.0.upfeature.0.weight"
+    assert torch.equal(network.state_dict()[key], state[key])
+
+
+def test_yolacts_one_piece_fpn_is_renamed(state, write):
+    renamed = {k.replace("fpn_phase_1.", "fpn.").replace("fpn_phase_2.", "fpn."): v for k, v in state.items()}
+    assert "fpn.lat_layers.0.weight" in renamed
+    assert read_state_dict(write(renamed), SMALL_CONFIG).keys() == read_state_dict(write(state), SMALL_CONFIG).keys()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda s: s.pop("fpn_phase_1.lat_layers.0.weight"), r"1 missing \(fpn_phase_1.lat_layers.0.weight\)"),
+        (lambda s: s.update({"flow_net.conv.weight": torch.zeros(1)}), r"1 extra \(flow_net.conv.weight\)"),
+        (
+            lambda s: s.update({"proto_net.10.bias": torch.zeros(5)}),
+            r"1 misshapen \(proto_net.10.bias \[5\] instead of \[32\]\)",
+        ),
+        (
+            lambda s: [s.pop(key) for key in list(s) if key.startswith("fpn_phase")],
+            r"16 missing \(.* and 12 more\)",
+        ),
+    ],
+    ids=["missing", "extra", "misshapen", "many"],
+)
+def test_differing_keys_are_named(state, write, change, message):
+    changed = dict(state)
+    change(changed)
+    with pytest.raises(WeightsError, match=message) as caught:
+        read_state_dict(write(changed), SMALL_CONFIG)
+    assert "They fit none of the configs" in str(caught.value)
+
+
+@pytest.mark.parametrize("name", [name for name in CONFIGS if name != SMALL_CONFIG.name])
+def test_weights_of_another_config_say_which(state, write, name):
+    with pytest.raises(WeightsError, match=f"does not fit {name}.*use --config={SMALL_CONFIG.name}"):
+        read_state_dict(write(state), CONFIGS[name])
+
+
+def test_a_truncated_file_is_refused(state, write):
+    path = write(state)
+    path.write_bytes(path.read_bytes()[:100_000])
+    with pytest.raises(WeightsError, match=r"cannot be read as PyTorch weights \(100000 bytes\).*truncated"):
+        read_state_dict(path, SMALL_CONFIG)
+
+
+@pytest.mark.parametrize("content", [b"", b"<html>Not found</html>"], ids=["empty", "an error page"])
+def test_a_file_that_is_no_pth_is_refused(tmp_path, content):
+    (tmp_path / "a.pth").write_bytes(content)
+    with pytest.raises(WeightsError, match="cannot be read as PyTorch weights"):
+        read_state_dict(tmp_path / "a.pth", SMALL_CONFIG)
+
+
+def test_a_pickle_that_would_run_code_is_refused_and_does_not_run(tmp_path):
+    class Evil:
+        def __reduce__(self):
+            return (tmp_path.joinpath("ran").touch, ())
+
+    (tmp_path / "a.pth").write_bytes(pickle.dumps({"a": Evil()}, protocol=2))
+    with pytest.raises(WeightsError, match="cannot be read as PyTorch weights"):
+        read_state_dict(tmp_path / "a.pth", SMALL_CONFIG)
+    assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize(
+    ("value", "found"),
+    [
+        ({"state_dict": {}, "epoch": 3}, "a dict with state_dict, epoch"),
+        ([1], "a list"),
+        ({}, "352 missing"),
+    ],
+    ids=["checkpoint", "list", "empty"],
+)
+def test_a_file_without_a_state_dict_is_refused(write, value, found):
+    config = CONFIGS["yolact_edge_resnet50_config"]
+    with pytest.raises(WeightsError, match=found):
+        read_state_dict(write(value), config)
+
+
+def test_compare_shapes_of_equal_dicts_is_empty():
+    shapes = expected_shapes(SMALL_CONFIG)
+    assert compare_shapes(shapes, dict(shapes)) == []
