@@ -1,0 +1,1 @@
+"""The parts of the tool, in the order of a run: options, paths, inputs, interface, outputs, summary, benchmark."""

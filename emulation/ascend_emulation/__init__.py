@@ -1,0 +1,1 @@
+"""What the stand-ins of atc, npu-smi and aclruntime share; nothing outside emulation/ imports it."""

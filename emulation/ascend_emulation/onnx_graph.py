@@ -1,0 +1,162 @@
+"""Turns an ONNX model with free dimensions into one that a card would run: fixed shapes, folded shape arithmetic."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import onnx
+from onnx import helper, shape_inference
+
+from ascend_emulation.atc_errors import AtcError
+from ascend_emulation.om import DTYPES, TensorInfo
+
+OPSET_MIN, OPSET_MAX = 8, 18
+_STANDARD_DOMAINS = ("", "ai.onnx")
+_RANK_OF_FORMAT = {"NCHW": 4, "NCDHW": 5}
+_ONNX_TYPE = {"FP32": onnx.TensorProto.FLOAT, "FP16": onnx.TensorProto.FLOAT16}
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
+def load_model(path: Path) -> tuple[onnx.ModelProto, bytes]:
+    """The model and the bytes of its file; raises AtcError E10041 where it cannot be read."""
+    try:
+        model, content = onnx.load_model(str(path)), path.read_bytes()
+    except Exception as error:  # protobuf, onnx and the file system have no common base class
+        raise AtcError("E10041", value=path, reason=_first_line(error)) from error
+    if not model.graph.node:
+        raise AtcError("E10041", value=path, reason="It has no operators.")
+    return model, content
+
+
+def check_operators(model: onnx.ModelProto) -> None:
+    """Raise AtcError E19010 for the first operator that no ONNX parser of CANN would take."""
+    opsets = {opset.domain or "ai.onnx": opset.version for opset in model.opset_import}
+    opset = opsets.get("ai.onnx", 1)
+    for node in model.graph.node:
+        known = node.domain in _STANDARD_DOMAINS and OPSET_MIN <= opset <= OPSET_MAX
+        if not (known and onnx.defs.has(node.op_type)):
+            name, domain = node.name or node.output[0], node.domain or "ai.onnx"
+            version = opsets.get(domain, 1)
+            raise AtcError("E19010", name=name, domain=domain, opset=version, optype=node.op_type)
+
+
+def _graph_inputs(model: onnx.ModelProto) -> list[onnx.ValueInfoProto]:
+    weights = {tensor.name for tensor in model.graph.initializer}
+    return [value for value in model.graph.input if value.name not in weights]
+
+
+def _dims(value: onnx.ValueInfoProto) -> tuple[int, ...]:
+    """Dimensions of a tensor, -1 where free."""
+    return tuple(
+        dim.dim_value if dim.HasField("dim_value") and dim.dim_value > 0 else -1
+        for dim in value.type.tensor_type.shape.dim
+    )
+
+
+def _shape_text(shape: tuple[int, ...]) -> str:
+    return ",".join(map(str, shape))
+
+
+def fix_input_shapes(model: onnx.ModelProto, shapes: dict[str, tuple[int, ...]]) -> None:
+    """Write `shapes` into the inputs of `model`; afterwards no input has a free dimension.
+
+    Raises AtcError E10016, E10049, and E10001 for a free dimension without a value and for a value that contradicts
+    the model.
+    """
+    inputs = {value.name: value for value in _graph_inputs(model)}
+    for name in shapes:
+        if name not in inputs:
+            raise AtcError("E10016", name=name, parameter="input_shape", known=", ".join(inputs))
+    for name, value in inputs.items():
+        free = _dims(value)
+        shape = shapes.get(name, free)
+        if len(shape) != len(free):
+            raise AtcError("E10049", count=len(shape), expected=len(free), name=name, shape=_shape_text(free))
+        if min(shape, default=1) < 0:
+            reason = "maybe you should set input_shape to specify its shape"
+            raise AtcError("E10001", value=-1, parameter=name, reason=reason)
+        if any(dim not in (wanted, -1) for dim, wanted in zip(free, shape)):
+            reason = f"the model has fixed dimensions here: {_shape_text(free)} (-1 is free)"
+            raise AtcError("E10001", value=f"{name}:{_shape_text(shape)}", parameter="--input_shape", reason=reason)
+        for dim, size in zip(value.type.tensor_type.shape.dim, shape):
+            dim.Clear()
+            dim.dim_value = size
+
+
+def cast_outputs(model: onnx.ModelProto, output_type: str) -> None:
+    """Append a Cast to every output that does not have `output_type` (FP32 or FP16); names stay."""
+    wanted = _ONNX_TYPE[output_type]
+    for output in model.graph.output:
+        if output.type.tensor_type.elem_type == wanted:
+            continue
+        inner = f"{output.name}/before_output_type"
+        for node in model.graph.node:
+            for names in (node.input, node.output):
+                for index, name in enumerate(names):
+                    if name == output.name:
+                        names[index] = inner
+        model.graph.node.append(helper.make_node("Cast", [inner], [output.name], name=f"{inner}/Cast", to=wanted))
+        output.type.tensor_type.elem_type = wanted
+
+
+def _drop_unused_opsets(model: onnx.ModelProto) -> None:
+    used = {node.domain for node in model.graph.node}
+    kept = [opset for opset in model.opset_import if opset.domain in used]
+    del model.opset_import[:]
+    model.opset_import.extend(kept)
+
+
+def fold_shapes(model: onnx.ModelProto, path: Path) -> onnx.ModelProto:
+    """`model` with its constants folded by ONNX Runtime and every shape inferred; operators stay standard ones.
+
+    Raises AtcError E10041 where ONNX Runtime cannot run the model, E10055 where an output's shape depends on data.
+    """
+    import onnxruntime  # here: it takes a second, and most mistakes are found without it
+
+    for output in model.graph.output:  # a stale '-1' or '8' there would contradict the fixed inputs
+        output.type.tensor_type.ClearField("shape")
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
+    options.log_severity_level = 4
+    with tempfile.TemporaryDirectory() as folder:
+        options.optimized_model_filepath = str(Path(folder) / "folded.onnx")
+        try:
+            onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+        except Exception as error:  # the exceptions of ONNX Runtime have no common base class
+            raise AtcError("E10041", value=path, reason=_first_line(error)) from error
+        folded = shape_inference.infer_shapes(onnx.load_model(options.optimized_model_filepath), data_prop=True)
+    _drop_unused_opsets(folded)
+    for output in folded.graph.output:
+        has_shape = output.type.tensor_type.HasField("shape")
+        if not has_shape or min(_dims(output), default=1) < 0:
+            reason = f"the shape of output {output.name} depends on data, the emulated atc has fixed shapes only"
+            raise AtcError("E10055", reason=reason)
+    return folded
+
+
+def describe(values: list[onnx.ValueInfoProto], tensor_format: str | None = None) -> tuple[TensorInfo, ...]:
+    """Name, type and shape of inputs or outputs; ND where `tensor_format` does not suit the rank."""
+    tensors = []
+    for value in values:
+        shape = _dims(value)
+        dtype = np.dtype(helper.tensor_dtype_to_np_dtype(value.type.tensor_type.elem_type)).name
+        if dtype not in DTYPES:
+            raise AtcError("E10055", reason=f"tensor {value.name} is {dtype}, the emulated device has no such type")
+        suits = tensor_format is not None and _RANK_OF_FORMAT.get(tensor_format) == len(shape)
+        tensors.append(TensorInfo(value.name, dtype, shape, str(tensor_format) if suits else "ND"))
+    return tuple(tensors)
+
+
+def describe_inputs(model: onnx.ModelProto, input_format: str) -> tuple[TensorInfo, ...]:
+    """The inputs that a caller feeds, weights excluded."""
+    return describe(_graph_inputs(model), input_format)
+
+
+def describe_outputs(model: onnx.ModelProto) -> tuple[TensorInfo, ...]:
+    """The outputs in the order of the graph."""
+    return describe(list(model.graph.output))

@@ -1,0 +1,165 @@
+"""Small models, folders of inputs, and processes in the environment that emulation/set_env.sh makes."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Callable
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+EMULATION = Path(__file__).resolve().parents[2] / "emulation"
+SAMPLE_SHAPE = (3, 4, 4)  # one image of the small model
+ATC_COMMON = ("--framework", "5", "--log", "error", "--soc_version", "Ascend310P3")
+
+
+@dataclass(frozen=True)
+class Result:
+    """A process that has ended."""
+
+    code: int
+    stdout: str
+    stderr: str
+
+
+Run = Callable[..., Result]
+
+
+def small_model(opset: int = 11, batch: int | str = "-1", domain: str = "") -> onnx.ModelProto:
+    """image [B,3,4,4] -> up [B,2,8,8], twice as large by shape arithmetic that needs a known B, and mean [B,2]."""
+    rng = np.random.default_rng(0)
+    constants = {
+        "weight": rng.normal(size=(2, 3, 3, 3)).astype(np.float32),
+        "hw_axes": np.array([2, 3]),
+        "start": np.array([0]),
+        "end": np.array([1]),
+        "channels": np.array([2]),
+        "twice": np.array([2, 2]),
+        "none": np.array([], np.float32),
+    }
+    node = helper.make_node
+    nodes = [
+        node("Conv", ["image", "weight"], ["convolved"], pads=[1, 1, 1, 1], name="Conv_0", domain=domain),
+        node("Shape", ["image"], ["shape"]),
+        node("Gather", ["shape", "hw_axes"], ["hw"], axis=0),
+        node("Mul", ["hw", "twice"], ["hw_twice"]),
+        node("Slice", ["shape", "start", "end"], ["batch"]),
+        node("Concat", ["batch", "channels", "hw_twice"], ["size"], axis=0),
+        node("Resize", ["convolved", "none", "none", "size"], ["up"], mode="nearest"),
+        node("GlobalAveragePool", ["convolved"], ["pooled"]),
+        node("Flatten", ["pooled"], ["mean"], axis=1),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "small",
+        [helper.make_tensor_value_info("image", TensorProto.FLOAT, [batch, *SAMPLE_SHAPE])],
+        [
+            helper.make_tensor_value_info("up", TensorProto.FLOAT, ["a", "b", "c", "d"]),
+            helper.make_tensor_value_info("mean", TensorProto.FLOAT, ["a", "b"]),
+        ],
+        [numpy_helper.from_array(array, name) for name, array in constants.items()],
+    )
+    opsets = [helper.make_opsetid("", opset)] + ([helper.make_opsetid(domain, 1)] if domain else [])
+    return helper.make_model(graph, opset_imports=opsets, ir_version=8)
+
+
+def two_input_model() -> onnx.ModelProto:
+    """left [B,2] + right [B,2] -> sum [B,2], both int32."""
+    inputs = [helper.make_tensor_value_info(name, TensorProto.INT32, ["n", 2]) for name in ("left", "right")]
+    outputs = [helper.make_tensor_value_info("sum", TensorProto.INT32, ["n", 2])]
+    graph = helper.make_graph([helper.make_node("Add", ["left", "right"], ["sum"])], "sum", inputs, outputs)
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 11)], ir_version=8)
+
+
+def mixing_model() -> onnx.ModelProto:
+    """image [B,3,4,4] -> mixed [B,3,4,4]: every image plus the largest values of the whole batch."""
+    shape: list[str | int] = ["n", *SAMPLE_SHAPE]
+    graph = helper.make_graph(
+        [
+            helper.make_node("ReduceMax", ["image"], ["largest"], axes=[0], keepdims=1),
+            helper.make_node("Add", ["image", "largest"], ["mixed"]),
+        ],
+        "mixing",
+        [helper.make_tensor_value_info("image", TensorProto.FLOAT, shape)],
+        [helper.make_tensor_value_info("mixed", TensorProto.FLOAT, shape)],
+    )
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 11)], ir_version=8)
+
+
+def sample(index: int) -> np.ndarray:
+    """Image number `index`, [3,4,4] float32."""
+    return np.random.default_rng(index).normal(size=SAMPLE_SHAPE).astype(np.float32)
+
+
+def write_bytes(path: Path, content: bytes, mode: int = 0o640) -> None:
+    """A file with exactly these permissions, whatever the umask."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)
+    path.chmod(mode)
+
+
+def write_samples(folder: Path, names: list[str]) -> None:
+    """`names[k]` gets image k; folder and files as a careful user makes them, 0750 and 0640."""
+    folder.mkdir(parents=True, exist_ok=True)
+    folder.chmod(0o750)
+    for index, name in enumerate(names):
+        write_bytes(folder / name, sample(index).tobytes())
+
+
+@pytest.fixture(scope="session")
+def emulated_env() -> dict[str, str]:
+    """The environment after `source emulation/set_env.sh` in a shell whose python3 is this one."""
+    base = {
+        "HOME": os.environ.get("HOME", "/"),
+        "PATH": os.pathsep.join([str(Path(sys.executable).parent), "/usr/bin", "/bin"]),
+        "VIRTUAL_ENV": sys.prefix,
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "COLUMNS": "80",
+        "LC_ALL": "C.UTF-8",
+    }
+    command = ["bash", "-c", f'source "{EMULATION}/set_env.sh" && env -0']
+    output = subprocess.run(command, env=base, check=True, capture_output=True, text=True).stdout
+    return dict(entry.split("=", 1) for entry in output.split("\0") if entry)
+
+
+@pytest.fixture
+def run(emulated_env: dict[str, str], tmp_path: Path) -> Run:
+    """Run a command as in a shell that has sourced set_env.sh; by default in `tmp_path`."""
+
+    def run_command(*command: object, cwd: Path = tmp_path, env: dict[str, str] | None = None) -> Result:
+        words = [str(word) for word in command]
+        words[0] = shutil.which(words[0], path=emulated_env["PATH"]) or words[0]
+        full_env = {**emulated_env, **(env or {})}
+        done = subprocess.run(words, cwd=cwd, env=full_env, capture_output=True, text=True, check=False)
+        return Result(done.returncode, done.stdout, done.stderr)
+
+    return run_command
+
+
+@pytest.fixture(scope="session")
+def compiled(emulated_env: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with small_bs1.om, small_bs4.om, half_bs4.om (float16 outputs) and others."""
+    folder = tmp_path_factory.mktemp("compiled")
+    onnx.save(small_model(), folder / "small.onnx")
+    onnx.save(two_input_model(), folder / "sum.onnx")
+    onnx.save(mixing_model(), folder / "mixing.onnx")
+    atc = str(EMULATION / "bin" / "atc")
+    commands = [
+        ["small", "small_bs1", "image:1,3,4,4"],
+        ["small", "small_bs4", "image:4,3,4,4"],
+        ["small", "half_bs4", "image:4,3,4,4", "--output_type", "FP16"],
+        ["sum", "sum_bs2", "left:2,2;right:2,2"],
+        ["mixing", "mixing_bs4", "image:4,3,4,4"],
+        ["small", "other_soc", "image:1,3,4,4", "--soc_version", "Ascend910B3"],
+    ]
+    for model, output, shape, *more in commands:
+        words = [atc, "--model", f"{model}.onnx", "--output", output, "--input_shape", shape, *ATC_COMMON, *more]
+        subprocess.run(words, cwd=folder, env=emulated_env, check=True, capture_output=True)
+    return folder

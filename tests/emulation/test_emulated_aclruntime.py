@@ -1,0 +1,235 @@
+"""emulation/aclruntime: what the real C++ module checks, prints and measures."""
+
+from __future__ import annotations
+
+import importlib.metadata
+from pathlib import Path
+from typing import Callable
+
+import numpy as np
+import pytest
+
+from .conftest import EMULATION, Result, Run, sample, write_bytes
+
+Script = Callable[[str, Path], Result]
+
+SETUP = """
+import sys
+import numpy as np
+import aclruntime as acl
+def base(array):
+    return acl.BaseTensor(array.__array_interface__["data"][0], array.nbytes)
+options = acl.session_options()
+image = np.load("image.npy")
+"""
+
+
+@pytest.fixture
+def script(run: Run, tmp_path: Path) -> Script:
+    """Run lines of Python with `acl`, `options`, `base()` and a batch of four images."""
+    np.save(tmp_path / "image.npy", np.stack([sample(index) for index in range(4)]))
+
+    def run_script(lines: str, model: Path) -> Result:
+        return run("python3", "-c", SETUP + lines, model)
+
+    return run_script
+
+
+def test_distribution_is_found_as_the_real_one() -> None:
+    found = [dist for dist in importlib.metadata.distributions(path=[str(EMULATION)]) if dist.name == "aclruntime"]
+    assert [dist.version for dist in found] == ["0.0.2"]
+
+
+def test_descriptions(script: Script, compiled: Path) -> None:
+    result = script(
+        "session = acl.InferenceSession(sys.argv[1], 0, options)\n"
+        "for d in session.get_inputs() + session.get_outputs():\n"
+        "    print(d.name, d.datatype == acl.dtype.float32, d.format, d.shape, d.size, d.realsize)\n"
+        "print(session)",
+        compiled / "small_bs4.om",
+    )
+    assert result.stdout.splitlines()[5:] == [
+        "image True 0 [4, 3, 4, 4] 768 768",
+        "up True 2 [4, 2, 8, 8] 2048 2048",
+        "mean True 2 [4, 2] 32 32",
+        "<Model>",
+        "device:\t0",
+        "input:",
+        "  #0    image  (4, 3, 4, 4)  float32  768  768",
+        "output:",
+        "  #0    up  (4, 2, 8, 8)  float32  2048  2048",
+        "  #1    mean  (4, 2)  float32  32  32",
+        "",
+    ]
+
+
+def test_lines_from_opening_to_closing(script: Script, compiled: Path) -> None:
+    model = compiled / "small_bs4.om"
+    result = script(
+        "first = acl.InferenceSession(sys.argv[1], 0, options)\n"
+        "second = acl.InferenceSession(sys.argv[1], 0, options)\n"
+        "for s in (second, first, first): s.free_resource()\n"
+        "acl.InferenceSession.finalize(); acl.InferenceSession.finalize()",
+        model,
+    )
+    assert result.stdout.splitlines() == [
+        "[INFO] acl init success",
+        "[INFO] open device 0 success",
+        "[INFO] create new context",
+        f"[INFO] load model {model} success",
+        "[INFO] create model description success",
+        "[INFO] create new context",
+        f"[INFO] load model {model} success",
+        "[INFO] create model description success",
+        "[INFO] unload model success, model Id is 2",
+        "[INFO] unload model success, model Id is 1",
+        "[INFO] end to reset device 0",
+        "[INFO] end to finalize acl",
+    ]
+
+
+def test_log_level_silences(script: Script, compiled: Path) -> None:
+    lines = "options.log_level = 4\nacl.InferenceSession(sys.argv[1], 0, options)"
+    assert script(lines, compiled / "small_bs4.om").stdout == ""
+
+
+def test_times_and_loop(script: Script, compiled: Path) -> None:
+    result = script(
+        "session = acl.InferenceSession(sys.argv[1], 0, options)\n"
+        "session.options().loop = 3\n"
+        "out = session.run(['up', 'mean'], [base(image)])\n"
+        "[t.to_host() for t in out]\n"
+        "times = session.sumary().exec_time_list\n"
+        "print(len(times), all(0 <= a <= b for a, b in times), times == sorted(times))\n"
+        "memory = acl.MemorySummary()\n"
+        "print(len(memory.H2D_time_list), len(memory.D2H_time_list))\n"
+        "session.reset_sumaryinfo(); memory.reset()\n"
+        "print(len(session.sumary().exec_time_list), acl.MemorySummary().H2D_time_list)",
+        compiled / "small_bs4.om",
+    )
+    steps = "".join(f"\rloop inference exec: ({count}/3)" for count in (1, 2, 3))
+    # text mode turns the carriage returns into line ends
+    assert steps.replace("\r", "\n") + "\n" in result.stdout
+    assert result.stdout.splitlines()[-3:] == ["3 True True", "1 2", "0 []"]
+
+
+def test_tensors_change_sides(script: Script, compiled: Path) -> None:
+    result = script(
+        "session = acl.InferenceSession(sys.argv[1], 0, options)\n"
+        "t = acl.Tensor(image); t.to_device(0)\n"
+        "out = session.run(['mean'], [t])[0]\n"
+        "print(t.device, t.type == acl.type.memory_device, t.shape, t.dtype == acl.dtype.float32)\n"
+        "try:\n    np.array(out)\nexcept RuntimeError as error:\n    print(error)\n"
+        "out.to_host()\n"
+        "print(out.device, np.array(out).shape, np.array(out, dtype=np.float64).dtype)",
+        compiled / "small_bs4.om",
+    )
+    assert result.stdout.splitlines()[5:] == [
+        "0 True [4, 3, 4, 4] True",
+        "tensor is in npu. can't convert to numpy array",
+        "-1 (4, 2) float64",
+    ]
+
+
+REFUSALS = {
+    "input_too_small": (
+        "session.run(['up'], [base(image[:1])])",
+        ["[ERROR] check i:0 name:image in size:192 needsize:768 not match", "[ERROR] check input vector failed ret:-1"],
+        "RuntimeError: [-1][ACL: general failure] ",
+    ),
+    "too_many_inputs": (
+        "session.run(['up'], [base(image), base(image)])",
+        ["[ERROR] feeds size: 2 not equal to model tensor desc size: 1", "[ERROR] check input vector failed ret:3"],
+        "RuntimeError: [3][ACL: runtime failure] ",
+    ),
+    "unknown_output": (
+        "session.run(['down'], [base(image)])",
+        ["[ERROR] outnames down not valid"],
+        "RuntimeError: [-1][ACL: general failure] ",
+    ),
+    "dynamic_batch": (
+        "session.set_dynamic_batchsize(2)",
+        [],
+        "has no InferenceSession.set_dynamic_batchsize: it has fixed shapes only",
+    ),
+    "pipeline": (
+        "session.run_pipeline([], None, [])",
+        [],
+        "AttributeError: the emulated aclruntime has no InferenceSession.run_pipeline: it has fixed shapes only",
+    ),
+}
+
+
+@pytest.mark.parametrize(("line", "messages", "error"), REFUSALS.values(), ids=REFUSALS.keys())
+def test_refusals(script: Script, compiled: Path, line: str, messages: list[str], error: str) -> None:
+    result = script("session = acl.InferenceSession(sys.argv[1], 0, options)\n" + line, compiled / "small_bs4.om")
+    assert result.code == 1
+    assert result.stdout.splitlines()[5:] == messages
+    assert result.stderr.rstrip("\n").endswith(error)
+
+
+def damaged(content: bytes) -> bytes:
+    return content[:-1] + bytes([content[-1] ^ 1])
+
+
+MODELS = {
+    "real_om": (lambda content: b"IMOD" + bytes(200), "was not written by the emulated atc (version 1)"),
+    "empty": (lambda content: b"", "was not written by the emulated atc"),
+    "later_version": (
+        lambda content: content.replace(b"version 1", b"version 2"),
+        "was not written by the emulated atc",
+    ),
+    "damaged": (damaged, "is damaged"),
+    "cut": (lambda content: content[:-20], "is damaged"),
+    "header_cut": (lambda content: content[:100], "the header of"),
+}
+
+
+@pytest.mark.parametrize(("change", "reason"), MODELS.values(), ids=MODELS.keys())
+def test_models_that_do_not_load(
+    script: Script, compiled: Path, tmp_path: Path, change: Callable[[bytes], bytes], reason: str
+) -> None:
+    model = tmp_path / "changed.om"
+    write_bytes(model, change((compiled / "small_bs4.om").read_bytes()))
+    result = script("acl.InferenceSession(sys.argv[1], 0, options)", model)
+    lines = result.stdout.splitlines()
+    assert result.code == 1
+    assert lines[3].startswith("[ACL ERROR] ")
+    assert reason in lines[3]
+    assert lines[4] == f"[ERROR] load model from file failed, model file is {model}"
+
+
+def test_model_of_another_soc_does_not_load(script: Script, compiled: Path) -> None:
+    result = script("acl.InferenceSession(sys.argv[1], 0, options)", compiled / "other_soc.om")
+    assert "supported socVersion=Ascend310P3, but the model socVersion=Ascend910B3" in result.stdout
+
+
+OPEN = "acl.InferenceSession(sys.argv[1], 0, options)"
+SESSIONS = {
+    "no_file": ("acl.InferenceSession('gone.om', 0, options)", "path is not regular file", "please check model path"),
+    "loop": ("options.loop = 0; " + OPEN, "loop size out of range", "loop num out of range"),
+    "log_level": ("options.log_level = 0; " + OPEN, "", "log level out of range"),
+    "device_256": (
+        "acl.InferenceSession(sys.argv[1], 256, options)",
+        "device id should not be out of",
+        "device id is out of range",
+    ),
+    "device_1": ("acl.InferenceSession(sys.argv[1], 1, options)", "acl open device 1 failed", "[507033]"),
+    "acl_json": ("options.acl_json_path = 'a.json'; " + OPEN, "", "no profiling"),
+}
+
+
+@pytest.mark.parametrize(("lines", "message", "error"), SESSIONS.values(), ids=SESSIONS.keys())
+def test_sessions_that_do_not_open(script: Script, compiled: Path, lines: str, message: str, error: str) -> None:
+    result = script(lines, compiled / "small_bs4.om")
+    assert result.code == 1
+    assert message in result.stdout
+    assert error in result.stderr
+
+
+@pytest.mark.parametrize(("mode", "message"), [(0o660, "0o755"), (0o040, "0o400")], ids=["too_open", "unreadable"])
+def test_model_permissions(script: Script, compiled: Path, tmp_path: Path, mode: int, message: str) -> None:
+    write_bytes(tmp_path / "m.om", (compiled / "small_bs1.om").read_bytes(), mode)
+    result = script("acl.InferenceSession(sys.argv[1], 0, options)", tmp_path / "m.om")
+    assert message in result.stdout
+    assert "please check model path" in result.stderr

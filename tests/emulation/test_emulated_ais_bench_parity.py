@@ -1,0 +1,458 @@
+"""Ascend's own ais_bench and the stand-in, on the same aclruntime: same files, messages and exit codes.
+
+AIS_BENCH_DIR names the folder that contains the real `ais_bench` package (ais-bench_workload/tool/ais_bench of
+Ascend's tools repository, December 2025).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import stat
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Callable
+
+import numpy as np
+import pytest
+
+from .conftest import EMULATION, Result, Run, sample, write_bytes, write_samples
+
+AIS_BENCH_DIR = os.environ.get("AIS_BENCH_DIR", "")
+HAS_AIS_BENCH = (Path(AIS_BENCH_DIR or "/nowhere") / "ais_bench" / "infer" / "interface.py").is_file()
+pytestmark = [
+    pytest.mark.ais_bench,
+    pytest.mark.skipif(not HAS_AIS_BENCH, reason="AIS_BENCH_DIR names no folder with the real ais_bench package"),
+]
+
+# The real tool asks pkg_resources for aclruntime's version and leaves array mode where that module is missing.
+PKG_RESOURCES = """
+from importlib.metadata import distribution as get_distribution
+"""
+
+
+@dataclass(frozen=True)
+class Case:
+    """Arguments, and what lies in the work folder before the run."""
+
+    arguments: str
+    prepare: Callable[[Path], None] = lambda folder: None
+    code: int = 0
+    same_bytes: bool = True
+    env: dict[str, str] = field(default_factory=dict)
+
+
+def six_samples(folder: Path) -> None:
+    write_samples(folder / "in", [f"{index}.bin" for index in range(6)])
+
+
+def odd_names(folder: Path) -> None:
+    write_samples(folder / "in", ["10.bin", "2.bin", "000000009.BIN", "a.b_c.bin", "1.bin", "B7.bin", "100.bin"])
+    write_bytes(folder / "in" / "ids.json", b"{}")
+    (folder / "in" / "folder.bin").mkdir(mode=0o750)
+
+
+def colliding_stems(folder: Path) -> None:
+    write_samples(folder / "in", ["img.0.bin", "img.1.bin"])
+
+
+def stale_output(folder: Path) -> None:
+    six_samples(folder)
+    write_bytes(folder / "run" / "output" / "0_0.bin", b"old")
+    write_bytes(folder / "run" / "output" / "stale_0.bin", b"stale")
+    (folder / "run").chmod(0o750)
+    (folder / "run" / "output").chmod(0o750)
+
+
+def output_folder(mode: int, name: str = "run") -> Callable[[Path], None]:
+    def prepare(folder: Path) -> None:
+        six_samples(folder)
+        (folder / name).mkdir(parents=True)
+        (folder / name).chmod(mode)
+
+    return prepare
+
+
+def open_result_folder(folder: Path) -> None:
+    output_folder(0o750)(folder)
+    (folder / "run" / "output").mkdir()
+    (folder / "run" / "output").chmod(0o770)
+
+
+def output_file(folder: Path) -> None:
+    six_samples(folder)
+    write_bytes(folder / "run", b"")
+
+
+def result_file(folder: Path) -> None:
+    output_folder(0o750)(folder)
+    write_bytes(folder / "run" / "output", b"")
+
+
+def output_link(folder: Path) -> None:
+    output_folder(0o750, "real")(folder)
+    (folder / "run").symlink_to("real")
+
+
+def result_links(folder: Path) -> None:
+    stale_output(folder)
+    (folder / "run" / "output" / "0_0.bin").unlink()
+    (folder / "run" / "output" / "0_0.bin").symlink_to("stale_0.bin")
+
+
+def full_batches(folder: Path) -> None:
+    six_samples(folder)
+    for index in range(2):
+        content = b"".join(sample(4 * index + k).tobytes() for k in range(4))
+        write_bytes(folder / "batches" / f"{index}.bin", content)
+
+
+def half_precision(folder: Path) -> None:
+    for index in range(3):
+        write_bytes(folder / "in" / f"{index}.bin", sample(index).astype(np.float16).tobytes())
+
+
+def second_file(size: int) -> Callable[[Path], None]:
+    def prepare(folder: Path) -> None:
+        six_samples(folder)
+        write_bytes(folder / "in" / "1.bin", bytes(size))
+
+    return prepare
+
+
+def first_file(size: int) -> Callable[[Path], None]:
+    def prepare(folder: Path) -> None:
+        six_samples(folder)
+        write_bytes(folder / "in" / "0.bin", bytes(size))
+
+    return prepare
+
+
+def npy_files(folder: Path) -> None:
+    (folder / "in").mkdir(mode=0o750)
+    for index in range(5):
+        np.save(folder / "in" / f"{index}.npy", sample(index)[np.newaxis])
+        (folder / "in" / f"{index}.npy").chmod(0o640)
+
+
+def input_mode(file_mode: int, folder_mode: int = 0o750) -> Callable[[Path], None]:
+    def prepare(folder: Path) -> None:
+        six_samples(folder)
+        (folder / "in" / "3.bin").chmod(file_mode)
+        (folder / "in").chmod(folder_mode)
+
+    return prepare
+
+
+def input_link(folder: Path) -> None:
+    six_samples(folder)
+    (folder / "in" / "0.bin").rename(folder / "elsewhere.bin")
+    (folder / "in" / "0.bin").symlink_to("../elsewhere.bin")
+
+
+def linked_folder(folder: Path) -> None:
+    write_samples(folder / "real", ["0.bin"])
+    (folder / "in").symlink_to("real")
+
+
+def empty_folder(folder: Path) -> None:
+    write_bytes(folder / "in" / "ids.json", b"{}")
+
+
+def pairs(folder: Path) -> None:
+    for name, factor in (("left", 1), ("right", 100)):
+        for index in range(3):
+            write_bytes(folder / name / f"{index}.bin", np.array([index, factor], np.int32).tobytes())
+
+
+def uneven_pairs(folder: Path) -> None:
+    pairs(folder)
+    for index in range(1, 3):
+        (folder / "right" / f"{index}.bin").unlink()
+
+
+def foreign_model(folder: Path) -> None:
+    write_bytes(folder / "foreign.om", b"IMOD" + bytes(100))
+    write_bytes(folder / "model.onnx", b"onnx")
+
+
+def open_model(folder: Path) -> None:
+    (folder / "small_bs1.om").chmod(0o660)
+
+
+RUN = "--output ./run --output_dirname output"
+IN = "--input in/ " + RUN
+FOUR_FILES = "left/0.bin,left/1.bin,right/1.bin,right/2.bin"
+CASES = {
+    "guide_bs4": Case(f"--model small_bs4.om {IN}", six_samples),
+    "guide_bs1": Case(f"--model small_bs1.om {IN}", six_samples),
+    "padding": Case(f"--model mixing_bs4.om {IN}", six_samples),
+    "equals_signs": Case("--model=small_bs4.om --input=in --output=run --output_dirname=output", six_samples),
+    "short_flags": Case("-m small_bs4.om -i in -o run --output_dirname output -l 2 -d 0", six_samples),
+    "abbreviated": Case("--model small_bs4.om --inp in --output run --output_d output", six_samples),
+    "ambiguous": Case("--model small_bs4.om --out run", code=2),
+    "natural_order": Case(f"--model small_bs1.om {IN}", odd_names),
+    "natural_order_batched": Case(f"--model small_bs4.om {IN}", odd_names),
+    "colliding_stems": Case(f"--model small_bs1.om {IN}", colliding_stems),
+    "npy_inputs": Case(f"--model small_bs4.om {IN}", npy_files),
+    "single_files": Case(f"--model small_bs4.om --input in/5.bin,in/0.bin,in/3.bin {RUN}", six_samples),
+    "missing_single_file": Case(f"--model small_bs4.om --input in/5.bin,in/9.bin {RUN}", six_samples, 2),
+    "file_then_folder": Case(f"--model small_bs4.om --input in/5.bin,in {RUN}", six_samples, 1),
+    "npy_outputs": Case(f"--model small_bs4.om {IN} --outfmt NPY", six_samples),
+    "txt_outputs": Case(f"--model small_bs4.om {IN} --outfmt TXT", six_samples),
+    "half_outputs": Case(f"--model half_bs4.om {IN}", six_samples),
+    "half_txt": Case(f"--model half_bs4.om {IN} --outfmt TXT", six_samples),
+    "integer_txt": Case(f"--model sum_bs2.om --input left,right {RUN} --outfmt TXT", pairs),
+    "dated_folder": Case("--model small_bs4.om --input in --output run", six_samples),
+    "nested_output": Case("--model small_bs4.om --input in --output a/b --output_dirname c/d", six_samples),
+    "stale_output": Case(f"--model small_bs4.om {IN}", stale_output),
+    "result_links": Case(f"--model small_bs4.om {IN}", result_links, 1),
+    "no_output": Case("--model small_bs4.om --input in", six_samples),
+    "two_inputs": Case(f"--model sum_bs2.om --input left,right {RUN}", pairs),
+    "two_inputs_as_files": Case(f"--model sum_bs2.om --input {FOUR_FILES} {RUN}", pairs),
+    "three_files_two_inputs": Case(f"--model sum_bs2.om --input left/0.bin,left/1.bin,right/1.bin {RUN}", pairs, 1),
+    "one_folder_two_inputs": Case(f"--model sum_bs2.om --input left {RUN}", pairs, 1),
+    "pure": Case("--model=small_bs4.om --loop=3 --batchsize=8"),
+    "pure_saved": Case(f"--model small_bs4.om {RUN}"),
+    "pure_random": Case(f"--model small_bs4.om {RUN} --pure_data_type random", same_bytes=False),
+    "pure_two_inputs": Case(f"--model sum_bs2.om {RUN}"),
+    "loop_with_files": Case(f"--model small_bs4.om {IN} --loop 3", six_samples),
+    "all_summaries": Case(f"--model small_bs4.om {IN} --display_all_summary 1", six_samples),
+    "no_warmup": Case(f"--model small_bs4.om {IN} --warmup_count 0", six_samples),
+    "three_warmups": Case(f"--model small_bs4.om {IN} --warmup_count 3", six_samples),
+    "axis_unsplittable": Case(f"--model small_bs4.om {IN} --output_batchsize_axis 1", six_samples, 1),
+    "axis_of_bs1": Case(f"--model small_bs1.om {IN} --output_batchsize_axis 1", six_samples),
+    "axis_beyond_rank": Case(f"--model small_bs1.om {IN} --output_batchsize_axis 3", six_samples, 1),
+    "full_batches": Case(f"--model small_bs4.om --input batches {RUN}", full_batches),
+    "half_precision_pairs": Case(f"--model small_bs1.om {IN}", half_precision, 1),
+    "half_precision_unsaved": Case("--model small_bs1.om --input in", half_precision, same_bytes=False),
+    "first_file_odd": Case(f"--model small_bs4.om {IN}", first_file(100), 1),
+    "first_file_empty": Case(f"--model small_bs4.om {IN}", first_file(0), 1),
+    "first_file_larger": Case(f"--model small_bs1.om {IN}", first_file(384), 1),
+    "later_file_smaller": Case(f"--model small_bs4.om {IN}", second_file(96), 1),
+    "later_file_smaller_bs1": Case(f"--model small_bs1.om {IN}", second_file(96), 1),
+    "later_file_larger_bs1": Case(f"--model small_bs1.om {IN}", second_file(384), 1),
+    "empty_folder": Case(f"--model small_bs4.om {IN}", empty_folder, 1),
+    "empty_input": Case("--model small_bs4.om --input=", code=1),
+    "missing_input": Case(f"--model small_bs4.om {IN}", code=2),
+    "missing_model": Case(f"--model gone.om {IN}", six_samples, 2),
+    "no_model": Case(IN, six_samples, 2),
+    "model_is_onnx": Case("--model model.onnx", foreign_model, 2),
+    "model_is_folder": Case("--model in", six_samples, 2),
+    "model_is_foreign": Case("--model foreign.om", foreign_model, 1),
+    "model_of_other_soc": Case("--model other_soc.om", code=1),
+    "model_group_writable": Case("--model small_bs1.om", open_model, 2),
+    "model_with_space": Case("--model small_bs1.om --input in*", code=2),
+    "output_0755": Case(f"--model small_bs4.om {IN}", output_folder(0o755), 2),
+    "output_0770": Case(f"--model small_bs4.om {IN}", output_folder(0o770), 2),
+    "output_0750": Case(f"--model small_bs4.om {IN}", output_folder(0o750)),
+    "output_0700": Case(f"--model small_bs4.om {IN}", output_folder(0o700)),
+    "output_is_file": Case(f"--model small_bs4.om {IN}", output_file, 2),
+    "output_is_link": Case(f"--model small_bs4.om {IN}", output_link, 2),
+    "output_here": Case("--model small_bs4.om --input in --output ./ --output_dirname o", output_folder(0o750, "x"), 2),
+    "dirname_is_0755_here": Case(f"--model small_bs4.om {IN}", output_folder(0o755, "output"), 2),
+    "result_folder_0770": Case(f"--model small_bs4.om {IN}", open_result_folder, 1),
+    "result_folder_is_file": Case(f"--model small_bs4.om {IN}", result_file, 1),
+    "input_0664": Case(f"--model small_bs4.om {IN}", input_mode(0o664), 1),
+    "input_0646": Case(f"--model small_bs4.om {IN}", input_mode(0o646), 1),
+    "input_0000": Case(f"--model small_bs4.om {IN}", input_mode(0o040), 1),
+    "input_folder_0775": Case(f"--model small_bs4.om {IN}", input_mode(0o640, 0o775), 2),
+    "input_link": Case(f"--model small_bs4.om {IN}", input_link, 1),
+    "input_folder_link": Case(f"--model small_bs4.om {IN}", linked_folder, 2),
+    "dirname_absolute": Case("--model small_bs4.om --output run --output_dirname /nowhere/x", code=1),
+    "dirname_alone": Case("--model small_bs4.om --output_dirname output", code=1),
+    "path_characters": Case(f"--model small_bs4.om --input in,ä {RUN}", six_samples, 2),
+    "path_name_too_long": Case(f"--model small_bs4.om --output {'x' * 300}", code=2),
+    "path_too_long": Case(f"--model small_bs4.om --output {'/y' * 2100}", code=2),
+    "loop_0": Case("--model small_bs4.om --loop 0", code=2),
+    "loop_100001": Case("--model small_bs4.om --loop 100001", code=2),
+    "loop_text": Case("--model small_bs4.om --loop 1.5", code=2),
+    "batchsize_0": Case("--model small_bs4.om --batchsize 0", code=2),
+    "batchsize_4096": Case("--model small_bs4.om --batchsize 4096"),
+    "batchsize_4097": Case("--model small_bs4.om --batchsize 4097", code=1),
+    "warmup_10001": Case("--model small_bs4.om --warmup_count 10001", code=1),
+    "warmup_negative": Case("--model small_bs4.om --warmup_count=-1", code=2),
+    "warmup_dashed": Case("--model small_bs4.om --warmup-count 1", code=2),
+    "axis_9": Case("--model small_bs4.om --output_batchsize_axis 9", code=1),
+    "threads_2": Case("--model small_bs4.om --threads 2"),
+    "threads_65": Case("--model small_bs4.om --threads 65", code=1),
+    "threads_0": Case("--model small_bs4.om --threads 0", code=2),
+    "device_1": Case("--model small_bs4.om --device 1", code=1),
+    "device_256": Case("--model small_bs4.om --device 256", code=2),
+    "device_text": Case("--model small_bs4.om --device npu", code=2),
+    "boolean_text": Case("--model small_bs4.om --display_all_summary maybe", code=2),
+    "outfmt_unknown": Case("--model small_bs4.om --outfmt JSON", code=2),
+    "without_effect": Case("--model small_bs4.om --npu_id 3 --profiler_rename 0 --dump_npy 1 --divide_input 1"),
+}
+
+FLOAT = r"[0-9]+(\.[0-9]+)?(e-?[0-9]+)?"
+SUMMARY_NUMBERS = re.compile(rf"((?:min|max|mean|median|percentile\(99%\)) = |\.mean\(|\): ){FLOAT}")
+PROGRESS = re.compile(r"\d+%\|.*?\| (?P<done>\d+)/(?P<all>\d+) \[[^]]*\]")
+DATE = re.compile(r"\d{4}_\d\d_\d\d-\d\d_\d\d_\d\d")
+
+
+def normalised(text: str, folder: Path) -> str:
+    """`text` without what differs from run to run: the work folder, times, dates."""
+    lines = []
+    for line in text.replace(str(folder), "FOLDER").splitlines():
+        progress = PROGRESS.search(line)
+        if progress and progress["done"] != progress["all"]:
+            continue  # tqdm shows as many states as it has time for; only the last one is certain
+        line = PROGRESS.sub(r"\g<done>/\g<all>", line)
+        lines.append(SUMMARY_NUMBERS.sub(r"\g<1>N", line) if "_time" in line or "_latency" in line else line)
+    return DATE.sub("DATE", "\n".join(lines))
+
+
+def files_of(folder: Path, with_bytes: bool) -> dict[str, tuple[str, object]]:
+    """Every path below `folder` with its mode, and the content of the files; summaries apart."""
+    found: dict[str, tuple[str, object]] = {}
+    for path in sorted(folder.rglob("*")):
+        content: object = None
+        if path.is_file() and not path.name.endswith("_summary.json"):
+            content = path.read_bytes() if with_bytes else path.stat().st_size
+        name = DATE.sub("DATE", str(path.relative_to(folder)))
+        found[name] = (stat.filemode(path.lstat().st_mode), content)
+    return found
+
+
+def summaries_of(folder: Path) -> list[dict[str, object]]:
+    """The summary files without times: keys with their order, lengths of lists, everything else as it is."""
+    summaries = []
+    for path in sorted(folder.rglob("*_summary.json")):
+        content = json.loads(DATE.sub("DATE", path.read_text()))
+        shape: dict[str, object] = {"keys": list(content), "args": content["args"][1:], "files": content["filesinfo"]}
+        for key in ("NPU_compute_time", "H2D_latency", "D2H_latency"):
+            shape[key] = [list(content[key]), content[key]["count"]]
+        shape["times"] = len(content["npu_compute_time_list"])
+        batch_ms = content["npu_compute_time_list"]
+        shape["throughput_over_mean"] = round(content["throughput"] * sum(batch_ms) / len(batch_ms), 6)
+        summaries.append(shape)
+    return summaries
+
+
+@pytest.fixture(scope="session")
+def real_path(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """PYTHONPATH that finds the real ais_bench before ours, and our aclruntime."""
+    shim = tmp_path_factory.mktemp("shim")
+    (shim / "pkg_resources.py").write_text(PKG_RESOURCES)
+    return os.pathsep.join([AIS_BENCH_DIR, str(EMULATION), str(shim)])
+
+
+def run_in_both(run: Run, real_path: str, compiled: Path, tmp_path: Path, case: Case) -> list[tuple[Result, Path]]:
+    """The case once with the real tool, once with ours, each in a work folder of its own."""
+    results = []
+    for world, env in (("real", {"PYTHONPATH": real_path}), ("ours", {})):
+        folder = tmp_path / world
+        folder.mkdir()
+        folder.chmod(0o755)
+        for om in compiled.glob("*.om"):
+            write_bytes(folder / om.name, om.read_bytes())
+        case.prepare(folder)
+        results.append((run("python3", "-m", "ais_bench", *case.arguments.split(), cwd=folder, env=env), folder))
+    return results
+
+
+def last_line(text: str) -> str:
+    """The sentence of an uncaught exception; the tools' own exception classes have other names."""
+    line = text.strip().splitlines()[-1] if text.strip() else ""
+    return re.sub(r"^ais_bench\.[\w.]+: ", "", line)
+
+
+@pytest.mark.parametrize("case", CASES.values(), ids=CASES.keys())
+def test_same_files_messages_and_codes(case: Case, run: Run, real_path: str, compiled: Path, tmp_path: Path) -> None:
+    (real, real_folder), (ours, our_folder) = run_in_both(run, real_path, compiled, tmp_path, case)
+    assert real.code == case.code, real.stdout + real.stderr
+    assert ours.code == real.code, ours.stdout + ours.stderr
+    assert normalised(ours.stdout, our_folder) == normalised(real.stdout, real_folder)
+    assert normalised(last_line(ours.stderr), our_folder) == normalised(last_line(real.stderr), real_folder)
+    if case.code == 2:
+        assert normalised(ours.stderr, our_folder) == normalised(real.stderr, real_folder)
+    assert files_of(our_folder, case.same_bytes) == files_of(real_folder, case.same_bytes)
+    assert summaries_of(our_folder) == summaries_of(real_folder)
+
+
+@pytest.mark.parametrize("mode", ["files", "tensor", "full"])
+def test_real_tool_runs_in_its_other_modes(mode: str, run: Run, real_path: str, compiled: Path, tmp_path: Path) -> None:
+    """aclruntime carries the modes that our ais_bench refuses; the results are those of the array mode."""
+    six_samples(tmp_path)
+    model = compiled / "small_bs4.om"
+    worlds = {f"{mode} --run_mode {mode}": {"PYTHONPATH": real_path}, "array": {}}
+    for arguments, env in worlds.items():
+        command = f"-m ais_bench --model {model} --input in --output run --output_dirname {arguments}"
+        result = run("python3", *command.split(), env=env)
+        assert result.code == 0, result.stdout + result.stderr
+    assert files_of(tmp_path / "run" / mode, True) == files_of(tmp_path / "run" / "array", True)
+
+
+def test_uneven_inputs_end_both_tools(run: Run, real_path: str, compiled: Path, tmp_path: Path) -> None:
+    """The real tool ends with a bare IndexError; ours says which counts."""
+    case = Case(f"--model sum_bs2.om --input left,right {RUN}", uneven_pairs)
+    (real, _), (ours, _) = run_in_both(run, real_path, compiled, tmp_path, case)
+    assert (real.code, ours.code) == (1, 1)
+    assert "IndexError" in last_line(real.stderr)
+    assert last_line(ours.stderr) == "IndexError: the inputs have different numbers of files: 3, 1"
+
+
+API_SCRIPT = """
+import sys
+import numpy as np
+import aclruntime
+from ais_bench.infer.interface import InferSession, MemorySummary
+
+def attempt(what):
+    try:
+        print(what())
+    except Exception as error:
+        print(type(error).__name__, error)
+
+class TorchLike:
+    def __init__(self, array): self.array = array
+    def type(self): return "torch.FloatTensor"
+    def numpy(self): return self.array
+    def is_contiguous(self): return self.array.flags.c_contiguous
+
+session = InferSession(0, sys.argv[1], loop=2)
+for tensor in (*session.get_inputs(), *session.get_outputs()):
+    print(tensor.name, int(tensor.datatype), tensor.format, list(tensor.shape), tensor.size, tensor.realsize)
+image = np.random.default_rng(3).normal(size=(4, 3, 4, 4)).astype(np.float32)
+turned = np.ascontiguousarray(image.transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2)
+feeds = {
+    "array": [image], "turned": [turned], "torch": [TorchLike(image)], "turned torch": [TorchLike(turned)],
+    "as bytes": [image.view(np.uint8)], "tensor": [aclruntime.Tensor(image)],
+    "double": [image.astype(np.float64)], "no feeds": [], "no list": image, "too many": [image, image],
+    "text": ["image"], "none": [None], "scalar": [np.float32(1)],
+}
+for name, feed in feeds.items():
+    print(name)
+    attempt(lambda: [(a.dtype, a.shape, a.tolist()) for a in session.infer(feed, mode="static")])
+attempt(lambda: session.infer([image], out_array=1))
+attempt(lambda: session.infer([image], mode="dynamic"))
+attempt(lambda: [type(t).__name__ for t in session.infer([image], out_array=False)])
+attempt(lambda: np.array(session.infer([image], out_array=False)[0]))
+attempt(lambda: [len(session.summary().exec_time_list), {len(t) for t in session.summary().exec_time_list}])
+attempt(lambda: all(end >= start for start, end in session.summary().exec_time_list))
+session.reset_summaryinfo()
+MemorySummary.reset()
+attempt(lambda: len(session.infer([image])))
+attempt(lambda: len(session.summary().exec_time_list))
+attempt(lambda: [len(MemorySummary.get_h2d_time_list()), len(MemorySummary.get_d2h_time_list())])
+second = InferSession(0, sys.argv[1])
+second.free_resource()
+model = sys.argv[1]
+for arguments in [("0", model), (256, model), (0, ""), (0, "gone.om"), (0, __file__), (7, model),
+                  (0, model, None, False, 0), (0, model, None, False, 1.5)]:
+    attempt(lambda: InferSession(*arguments))
+session.free_resource()
+InferSession.finalize()
+"""
+
+
+def test_same_python_interface(run: Run, real_path: str, compiled: Path, tmp_path: Path) -> None:
+    write_bytes(tmp_path / "script.py", API_SCRIPT.encode())
+    model = compiled / "small_bs4.om"
+    real = run("python3", "script.py", model, env={"PYTHONPATH": real_path})
+    ours = run("python3", "script.py", model)
+    assert (real.code, ours.code) == (0, 0), real.stderr + ours.stderr
+    assert ours.stdout == real.stdout
+    assert "float32 (4, 2, 8, 8)" in ours.stdout.replace("dtype('float32'),", "float32")

@@ -1,0 +1,45 @@
+"""emulation/bin/npu-smi."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from .conftest import Run
+
+# Finds the rows of cards in the tables of every real driver that we have seen.
+CARD_ROW = re.compile(r"^\|\s*(\d+)\s+((?:Ascend)?\d{3}\w*)\s*\|\s*(?!NA\b)([A-Za-z]+)\s*\|", re.MULTILINE)
+
+
+def test_info_shows_one_idle_310p3(run: Run) -> None:
+    result = run("npu-smi", "info")
+    assert result.code == 0
+    assert CARD_ROW.findall(result.stdout) == [("0", "310P3", "OK")]
+    assert "No running processes found in NPU 0" in result.stdout
+
+
+def test_info_says_that_it_is_emulated_and_keeps_the_layout(run: Run) -> None:
+    lines = run("npu-smi", "info").stdout.splitlines()
+    assert re.match(r"\| npu-smi (\S+) +Version: \1 \(CPU only, no NPU\) +\|$", lines[1])
+    assert "emulated" in lines[1]
+    assert {len(line) for line in lines} == {106}
+    assert all(line[0] + line[-1] in ("||", "++") for line in lines)
+
+
+@pytest.mark.parametrize("arguments", [["-h"], ["--help"], ["-v"]], ids=" ".join)
+def test_help_and_version(run: Run, arguments: list[str]) -> None:
+    result = run("npu-smi", *arguments)
+    assert result.code == 0
+    assert "npu-smi" in result.stdout
+
+
+@pytest.mark.parametrize("arguments", [[], ["set"], ["info", "-t", "board", "-i", "0"], ["info", "-m"]], ids=" ".join)
+def test_everything_else_is_refused(run: Run, arguments: list[str]) -> None:
+    result = run("npu-smi", *arguments)
+    assert result.code == 1
+    assert f"does not implement '{' '.join(['npu-smi', *arguments])}'" in result.stdout
+
+
+def test_runs_without_pythonpath(run: Run) -> None:
+    assert run("npu-smi", "info", env={"PYTHONPATH": ""}).code == 0
