@@ -5,13 +5,14 @@ import sys
 
 import pytest
 
+from yolact_ascend.artifacts import WorkFolder
 from yolact_ascend.errors import UsageError
-from yolact_ascend.manifest import Record, Records, describe_files, digest, lock_folder
+from yolact_ascend.manifest import Record, Records, digest, lock_folder
 
 
 @pytest.fixture
 def records(tmp_path):
-    return Records(tmp_path / ".stages")
+    return Records(WorkFolder(tmp_path))
 
 
 @pytest.fixture
@@ -22,7 +23,7 @@ def output(tmp_path):
 
 
 def save(records, output, inputs):
-    records.save("infer bs8", Record(inputs, describe_files([output]), 1.5, 4))
+    records.save("infer bs8", Record(inputs, records.describe([output]), 1.5, 4))
 
 
 def test_a_step_without_a_record_is_stale(records):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -102,6 +103,9 @@ def find_tools(device: str) -> Tools:
             f"device=npu, but {_which('atc', env)} is the stand-in. "
             "Open a shell without emulation/set_env.sh and source CANN's own."
         )
+    if kind == CPU_EMULATION:
+        # The stand-ins compute in the Python that runs now, which has ONNX Runtime, not in whichever is python3.
+        env["PATH"] = os.pathsep.join([str(EMULATION / "bin"), str(Path(sys.executable).parent), env["PATH"]])
     python = env.get("ASCEND_PYTHON", "python3")
     _require_ais_bench(python, env, kind)
     chip, version = read_card(env)

@@ -98,7 +98,7 @@ def find_split(coco_folder: Path, split: str = "val2017") -> tuple[Path, Path]:
 def _check_format(data: Any, path: Path) -> None:
     required = {
         "images": ("id", "file_name", "width", "height"),
-        "annotations": ("id", "image_id", "category_id", "bbox", "segmentation"),
+        "annotations": ("id", "image_id", "category_id", "bbox", "segmentation", "area", "iscrowd"),
         "categories": ("id",),
     }
     for section, keys in required.items():

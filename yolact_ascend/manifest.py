@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Optional
 
-from yolact_ascend.artifacts import make_folder, read_json, write_json
+from yolact_ascend.artifacts import WorkFolder, make_folder, read_json, write_json
 from yolact_ascend.errors import ArtifactError, UsageError
 
 SCHEMA = 1
@@ -26,7 +26,7 @@ class Record:
     """A finished step: what it depended on, the state of what it wrote, and what it took."""
 
     inputs: dict[str, Any]
-    outputs: dict[str, list[int]]  # path -> [size in bytes, modification time in ns]
+    outputs: dict[str, list[int]]  # path -> [size in bytes, modification time in ns]; see `Records.describe`
     seconds: float
     images: Optional[int]
     schema: int = SCHEMA
@@ -38,10 +38,11 @@ class Record:
 
 
 class Records:
-    """The records of a work folder, one JSON file a step."""
+    """The records of a work folder, one JSON file a step. They hold when the folder is moved."""
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
+    def __init__(self, folder: WorkFolder) -> None:
+        self._root = folder.root
+        self._folder = folder.records
 
     def load(self, label: str) -> Record | None:
         """Return a step's record, or None when it never finished (or by a version that wrote other records)."""
@@ -74,10 +75,20 @@ class Records:
         if changed:
             return f"changed: {', '.join(changed)}"
         for path, state in record.outputs.items():
-            found = describe_files([Path(path)]).get(path)
+            found = self.describe([self._root / path]).get(path)
             if found != state:
                 return f"{path} is {'missing' if found is None else 'not as it was left'}"
         return None
+
+    def describe(self, paths: Sequence[Path]) -> dict[str, list[int]]:
+        """Return the size and time of each file that exists, named from the work folder where it lies inside."""
+        stats = {}
+        for path in paths:
+            with contextlib.suppress(FileNotFoundError):
+                stat = path.stat()
+                name = path.relative_to(self._root) if self._root in path.parents else path.resolve()
+                stats[str(name)] = [stat.st_size, stat.st_mtime_ns]
+        return stats
 
     def _path(self, label: str) -> Path:
         return self._folder / f"{label.replace(' ', '_')}.json"
@@ -86,16 +97,6 @@ class Records:
 def digest(value: Any) -> str:
     """Return a short hash of a JSON value."""
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:16]
-
-
-def describe_files(paths: Sequence[Path]) -> dict[str, list[int]]:
-    """Return the size and time of each file that exists."""
-    stats = {}
-    for path in paths:
-        with contextlib.suppress(FileNotFoundError):
-            stat = path.stat()
-            stats[str(path)] = [stat.st_size, stat.st_mtime_ns]
-    return stats
 
 
 @contextlib.contextmanager

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from yolact_ascend.artifacts import WorkFolder, require_weights
 from yolact_ascend.ascend import Tools, find_tools
 from yolact_ascend.errors import ArtifactError, UsageError
-from yolact_ascend.manifest import Record, Records, as_json, describe_files, lock_folder
+from yolact_ascend.manifest import Record, Records, as_json, lock_folder
 from yolact_ascend.report import describe_world, write_report
 from yolact_ascend.settings import RunSettings, parse_words
 from yolact_ascend.stages import DONE, FRESH, Outcome, Stages, Step
@@ -25,7 +25,7 @@ def run(words: Sequence[str]) -> str:
     tools = find_tools(settings.device)
     with lock_folder(settings.out) as lock:
         folder = WorkFolder(settings.out)
-        records = Records(folder.records)
+        records = Records(folder)
         stages = Stages(settings, tools, records, lock)
         if settings.mode == "full":
             stages.dataset  # noqa: B018  a data set that cannot be read ends the run here, before the work
@@ -54,7 +54,7 @@ def run_step(step: Step, records: Records, settings: RunSettings) -> Outcome:
     start = time.perf_counter()
     images = step.work()
     seconds = time.perf_counter() - start
-    records.save(step.label, Record(inputs, describe_files(step.outputs()), round(seconds, 3), images))
+    records.save(step.label, Record(inputs, records.describe(step.outputs()), round(seconds, 3), images))
     _say(f"[{step.label}] done in {seconds:.1f} s")
     return Outcome(step.stage, step.batch_size, DONE, seconds, images)
 

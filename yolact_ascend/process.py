@@ -45,9 +45,9 @@ def run_tool(
         process.terminate()
         process.wait()
         raise
-    if code != 0 and log is None:
-        raise ToolError(f"That command failed with exit code {code}; its own message is above. {hint}".rstrip())
     if code != 0:
+        if log is None:
+            raise ToolError(f"That command failed with exit code {code}; its own message is above. {hint}".rstrip())
         raise ToolError(_describe_failure(command, code, output, log, hint))
     return output
 
@@ -65,8 +65,8 @@ def _tee(process: subprocess.Popen[bytes], log: Path) -> str:
     assert process.stdout is not None
     log.parent.mkdir(parents=True, exist_ok=True)
     chunks = []
-    with log.open("wb") as file:
-        for chunk in iter(lambda: os.read(process.stdout.fileno(), 1 << 16), b""):  # type: ignore[union-attr]
+    with process.stdout as stream, log.open("wb") as file:
+        for chunk in iter(lambda: os.read(stream.fileno(), 1 << 16), b""):
             chunks.append(chunk)
             file.write(chunk)
             sys.stderr.write(chunk.decode(errors="replace"))
@@ -77,7 +77,7 @@ def _tee(process: subprocess.Popen[bytes], log: Path) -> str:
 def _describe_failure(command: Sequence[str], code: int, output: str, log: Path, hint: str) -> str:
     parts = [f"{Path(command[0]).name} failed with exit code {code}. The command was: {format_command(command)}"]
     # A progress bar rewrites its line; only its last state counts.
-    lines = [line.rsplit("\r", 1)[-1].rstrip() for line in output.splitlines() if line.strip()]
+    lines = [line.rsplit("\r", 1)[-1].rstrip() for line in output.split("\n") if line.strip()]
     if lines:
         parts += ["Its last lines:", *(f"  {line}" for line in lines[-SHOWN_LINES:])]
     parts.append(f"Its whole output: {log}")

@@ -162,7 +162,8 @@ class Stages:
         command = atc_command(folder.onnx, folder.om_prefix(batch_size), batch_size, tools.soc_version)
 
         def inputs() -> dict[str, Any]:
-            return {"onnx_sha256": sha256_file(folder.onnx), "tools": tools.identity(), "command": command}
+            flags = atc_command(Path("onnx"), Path("om"), batch_size, tools.soc_version)
+            return {"onnx_sha256": sha256_file(folder.onnx), "tools": tools.identity(), "flags": flags}
 
         def work() -> None:
             for path in (om, sidecar):
@@ -211,7 +212,7 @@ class Stages:
                 "om_sha256": sha256_file(folder.om(batch_size)),
                 "inputs": self.records.token("preprocess"),
                 "tools": tools.identity(),
-                "command": command,
+                "flags": infer_command("python3", Path("om"), Path("bins"), Path("run")),
             }
 
         def outputs() -> list[Path]:
@@ -266,11 +267,8 @@ class Stages:
         )
 
         def inputs() -> dict[str, Any]:
-            return {
-                "om_sha256": sha256_file(folder.om(batch_size)),
-                "tools": tools.identity(),
-                "command": command,
-            }
+            flags = benchmark_command("python3", Path("om"), batch_size, self.settings.loop, Path("run"), "perf")
+            return {"om_sha256": sha256_file(folder.om(batch_size)), "tools": tools.identity(), "flags": flags}
 
         def work() -> int:
             prepare_run_folder(run_folder)

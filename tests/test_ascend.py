@@ -1,0 +1,241 @@
+"""Commands and answers of CANN's tools, and the choice between the two worlds."""
+
+import json
+import os
+import stat
+import sys
+from pathlib import Path
+
+import pytest
+from factories import CHECKOUT
+
+from yolact_ascend import ascend
+from yolact_ascend.ascend import (
+    Tools,
+    atc_command,
+    benchmark_command,
+    find_tools,
+    infer_command,
+    parse_npu_smi,
+    read_timings,
+    source_set_env,
+)
+from yolact_ascend.errors import ArtifactError, ToolError
+
+NPU_SMI_310P = """\
++-------------------+-----------------+------------------------------------------------------+
+| NPU     Name      | Health          | Power(W)     Temp(C)           Hugepages-Usage(page) |
+| Chip    Device    | Bus-Id          | AICore(%)    Memory-Usage(MB)                        |
++===================+=================+======================================================+
+| 0       310P3     | OK              | 15.8         42                0    / 0              |
+| 0       0         | 0000:82:00.0    | 0            1074 / 21534                            |
++===================+=================+======================================================+
+| 1       310P3     | OK              | 15.4         43                0    / 0              |
+| 0       1         | 0000:89:00.0    | 0            1070 / 21534                            |
++===================+=================+======================================================+
+"""  # the guide's README
+NPU_SMI_910B = """\
+| npu-smi 24.1.rc1                 Version: 24.1.rc1                                                |
+| NPU   Name                | Health        | Power(W)    Temp(C)           Hugepages-Usage(page)|
+| 0     910B3               | OK            | 93.3        50                0    / 0             |
+| 0                         | 0000:C1:00.0  | 0           0    / 0          3388 / 65536         |
+| NPU     Chip              | Process id    | Process name             | Process memory(MB)      |
+| No running processes found in NPU 0                                                            |
+"""
+
+
+@pytest.mark.parametrize(
+    ("text", "chips"),
+    [
+        ("", []),
+        ("npu-smi: command not found", []),
+        (NPU_SMI_310P, ["310P3", "310P3"]),
+        (NPU_SMI_910B, ["910B3"]),
+        ("| 0       310     | OK      | 12.8 |", ["310"]),
+        ("| 0       310B4   | Alarm   | 0.0  |\n| 0       0       | NA      | 0    |", ["310B4"]),
+        ("| 0       Ascend910 | OK    | -    |", ["Ascend910"]),
+    ],
+    ids=["empty", "not found", "310P, two cards", "910B", "310", "310B4 with an alarm", "A3"],
+)
+def test_chips_are_read_from_every_layout(text, chips):
+    assert parse_npu_smi(text) == chips
+
+
+@pytest.mark.parametrize(("chip", "soc"), [("310P3", "Ascend310P3"), ("Ascend910", "Ascend910")])
+def test_soc_version_has_its_prefix_once(chip, soc):
+    assert Tools("npu", "", {}, {}, "python3", None, chip, "").soc_version == soc
+
+
+def test_commands_are_the_guides():
+    assert " ".join(atc_command(Path("yolact_edge.onnx"), Path("yolact_edge_bs8"), 8, "Ascend310P3")) == (
+        "atc --model yolact_edge.onnx --framework 5 --output yolact_edge_bs8 --log error --soc_version Ascend310P3 "
+        "--input_shape image:8,3,550,550"
+    )
+    assert " ".join(infer_command("python3", Path("a.om"), Path("inputs/bin_file"), Path("run"))) == (
+        "python3 -m ais_bench --model a.om --input inputs/bin_file/ --output run --output_dirname output"
+    )
+    assert " ".join(benchmark_command("python3", Path("a.om"), 8, 100, Path("run"), "perf")).startswith(
+        "python3 -m ais_bench --model=a.om --loop=100 --batchsize=8"
+    )
+
+
+@pytest.mark.parametrize(
+    "entries", [[2.0, 4.0, 9.0], [[10.0, 12.0], [20.0, 24.0], [30.0, 39.0]]], ids=["until 2023-06", "since 2023-10"]
+)
+def test_timings_of_old_and_new_summaries(tmp_path, entries):
+    (tmp_path / "s.json").write_text(json.dumps({"throughput": 200.5, "npu_compute_time_list": entries}))
+    timings = read_timings(tmp_path / "s.json")
+    assert timings.throughput_images_per_s == 200.5
+    latency = timings.latency_ms()
+    assert list(latency) == ["mean", "median", "min", "max", "p90", "p95", "p99"]
+    assert (latency["mean"], latency["median"], latency["min"], latency["max"]) == (5.0, 4.0, 2.0, 9.0)
+    assert latency["p90"] == pytest.approx(8.0)
+
+
+@pytest.mark.parametrize("content", ["{}", "[]", '{"throughput": "x", "npu_compute_time_list": []}', "{"])
+def test_what_is_no_summary_is_refused(tmp_path, content):
+    (tmp_path / "s.json").write_text(content)
+    with pytest.raises(ArtifactError, match=r"s\.json"):
+        read_timings(tmp_path / "s.json")
+
+
+@pytest.fixture
+def fake_cann(tmp_path, monkeypatch):
+    """A PATH with a pretended CANN in front: an npu-smi, an atc, and Python packages of the inference tool."""
+    programs = tmp_path / "cann" / "bin"
+    packages = tmp_path / "cann" / "python"
+    (packages / "ais_bench" / "infer").mkdir(parents=True)
+    programs.mkdir()
+    for name in (
+        "ais_bench/__init__.py",
+        "ais_bench/infer/__init__.py",
+        "ais_bench/infer/interface.py",
+        "aclruntime.py",
+    ):
+        (packages / name).touch()
+    (tmp_path / "npu-smi.txt").write_text(NPU_SMI_310P)
+    for name, body in (("npu-smi", f"cat {tmp_path / 'npu-smi.txt'}"), ("atc", "exit 0")):
+        (programs / name).write_text(f"#!/bin/sh\n{body}\n")
+        (programs / name).chmod(stat.S_IRWXU)
+    monkeypatch.setenv("PATH", f"{programs}:{Path(sys.executable).parent}:/usr/bin:/bin")
+    monkeypatch.setenv("PYTHONPATH", str(packages))
+    monkeypatch.setattr(ascend, "CANN_SET_ENV", tmp_path / "no-set_env.sh")
+    return tmp_path
+
+
+@pytest.fixture
+def no_cann(tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}:/usr/bin:/bin")
+    monkeypatch.delenv("PYTHONPATH", raising=False)
+    monkeypatch.setattr(ascend, "CANN_SET_ENV", tmp_path / "no-set_env.sh")
+
+
+@pytest.mark.parametrize("device", ["auto", "npu"])
+def test_tools_on_path_are_taken(fake_cann, device):
+    tools = find_tools(device)
+    assert (tools.kind, tools.soc_version, tools.set_env) == ("npu", "Ascend310P3", None)
+
+
+def test_cpu_puts_the_stand_ins_before_a_real_cann(fake_cann):
+    tools = find_tools("cpu")
+    assert tools.kind == "cpu-emulation"
+    assert tools.set_env == CHECKOUT / "emulation" / "set_env.sh"
+    assert tools.own_env["PATH"] == os.environ["PATH"]
+
+
+def test_without_cann_auto_says_that_it_emulates(no_cann):
+    tools = find_tools("auto")
+    assert tools.is_emulated
+    assert "no npu-smi or atc on PATH" in tools.reason
+
+
+def test_without_cann_npu_is_refused(no_cann):
+    with pytest.raises(ToolError, match="device=npu, but there is no npu-smi or atc on PATH"):
+        find_tools("npu")
+
+
+def test_an_installed_cann_is_sourced(fake_cann, monkeypatch):
+    programs, packages = os.environ["PATH"].split(":")[0], os.environ["PYTHONPATH"]
+    set_env = fake_cann / "set_env.sh"
+    set_env.write_text(f"export PATH={programs}:$PATH PYTHONPATH={packages}\n")
+    monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}:/usr/bin:/bin")
+    monkeypatch.delenv("PYTHONPATH")
+    monkeypatch.setattr(ascend, "CANN_SET_ENV", set_env)
+    assert find_tools("auto").kind == "npu"
+
+
+def test_the_stand_ins_are_no_npu(no_cann, monkeypatch):
+    for name, value in source_set_env(CHECKOUT / "emulation" / "set_env.sh", os.environ).items():
+        monkeypatch.setenv(name, value)
+    assert find_tools("auto").is_emulated
+    with pytest.raises(ToolError, match="is the stand-in"):
+        find_tools("npu")
+
+
+def test_mixed_worlds_are_refused(fake_cann, monkeypatch):
+    (fake_cann / "cann" / "bin" / "npu-smi").unlink()
+    monkeypatch.setenv("PATH", f"{os.environ['PATH']}:{CHECKOUT / 'emulation' / 'bin'}")
+    with pytest.raises(ToolError, match="PATH mixes"):
+        find_tools("auto")
+
+
+def test_half_an_installation_is_no_reason_to_fall_back(fake_cann):
+    (fake_cann / "cann" / "bin" / "atc").unlink()
+    with pytest.raises(ToolError, match="There is no atc on PATH"):
+        find_tools("auto")
+
+
+def test_a_card_that_does_not_show_is_no_reason_to_fall_back(fake_cann):
+    (fake_cann / "npu-smi.txt").write_text("dcmi model initialized failed, because the device is used. ret is -8020\n")
+    with pytest.raises(ToolError, match="shows no card .*dcmi model initialized failed"):
+        find_tools("auto")
+
+
+def test_a_python_without_ais_bench_is_named(fake_cann, monkeypatch):
+    monkeypatch.delenv("PYTHONPATH")
+    with pytest.raises(ToolError, match="python3 cannot import ais_bench and aclruntime: .*ASCEND_PYTHON"):
+        find_tools("auto")
+
+
+def test_the_evaluator_of_the_same_name_is_told_apart(fake_cann):
+    """AISBench/benchmark also owns a package ais_bench, without the inference tool in it."""
+    (fake_cann / "cann" / "python" / "ais_bench" / "infer" / "interface.py").unlink()
+    with pytest.raises(ToolError, match="No module named 'ais_bench.infer.interface'"):
+        find_tools("auto")
+
+
+def test_ascend_python_names_the_python(fake_cann, monkeypatch):
+    monkeypatch.setenv("ASCEND_PYTHON", sys.executable)
+    assert find_tools("auto").python == sys.executable
+    monkeypatch.setenv("ASCEND_PYTHON", "/no/python")
+    with pytest.raises(ToolError, match="Cannot start /no/python"):
+        find_tools("auto")
+
+
+def test_a_runtime_of_the_other_world_is_refused(fake_cann, monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", str(CHECKOUT / "emulation"))
+    with pytest.raises(ToolError, match="of another world than atc"):
+        find_tools("auto")
+
+
+def test_a_set_env_that_fails_is_named(tmp_path):
+    (tmp_path / "set_env.sh").write_text("echo broken >&2; return 3\n")
+    with pytest.raises(ToolError, match="exit code 3: broken"):
+        source_set_env(tmp_path / "set_env.sh", os.environ)
+    with pytest.raises(ToolError, match="There is no .*none"):
+        source_set_env(tmp_path / "none", os.environ)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "version"),
+    [
+        ("version.cfg", "runtime_running_version=[6.3.0:CANN-6.3]\n", "6.3.0:CANN-6.3"),
+        ("x86_64-linux/ascend_toolkit_install.info", "package_name=Ascend-cann-toolkit\nversion=8.0.RC2\n", "8.0.RC2"),
+        ("other", "", "unknown"),
+    ],
+)
+def test_cann_version_is_read_from_the_toolkit(tmp_path, name, text, version):
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    (tmp_path / name).write_text(text)
+    tools = Tools("npu", "", {"ASCEND_TOOLKIT_HOME": str(tmp_path)}, {}, "python3", None, "310P3", "")
+    assert tools.cann_version() == version

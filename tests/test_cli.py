@@ -1,0 +1,133 @@
+"""Verbs, the guide's flags, and exit codes."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from factories import CHECKOUT, SMALL_CONFIG
+
+from yolact_ascend import cli
+from yolact_ascend.errors import ToolError, UsageError
+
+
+def run(*words, cwd=CHECKOUT):
+    return subprocess.run([sys.executable, *map(str, words)], cwd=cwd, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "message"),
+    [
+        (ToolError("atc failed."), 1, "error: atc failed.\n"),
+        (UsageError("bs=0."), 2, "error: bs=0.\n"),
+        (KeyboardInterrupt(), 130, "interrupted: what was finished is kept; the same command continues.\n"),
+        (None, 0, ""),
+    ],
+)
+def test_errors_become_exit_codes_in_one_place(capsys, error, code, message):
+    def work(_):
+        if error:
+            raise error
+
+    assert cli.run_cli(work, None) == code
+    assert capsys.readouterr().err == message
+
+
+def test_a_fault_of_ours_is_not_hidden():
+    with pytest.raises(ZeroDivisionError):
+        cli.run_cli(lambda _: 1 / 0, None)
+
+
+@pytest.mark.parametrize(
+    ("script", "defaults"),
+    [
+        ("export", {"config": "yolact_edge_resnet50_config", "trained_model": "yolact_edge_resnet50_54_800000.pth"}),
+        ("preprocess", {"save_path": "inputs", "image_path": "data/coco/val2017"}),
+        ("postprocess", {"json_file": "data/coco/annotations/instances_val2017.json", "ids_path": "inputs/ids.json"}),
+    ],
+)
+def test_defaults_are_the_guides(monkeypatch, script, defaults):
+    seen = {}
+    add_arguments, _, description = cli.VERBS[script]
+    monkeypatch.setitem(cli.VERBS, script, (add_arguments, lambda a: seen.update(vars(a)), description))
+    assert cli.run_script(script, []) == 0
+    assert {name: str(seen[name]) for name in defaults} == defaults
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "message"),
+    [
+        (["pth2onnx.py", "--config=foo"], 2, "error: There is no config 'foo'. Choose one of"),
+        (["pth2onnx.py", "--trained_model=none.pth"], 1, "error: There is no weights file none.pth"),
+        (["preprocess.py", "--image_path=nowhere"], 1, "error: There is no image folder nowhere"),
+        (["preprocess.py", "--limit=0"], 2, "'0' is no whole number above 0"),
+        (["preprocess.py", "--unknown"], 2, "unrecognized arguments: --unknown"),
+        (["postprocess.py", "--image_path=nowhere"], 1, "error: There is no image folder nowhere"),
+        (["-m", "yolact_ascend"], 2, "the following arguments are required: VERB"),
+        (["-m", "yolact_ascend", "run", "bs=0"], 2, "error: bs=0: expected whole numbers"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else None,
+)
+def test_bad_words_end_in_one_sentence(tmp_path, words, code, message):
+    words = [str(CHECKOUT / word) if word.endswith(".py") else word for word in words]
+    result = run(*words, cwd=tmp_path)
+    assert result.returncode == code
+    assert message in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_the_console_script_has_the_same_verbs():
+    script = shutil.which("yolact-ascend", path=str(Path(sys.executable).parent))
+    assert script, "the package is not installed in this environment: bash scripts/setup.sh dev"
+    console = subprocess.run([script, "--help"], capture_output=True, text=True, check=True).stdout
+    assert console == run("-m", "yolact_ascend", "--help").stdout
+    for verb in cli.VERBS:
+        assert f"    {verb} " in console
+
+
+def test_the_guides_commands_pasted_one_by_one(small_weights, small_coco, tmp_path):
+    """A shell with the stand-ins, in an empty folder; the guide's flags; as README's "By hand" has it."""
+    commands = f"""
+        set -e
+        source {CHECKOUT}/emulation/set_env.sh
+        npu-smi info
+        python3 {CHECKOUT}/pth2onnx.py --config={SMALL_CONFIG.name} --trained_model={small_weights}
+        atc --model yolact_edge.onnx --framework 5 --output yolact_edge_bs3 --log error --soc_version Ascend310P3 \
+            --input_shape "image:3,3,550,550"
+        python3 {CHECKOUT}/preprocess.py --image_path {small_coco}/val2017 \
+            --json_file {small_coco}/annotations/instances_val2017.json --save_path ./inputs
+        mkdir -m 750 run
+        python3 -m ais_bench --model yolact_edge_bs3.om --input inputs/bin_file/ --output ./run --output_dirname output
+        python3 {CHECKOUT}/postprocess.py --file_path run/output --trained_model {small_weights} \
+            --config {SMALL_CONFIG.name} --image_path {small_coco}/val2017 \
+            --json_file {small_coco}/annotations/instances_val2017.json --ids_path ./inputs/ids.json
+        python3 -m ais_bench --model=yolact_edge_bs3.om --loop=2 --batchsize=3
+    """
+    result = subprocess.run(
+        ["bash", "-c", commands], cwd=tmp_path, capture_output=True, text=True, check=False, env=shell_environment()
+    )
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert "310P3" in result.stdout
+    assert "ATC run success, welcome to the next use." in result.stdout
+    assert "[INFO] throughput 1000*batchsize" in result.stdout
+    assert "   box |" in result.stdout and "  mask |" in result.stdout
+    assert len(list((tmp_path / "run" / "output").iterdir())) == 4 * 6
+    assert json.loads((tmp_path / "results" / "bbox_detections.json").read_text())
+    assert (tmp_path / "inputs" / "ids.json").is_file()
+
+
+def shell_environment():
+    """This environment with the Python that runs the tests as `python3`."""
+    return {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+
+
+def test_annotated_only_and_limit(small_coco, tmp_path):
+    words = [f"--image_path={small_coco}/val2017", f"--json_file={small_coco}/annotations/instances_val2017.json"]
+    result = run("preprocess.py", *words, f"--save_path={tmp_path}/a", "--annotated_only")
+    assert "3 inputs in" in result.stdout
+    assert json.loads((tmp_path / "a" / "ids.json").read_text()) == {"ids": [3, 1, 2]}
+    result = run("preprocess.py", *words, f"--save_path={tmp_path}/b", "--limit=2")
+    assert json.loads((tmp_path / "b" / "ids.json").read_text()) == {"ids": [3, 1]}

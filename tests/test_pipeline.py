@@ -1,0 +1,303 @@
+"""Runs from weights to the report: what is redone, what is kept, what is refused."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from factories import CHECKOUT, SMALL_CONFIG
+
+from yolact_ascend import pipeline
+from yolact_ascend.artifacts import WorkFolder
+from yolact_ascend.errors import DatasetError, ToolError, UsageError, WeightsError
+
+PER_BATCH = ("compile bs3", "infer bs3", "postprocess bs3")
+ALL = ("export", "preprocess", *PER_BATCH)
+
+
+class Run:
+    """A work folder with its inputs, and runs in it."""
+
+    def __init__(self, folder: Path, weights: Path, coco: Path) -> None:
+        self.out = folder / "results"
+        self.weights = weights
+        self.coco = coco
+        self.words = {
+            "bs": "3",
+            "config": SMALL_CONFIG.name,
+            "weights": str(weights),
+            "coco": str(coco),
+            "out": str(self.out),
+            "device": "cpu",
+        }
+        self.folder = WorkFolder(self.out)
+
+    def command(self, **words: str) -> list[str]:
+        return [f"{key}={value}" for key, value in {**self.words, **words}.items()]
+
+    def __call__(self, **words: str) -> list[str]:
+        """Run, and return the labels of the steps that were done, not fresh."""
+        pipeline.run(self.command(**words))
+        stages = self.report()["stages"]
+        label = "{name} bs{batch_size}".format_map
+        return [s["name"] if s["batch_size"] is None else label(s) for s in stages if s["status"] == "done"]
+
+    def report(self) -> dict:
+        return json.loads(self.folder.report_json.read_text())
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory, small_weights) -> Run:
+    """A finished run of all stages on drawn images; tests work on copies of it."""
+    from factories import write_coco
+
+    folder = tmp_path_factory.mktemp("pipeline")
+    weights = Path(shutil.copy(small_weights, folder))
+    run = Run(folder, weights, write_coco(folder / "coco"))
+    assert run() == list(ALL)
+    return run
+
+
+@pytest.fixture
+def copied(finished, tmp_path) -> Run:
+    """A copy of the finished run: its records hold wherever it lies."""
+    shutil.copytree(finished.out.parent, tmp_path / "w", copy_function=shutil.copy2)
+    run = Run(tmp_path / "w", tmp_path / "w" / finished.weights.name, tmp_path / "w" / "coco")
+    return run
+
+
+def test_the_report_has_its_contract(finished):
+    report = finished.report()
+    assert report["schema_version"] == 1
+    assert report["device"]["kind"] == "cpu-emulation" and report["device"]["soc_version"] == "Ascend310P3"
+    assert report["model"]["config"] == SMALL_CONFIG.name and report["model"]["cut"] == "fpn"
+    assert report["model"]["network"] == "yolact_ascend"
+    assert (report["dataset"]["images"], report["dataset"]["annotated_images"]) == (4, 3)
+    assert report["command"].startswith("bash scripts/run_all.sh bs=3 ")
+    (result,) = report["results"]
+    assert (result["batch_size"], result["images"], result["input"]) == (3, 4, "dataset")
+    assert list(result["box"]) == list(result["mask"]) == ["all", *(str(p) for p in range(50, 100, 5))]
+    assert len(result["coco"]["bbox"]) == len(result["coco"]["segm"]) == 12
+    assert set(result["latency_ms"]) == {"mean", "median", "min", "max", "p90", "p95", "p99"}
+    assert result["throughput_images_per_s"] > 0
+    assert result["batches"] == 2  # 4 images in batches of 3: the last is filled up
+    infer = next(stage for stage in report["stages"] if stage["name"] == "infer")
+    assert infer["images"] == 4 and infer["seconds"] > 0
+    assert infer["images_per_s"] == pytest.approx(4 / infer["seconds"], rel=0.01)
+
+
+def test_the_markdown_labels_the_world(finished):
+    text = finished.folder.report_md.read_text()
+    assert "CPU emulation of Ascend310P3" in text
+    assert "not an NPU's" in text
+    assert "| 3 | box |" in text and "| 3 | mask |" in text
+
+
+def test_files_have_the_guides_names(finished):
+    folder = finished.folder
+    names = {str(path.relative_to(folder.root)) for path in folder.root.rglob("*") if path.is_file()}
+    assert {"yolact_edge.onnx", "yolact_edge_bs3.om", "yolact_edge_bs3.om.json", "inputs/ids.json"} <= names
+    assert {f"inputs/bin_file/{index}.bin" for index in range(4)} <= names
+    assert {f"bs3/output/{index}_{k}.bin" for index in range(4) for k in range(6)} <= names
+    assert {"bs3/output_summary.json", "bs3/bbox_detections.json", "bs3/mask_detections.json"} <= names
+    assert not [name for name in names if name.endswith(".part")]
+    assert (folder.root / "bs3").stat().st_mode & 0o777 == 0o750
+
+
+def test_detections_are_cocos_results(finished):
+    boxes = json.loads(finished.folder.bbox_detections(3).read_text())
+    masks = json.loads(finished.folder.mask_detections(3).read_text())
+    assert boxes and len(boxes) == len(masks)
+    assert set(boxes[0]) == {"image_id", "category_id", "bbox", "score"}
+    assert {entry["image_id"] for entry in boxes} <= {1, 2, 3, 4}
+    heights = {1: 480, 2: 500, 3: 80, 4: 550}
+    assert all(entry["segmentation"]["size"][0] == heights[entry["image_id"]] for entry in masks)
+
+
+def test_a_second_run_redoes_nothing_and_says_so(copied, capfd):
+    before = {path: path.stat().st_mtime_ns for path in copied.out.rglob("*.bin")}
+    assert copied() == []
+    assert "Nothing to do: every stage is fresh." in capfd.readouterr().err
+    assert {path: path.stat().st_mtime_ns for path in copied.out.rglob("*.bin")} == before
+    assert [stage["status"] for stage in copied.report()["stages"]] == ["fresh"] * 5
+
+
+def change_weights(run):
+    state = torch.load(run.weights, weights_only=True)
+    state["prediction_layers.0.conf_layer.bias"] += 0.1
+    torch.save(state, run.weights)
+
+
+def change_image(run):
+    path = run.coco / "val2017" / "000000000002.jpg"
+    shutil.copy(run.coco / "val2017" / "000000000001.jpg", path)
+
+
+def change_annotations(run):
+    path = run.coco / "annotations" / "instances_val2017.json"
+    data = json.loads(path.read_text())
+    data["annotations"][0]["bbox"][0] += 1
+    path.write_text(json.dumps(data))
+
+
+@pytest.mark.parametrize(
+    ("change", "redone"),
+    [
+        # Only the head's bias changes, which is not in the graph: the ONNX is another (its metadata), and all after.
+        (change_weights, ["export", *PER_BATCH]),
+        (change_image, ["preprocess", "infer bs3", "postprocess bs3"]),
+        (change_annotations, ["postprocess bs3"]),
+        # The .om names the paths that it was compiled from, so that it is another one in the copied folder.
+        (lambda run: run.folder.om(3).unlink(), list(PER_BATCH)),
+        (lambda run: run.folder.om(3).write_bytes(b"x"), list(PER_BATCH)),
+        (lambda run: (run.folder.outputs(3) / "2_4.bin").unlink(), ["infer bs3", "postprocess bs3"]),
+        (lambda run: run.folder.scores(3).unlink(), ["postprocess bs3"]),
+    ],
+    ids=["weights", "an image", "annotations", "om lost", "om damaged", "an output lost", "scores lost"],
+)
+def test_a_change_redoes_exactly_what_depends_on_it(copied, change, redone):
+    change(copied)
+    assert copied() == redone
+    assert copied() == []
+
+
+def test_flags_redo_exactly_what_depends_on_them(copied):
+    assert copied(bs="2") == ["compile bs2", "infer bs2", "postprocess bs2"]
+    assert copied(bs="3,2") == []
+    assert copied(limit="2", bs="2") == ["preprocess", "infer bs2", "postprocess bs2"]
+    assert len(list((copied.out / "bs2" / "output").iterdir())) == 2 * 6
+    assert copied(limit="2", bs="2", force="postprocess") == ["postprocess bs2"]
+    assert copied.report()["dataset"]["images"] == 2
+
+
+def test_weights_of_another_config_end_the_run_at_export(copied, capfd):
+    with pytest.raises(ToolError, match="its own message is above"):
+        copied(config="yolact_edge_resnet50_config")
+    assert f"use --config={SMALL_CONFIG.name}" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("stage", "sign"),
+    [("export", "yolact_edge.onnx"), ("preprocess", "inputs/bin_file/2.bin"), ("infer", "bs3/output/1_3.bin")],
+)
+def test_a_killed_run_continues(copied, stage, sign):
+    """Everything of the run is killed at once, mid-stage, as a lost connection or a full machine does."""
+    shutil.rmtree(copied.out)
+    command = [sys.executable, "-m", "yolact_ascend", "run", *copied.command()]
+    process = subprocess.Popen(
+        command, cwd=CHECKOUT, start_new_session=True, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL
+    )
+    marker, started = f"[{stage}", b""
+    while marker not in started.decode():
+        line = process.stderr.readline()
+        assert line, started.decode()
+        started += line
+    deadline = time.monotonic() + 60
+    while not (copied.out / sign).exists() and time.monotonic() < deadline and stage != "export":
+        time.sleep(0.005)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()
+    assert not copied.folder.report_json.exists()
+    done = [path.stem for path in copied.folder.records.glob("*.json")] if copied.folder.records.exists() else []
+    assert not any(stage in label for label in done)
+    redone = copied()
+    assert redone[0].startswith(stage)
+    assert len(redone) + len(done) == len(ALL)
+    assert copied() == []
+
+
+def test_an_interrupt_ends_with_a_word_and_no_half_stage(copied):
+    shutil.rmtree(copied.out)
+    command = [sys.executable, "-m", "yolact_ascend", "run", *copied.command()]
+    process = subprocess.Popen(command, cwd=CHECKOUT, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL)
+    while b"[export" not in process.stderr.readline():
+        pass
+    process.send_signal(signal.SIGTERM)
+    _, stderr = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert b"interrupted: what was finished is kept; the same command continues." in stderr
+    assert not copied.folder.onnx.exists()
+
+
+def test_a_stage_runs_alone(copied):
+    copied.folder.report_json.unlink()
+    text = pipeline.run(copied.command(**{"from": "postprocess", "to": "postprocess", "force": "postprocess"}))
+    assert text == "Stopped after postprocess, as asked."
+    assert not copied.folder.report_json.exists()
+
+
+def test_starting_later_needs_what_comes_before(copied):
+    change_image(copied)
+    with pytest.raises(UsageError, match="from=infer needs preprocess to be done, but: changed: images"):
+        copied(**{"from": "infer"})
+    with pytest.raises(UsageError, match="from=compile needs export to be done, but: not done yet"):
+        copied(**{"from": "compile", "out": str(copied.out.parent / "empty")})
+
+
+@pytest.mark.parametrize(
+    ("words", "error", "message"),
+    [
+        ({"weights": "none.pth"}, WeightsError, "There is no weights file none.pth. The official"),
+        ({"coco": "nowhere"}, DatasetError, "There is no COCO folder nowhere"),
+        ({"device": "npu"}, ToolError, "device=npu, but"),
+        ({"bs": "0"}, UsageError, "bs=0: expected"),
+    ],
+)
+def test_what_is_missing_is_said_before_any_work(copied, tmp_path, words, error, message):
+    with pytest.raises(error, match=message):
+        copied(**words, out=str(tmp_path / "new"))
+    assert not (tmp_path / "new" / "yolact_edge.onnx").exists()
+
+
+def test_unknown_categories_are_said_before_any_work(copied, tmp_path):
+    path = copied.coco / "annotations" / "instances_val2017.json"
+    path.write_text(path.read_text().replace('"category_id": 90', '"category_id": 91'))
+    with pytest.raises(DatasetError, match="category_id 91"):
+        copied(out=str(tmp_path / "new"))
+    assert not (tmp_path / "new" / "yolact_edge.onnx").exists()
+
+
+def test_the_plan_says_why_there_is_no_patch(copied, capfd):
+    copied()
+    assert "patch              not needed: without upstream= the network is our own" in capfd.readouterr().err
+
+
+def test_an_atc_that_claims_success_without_an_om_is_not_believed(copied, monkeypatch, tmp_path):
+    fake = tmp_path / "emulation"
+    shutil.copytree(CHECKOUT / "emulation", fake)
+    (fake / "bin" / "atc").write_text("#!/bin/sh\necho 'ATC run success, welcome to the next use.'\n")
+    monkeypatch.setattr("yolact_ascend.ascend.EMULATION", fake)
+    with pytest.raises(ToolError, match="exit code 0, but without yolact_edge_bs3.om"):
+        copied(force="compile")
+    assert not copied.folder.om(3).exists() and not copied.folder.sidecar(3).exists()
+
+
+def test_perf_mode_needs_no_data_set(copied, capfd):
+    assert copied(mode="perf", bs="1,2", loop="2", coco="nowhere") == [
+        *("compile bs1", "benchmark bs1", "compile bs2", "benchmark bs2")
+    ]
+    report = copied.report()
+    assert report["mode"] == "perf" and report["dataset"] is None
+    assert [(r["batch_size"], r["batches"], r["input"]) for r in report["results"]] == [
+        (1, 2, "zeros"),
+        (2, 2, "zeros"),
+    ]
+    assert report["results"][0]["box"] is None
+    assert "zeros" in copied.folder.report_md.read_text()
+    assert copied(mode="perf", bs="1", loop="2") == []
+    assert copied(mode="perf", bs="1", loop="3") == ["benchmark bs1"]
+
+
+@pytest.mark.upstream
+def test_a_run_from_upstream_patches_it_first_and_records_it(copied, upstream_dir, capfd):
+    subprocess.run(["git", "-C", upstream_dir, "checkout", "--quiet", "--force", "HEAD", "--", "."], check=False)
+    redone = copied(upstream=str(upstream_dir))
+    assert redone[:2] == ["patch", "export"]
+    assert copied.report()["model"]["network"].startswith("upstream yolact_edge @ a9a0028")
+    assert copied(upstream=str(upstream_dir)) == []

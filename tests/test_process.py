@@ -1,0 +1,76 @@
+"""Running programs: what the user sees, and what is kept."""
+
+import os
+import sys
+
+import pytest
+
+from yolact_ascend.errors import ToolError
+from yolact_ascend.process import capture, format_command, run_tool
+
+
+def python(code):
+    return [sys.executable, "-c", code]
+
+
+def test_the_command_is_shown_as_a_line_to_paste(capfd):
+    run_tool(["echo", "a b", "image:8,3"], os.environ)
+    shown = capfd.readouterr()
+    assert shown.err == "$ echo 'a b' image:8,3\n"
+    assert shown.out == "a b image:8,3\n"
+
+
+def test_a_logged_program_shows_and_keeps_both_streams(tmp_path, capfd):
+    log = tmp_path / "logs" / "a.log"
+    output = run_tool(python("import sys; print('out', flush=True); print('err', file=sys.stderr)"), os.environ, log)
+    assert output == "out\nerr\n" == log.read_text()
+    shown = capfd.readouterr()
+    assert shown.out == "" and shown.err.endswith("out\nerr\n")
+
+
+def test_a_failure_shows_command_code_last_lines_and_what_next(tmp_path):
+    code = "import sys; print('\\n'.join(map(str, range(50)))); print('bar 10%\\rbar 90%'); sys.exit(3)"
+    with pytest.raises(ToolError) as caught:
+        run_tool(python(code), os.environ, tmp_path / "a.log", hint="Look at the card.")
+    lines = str(caught.value).splitlines()
+    assert "failed with exit code 3. The command was: " in lines[0]
+    assert lines[2:-2] == [*(f"  {n}" for n in range(39, 50)), "  bar 90%"]
+    assert lines[-2] == f"Its whole output: {tmp_path / 'a.log'}"
+    assert lines[-1] == "Look at the card."
+
+
+def test_a_failure_of_our_own_stage_points_to_its_message():
+    with pytest.raises(ToolError, match="exit code 2; its own message is above"):
+        run_tool(python("raise SystemExit(2)"), os.environ)
+
+
+def test_a_missing_program_is_named():
+    with pytest.raises(ToolError, match="Cannot start no-such-program: No such file"):
+        run_tool(["no-such-program"], os.environ)
+    with pytest.raises(ToolError, match="Cannot start no-such-program"):
+        capture(["no-such-program"], os.environ)
+
+
+def test_an_interrupt_ends_the_program_too(tmp_path, monkeypatch):
+    code = "import time, pathlib; pathlib.Path('started').touch(); time.sleep(60); pathlib.Path('ended').touch()"
+    monkeypatch.chdir(tmp_path)
+    started = []
+
+    def interrupt(process, log):
+        while not (tmp_path / "started").exists():
+            pass
+        started.append(process)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("yolact_ascend.process._tee", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        run_tool(python(code), os.environ, tmp_path / "a.log")
+    assert started[0].poll() is not None
+    assert not (tmp_path / "ended").exists()
+    started[0].stdout.close()
+
+
+def test_format_command_quotes_for_a_shell():
+    assert (
+        format_command(["atc", "--input_shape", "image:8,3", "a b", "$x"]) == "atc --input_shape image:8,3 'a b' '$x'"
+    )
