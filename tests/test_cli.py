@@ -1,6 +1,7 @@
 """Verbs, the guide's flags, and exit codes."""
 
 import json
+import re
 import shutil
 import subprocess
 import sys
