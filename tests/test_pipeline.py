@@ -268,6 +268,17 @@ def test_a_stage_runs_alone(copied):
     assert not copied.folder.report_json.exists()
 
 
+def test_a_report_goes_when_the_folder_no_longer_holds_what_it_says(copied):
+    weights = copied.weights.read_bytes()
+    copied.weights.write_bytes(b"broken")
+    with pytest.raises(ToolError):
+        copied()
+    assert copied.folder.report_json.exists()  # nothing was redone: it still tells the truth
+    copied.weights.write_bytes(weights)
+    pipeline.run(copied.command(to="compile", force="compile"))
+    assert not copied.folder.report_json.exists() and not copied.folder.report_md.exists()
+
+
 def test_starting_later_needs_what_comes_before(copied):
     change_image(copied)
     with pytest.raises(UsageError, match="from=infer needs preprocess to be done, but: changed: images"):
@@ -289,6 +300,19 @@ def test_what_is_missing_is_said_before_any_work(copied, tmp_path, words, error,
     with pytest.raises(error, match=message):
         copied(**words, out=str(tmp_path / "new"))
     assert not (tmp_path / "new" / "yolact_edge.onnx").exists()
+
+
+def test_a_listed_image_that_is_missing_is_said_before_any_work(copied, tmp_path):
+    (copied.coco / "val2017" / "000000000002.jpg").unlink()
+    with pytest.raises(DatasetError, match="1 of 4 images .* the first is 000000000002.jpg"):
+        copied(out=str(tmp_path / "new"))
+    assert not (tmp_path / "new" / "yolact_edge.onnx").exists()
+
+
+def test_force_makes_the_inputs_again(copied):
+    before = (copied.folder.inputs / "bin_file" / "0.bin").stat().st_mtime_ns
+    pipeline.run(copied.command(to="preprocess", force="preprocess"))
+    assert (copied.folder.inputs / "bin_file" / "0.bin").stat().st_mtime_ns > before
 
 
 def test_unknown_categories_are_said_before_any_work(copied, tmp_path):

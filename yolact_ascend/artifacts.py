@@ -137,6 +137,11 @@ def ids_file(save_path: Path) -> Path:
     return save_path / "ids.json"
 
 
+def recipe_file(save_path: Path) -> Path:
+    """What the inputs were made from; preprocess keeps those whose recipe has not changed."""
+    return save_path / "recipe.json"
+
+
 def output_bin(output_folder: Path, index: int, k: int) -> Path:
     """Output `k` of image `index`, as ais_bench names it."""
     return output_folder / f"{index}_{k}.bin"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -75,6 +76,22 @@ def check_categories(dataset: CocoDataset, config: ModelConfig) -> None:
             f"not know (it has {config.num_classes} classes, ids {min(known)}..{max(known)}). "
             "Is this the annotation file that the weights were trained for?"
         )
+
+
+def require_images(images: Sequence[CocoImage]) -> None:
+    """Raise DatasetError, before any work, when an image file that the annotations list is not there."""
+    missing = [image.path for image in images if not image.path.is_file()]
+    if missing:
+        raise DatasetError(
+            f"{len(missing)} of {len(images)} images that the annotation file lists are not in "
+            f"{missing[0].parent}, the first is {missing[0].name}. Complete the folder, or use another annotation file."
+        )
+
+
+def describe_images(images: Sequence[CocoImage]) -> list[list[Any]]:
+    """Return each image's id, file name, size in bytes and time in ns: what changes when an image does."""
+    stats = [(image, image.path.stat()) for image in images]
+    return [[image.image_id, image.path.name, stat.st_size, stat.st_mtime_ns] for image, stat in stats]
 
 
 def find_split(coco_folder: Path, split: str = "val2017") -> tuple[Path, Path]:

@@ -10,7 +10,7 @@ from yolact_ascend.artifacts import WorkFolder, require_weights
 from yolact_ascend.ascend import Tools, find_tools
 from yolact_ascend.errors import ArtifactError, UsageError
 from yolact_ascend.manifest import Record, Records, as_json, lock_folder
-from yolact_ascend.report import describe_world, write_report
+from yolact_ascend.report import describe_world, remove_report, write_report
 from yolact_ascend.settings import RunSettings, parse_words
 from yolact_ascend.stages import DONE, FRESH, Outcome, Stages, Step
 
@@ -28,7 +28,7 @@ def run(words: Sequence[str]) -> str:
         records = Records(folder)
         stages = Stages(settings, tools, records, lock)
         if settings.mode == "full":
-            stages.dataset  # noqa: B018  a data set that cannot be read ends the run here, before the work
+            stages.images  # noqa: B018  a data set that is not whole ends the run here, before the work
         steps = stages.steps()
         _say(describe_plan(settings, tools, steps, records))
         _require_earlier(settings, steps, records)
@@ -55,6 +55,7 @@ def run_step(step: Step, records: Records, settings: RunSettings) -> Outcome:
     images = step.work()
     seconds = time.perf_counter() - start
     records.save(step.label, Record(inputs, records.describe(step.outputs()), round(seconds, 3), images))
+    remove_report(settings)  # of an earlier run: it no longer says what lies here
     _say(f"[{step.label}] done in {seconds:.1f} s")
     return Outcome(step.stage, step.batch_size, DONE, seconds, images)
 

@@ -18,15 +18,13 @@ from yolact_ascend.artifacts import (
     input_bin,
     make_folder,
     read_json,
+    recipe_file,
     write_bytes,
     write_json,
 )
-from yolact_ascend.coco import CocoImage
+from yolact_ascend.coco import CocoImage, describe_images, require_images
 from yolact_ascend.config import MEAN_RGB, STD_RGB
-from yolact_ascend.errors import DatasetError
 from yolact_ascend.transforms import decode_image, normalise_image
-
-RECIPE_NAME = "recipe.json"
 
 
 def preprocess(images: Sequence[CocoImage], save_path: Path) -> int:
@@ -39,7 +37,7 @@ def preprocess(images: Sequence[CocoImage], save_path: Path) -> int:
     make_folder(bin_folder(save_path))
     recipe = describe_inputs(images)
     _remove_other_bins(save_path, recipe)
-    write_json(save_path / RECIPE_NAME, recipe, indent=None)
+    write_json(recipe_file(save_path), recipe, indent=None)
     missing = [index for index in range(len(images)) if not _is_whole(input_bin(save_path, index))]
     ids = {"ids": [image.image_id for image in images]}
     if missing or _read_ids(save_path) != ids:
@@ -55,31 +53,20 @@ def preprocess(images: Sequence[CocoImage], save_path: Path) -> int:
     return len(missing)
 
 
-def require_images(images: Sequence[CocoImage]) -> None:
-    """Raise DatasetError, before any work, when an image file that the annotations list is not there."""
-    missing = [image.path for image in images if not image.path.is_file()]
-    if missing:
-        raise DatasetError(
-            f"{len(missing)} of {len(images)} images that the annotation file lists are not in "
-            f"{missing[0].parent}, the first is {missing[0].name}. Complete the folder, or use another annotation file."
-        )
-
-
 def describe_inputs(images: Sequence[CocoImage]) -> dict[str, Any]:
     """Return all that the written inputs depend on: each image's id, name, size and time, and the transform."""
-    stats = [(image, image.path.stat()) for image in images]
     return {
         "input": [INPUT.name, list(INPUT.shape), INPUT.dtype],
         "mean_rgb": list(MEAN_RGB),
         "std_rgb": list(STD_RGB),
         "opencv": cv2.__version__,
-        "images": [[image.image_id, image.path.name, stat.st_size, stat.st_mtime_ns] for image, stat in stats],
+        "images": describe_images(images),
     }
 
 
 def _remove_other_bins(save_path: Path, recipe: dict[str, Any]) -> None:
     """Remove the inputs that an earlier run made from other images or by another transform."""
-    path = save_path / RECIPE_NAME
+    path = recipe_file(save_path)
     earlier = read_json(path, "what the inputs were made from") if path.is_file() else {"images": []}
     is_same_transform = {**earlier, "images": None} == {**recipe, "images": None}
     kept = {

@@ -14,6 +14,7 @@ from yolact_ascend import __version__
 from yolact_ascend.artifacts import WorkFolder, read_json, write_bytes, write_json
 from yolact_ascend.ascend import Tools, read_timings
 from yolact_ascend.process import format_command
+from yolact_ascend.settings import RunSettings
 from yolact_ascend.stages import LIBRARIES, Outcome, Stages
 
 SCHEMA_VERSION = 1
@@ -29,6 +30,13 @@ def write_report(stages: Stages, outcomes: Sequence[Outcome], words: Sequence[st
     markdown = render_markdown(report)
     write_bytes(folder.report_md, markdown.encode())
     return f"{markdown}\nReport: {folder.report_md} and {folder.report_json.name}"
+
+
+def remove_report(settings: RunSettings) -> None:
+    """Remove the report of an earlier run, if there is one."""
+    folder = WorkFolder(settings.out)
+    for path in (folder.report_json, folder.report_md):
+        path.unlink(missing_ok=True)
 
 
 def build_report(stages: Stages, outcomes: Sequence[Outcome], words: Sequence[str]) -> dict[str, Any]:

@@ -22,11 +22,20 @@ from yolact_ascend.artifacts import (
     input_bin,
     make_folder,
     output_bin,
+    recipe_file,
     sha256_file,
     write_json,
 )
 from yolact_ascend.ascend import ATC_SUCCESS, Tools, atc_command, benchmark_command, infer_command, read_timings
-from yolact_ascend.coco import CocoDataset, CocoImage, check_categories, find_split, load_dataset
+from yolact_ascend.coco import (
+    CocoDataset,
+    CocoImage,
+    check_categories,
+    describe_images,
+    find_split,
+    load_dataset,
+    require_images,
+)
 from yolact_ascend.config import get_config
 from yolact_ascend.errors import ToolError
 from yolact_ascend.manifest import Records, digest
@@ -115,8 +124,10 @@ class Stages:
 
     @cached_property
     def images(self) -> tuple[CocoImage, ...]:
-        """The images of this run, in the order of their indices."""
-        return self.dataset.select(limit=self.settings.limit)
+        """The images of this run, in the order of their indices; all their files are there."""
+        images = self.dataset.select(limit=self.settings.limit)
+        require_images(images)
+        return images
 
     def _patch(self) -> Step:
         upstream = self.settings.upstream
@@ -183,11 +194,12 @@ class Stages:
     def _preprocess(self) -> Step:
         save_path = self.folder.inputs
 
-        def inputs() -> dict[str, Any]:
-            files = [[i.image_id, i.path.name, i.path.stat().st_size, i.path.stat().st_mtime_ns] for i in self.images]
-            return {"images": digest(files), "count": len(files), **code_versions()}
+        bins = [input_bin(save_path, index) for index in range(len(self.images))]
 
         def work() -> int:
+            if "preprocess" in self.settings.force:
+                recipe_file(save_path).unlink(missing_ok=True)
+            before = self.records.describe(bins)
             limit = [] if self.settings.limit is None else [f"--limit={self.settings.limit}"]
             self._run(
                 [
@@ -195,12 +207,17 @@ class Stages:
                     *(f"--json_file={self.dataset.annotation_file}", f"--save_path={save_path}", *limit),
                 ]
             )
-            return len(self.images)
+            # Those that an earlier, unfinished run made took no time in this one.
+            after = self.records.describe(bins)
+            return sum(before.get(name) != state for name, state in after.items())
 
-        def outputs() -> list[Path]:
-            return [ids_file(save_path), *(input_bin(save_path, index) for index in range(len(self.images)))]
-
-        return Step("preprocess", None, inputs, outputs, work)
+        return Step(
+            "preprocess",
+            None,
+            inputs=lambda: {"images": digest(describe_images(self.images)), **code_versions()},
+            outputs=lambda: [ids_file(save_path), *bins],
+            work=work,
+        )
 
     def _infer(self, batch_size: int) -> Step:
         folder, tools = self.folder, self.tools
@@ -223,6 +240,7 @@ class Stages:
         def work() -> int:
             prepare_run_folder(run_folder)
             # ais_bench reuses an existing folder without cleaning it.
+            folder.summary(batch_size).unlink(missing_ok=True)
             remove_matching(output_folder, r"\d+_\d\.bin")
             self._run(command, log=folder.log(f"infer_bs{batch_size}"))
             check_outputs(output_folder, len(self.images))
@@ -244,6 +262,8 @@ class Stages:
             }
 
         def work() -> int:
+            for path in results:
+                path.unlink(missing_ok=True)
             bbox, mask, scores = results
             self._run(
                 [
@@ -272,6 +292,7 @@ class Stages:
 
         def work() -> int:
             prepare_run_folder(run_folder)
+            summary.unlink(missing_ok=True)
             self._run(command, log=folder.log(f"benchmark_bs{batch_size}"))
             remove_matching(run_folder / BENCHMARK_DIRNAME, r"pure_infer_data_\d+\.bin")
             return len(read_timings(summary).latencies_ms) * batch_size
