@@ -1,0 +1,177 @@
+"""Scores on annotations small enough to compute by hand, and the printed tables."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import io
+import json
+
+import numpy as np
+import pytest
+from pycocotools import mask as coco_mask
+from pycocotools.coco import COCO
+from pycocotools.cocoeval import COCOeval
+
+from yolact_ascend.evaluate import Evaluation, Score, evaluate, format_summary, format_table
+
+SIZE = 100  # pixels, both ways
+THRESHOLDS = ("50", "55", "60", "65", "70", "75", "80", "85", "90", "95")
+
+
+def annotation(image_id, category_id, box, annotation_id=1, iscrowd=0) -> dict:
+    x, y, w, h = box
+    polygon = [[x, y, x + w, y, x + w, y + h, x, y + h]]
+    return {
+        "id": annotation_id,
+        "image_id": image_id,
+        "category_id": category_id,
+        "bbox": list(box),
+        "area": w * h,
+        "iscrowd": iscrowd,
+        "segmentation": _rectangle(box) if iscrowd else polygon,
+    }
+
+
+def dataset(*annotations, images=(1, 2)) -> dict:
+    return {
+        "images": [{"id": i, "file_name": f"{i}.jpg", "width": SIZE, "height": SIZE} for i in images],
+        "annotations": list(annotations),
+        "categories": [{"id": 1, "name": "person"}, {"id": 90, "name": "toothbrush"}],
+    }
+
+
+def results(*found) -> tuple[list[dict], list[dict]]:
+    """Return box and mask entries of (image id, category id, xywh, score)."""
+    boxes, masks = [], []
+    for image_id, category_id, box, score in found:
+        entry = {"image_id": image_id, "category_id": category_id, "score": score}
+        boxes.append({**entry, "bbox": list(box)})
+        masks.append({**entry, "segmentation": _rectangle(box)})
+    return boxes, masks
+
+
+def _rectangle(box) -> dict:
+    x, y, w, h = box
+    pixels = np.zeros((SIZE, SIZE), dtype=np.uint8, order="F")
+    pixels[y : y + h, x : x + w] = 1
+    rle = coco_mask.encode(pixels)
+    return {"size": [SIZE, SIZE], "counts": rle["counts"].decode()}
+
+
+PERSON = annotation(1, 1, (10, 10, 50, 50))
+CROWD = annotation(1, 1, (60, 0, 40, 100), annotation_id=2, iscrowd=1)
+FOUND = (1, 1, (10, 10, 50, 50), 0.9)
+
+# ground truth, detections, image ids, the value at every IoU up to .60 and from .65 on, in percent
+CASES = [
+    pytest.param([PERSON], [], (1, 2), 0, 0, id="nothing found"),
+    pytest.param([], [], (1, 2), None, None, id="nothing there, nothing found"),
+    pytest.param([], [FOUND], (1, 2), None, None, id="nothing there, something found"),
+    pytest.param([PERSON], [FOUND], (1, 2), 100, 100, id="found"),
+    # 31 of 50 columns: IoU 0.62
+    pytest.param([PERSON], [(1, 1, (10, 10, 31, 50), 0.9)], (1, 2), 100, 0, id="found in part"),
+    pytest.param([PERSON], [(1, 90, (10, 10, 50, 50), 0.9)], (1, 2), 0, 0, id="another class: no AP of its own"),
+    # a better-scored false positive before the only true one: precision 1/2 at every recall
+    pytest.param([PERSON], [FOUND, (1, 1, (70, 70, 9, 9), 0.95)], (1, 2), 50, 50, id="false positive"),
+    pytest.param([PERSON], [FOUND, (2, 1, (70, 70, 9, 9), 0.95)], (1, 2), 50, 50, id="in an image without annotations"),
+    pytest.param([PERSON], [FOUND, (2, 1, (70, 70, 9, 9), 0.95)], (1,), 100, 100, id="in an image that is not scored"),
+    pytest.param([PERSON], [FOUND, (7, 1, (70, 70, 9, 9), 0.95)], (1, 2), 100, 100, id="in an image nobody knows"),
+    pytest.param(
+        [PERSON, annotation(2, 1, (0, 0, 9, 9), 2)], [FOUND], (1,), 100, 100, id="missed in an image that is not scored"
+    ),
+    pytest.param([PERSON, CROWD], [FOUND, (1, 1, (70, 70, 9, 9), 0.95)], (1, 2), 100, 100, id="in a crowd: ignored"),
+    pytest.param([{**PERSON, "id": 0}], [FOUND], (1, 2), 100, 100, id="annotation id 0"),
+    # one of two found: precision 1 up to recall 1/2, which are 51 of the 101 points
+    pytest.param(
+        [PERSON, annotation(2, 1, (0, 0, 9, 9), 2)], [FOUND], (1, 2), 100 * 51 / 101, 100 * 51 / 101, id="one missed"
+    ),
+]
+
+
+@pytest.mark.parametrize(("truth", "found", "image_ids", "lower", "upper"), CASES)
+def test_evaluate(truth, found, image_ids, lower, upper, capsys):
+    annotations = dataset(*truth)
+    before = copy.deepcopy(annotations)
+    boxes, masks = results(*found)
+    evaluation = evaluate(annotations, image_ids, boxes, masks)
+    values = [lower] * 3 + [upper] * 7
+    mean = None if lower is None else pytest.approx(sum(values) / 10)
+    expected = {"all": mean, **{name: pytest.approx(value) for name, value in zip(THRESHOLDS, values)}}
+    assert evaluation.images == len(image_ids)
+    for score in (evaluation.box, evaluation.mask):
+        assert score.table == expected
+        assert list(score.table) == ["all", *THRESHOLDS]
+        assert score.summary[:3] == (mean, expected["50"], expected["75"])
+    assert annotations == before
+    assert results(*found) == (boxes, masks)
+    assert capsys.readouterr().out == ""
+
+
+def test_the_mean_is_over_classes_with_ground_truth():
+    truth = dataset(PERSON, annotation(2, 90, (0, 0, 50, 50), 2))
+    evaluation = evaluate(truth, (1, 2), *results(FOUND))
+    assert evaluation.box.table["50"] == evaluation.mask.table["50"] == pytest.approx(50)
+
+
+def test_areas_without_ground_truth_are_none():
+    evaluation = evaluate(dataset(PERSON), (1, 2), *results(FOUND))
+    assert evaluation.box.summary[3:6] == (None, pytest.approx(100), None)  # 2500 pixels are medium
+
+
+def test_no_images_are_refused():
+    # pycocotools takes an empty list for all images
+    with pytest.raises(ValueError, match="no images"):
+        evaluate(dataset(PERSON), [], [], [])
+
+
+def test_json_keeps_everything():
+    evaluation = evaluate(dataset(PERSON), (1, 2), *results(FOUND))
+    data = json.loads(json.dumps(evaluation.to_json()))
+    assert Evaluation.from_json(data) == evaluation
+    assert list(data) == ["box", "mask", "coco", "images"]
+    assert data["coco"]["bbox"][3] is None and data["box"]["all"] == pytest.approx(100)
+
+
+SHOWN = Evaluation(
+    Score({"all": 33.333, **dict.fromkeys(THRESHOLDS, 100.0)}, (33.333, *[50.0] * 10, None)),
+    Score({"all": None, **dict.fromkeys(THRESHOLDS)}, (None,) * 12),
+    images=3,
+)
+
+
+def test_table_looks_like_the_guides():
+    assert format_table(SHOWN).splitlines() == [
+        "       |  all  |  .50  |  .55  |  .60  |  .65  |  .70  |  .75  |  .80  |  .85  |  .90  |  .95  |",
+        "-------+-------+-------+-------+-------+-------+-------+-------+-------+-------+-------+-------+",
+        "   box | 33.33 |" + " 100.00 |" * 10,
+        "  mask |" + "  n.a. |" * 11,
+        "-------+-------+-------+-------+-------+-------+-------+-------+-------+-------+-------+-------+",
+    ]
+
+
+def test_summary_without_ground_truth_says_so():
+    lines = format_summary(SHOWN.box).splitlines()
+    assert lines[0] == " Average Precision  (AP) @[ IoU=0.50:0.95 | area=   all | maxDets=100 ] = 0.333"
+    assert lines[-1] == " Average Recall     (AR) @[ IoU=0.50:0.95 | area= large | maxDets=100 ] = n.a."
+
+
+def test_summary_is_what_cocoeval_prints():
+    truth = dataset(
+        PERSON,
+        annotation(1, 90, (60, 60, 20, 20), 2),
+        annotation(2, 1, (0, 0, 100, 97), 3),
+    )
+    boxes, masks = results(
+        FOUND, (1, 90, (62, 60, 20, 20), 0.5), (2, 1, (0, 0, 90, 90), 0.3), (2, 1, (0, 0, 9, 9), 0.4)
+    )
+    with contextlib.redirect_stdout(io.StringIO()):
+        coco = COCO()
+        coco.dataset = copy.deepcopy(truth)
+        coco.createIndex()
+        scorer = COCOeval(coco, coco.loadRes(copy.deepcopy(boxes)), "bbox")
+        scorer.evaluate()
+        scorer.accumulate()
+    with contextlib.redirect_stdout(io.StringIO()) as printed:
+        scorer.summarize()
+    assert format_summary(evaluate(truth, (1, 2), boxes, masks).box) == printed.getvalue().rstrip("\n")

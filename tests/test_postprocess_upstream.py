@@ -1,0 +1,107 @@
+"""From the model's outputs to detections: ours against upstream's own code, on real photographs.
+
+Upstream keeps its config in globals and prints as it likes, so it runs in a process of its own: this file as a script.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from factories import CHECKOUT, random_state_dict
+from numpy.testing import assert_allclose, assert_array_equal
+
+from yolact_ascend.artifacts import output_bin
+from yolact_ascend.coco import CocoImage, load_dataset
+from yolact_ascend.config import CONFIGS, get_config
+from yolact_ascend.detections import Detections
+from yolact_ascend.heads import HostHeads
+from yolact_ascend.masks import decode_mask
+from yolact_ascend.postprocess import detect_image
+
+PHOTOGRAPHS = 24
+
+
+@pytest.mark.upstream
+@pytest.mark.parametrize("config_name", CONFIGS)
+def test_detections_equal_upstreams(config_name, upstream_dir, coco_mini, tmp_path):
+    config = get_config(config_name)
+    weights = tmp_path / "weights.pth"
+    torch.save(random_state_dict(config), weights)
+    images = _photographs(coco_mini)
+    subprocess.run(
+        [sys.executable, __file__, config_name, weights, coco_mini, tmp_path],
+        check=True,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(CHECKOUT), str(upstream_dir)])},
+        cwd=tmp_path,
+    )
+    heads = HostHeads.load(weights, config)
+    found, equal_pixels, pixels = 0, 0, 0
+    for index, image in enumerate(images):
+        theirs = np.load(tmp_path / f"{index}.npz")
+        ours = detect_image(tmp_path, index, heads, image.height, image.width)
+        assert_same_detections(ours, theirs)
+        masks = np.stack([decode_mask(rle) for rle in ours.masks])
+        set_pixels = np.unpackbits(theirs["masks"], count=masks.size).reshape(masks.shape).astype(bool)
+        found += len(ours)
+        equal_pixels += (masks == set_pixels).sum()
+        pixels += masks.size
+        assert set_pixels.any() and not set_pixels.all()
+    print(f"{config_name}: {found} detections in {len(images)} photographs")
+    print(f"{pixels - equal_pixels} of {pixels} mask pixels differ")
+    assert found >= 90 * len(images)
+    assert equal_pixels >= 0.9999 * pixels
+
+
+def assert_same_detections(ours: Detections, theirs) -> None:
+    assert_array_equal(ours.class_ids, theirs["classes"])
+    # Float32 softmax in another order of summation.
+    assert_allclose(ours.scores, theirs["scores"], atol=1e-5)
+    assert_array_equal(ours.boxes_xyxy_px, theirs["boxes"])
+
+
+def _photographs(coco_folder: Path) -> tuple[CocoImage, ...]:
+    annotation_file = coco_folder / "annotations" / "instances_val2017.json"
+    return load_dataset(annotation_file, coco_folder / "val2017").select(limit=PHOTOGRAPHS)
+
+
+def run_upstream(config_name: str, weights: str, coco_folder: Path, folder: Path) -> None:
+    """Write the output bins and upstream's detections of each photograph."""
+    from yolact_edge.data import cfg, set_cfg
+
+    set_cfg(config_name)  # before anything else of upstream reads the global config
+    cfg.mask_proto_debug = False  # its eval.py sets this from the command line
+
+    from yolact_edge.layers.output_utils import postprocess
+    from yolact_edge.yolact import Yolact
+
+    from yolact_ascend.transforms import decode_image, normalise_image
+
+    network = Yolact(training=False)
+    network.load_weights(weights)
+    network.eval()
+    network.detect.use_fast_nms = True
+    with torch.no_grad():
+        for index, image in enumerate(_photographs(coco_folder)):
+            levels, protos = network(torch.from_numpy(normalise_image(decode_image(image.path)))[None])
+            for k, tensor in enumerate([*levels, protos]):
+                tensor.contiguous().numpy().tofile(output_bin(folder, index, k))
+            detections = network.postprocess(levels, protos)
+            classes, scores, boxes, masks = postprocess(detections, image.width, image.height)
+            np.savez(
+                folder / f"{index}.npz",
+                classes=classes.numpy(),
+                scores=scores.numpy(),
+                boxes=boxes.numpy(),
+                masks=np.packbits(masks.numpy().astype(bool)),
+            )
+
+
+if __name__ == "__main__":
+    _, name, weights_file, coco, output = sys.argv
+    run_upstream(name, weights_file, Path(coco), Path(output))

@@ -1,0 +1,161 @@
+"""Box and mask mAP of COCO, by pycocotools, and the tables that show it."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import Any, Optional
+
+from pycocotools.coco import COCO
+from pycocotools.cocoeval import COCOeval
+
+Value = Optional[float]  # percent; None where there is nothing to score against
+
+# What the 12 numbers of COCOeval.summarize are: metric, IoU, area, most detections an image.
+SUMMARY_LINES = (
+    ("Average Precision  (AP)", "0.50:0.95", "all", 100),
+    ("Average Precision  (AP)", "0.50", "all", 100),
+    ("Average Precision  (AP)", "0.75", "all", 100),
+    ("Average Precision  (AP)", "0.50:0.95", "small", 100),
+    ("Average Precision  (AP)", "0.50:0.95", "medium", 100),
+    ("Average Precision  (AP)", "0.50:0.95", "large", 100),
+    ("Average Recall     (AR)", "0.50:0.95", "all", 1),
+    ("Average Recall     (AR)", "0.50:0.95", "all", 10),
+    ("Average Recall     (AR)", "0.50:0.95", "all", 100),
+    ("Average Recall     (AR)", "0.50:0.95", "small", 100),
+    ("Average Recall     (AR)", "0.50:0.95", "medium", 100),
+    ("Average Recall     (AR)", "0.50:0.95", "large", 100),
+)
+
+
+@dataclass(frozen=True)
+class Score:
+    """One kind of result, boxes or masks: `table` by IoU ("all", "50" .. "95") and COCOeval's 12 numbers.
+
+    All in percent. COCOeval's -1, no ground truth of that kind (such as no small objects), is None: `null` in JSON
+    and `n.a.` in print. A class without ground truth is left out of every mean.
+    """
+
+    table: dict[str, Value]
+    summary: tuple[Value, ...]
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """The scores of one run over `images` images."""
+
+    box: Score
+    mask: Score
+    images: int
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the value as `report.json` holds it."""
+        return {
+            "box": self.box.table,
+            "mask": self.mask.table,
+            "coco": {"bbox": list(self.box.summary), "segm": list(self.mask.summary)},
+            "images": self.images,
+        }
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> Evaluation:
+        """Undo `to_json`."""
+        coco = data["coco"]
+        box = Score(data["box"], tuple(coco["bbox"]))
+        return cls(box, Score(data["mask"], tuple(coco["segm"])), data["images"])
+
+
+def evaluate(
+    annotations: dict[str, Any],
+    image_ids: Collection[int],
+    boxes: Sequence[dict[str, Any]],
+    masks: Sequence[dict[str, Any]],
+) -> Evaluation:
+    """Score results against an annotation file's content, over the images of `image_ids`, found something or not.
+
+    `boxes` and `masks` are entries of COCO's results format; those of other images do not count.
+    """
+    if not image_ids:
+        raise ValueError("There are no images to score.")
+    box = _score(annotations, image_ids, boxes, "bbox")
+    return Evaluation(box, _score(annotations, image_ids, masks, "segm"), len(image_ids))
+
+
+def _score(
+    annotations: dict[str, Any], image_ids: Collection[int], results: Sequence[dict[str, Any]], iou_type: str
+) -> Score:
+    wanted = set(image_ids)
+    with contextlib.redirect_stdout(io.StringIO()):  # pycocotools tells its progress where our results go
+        truth = _index_truth(annotations)
+        found = _index_results(truth, [entry for entry in results if entry["image_id"] in wanted])
+        scorer = COCOeval(truth, found, iou_type)
+        scorer.params.imgIds = sorted(wanted)
+        scorer.evaluate()
+        scorer.accumulate()
+        scorer.summarize()
+    return Score(_table(scorer), tuple(_percent(value) for value in scorer.stats))
+
+
+def _index_truth(annotations: dict[str, Any]) -> COCO:
+    # Copies, because COCOeval writes into them. Numbered from 1, because it takes a match with id 0 for none.
+    entries = [{**entry, "id": n} for n, entry in enumerate(annotations["annotations"], start=1)]
+    return _index({**annotations, "annotations": entries})
+
+
+def _index_results(truth: COCO, results: list[dict[str, Any]]) -> COCO:
+    if not results:  # `loadRes` looks into the first
+        return _index({**truth.dataset, "annotations": []})
+    return truth.loadRes([dict(entry) for entry in results])  # copies: it writes into them
+
+
+def _index(dataset: dict[str, Any]) -> COCO:
+    coco = COCO()
+    coco.dataset = dataset
+    coco.createIndex()
+    return coco
+
+
+def _table(scorer: COCOeval) -> dict[str, Value]:
+    """Return the guide's row: mAP over all IoU thresholds and at each, in percent."""
+    precision = scorer.eval["precision"][:, :, :, 0, -1]  # [IoU,recall,class] for all areas, 100 detections
+    with_truth = precision[:, :, (precision > -1).all(axis=(0, 1))]
+    names = ("all", *(str(round(100 * threshold)) for threshold in scorer.params.iouThrs))
+    if not with_truth.size:
+        return dict.fromkeys(names)
+    means = with_truth.mean(axis=(1, 2))  # [IoU]
+    return {name: _percent(value) for name, value in zip(names, (means.mean(), *means))}
+
+
+def _percent(fraction: float) -> Value:
+    return None if fraction == -1 else 100 * float(fraction)
+
+
+def format_table(evaluation: Evaluation) -> str:
+    """Return the guide's table: a row for boxes and one for masks, in percent."""
+    names = evaluation.box.table
+    header = ["", *("all " if name == "all" else f".{name} " for name in names)]
+    rows = [
+        [kind, *(_format(score.table[name], "{:.2f}") for name in names)]
+        for kind, score in (("box", evaluation.box), ("mask", evaluation.mask))
+    ]
+    rule = "-------+" * len(header)
+    return "\n".join([_format_row(header), rule, *map(_format_row, rows), rule])
+
+
+def _format_row(cells: list[str]) -> str:
+    return "".join(f" {cell:>5} |" for cell in cells)
+
+
+def format_summary(score: Score) -> str:
+    """Return COCOeval's 12 lines, as fractions like the original."""
+    return "\n".join(
+        f" {metric} @[ IoU={iou:<9} | area={area:>6} | maxDets={most:>3} ] = "
+        + _format(None if value is None else value / 100, "{:.3f}")
+        for (metric, iou, area, most), value in zip(SUMMARY_LINES, score.summary)
+    )
+
+
+def _format(value: Value, pattern: str) -> str:
+    return "n.a." if value is None else pattern.format(value)
