@@ -13,7 +13,7 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Optional
+from typing import Any
 
 from yolact_ascend.artifacts import WorkFolder, make_folder, read_json, write_json
 from yolact_ascend.errors import ArtifactError, UsageError
@@ -28,7 +28,7 @@ class Record:
     inputs: dict[str, Any]
     outputs: dict[str, list[int]]  # path -> [size in bytes, modification time in ns]; see `Records.describe`
     seconds: float
-    images: Optional[int]
+    images: int | None
     schema: int = SCHEMA
 
     @property

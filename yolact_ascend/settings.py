@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Optional
+from typing import Any
 
 from yolact_ascend.ascend import DEVICES
 from yolact_ascend.config import DEFAULT_CONFIG, DEFAULT_WEIGHTS, get_config
@@ -27,14 +27,14 @@ class RunSettings:
     weights: Path
     coco: Path
     out: Path
-    limit: Optional[int]
+    limit: int | None
     device: str
     mode: str
     loop: int
     first: str
     last: str
     force: frozenset[str]
-    upstream: Optional[Path]
+    upstream: Path | None
 
     @property
     def stages(self) -> tuple[str, ...]:

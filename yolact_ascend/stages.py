@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from importlib import metadata
 from pathlib import Path
-from typing import Any, Optional
+from typing import Any
 
 from yolact_ascend import __version__
 from yolact_ascend.artifacts import (
@@ -57,10 +57,10 @@ class Step:
     """One stage, for one batch size where it has one. `work` returns how many images it went over, if it does."""
 
     stage: str
-    batch_size: Optional[int]
+    batch_size: int | None
     inputs: Callable[[], dict[str, Any]]
     outputs: Callable[[], Sequence[Path]]
-    work: Callable[[], Optional[int]]
+    work: Callable[[], int | None]
 
     @property
     def label(self) -> str:
@@ -72,10 +72,10 @@ class Outcome:
     """What became of one step in this run; seconds and images are those of the run that did the work."""
 
     stage: str
-    batch_size: Optional[int]
+    batch_size: int | None
     status: str  # DONE or FRESH
     seconds: float
-    images: Optional[int]
+    images: int | None
 
 
 class Stages:
