@@ -1,5 +1,5 @@
 # Each gate is one word. `make check` is what CI runs.
-.PHONY: setup check test lint format
+.PHONY: setup check test parity lint format
 
 setup:
 	bash scripts/setup.sh dev
@@ -9,6 +9,10 @@ check:
 
 test: setup
 	.venv/bin/python -m pytest
+
+# Against upstream and the real ais_bench: needs YOLACT_EDGE_DIR and AIS_BENCH_DIR, see CONTRIBUTING.md.
+parity: setup
+	.venv/bin/python -m pytest -m "upstream or ais_bench" -s
 
 lint: setup
 	.venv/bin/ruff check . && .venv/bin/ruff format --check . && .venv/bin/mypy
