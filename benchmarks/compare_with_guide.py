@@ -137,7 +137,7 @@ def report_steps(printed: Sequence[str], official: Table, on_grid: Table) -> Non
         print(f"{step}. {title}:", table, sep="\n")
         print(f"   largest difference from ours: {largest_difference(parse_table(table), official):.2f}\n")
     print(
-        f"{len(titles)}. + COCOeval with the guide's thresholds, n / 100, for IoU and recall (its own: numpy.linspace, "
+        f"{len(titles)}. + COCOeval with the guide's thresholds, n / 100, for IoU and recall (its own: numpy.linspace,"
     )
     print(f"   which differs in the last bit): moves ours by {largest_difference(on_grid, official):.4f} at most")
     rest = largest_difference(parse_table(printed[-1]), on_grid)

@@ -29,7 +29,9 @@ def upstream_dir(tmp_path_factory) -> Path:
         pytest.skip("no checkout of upstream: YOLACT_EDGE_DIR is not set")
     folder = tmp_path_factory.mktemp("upstream") / "yolact_edge"
     shutil.copytree(source, folder)
-    subprocess.run(["git", "-C", folder, "checkout", "--quiet", "--force", "HEAD", "--", "yolact_edge"], check=True)
+    subprocess.run(
+        ["git", "-C", folder, "checkout", "--quiet", "--force", "HEAD", "--", "yolact_edge", "eval.py"], check=True
+    )
     subprocess.run(["bash", CHECKOUT / "scripts" / "apply_patch.sh", folder], check=True, capture_output=True)
     return folder
 

@@ -354,9 +354,16 @@ def test_perf_mode_needs_no_data_set(copied, capfd):
     assert copied(mode="perf", bs="1", loop="3") == ["benchmark bs1"]
 
 
+def git_apply_numstat() -> str:
+    """Added lines, removed lines and name of each file that the patch changes."""
+    command = ["git", "apply", "--numstat", str(CHECKOUT / "patches" / "yolact_edge.patch")]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+
+
 @pytest.mark.upstream
 def test_a_run_from_upstream_patches_it_first_and_records_it(copied, upstream_dir, capfd):
-    subprocess.run(["git", "-C", upstream_dir, "checkout", "--quiet", "--force", "HEAD", "--", "."], check=False)
+    files = [line.split("\t")[2] for line in git_apply_numstat().splitlines()]
+    subprocess.run(["git", "-C", upstream_dir, "checkout", "--quiet", "--force", "HEAD", "--", *files], check=True)
     redone = copied(upstream=str(upstream_dir))
     assert redone[:2] == ["patch", "export"]
     assert copied.report()["model"]["network"].startswith("upstream yolact_edge @ a9a0028")
