@@ -6,5 +6,10 @@
 set -euo pipefail
 
 scripts=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd)
+for word in "$@"; do
+    if [[ $word == -h || $word == --help ]]; then # needs no set-up
+        PYTHONPATH=$scripts/.. exec "${PYTHON:-python3}" -m yolact_ascend run --help
+    fi
+done
 bash "$scripts/setup.sh"
 exec "$scripts/../.venv/bin/python" -m yolact_ascend run "$@"

@@ -37,7 +37,7 @@ fi
 echo "Setting up $venv (once; needs network, some minutes) …" >&2
 # Not --clear: what is installed and still fits is kept.
 if ! "$venv/bin/python" -c '' 2>/dev/null && ! "$python" -m venv --clear "$venv"; then
-    echo "error: $python cannot make a virtual environment. On Debian: apt-get install python3-venv" >&2
+    echo "error: $python cannot make $venv (its message is above). Is the checkout writable? On Debian, is python3-venv installed?" >&2
     exit 1
 fi
 arguments=()

@@ -16,6 +16,7 @@ from yolact_ascend.artifacts import (
     atomic_path,
     read_json,
     read_tensor,
+    require_outputs,
     require_weights,
     sha256_file,
     write_bytes,
@@ -48,7 +49,7 @@ def test_read_tensor_refuses_another_size(tmp_path, values):
 
 
 def test_read_tensor_names_a_missing_file(tmp_path):
-    with pytest.raises(ArtifactError, match="0_9.bin is missing.*run `infer` again"):
+    with pytest.raises(ArtifactError, match="0_9.bin is missing.*run it again"):
         read_tensor(tmp_path / "0_9.bin", SMALL)
 
 
@@ -72,6 +73,44 @@ def test_a_failed_write_keeps_the_old_file_and_leaves_no_other(tmp_path, failure
         raise failure
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_what_a_killed_run_left_of_the_same_file_goes(tmp_path):
+    (tmp_path / ".a.onnx.99.part").write_text("half")
+    (tmp_path / ".b.onnx.99.part").write_text("half")
+    write_bytes(tmp_path / "a.onnx", b"x")
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".b.onnx.99.part", "a.onnx"]
+
+
+def test_a_file_is_closed_to_others_while_it_is_written(tmp_path):
+    before = os.umask(0o002)
+    try:
+        with atomic_path(tmp_path / "a") as temporary:
+            assert temporary.stat().st_mode & 0o777 == 0o640
+    finally:
+        os.umask(before)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda folder: None, None),
+        (lambda folder: (folder / "1_3.bin").unlink(), "1_3.bin is missing"),
+        (lambda folder: (folder / "0_5.bin").write_bytes(b"short"), "0_5.bin holds 5 bytes, expected 2437632"),
+    ],
+    ids=["all there", "one missing", "one short"],
+)
+def test_require_outputs_looks_at_each(tmp_path, change, message):
+    for index in range(2):
+        for k, spec in enumerate(FPN_CUT_OUTPUTS):
+            with (tmp_path / f"{index}_{k}.bin").open("wb") as file:
+                file.truncate(spec.size_bytes)
+    change(tmp_path)
+    if message is None:
+        require_outputs(tmp_path, 2)
+    else:
+        with pytest.raises(ArtifactError, match=message):
+            require_outputs(tmp_path, 2)
 
 
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT], ids=["disk full", "quota"])

@@ -2,8 +2,10 @@
 
 import json
 import os
+import shutil
 import stat
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,10 +19,13 @@ from yolact_ascend.ascend import (
     find_tools,
     infer_command,
     parse_npu_smi,
+    prepare_run_folder,
     read_timings,
+    require_usable_paths,
+    soc_version_of,
     source_set_env,
 )
-from yolact_ascend.errors import ArtifactError, ToolError
+from yolact_ascend.errors import ArtifactError, ToolError, UsageError
 
 NPU_SMI_310P = """\
 +-------------------+-----------------+------------------------------------------------------+
@@ -61,9 +66,17 @@ def test_chips_are_read_from_every_layout(text, chips):
     assert parse_npu_smi(text) == chips
 
 
-@pytest.mark.parametrize(("chip", "soc"), [("310P3", "Ascend310P3"), ("Ascend910", "Ascend910")])
-def test_soc_version_has_its_prefix_once(chip, soc):
-    assert Tools("npu", "", {}, {}, "python3", None, chip, "").soc_version == soc
+def test_soc_version_is_the_chip_with_its_prefix():
+    assert soc_version_of("310P3") == "Ascend310P3"
+    with pytest.raises(ToolError, match="'Ascend910', which is no --soc_version .*soc="):
+        soc_version_of("Ascend910")
+
+
+def test_soc_overrides_what_npu_smi_says(fake_cann):
+    (fake_cann / "npu-smi.txt").write_text("| 0       Ascend910 | OK    | -    |\n")
+    with pytest.raises(ToolError, match="no --soc_version"):
+        find_tools("npu")
+    assert find_tools("npu", soc="Ascend910_9391").soc_version == "Ascend910_9391"
 
 
 def test_commands_are_the_guides():
@@ -92,7 +105,16 @@ def test_timings_of_old_and_new_summaries(tmp_path, entries):
     assert latency["p90"] == pytest.approx(8.0)
 
 
-@pytest.mark.parametrize("content", ["{}", "[]", '{"throughput": "x", "npu_compute_time_list": []}', "{"])
+@pytest.mark.parametrize(
+    "content",
+    [
+        "{}",
+        "[]",
+        '{"throughput": "x", "npu_compute_time_list": [1.0]}',
+        '{"throughput": 1, "npu_compute_time_list": []}',
+        "{",
+    ],
+)
 def test_what_is_no_summary_is_refused(tmp_path, content):
     (tmp_path / "s.json").write_text(content)
     with pytest.raises(ArtifactError, match=r"s\.json"):
@@ -218,8 +240,76 @@ def test_a_runtime_of_the_other_world_is_refused(fake_cann, monkeypatch):
         find_tools("auto")
 
 
-def test_a_set_env_that_fails_is_named(tmp_path):
-    (tmp_path / "set_env.sh").write_text("echo broken >&2; return 3\n")
+def test_a_driver_without_the_toolkit_on_path_sources_its_script(fake_cann, monkeypatch):
+    """The driver puts npu-smi on PATH for everybody; atc comes with CANN's script."""
+    programs, packages = os.environ["PATH"].split(":")[0], os.environ["PYTHONPATH"]
+    toolkit = fake_cann / "toolkit"
+    toolkit.mkdir()
+    shutil.move(f"{programs}/atc", toolkit)
+    with pytest.raises(ToolError, match="There is no atc on PATH"):
+        find_tools("auto")
+    set_env = fake_cann / "set_env.sh"
+    set_env.write_text(f"export PATH={toolkit}:$PATH PYTHONPATH={packages}\n[ -f /no/such/file ]\n")
+    monkeypatch.setattr(ascend, "CANN_SET_ENV", set_env)
+    tools = find_tools("auto")
+    assert (tools.kind, tools.set_env) == ("npu", set_env)
+
+
+def test_the_emulation_computes_in_our_python(no_cann, monkeypatch):
+    monkeypatch.setenv("ASCEND_PYTHON", "/no/python")
+    tools = find_tools("cpu")
+    assert tools.python == "python3"
+    assert shutil.which("python3", path=tools.env["PATH"]) == str(Path(sys.executable).parent / "python3")
+
+
+def test_identity_tells_worlds_cards_and_versions_apart(no_cann, monkeypatch, tmp_path):
+    emulated = find_tools("cpu").identity()
+    assert emulated == find_tools("cpu").identity()
+    changed = tmp_path / "emulation"
+    shutil.copytree(CHECKOUT / "emulation", changed)
+    with (changed / "aclruntime" / "_session.py").open("a") as file:
+        file.write("# changed\n")
+    monkeypatch.setattr(ascend, "EMULATION", changed)
+    assert find_tools("cpu").identity() != emulated
+    real = Tools("npu", "", {}, {}, "python3", None, "310P3", "Ascend310P3", "23.0.0")
+    others = [
+        replace(real, soc_version="Ascend310P1"),
+        replace(real, npu_smi="24.1"),
+        replace(real, env={"ASCEND_TOOLKIT_HOME": str(tmp_path)}),
+    ]
+    (tmp_path / "version.cfg").write_text("version=8.0.RC2\n")
+    assert all(other != real.identity() for other in [emulated, *(other.identity() for other in others)])
+
+
+@pytest.mark.parametrize(("folder", "work"), [("a b", "out"), ("ab", "o+t"), ("ab", "ö")])
+def test_paths_that_ais_bench_refuses_are_said_first(tmp_path, monkeypatch, folder, work):
+    (tmp_path / folder).mkdir()
+    monkeypatch.chdir(tmp_path / folder)
+    with pytest.raises(UsageError, match="ais_bench takes only letters, digits and"):
+        require_usable_paths(Path(work))
+
+
+@pytest.mark.parametrize("name", ["output", "perf"])
+def test_a_folder_of_the_output_folders_name_is_said_first(tmp_path, monkeypatch, name):
+    """ais_bench since 2024 looks for --output_dirname in the current folder."""
+    monkeypatch.chdir(tmp_path)
+    require_usable_paths(Path("results"))
+    Path(name).mkdir(mode=0o755)
+    with pytest.raises(UsageError, match=f"chmod 750 .*{name}"):
+        require_usable_paths(Path("results"))
+    Path(name).chmod(0o750)
+    require_usable_paths(Path("results"))
+
+
+def test_the_run_folder_is_closed_to_others(tmp_path):
+    (tmp_path / "bs8").mkdir(mode=0o775)
+    (tmp_path / "bs8").chmod(0o775)
+    prepare_run_folder(tmp_path / "bs8")
+    assert (tmp_path / "bs8").stat().st_mode & 0o777 == 0o750
+
+
+def test_a_set_env_that_ends_the_shell_is_named(tmp_path):
+    (tmp_path / "set_env.sh").write_text("echo broken >&2; exit 3\n")
     with pytest.raises(ToolError, match="exit code 3: broken"):
         source_set_env(tmp_path / "set_env.sh", os.environ)
     with pytest.raises(ToolError, match="There is no .*none"):
@@ -237,5 +327,5 @@ def test_a_set_env_that_fails_is_named(tmp_path):
 def test_cann_version_is_read_from_the_toolkit(tmp_path, name, text, version):
     (tmp_path / name).parent.mkdir(exist_ok=True)
     (tmp_path / name).write_text(text)
-    tools = Tools("npu", "", {"ASCEND_TOOLKIT_HOME": str(tmp_path)}, {}, "python3", None, "310P3", "")
+    tools = Tools("npu", "", {"ASCEND_TOOLKIT_HOME": str(tmp_path)}, {}, "python3", None, "310P3", "Ascend310P3", "")
     assert tools.cann_version() == version

@@ -69,11 +69,51 @@ def test_what_is_not_coco_is_refused(load, change, message):
         load(change)
 
 
+@pytest.mark.parametrize(
+    ("section", "key", "value", "message"),
+    [
+        ("images", "id", "7", "'7', expected a whole number"),
+        ("images", "id", [7], "expected a whole number"),
+        ("images", "width", None, "'None', expected a number of pixels"),
+        ("images", "height", "abc", "'abc', expected a number of pixels"),
+        ("images", "height", 0, "'0', expected a number of pixels"),
+        ("images", "file_name", 7, "'7', expected a name"),
+        ("annotations", "category_id", "18", "expected a whole number"),
+        ("annotations", "category_id", [18], "expected a whole number"),
+        ("annotations", "bbox", [1, 2], r"'\[1, 2\]', expected \[x, y, width, height\]"),
+        ("annotations", "bbox", None, "expected"),
+        ("annotations", "bbox", [1, 2, 3, float("nan")], "expected"),
+        ("annotations", "area", None, "'None', expected a number"),
+        ("annotations", "iscrowd", "no", "expected 0 or 1"),
+        ("annotations", "segmentation", [], r"'\[\]', expected polygons"),
+        ("annotations", "segmentation", None, "expected polygons"),
+        ("annotations", "segmentation", "foo", "expected polygons"),
+        ("annotations", "segmentation", [[1, 2]], "expected polygons"),
+        ("annotations", "segmentation", {"counts": [1]}, "expected polygons"),
+        ("categories", "id", "1", "expected a whole number"),
+    ],
+)
+def test_values_that_are_not_cocos_are_named(load, section, key, value, message):
+    with pytest.raises(DatasetError, match=f'"{key}" of entry 0 of "{section}" is {message}|{message}'):
+        load(lambda data: data[section][0].update({key: value}))
+
+
+def test_categories_that_the_file_does_not_list_are_named(load):
+    with pytest.raises(DatasetError, match='uses category_id 1, which its "categories" do not list'):
+        load(lambda data: data.update(categories=[{"id": 18}, {"id": 90}]))
+
+
 def test_unknown_categories_are_named(load):
-    dataset = load(lambda data: data["annotations"][0].update(category_id=91))
+    def use(category_id):
+        return lambda data: (
+            data["categories"].append({"id": category_id}),
+            data["annotations"][0].update(category_id=category_id),
+        )[2:]
+
+    dataset = load(use(91))
     with pytest.raises(DatasetError, match="category_id 91, which yolact_edge_mobilenetv2_config does not know"):
         check_categories(dataset, SMALL_CONFIG)
-    dataset = load(lambda data: data["annotations"][0].update(category_id=12))
+    dataset = load(use(12))
     with pytest.raises(DatasetError, match="category_id 12"):  # one of the gaps in COCO's ids
         check_categories(dataset, SMALL_CONFIG)
 

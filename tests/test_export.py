@@ -128,14 +128,23 @@ def test_weights_that_are_not_finite_are_refused(small_weights, tmp_path):
     assert not (tmp_path / "a.onnx").exists()
 
 
+def set_dim(value, axis, field, to):
+    setattr(value.type.tensor_type.shape.dim[axis], field, to)
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
         (lambda m: setattr(m.opset_import[0], "version", 12), "opset 12 and .*, expected opset 11"),
-        (lambda m: setattr(m.graph.output[1], "name", "fpn1"), "not valid|fpn1"),
-        (lambda m: m.graph.input[0].type.tensor_type.shape.dim[2].__setattr__("dim_value", 400), "not valid|400"),
+        (
+            lambda m: m.graph.output.reverse(),
+            r"opset 11 and \{'image': .*'output5': .*'output0': .*, expected",
+        ),
+        (lambda m: m.graph.output.pop(), r"opset 11 and .*'output4': \['batch', 256, 5, 5\]\}, expected opset 11"),
+        (lambda m: set_dim(m.graph.output[0], 0, "dim_value", 1), r"'output0': \[1, 256, 69, 69\]"),
+        (lambda m: setattr(m.graph.node[-1], "op_type", "NoSuchOp"), "is not valid"),
     ],
-    ids=["opset", "output name", "height"],
+    ids=["opset", "order", "an output lacks", "batch fixed", "not ONNX"],
 )
 def test_a_broken_contract_is_refused(model, tmp_path, change, message):
     changed = onnx.ModelProto()

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -13,12 +14,12 @@ import pytest
 import torch
 from factories import CHECKOUT, SMALL_CONFIG
 
-from yolact_ascend import pipeline
+from yolact_ascend import pipeline, stages
 from yolact_ascend.artifacts import WorkFolder, sha256_file
-from yolact_ascend.errors import DatasetError, ToolError, UsageError, WeightsError
+from yolact_ascend.errors import ArtifactError, DatasetError, ToolError, UsageError, WeightsError
 
 PER_BATCH = ("compile bs3", "infer bs3", "postprocess bs3")
-ALL = ("export", "preprocess", *PER_BATCH)
+ALL = ("export", "compile bs3", "preprocess", "infer bs3", "postprocess bs3")
 
 
 class Run:
@@ -224,7 +225,11 @@ def test_weights_of_another_config_end_the_run_at_export(copied, capfd):
 )
 def test_a_killed_run_continues(copied, stage, sign):
     """Everything of the run is killed at once, mid-stage, as a lost connection or a full machine does."""
-    shutil.rmtree(copied.out)
+    shutil.rmtree(copied.folder.inputs)
+    shutil.rmtree(copied.folder.records)
+    shutil.rmtree(copied.folder.outputs(3))
+    copied.folder.onnx.unlink()
+    assert copied.folder.report_json.exists()
     command = [sys.executable, "-m", "yolact_ascend", "run", *copied.command()]
     process = subprocess.Popen(
         command, cwd=CHECKOUT, start_new_session=True, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL
@@ -249,7 +254,7 @@ def test_a_killed_run_continues(copied, stage, sign):
 
 
 def test_an_interrupt_ends_with_a_word_and_no_half_stage(copied):
-    shutil.rmtree(copied.out)
+    change_weights(copied)
     command = [sys.executable, "-m", "yolact_ascend", "run", *copied.command()]
     process = subprocess.Popen(command, cwd=CHECKOUT, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL)
     while b"[export" not in process.stderr.readline():
@@ -258,7 +263,100 @@ def test_an_interrupt_ends_with_a_word_and_no_half_stage(copied):
     _, stderr = process.communicate(timeout=60)
     assert process.returncode == 130
     assert b"interrupted: what was finished is kept; the same command continues." in stderr
-    assert not copied.folder.onnx.exists()
+    assert not (copied.folder.records / "export.json").exists()
+    assert not list(copied.out.glob(".*.part"))
+
+
+@pytest.mark.parametrize("first", ["preprocess", "infer", "postprocess"])
+def test_starting_later_needs_a_model_of_these_weights(copied, first):
+    """Else the report would credit the old model's outputs to the new weights."""
+    change_weights(copied)
+    pipeline.run(copied.command(to="export"))
+    with pytest.raises(UsageError, match=f"from={first} needs compile bs3 to be done, but: changed: onnx_sha256"):
+        copied(**{"from": first})
+
+
+def test_starting_later_needs_every_batch_size(copied):
+    with pytest.raises(UsageError, match="from=infer needs compile bs2 to be done, but: not done yet"):
+        copied(**{"from": "infer"}, bs="3,2")
+
+
+def test_the_plan_follows_the_named_order(copied, tmp_path, capfd):
+    pipeline.run(copied.command(to="export", bs="3,2"))
+    plan = re.findall(r"^  ([a-z]+)(?: bs(\d))? ", capfd.readouterr().err, re.MULTILINE)
+    assert plan == [
+        *(("patch", ""), ("export", ""), ("compile", "3"), ("compile", "2"), ("preprocess", "")),
+        *(("infer", "3"), ("infer", "2"), ("postprocess", "3"), ("postprocess", "2")),
+    ]
+
+
+def test_another_stand_in_redoes_what_it_computed(copied, monkeypatch, tmp_path):
+    changed = tmp_path / "emulation"
+    shutil.copytree(CHECKOUT / "emulation", changed)
+    with (changed / "aclruntime" / "_session.py").open("a") as file:
+        file.write("# changed\n")
+    monkeypatch.setattr("yolact_ascend.ascend.EMULATION", changed)
+    assert copied() == ["compile bs3", "infer bs3", "postprocess bs3"]
+
+
+def test_a_range_without_a_stage_is_refused(copied):
+    with pytest.raises(UsageError, match="There is nothing from patch to patch: without upstream="):
+        pipeline.run(copied.command(to="patch"))
+
+
+def test_a_report_alone_shows_every_stage(copied):
+    assert copied(**{"from": "report"}) == []
+    assert len(copied.report()["stages"]) == 5
+
+
+def test_a_path_that_ais_bench_refuses_is_said_before_any_work(copied, tmp_path):
+    with pytest.raises(UsageError, match="the work folder is .*out put"):
+        copied(out=str(tmp_path / "out put"))
+    assert not (tmp_path / "out put").exists()
+
+
+def test_a_work_folder_that_is_a_file_or_closed_is_said(copied, tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ArtifactError, match="Cannot create the folder"):
+        copied(out=str(tmp_path / "file"))
+
+
+def test_the_programs_of_a_run_hold_its_folder(copied, monkeypatch):
+    """A killed run's ais_bench may live on; it must keep the next run out."""
+    seen = {}
+    real = stages.run_tool
+
+    def look(command, env, log=None, hint="", pass_fds=()):
+        seen["atc" if command[0] == "atc" else command[3]] = (len(pass_fds), "emulation/bin" in env["PATH"])
+        return real(command, env, log, hint, pass_fds)
+
+    monkeypatch.setattr(stages, "run_tool", look)
+    pipeline.run(copied.command(to="compile", force="export,compile"))
+    assert seen == {"export": (1, False), "atc": (1, True)}  # and the stand-ins are only before CANN's tools
+
+
+def test_an_ais_bench_that_writes_too_little_is_not_believed(copied, monkeypatch):
+    monkeypatch.setattr(stages.Stages, "_run_tool", lambda *_: "")
+    with pytest.raises(ArtifactError, match="0_0.bin is missing"):
+        copied(force="infer")
+    assert not (copied.folder.records / "infer_bs3.json").exists()
+
+
+def test_old_results_go_before_new_ones_are_made(copied, monkeypatch):
+    def fail(*_):
+        raise ToolError("failed")
+
+    monkeypatch.setattr(stages.Stages, "_run_own", fail)
+    with pytest.raises(ToolError):
+        copied(force="postprocess")
+    assert not copied.folder.bbox_detections(3).exists() and not copied.folder.mask_detections(3).exists()
+    assert not copied.folder.report_json.exists()
+
+
+def test_nothing_of_the_benchmark_but_its_timings_stays(copied):
+    copied(mode="perf", loop="1")
+    assert list((copied.out / "bs3" / "perf").iterdir()) == []
+    assert (copied.out / "bs3" / "perf_summary.json").is_file()
 
 
 def test_a_stage_runs_alone(copied):
@@ -269,13 +367,11 @@ def test_a_stage_runs_alone(copied):
 
 
 def test_a_report_goes_when_the_folder_no_longer_holds_what_it_says(copied):
-    weights = copied.weights.read_bytes()
+    copied(**{"from": "report"})
+    assert copied.folder.report_json.exists()
     copied.weights.write_bytes(b"broken")
     with pytest.raises(ToolError):
         copied()
-    assert copied.folder.report_json.exists()  # nothing was redone: it still tells the truth
-    copied.weights.write_bytes(weights)
-    pipeline.run(copied.command(to="compile", force="compile"))
     assert not copied.folder.report_json.exists() and not copied.folder.report_md.exists()
 
 
@@ -340,7 +436,7 @@ def test_an_atc_that_claims_success_without_an_om_is_not_believed(copied, monkey
 
 def test_perf_mode_needs_no_data_set(copied, capfd):
     assert copied(mode="perf", bs="1,2", loop="2", coco="nowhere") == [
-        *("compile bs1", "benchmark bs1", "compile bs2", "benchmark bs2")
+        *("compile bs1", "compile bs2", "benchmark bs1", "benchmark bs2")
     ]
     report = copied.report()
     assert report["mode"] == "perf" and report["dataset"] is None

@@ -14,7 +14,7 @@ from yolact_ascend.artifacts import FPN_CUT_OUTPUTS, output_bin
 from yolact_ascend.coco import load_dataset
 from yolact_ascend.errors import ArtifactError
 from yolact_ascend.heads import HostHeads
-from yolact_ascend.postprocess import check_outputs, postprocess, read_ids
+from yolact_ascend.postprocess import postprocess, read_ids, require_outputs_of
 
 IMAGES = 12  # of coco_mini in the tests of meaning: enough for a stable order of the scores
 
@@ -161,7 +161,7 @@ def test_outputs_of_another_run_are_refused(tmp_path, files, message):
     for index in files:
         output_bin(tmp_path, index, 0).touch()
     with pytest.raises(ArtifactError, match=message):
-        check_outputs(tmp_path, [3, 1, 2])
+        require_outputs_of(tmp_path, [3, 1, 2])
 
 
 def test_the_stage_checks_its_outputs(run, tmp_path):
@@ -173,7 +173,7 @@ def test_the_stage_checks_its_outputs(run, tmp_path):
 
 def test_no_outputs_are_refused(tmp_path):
     with pytest.raises(ArtifactError, match="There is no folder"):
-        check_outputs(tmp_path / "output", [3])
+        require_outputs_of(tmp_path / "output", [3])
 
 
 @pytest.fixture(scope="module")

@@ -88,10 +88,48 @@ def test_fewer_images_leave_no_stale_input(dataset, tmp_path):
     assert json.loads((tmp_path / "ids.json").read_text()) == {"ids": [3, 1]}
 
 
-def test_inputs_of_unknown_origin_are_made_again(dataset, tmp_path):
+@pytest.mark.parametrize("recipe", [None, "", "{", "{}", "[]", '{"images": 7}'], ids=repr)
+def test_inputs_of_unknown_origin_are_made_again(dataset, tmp_path, recipe):
     preprocess(dataset.images, tmp_path)
     (tmp_path / "recipe.json").unlink()
+    if recipe is not None:
+        (tmp_path / "recipe.json").write_text(recipe)
     assert preprocess(dataset.images, tmp_path) == 4
+
+
+def test_inputs_of_another_transform_are_made_again(dataset, tmp_path, monkeypatch):
+    preprocess(dataset.images, tmp_path)
+    other = tmp_path / "transforms.py"
+    other.write_text("# other code\n")
+    monkeypatch.setattr("yolact_ascend.transforms.__file__", str(other))
+    assert preprocess(dataset.images, tmp_path) == 4
+
+
+@pytest.mark.parametrize("content", ["", "[]", '{"ids": [3, 1]}'])
+def test_a_damaged_ids_file_is_written_again(dataset, tmp_path, content):
+    preprocess(dataset.images, tmp_path)
+    (tmp_path / "ids.json").write_text(content)
+    assert preprocess(dataset.images, tmp_path) == 0
+    assert json.loads((tmp_path / "ids.json").read_text()) == {"ids": [3, 1, 2, 4]}
+
+
+def test_what_a_killed_run_left_half_written_goes(dataset, tmp_path):
+    """ais_bench looks at every entry of the folder and refuses it for one that group may write."""
+    preprocess(dataset.images[:2], tmp_path)
+    for name in (".1.bin.99.part", ".7.bin.99.part"):
+        (tmp_path / "bin_file" / name).write_text("half")
+    (tmp_path / "bin_file").chmod(0o775)
+    preprocess(dataset.images[:2], tmp_path)
+    assert bins(tmp_path) == ["0.bin", "1.bin"]
+    assert (tmp_path / "bin_file").stat().st_mode & 0o777 == 0o750
+
+
+def test_a_jpeg_that_is_cut_short_is_warned_of(dataset, tmp_path, capfd):
+    path = dataset.images[1].path
+    path.write_bytes(path.read_bytes()[:-3000])
+    preprocess(dataset.images, tmp_path)
+    warnings = [line for line in capfd.readouterr().err.splitlines() if "looks cut short" in line]
+    assert len(warnings) == 1 and str(path) in warnings[0]
 
 
 def test_a_missing_image_is_found_before_any_work(dataset, tmp_path):

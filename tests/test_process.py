@@ -39,6 +39,21 @@ def test_a_failure_shows_command_code_last_lines_and_what_next(tmp_path):
     assert lines[-1] == "Look at the card."
 
 
+def test_errors_above_a_long_usage_text_are_shown(tmp_path):
+    code = "print('[ERROR] /x is group writable'); print('[INFO] a'); print('usage\\n' * 40); raise SystemExit(2)"
+    with pytest.raises(ToolError) as caught:
+        run_tool(python(code), os.environ, tmp_path / "a.log")
+    lines = str(caught.value).splitlines()
+    assert lines[1:4] == ["Its errors:", "  [ERROR] /x is group writable", "Its last lines:"]
+
+
+def test_a_program_holds_the_descriptors_that_it_is_given(tmp_path):
+    with (tmp_path / "lock").open("w") as file:
+        code = f"import os; os.write({file.fileno()}, b'held')"
+        run_tool(python(code), os.environ, tmp_path / "a.log", pass_fds=[file.fileno()])
+    assert (tmp_path / "lock").read_text() == "held"
+
+
 def test_a_failure_of_our_own_stage_points_to_its_message():
     with pytest.raises(ToolError, match="exit code 2; its own message is above"):
         run_tool(python("raise SystemExit(2)"), os.environ)

@@ -97,6 +97,17 @@ def test_a_truncated_file_is_refused(state, write):
         read_state_dict(path, SMALL_CONFIG)
 
 
+@pytest.mark.parametrize("size", [0, 3, 40, 1000, 30_000, 200_000])
+def test_a_truncated_file_of_torchs_old_format_is_refused(state, tmp_path, size):
+    """Files from before torch 1.6 fail in other ways at each place where they are cut."""
+    path = tmp_path / "old.pth"
+    torch.save(state, path, _use_new_zipfile_serialization=False)
+    assert read_state_dict(path, SMALL_CONFIG)
+    path.write_bytes(path.read_bytes()[:size])
+    with pytest.raises(WeightsError, match=f"cannot be read as PyTorch weights .{size} bytes"):
+        read_state_dict(path, SMALL_CONFIG)
+
+
 @pytest.mark.parametrize("content", [b"", b"<html>Not found</html>"], ids=["empty", "an error page"])
 def test_a_file_that_is_no_pth_is_refused(tmp_path, content):
     (tmp_path / "a.pth").write_bytes(content)
@@ -120,9 +131,10 @@ def test_a_pickle_that_would_run_code_is_refused_and_does_not_run(tmp_path):
     [
         ({"state_dict": {}, "epoch": 3}, "a dict with state_dict, epoch"),
         ([1], "a list"),
+        ({1: torch.zeros(1)}, "a dict with 1"),
         ({}, "352 missing"),
     ],
-    ids=["checkpoint", "list", "empty"],
+    ids=["checkpoint", "list", "other keys", "empty"],
 )
 def test_a_file_without_a_state_dict_is_refused(write, value, found):
     config = CONFIGS["yolact_edge_resnet50_config"]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import glob
 import hashlib
 import json
 import math
@@ -152,19 +153,31 @@ def read_tensor(path: Path, spec: TensorSpec) -> np.ndarray:
 
     Raises ArtifactError when the file is missing or does not hold exactly one sample.
     """
+    require_size(path, spec)
+    return np.fromfile(path, dtype=spec.dtype).reshape(spec.shape)
+
+
+def require_outputs(output_folder: Path, count: int) -> None:
+    """Raise ArtifactError unless each of `count` images has every output, of the right size."""
+    for index in range(count):
+        for k, spec in enumerate(FPN_CUT_OUTPUTS):
+            require_size(output_bin(output_folder, index, k), spec)
+
+
+def require_size(path: Path, spec: TensorSpec) -> None:
+    """Raise ArtifactError unless the file is there and holds exactly one sample of `spec`."""
     try:
         size = path.stat().st_size
     except FileNotFoundError:
         raise ArtifactError(
-            f"{path} is missing ({spec.name} of one image). The inference before did not write it: run `infer` again."
+            f"{path} is missing ({spec.name} of one image). The inference before did not write it: run it again."
         ) from None
     if size != spec.size_bytes:
         shape = ",".join(str(n) for n in spec.shape)
         raise ArtifactError(
             f"{path} holds {size} bytes, expected {spec.size_bytes} for {spec.name} [{shape}] {spec.dtype}. "
-            "Was the model compiled with another batch size, input or --output_type? Run `infer` again."
+            "Was the model compiled with another batch size, input or --output_type? Run the inference again."
         )
-    return np.fromfile(path, dtype=spec.dtype).reshape(spec.shape)
 
 
 def make_folder(path: Path) -> None:
@@ -172,7 +185,7 @@ def make_folder(path: Path) -> None:
     try:
         path.mkdir(mode=FOLDER_MODE, parents=True, exist_ok=True)
     except OSError as error:
-        raise ArtifactError(f"Cannot create the folder {path}: {error.strerror}.") from error
+        raise ArtifactError(f"Cannot create the folder {path}: {error.strerror}. Choose another place.") from error
 
 
 @contextlib.contextmanager
@@ -184,8 +197,11 @@ def atomic_path(path: Path) -> Iterator[Path]:
     make_folder(path.parent)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
+        for left_behind in path.parent.glob(f".{glob.escape(path.name)}.*.part"):  # by a run that was killed
+            left_behind.unlink()
+        # With its mode from the start: ais_bench refuses a folder for one entry that group or others may write.
+        os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, FILE_MODE))
         yield temporary
-        temporary.chmod(FILE_MODE)
         temporary.replace(path)
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):

@@ -6,26 +6,30 @@ This is the one module that reads the environment.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import shutil
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from yolact_ascend.artifacts import INPUT, OUTPUT_DIRNAME, read_json
-from yolact_ascend.errors import ArtifactError, ToolError
+from yolact_ascend.artifacts import BENCHMARK_DIRNAME, FOLDER_MODE, INPUT, OUTPUT_DIRNAME, make_folder, read_json
+from yolact_ascend.errors import ArtifactError, ToolError, UsageError
 from yolact_ascend.process import capture
 
 EMULATION = Path(__file__).resolve().parent.parent / "emulation"
 CANN_SET_ENV = Path("/usr/local/Ascend/ascend-toolkit/set_env.sh")
 ATC_SUCCESS = "ATC run success"
+NOT_FOR_OTHERS = 0o027  # the permissions that ais_bench refuses on an output folder
 NPU, CPU_EMULATION = "npu", "cpu-emulation"
-DEVICES = ("auto", "npu", "cpu")
+# What ais_bench takes in a path; it checks the whole path, with the current folder.
+_PATH_CHARACTERS = re.compile(r"[A-Za-z0-9_/.-]+")
 
 # A card's row in `npu-smi info`: "| 0  310P3  | OK  | 15.8 …"; the chip's row below it has a Bus-Id or NA there.
 _CARD_ROW = re.compile(r"^\|\s*(\d+)\s+((?:Ascend)?\d{3}\w*)\s*\|\s*(?!NA\b)([A-Za-z]+)\s*\|", re.MULTILINE)
@@ -39,16 +43,12 @@ class Tools:
     kind: str  # NPU or CPU_EMULATION
     reason: str  # why this world was taken, for the user
     env: Mapping[str, str]  # of the tools
-    own_env: Mapping[str, str]  # of our own stages, which CANN's PYTHONPATH must not reach
+    own_env: Mapping[str, str]  # of our own stages: as the user's shell has it, whatever was sourced for the tools
     python: str  # the Python in which ais_bench is installed
     set_env: Path | None  # the script that was sourced to get here, if any
     chip: str  # as npu-smi names it: "310P3"
+    soc_version: str  # as `atc --soc_version` wants it: "Ascend310P3"
     npu_smi: str  # its version line
-
-    @property
-    def soc_version(self) -> str:
-        """The chip as `atc --soc_version` wants it."""
-        return self.chip if self.chip.startswith("Ascend") else f"Ascend{self.chip}"
 
     @property
     def is_emulated(self) -> bool:
@@ -56,12 +56,10 @@ class Tools:
 
     def identity(self) -> dict[str, str]:
         """What a compiled model and its outputs depend on."""
-        return {
-            "kind": self.kind,
-            "soc_version": self.soc_version,
-            "npu_smi": self.npu_smi,
-            "cann": self.cann_version(),
-        }
+        versions = {"npu_smi": self.npu_smi, "cann": self.cann_version()}
+        if self.is_emulated:
+            versions = {"emulation": _digest_sources(EMULATION), "onnxruntime": metadata.version("onnxruntime")}
+        return {"kind": self.kind, "soc_version": self.soc_version, **versions}
 
     def cann_version(self) -> str:
         """The toolkit's version as its `version.cfg` or install info states it, else "unknown"."""
@@ -74,8 +72,8 @@ class Tools:
         return "unknown"
 
 
-def find_tools(device: str) -> Tools:
-    """Choose the world for `device` ("auto", "npu" or "cpu") and look at its card.
+def find_tools(device: str, soc: str | None = None) -> Tools:
+    """Choose the world for `device` ("auto", "npu" or "cpu") and look at its card; `soc` overrides its soc_version.
 
     auto takes CANN's tools where they are on PATH or at their usual place, else the stand-ins; it never falls back
     from tools that are there but do not work. Raises ToolError when tools are missing, mixed or show no card.
@@ -84,10 +82,13 @@ def find_tools(device: str) -> Tools:
     set_env: Path | None = None
     if device == "cpu":
         reason, set_env = "device=cpu was asked for", EMULATION / "set_env.sh"
-    elif _which("npu-smi", env) or _which("atc", env):
+    elif _which("atc", env):
         reason = "its tools are on PATH"
     elif CANN_SET_ENV.is_file():
+        # The driver alone puts npu-smi on PATH; the toolkit comes with its script.
         reason, set_env = f"{CANN_SET_ENV} is there", CANN_SET_ENV
+    elif _which("npu-smi", env):
+        reason = "npu-smi is on PATH"
     elif device == "auto":
         reason, set_env = f"no npu-smi or atc on PATH and no {CANN_SET_ENV}", EMULATION / "set_env.sh"
     else:
@@ -106,22 +107,33 @@ def find_tools(device: str) -> Tools:
     if kind == CPU_EMULATION:
         # The stand-ins compute in the Python that runs now, which has ONNX Runtime, not in whichever is python3.
         env["PATH"] = os.pathsep.join([str(EMULATION / "bin"), str(Path(sys.executable).parent), env["PATH"]])
-    python = env.get("ASCEND_PYTHON", "python3")
+    python = "python3" if kind == CPU_EMULATION else env.get("ASCEND_PYTHON", "python3")
     _require_ais_bench(python, env, kind)
     chip, version = read_card(env)
-    return Tools(kind, reason, env, dict(os.environ), python, set_env, chip, version)
+    return Tools(kind, reason, env, dict(os.environ), python, set_env, chip, soc or soc_version_of(chip), version)
+
+
+def soc_version_of(chip: str) -> str:
+    """Turn npu-smi's name of a chip into atc's; raises ToolError for the series whose name does not tell it."""
+    if chip.startswith("Ascend"):
+        raise ToolError(
+            f"npu-smi names the chip '{chip}', which is no --soc_version of atc. Ask `npu-smi info -t board -i 0 -c 0` "
+            "and give it as soc=<Chip Name>_<NPU Name>, such as soc=Ascend910_9391."
+        )
+    return f"Ascend{chip}"
 
 
 def source_set_env(script: Path, env: Mapping[str, str]) -> dict[str, str]:
-    """Return the environment that a shell has after sourcing `script`; raises ToolError when it cannot."""
+    """Return the environment that a shell has after sourcing `script`; raises ToolError when there is none."""
     if not script.is_file():
         raise ToolError(
             f"There is no {script}. The stand-ins live in the project's checkout: run from there, "
             "or use device=npu where CANN is installed."
         )
-    result = capture(["bash", "-c", 'source "$1" >/dev/null && env -0', "bash", str(script)], env)
+    # Its own exit code says nothing (it may end in a test that fails); the tools are looked for afterwards.
+    result = capture(["bash", "-c", 'source "$1" >/dev/null; env -0', "bash", str(script)], env)
     if result.returncode != 0:
-        raise ToolError(f"Sourcing {script} failed with exit code {result.returncode}: {result.stderr.strip()}")
+        raise ToolError(f"{script} ended the shell with exit code {result.returncode}: {result.stderr.strip()}")
     return dict(line.split("=", 1) for line in result.stdout.split("\0") if "=" in line)
 
 
@@ -151,6 +163,32 @@ def atc_command(onnx: Path, om_prefix: Path, batch_size: int, soc_version: str) 
         *("atc", "--model", str(onnx), "--framework", "5", "--output", str(om_prefix), "--log", "error"),
         *("--soc_version", soc_version, "--input_shape", f"{INPUT.name}:{shape}"),
     ]
+
+
+def require_usable_paths(work_folder: Path) -> None:
+    """Raise UsageError for paths at which ais_bench would refuse to work, long before it would say so.
+
+    It takes few characters in paths, and it looks for `--output_dirname` in the current folder, too.
+    """
+    for path, what in ((work_folder.absolute(), "the work folder"), (Path.cwd(), "the current folder")):
+        if not _PATH_CHARACTERS.fullmatch(str(path)):
+            raise UsageError(
+                f"ais_bench takes only letters, digits and _ . - / in paths, but {what} is '{path}'. "
+                "Use another (out=DIR for the work folder)."
+            )
+    for name in (OUTPUT_DIRNAME, BENCHMARK_DIRNAME):
+        path = Path.cwd() / name
+        if path.exists() and (not path.is_dir() or path.stat().st_mode & NOT_FOR_OTHERS):
+            raise UsageError(
+                f"ais_bench would stumble over {path}: it has the name of the output folder and is open to others. "
+                f"Run from another folder, or: chmod 750 {path}"
+            )
+
+
+def prepare_run_folder(folder: Path) -> None:
+    """Make the folder that ais_bench gets as `--output`: today's version refuses one that others may read."""
+    make_folder(folder)
+    folder.chmod(FOLDER_MODE)
 
 
 def infer_command(python: str, om: Path, bin_folder: Path, run_folder: Path) -> list[str]:
@@ -191,7 +229,10 @@ def read_timings(summary: Path) -> Timings:
     """
     data = read_json(summary, "ais_bench's summary")
     try:
-        return Timings(float(data["throughput"]), tuple(_duration(entry) for entry in data["npu_compute_time_list"]))
+        durations = tuple(_duration(entry) for entry in data["npu_compute_time_list"])
+        if not durations:
+            raise ValueError("an empty npu_compute_time_list")
+        return Timings(float(data["throughput"]), durations)
     except (KeyError, TypeError, ValueError) as error:
         raise ArtifactError(f"{summary} is no summary of ais_bench: {type(error).__name__} {error}.") from error
 
@@ -201,6 +242,13 @@ def _duration(entry: Any) -> float:
         start, end = entry
         return float(end) - float(start)
     return float(entry)
+
+
+def _digest_sources(folder: Path) -> str:
+    digest = hashlib.sha256()
+    for path in sorted([*folder.rglob("*.py"), *(folder / "bin").iterdir()]):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:16]
 
 
 def _which(program: str, env: Mapping[str, str]) -> str | None:

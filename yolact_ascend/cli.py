@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import signal
 import sys
 from collections.abc import Callable, Sequence
@@ -11,7 +12,7 @@ from pathlib import Path
 from yolact_ascend import __version__
 from yolact_ascend.config import CONFIGS, DEFAULT_CONFIG, DEFAULT_WEIGHTS, get_config
 from yolact_ascend.errors import YolactAscendError
-from yolact_ascend.settings import describe_keys
+from yolact_ascend.settings import STAGES_OF_MODE, describe_keys
 
 DEFAULT_IMAGES = Path("./data/coco/val2017")
 DEFAULT_ANNOTATIONS = Path("./data/coco/annotations/instances_val2017.json")
@@ -32,17 +33,21 @@ def main(argv: Sequence[str] | None = None) -> int:
                 name,
                 help=description,
                 description=description,
-                formatter_class=argparse.RawDescriptionHelpFormatter,
+                formatter_class=argparse.ArgumentDefaultsHelpFormatter,
             )
         )
-    arguments = parser.parse_args(argv)
+    arguments, unknown = parser.parse_known_args(argv)
+    if unknown and arguments.verb != "run":
+        parser.error(f"unrecognized arguments: {' '.join(unknown)}")
+    if unknown:
+        arguments.words += unknown  # --bs=8: the settings say how it is spelled
     return run_cli(VERBS[arguments.verb][1], arguments)
 
 
 def run_script(verb: str, argv: Sequence[str] | None = None) -> int:
     """One verb as a script of its own: pth2onnx.py, preprocess.py, postprocess.py."""
     add_arguments, work, description = VERBS[verb]
-    parser = argparse.ArgumentParser(description=description)
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
     add_arguments(parser)
     return run_cli(work, parser.parse_args(argv))
 
@@ -55,8 +60,16 @@ def run_cli(work: Callable[[argparse.Namespace], None], arguments: argparse.Name
     except YolactAscendError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
+    except BrokenPipeError:
+        # Whoever read our output (head, less) has gone; nothing more can be said there.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except OSError as error:
+        what = f" {error.filename}" if error.filename else ""
+        print(f"error: Cannot use{what}: {error.strerror or error}. What was finished is kept.", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
-        print("interrupted: what was finished is kept; the same command continues.", file=sys.stderr)
+        print("\ninterrupted: what was finished is kept; the same command continues.", file=sys.stderr)
         return INTERRUPTED
     return 0
 
@@ -66,7 +79,9 @@ def _interrupt(*_: object) -> None:
 
 
 def _add_run(parser: argparse.ArgumentParser) -> None:
-    parser.epilog = f"settings:\n{describe_keys()}"
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    stages = "".join(f"\n  mode={mode}: {', '.join(stages)}" for mode, stages in STAGES_OF_MODE.items())
+    parser.epilog = f"settings:\n{describe_keys()}\n\nstages, in order:{stages}"
     parser.add_argument("words", nargs="*", metavar="KEY=VALUE", help="settings, see below")
 
 
@@ -143,9 +158,9 @@ def _postprocess(arguments: argparse.Namespace) -> None:
     )
     if arguments.scores_file:
         write_json(arguments.scores_file, evaluation.to_json())
-    print(format_table(evaluation))
+    print(f"mAP in percent, {evaluation.images} images:\n{format_table(evaluation)}")
     for kind, score in (("box", evaluation.box), ("mask", evaluation.mask)):
-        print(f"\nCOCOeval, {kind}:\n{format_summary(score)}")
+        print(f"\nCOCOeval, {kind} (fractions):\n{format_summary(score)}")
 
 
 def _add_model(parser: argparse.ArgumentParser) -> None:

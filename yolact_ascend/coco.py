@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -112,13 +113,58 @@ def find_split(coco_folder: Path, split: str = "val2017") -> tuple[Path, Path]:
     return image_folder, annotation_file
 
 
+def _is_id(value: Any) -> bool:
+    return type(value) is int
+
+
+def _is_size(value: Any) -> bool:
+    return type(value) is int and value > 0
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _is_box(value: Any) -> bool:
+    return isinstance(value, list) and len(value) == 4 and all(map(_is_number, value))
+
+
+def _is_segmentation(value: Any) -> bool:
+    """Tell polygons of three points or more, or a run-length encoding."""
+    if isinstance(value, dict):
+        size, counts = value.get("size"), value.get("counts")
+        is_sized = isinstance(size, list) and len(size) == 2 and all(map(_is_size, size))
+        return is_sized and (isinstance(counts, str) or (isinstance(counts, list) and all(map(_is_id, counts))))
+    return (
+        isinstance(value, list)
+        and bool(value)
+        and all(isinstance(polygon, list) and len(polygon) >= 6 and all(map(_is_number, polygon)) for polygon in value)
+    )
+
+
+# What each entry of a section must have: key -> (test, what was expected).
+_FORMAT: dict[str, dict[str, tuple[Callable[[Any], bool], str]]] = {
+    "images": {
+        "id": (_is_id, "a whole number"),
+        "file_name": (lambda value: isinstance(value, str), "a name"),
+        "width": (_is_size, "a number of pixels"),
+        "height": (_is_size, "a number of pixels"),
+    },
+    "annotations": {
+        "id": (_is_id, "a whole number"),
+        "image_id": (_is_id, "a whole number"),
+        "category_id": (_is_id, "a whole number"),
+        "bbox": (_is_box, "[x, y, width, height]"),
+        "area": (_is_number, "a number"),
+        "iscrowd": (lambda value: value in (0, 1), "0 or 1"),
+        "segmentation": (_is_segmentation, "polygons of three points or more, or a run-length encoding"),
+    },
+    "categories": {"id": (_is_id, "a whole number")},
+}
+
+
 def _check_format(data: Any, path: Path) -> None:
-    required = {
-        "images": ("id", "file_name", "width", "height"),
-        "annotations": ("id", "image_id", "category_id", "bbox", "segmentation", "area", "iscrowd"),
-        "categories": ("id",),
-    }
-    for section, keys in required.items():
+    for section, keys in _FORMAT.items():
         entries = data.get(section) if isinstance(data, dict) else None
         if not isinstance(entries, list):
             raise DatasetError(
@@ -126,13 +172,22 @@ def _check_format(data: Any, path: Path) -> None:
                 "Expected a file like instances_val2017.json."
             )
         for position, entry in enumerate(entries):
-            missing = [key for key in keys if not isinstance(entry, dict) or key not in entry]
-            if missing:
-                raise DatasetError(
-                    f'{path} is not a COCO annotation file: entry {position} of "{section}" lacks "{missing[0]}".'
-                )
+            for key, (is_right, expected) in keys.items():
+                if not isinstance(entry, dict) or key not in entry:
+                    raise DatasetError(
+                        f'{path} is not a COCO annotation file: entry {position} of "{section}" lacks "{key}".'
+                    )
+                if not is_right(entry[key]):
+                    raise DatasetError(
+                        f'{path}: "{key}" of entry {position} of "{section}" is {str(entry[key])[:60]!r}, '
+                        f"expected {expected}. Mend or remove that entry."
+                    )
     if not data["images"]:
         raise DatasetError(f'{path} lists no images: "images" is empty.')
+    listed = {category["id"] for category in data["categories"]}
+    unlisted = sorted({annotation["category_id"] for annotation in data["annotations"]} - listed)
+    if unlisted:
+        raise DatasetError(f'{path} uses category_id {unlisted[0]}, which its "categories" do not list.')
 
 
 def _coco_image(entry: dict[str, Any], folder: Path) -> CocoImage:
@@ -141,4 +196,4 @@ def _coco_image(entry: dict[str, Any], folder: Path) -> CocoImage:
     if name.startswith("COCO_") and not path.exists():
         # COCO 2014 writes COCO_val2014_000000000042.jpg for what 2017 calls 000000000042.jpg.
         path = folder / name.rsplit("_", 1)[-1]
-    return CocoImage(entry["id"], path, int(entry["width"]), int(entry["height"]))
+    return CocoImage(entry["id"], path, entry["width"], entry["height"])

@@ -7,12 +7,13 @@ import time
 from collections.abc import Sequence
 
 from yolact_ascend.artifacts import WorkFolder, require_weights
-from yolact_ascend.ascend import Tools, find_tools
+from yolact_ascend.ascend import Tools, find_tools, require_usable_paths
 from yolact_ascend.errors import ArtifactError, UsageError
 from yolact_ascend.manifest import Record, Records, as_json, lock_folder
 from yolact_ascend.report import describe_world, remove_report, write_report
 from yolact_ascend.settings import RunSettings, parse_words
-from yolact_ascend.stages import DONE, FRESH, Outcome, Stages, Step
+from yolact_ascend.stages import Stages
+from yolact_ascend.steps import DONE, FRESH, Outcome, Step
 
 
 def run(words: Sequence[str]) -> str:
@@ -22,7 +23,8 @@ def run(words: Sequence[str]) -> str:
     """
     settings = parse_words(words)
     require_weights(settings.weights)
-    tools = find_tools(settings.device)
+    require_usable_paths(settings.out)
+    tools = find_tools(settings.device, settings.soc)
     with lock_folder(settings.out) as lock:
         folder = WorkFolder(settings.out)
         records = Records(folder)
@@ -32,7 +34,11 @@ def run(words: Sequence[str]) -> str:
         steps = stages.steps()
         _say(describe_plan(settings, tools, steps, records))
         _require_earlier(settings, steps, records)
-        outcomes = [run_step(step, records, settings) for step in steps if step.stage in settings.stages]
+        outcomes = [
+            run_step(step, records, settings) if step.stage in settings.stages else recall(step, records)
+            for step in steps
+            if step.stage in settings.stages or records.load(step.label)
+        ]
         if all(outcome.status == FRESH for outcome in outcomes):
             _say("Nothing to do: every stage is fresh. force=1 redoes them.")
         if "report" not in settings.stages:
@@ -44,20 +50,25 @@ def run_step(step: Step, records: Records, settings: RunSettings) -> Outcome:
     """Run a step unless it is fresh. Its record goes before the work and comes back after: a kill leaves none."""
     reason = "forced" if step.stage in settings.force else why_stale(step, records)
     if reason is None:
-        record = records.load(step.label)
-        assert record is not None
         _say(f"[{step.label}] fresh")
-        return Outcome(step.stage, step.batch_size, FRESH, record.seconds, record.images)
+        return recall(step, records)
     _say(f"[{step.label}] {reason}")
     records.forget(step.label)
+    remove_report(settings)  # of an earlier run: from here on it no longer says what lies here
     inputs = as_json(step.inputs())
     start = time.perf_counter()
     images = step.work()
     seconds = time.perf_counter() - start
     records.save(step.label, Record(inputs, records.describe(step.outputs()), round(seconds, 3), images))
-    remove_report(settings)  # of an earlier run: it no longer says what lies here
     _say(f"[{step.label}] done in {seconds:.1f} s")
     return Outcome(step.stage, step.batch_size, DONE, seconds, images)
+
+
+def recall(step: Step, records: Records) -> Outcome:
+    """Return the outcome of a step that was done before."""
+    record = records.load(step.label)
+    assert record is not None
+    return Outcome(step.stage, step.batch_size, FRESH, record.seconds, record.images)
 
 
 def why_stale(step: Step, records: Records) -> str | None:
@@ -76,20 +87,26 @@ def describe_plan(settings: RunSettings, tools: Tools, steps: Sequence[Step], re
         lines.append(f"To paste the commands below into a shell: source {tools.set_env}")
     if settings.upstream is None:
         lines.append(f"  {'patch':<18} not needed: without upstream= the network is our own definition")
+    is_all_fresh = True
     for step in steps:
+        reason = "forced" if step.stage in settings.force else why_stale(step, records)
         if step.stage not in settings.stages:
-            status = "not asked for"
-        elif step.stage in settings.force:
-            status = "to do: forced"
+            status = "not asked for" + ("" if reason is None else f" ({reason})")
+        elif reason is not None:
+            status = f"to do: {reason}"
         else:
-            reason = why_stale(step, records)
-            status = "fresh" if reason is None else f"to do: {reason}"
+            status = "fresh" if is_all_fresh else "fresh, unless a stage before it gives something new"
+        is_all_fresh = is_all_fresh and reason is None
         lines.append(f"  {step.label:<18} {status}")
     return "\n".join(lines)
 
 
 def _require_earlier(settings: RunSettings, steps: Sequence[Step], records: Records) -> None:
-    """Refuse `from=` when a stage before it is not done, or was done from something else."""
+    """Refuse a range that no step lies in, and `from=` when a stage before it is not done, or from something else."""
+    if settings.last != "report" and not any(step.stage in settings.stages for step in steps):
+        raise UsageError(
+            f"There is nothing from {settings.first} to {settings.last}: without upstream= there is no patch."
+        )
     for step in steps:
         if step.stage in settings.stages:
             return

@@ -38,7 +38,7 @@ def postprocess(
     the images without annotations, as the guide does. Both files are written when all images are done.
     Raises ArtifactError when outputs are missing, of the wrong size, not numbers, or of other images.
     """
-    check_outputs(output_folder, image_ids)
+    require_outputs_of(output_folder, image_ids)
     sizes = {image.image_id: (image.height, image.width) for image in dataset.select(annotated_only)}
     chosen = [(index, image_id) for index, image_id in enumerate(image_ids) if image_id in sizes]
     if not chosen:
@@ -102,7 +102,7 @@ def read_ids(ids_file: Path, dataset: CocoDataset) -> list[int]:
     return ids
 
 
-def check_outputs(output_folder: Path, image_ids: Sequence[int]) -> None:
+def require_outputs_of(output_folder: Path, image_ids: Sequence[int]) -> None:
     """Raise ArtifactError unless the folder holds the outputs of exactly the images 0..len(image_ids)-1."""
     if not output_folder.is_dir():
         raise ArtifactError(f"There is no folder {output_folder} with the model's outputs. Run `infer` first.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 from collections.abc import Sequence
@@ -9,9 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import cv2
+import numpy as np
 from tqdm import tqdm
 
+from yolact_ascend import transforms
 from yolact_ascend.artifacts import (
+    FOLDER_MODE,
     INPUT,
     bin_folder,
     ids_file,
@@ -19,12 +23,15 @@ from yolact_ascend.artifacts import (
     make_folder,
     read_json,
     recipe_file,
+    sha256_file,
     write_bytes,
     write_json,
 )
 from yolact_ascend.coco import CocoImage, describe_images, require_images
-from yolact_ascend.config import MEAN_RGB, STD_RGB
+from yolact_ascend.errors import ArtifactError
 from yolact_ascend.transforms import decode_image, normalise_image
+
+JPEG_TAIL = 1024  # bytes at the end in which its end marker is looked for; some cameras append a little
 
 
 def preprocess(images: Sequence[CocoImage], save_path: Path) -> int:
@@ -35,17 +42,19 @@ def preprocess(images: Sequence[CocoImage], save_path: Path) -> int:
     """
     require_images(images)
     make_folder(bin_folder(save_path))
+    bin_folder(save_path).chmod(FOLDER_MODE)  # an older one may be open to more, which ais_bench refuses
     recipe = describe_inputs(images)
     _remove_other_bins(save_path, recipe)
     write_json(recipe_file(save_path), recipe, indent=None)
     missing = [index for index in range(len(images)) if not _is_whole(input_bin(save_path, index))]
     ids = {"ids": [image.image_id for image in images]}
-    if missing or _read_ids(save_path) != ids:
+    if missing or _read_if_whole(ids_file(save_path)) != ids:
         ids_file(save_path).unlink(missing_ok=True)
     if len(missing) < len(images):
         print(f"{len(images) - len(missing)} of {len(images)} inputs are there already and are kept.", file=sys.stderr)
     for index in tqdm(missing, desc="preprocess", unit="image"):
         pixels = decode_image(images[index].path)
+        _warn_of_cut_jpeg(images[index].path)
         _warn_of_other_size(images[index], pixels.shape[1], pixels.shape[0])
         write_bytes(input_bin(save_path, index), normalise_image(pixels).data)
     if not ids_file(save_path).exists():
@@ -57,30 +66,32 @@ def describe_inputs(images: Sequence[CocoImage]) -> dict[str, Any]:
     """Return all that the written inputs depend on: each image's id, name, size and time, and the transform."""
     return {
         "input": [INPUT.name, list(INPUT.shape), INPUT.dtype],
-        "mean_rgb": list(MEAN_RGB),
-        "std_rgb": list(STD_RGB),
+        "code": sha256_file(Path(transforms.__file__)),
         "opencv": cv2.__version__,
+        "numpy": np.__version__,
         "images": describe_images(images),
     }
 
 
 def _remove_other_bins(save_path: Path, recipe: dict[str, Any]) -> None:
     """Remove the inputs that an earlier run made from other images or by another transform."""
-    path = recipe_file(save_path)
-    earlier = read_json(path, "what the inputs were made from") if path.is_file() else {"images": []}
-    is_same_transform = {**earlier, "images": None} == {**recipe, "images": None}
-    kept = {
-        str(index)
-        for index, (before, now) in enumerate(zip(earlier["images"], recipe["images"]))
-        if is_same_transform and before == now
-    }
-    for bin_path in bin_folder(save_path).iterdir():
-        if re.fullmatch(r"\d+\.bin", bin_path.name) and bin_path.stem not in kept:
-            bin_path.unlink()
+    earlier = _read_if_whole(recipe_file(save_path))
+    kept = set()
+    if isinstance(earlier, dict) and {**earlier, "images": None} == {**recipe, "images": None}:
+        pairs = zip(earlier["images"], recipe["images"])
+        kept = {f"{index}.bin" for index, (before, now) in enumerate(pairs) if before == now}
+    for path in bin_folder(save_path).iterdir():
+        # .part: what a run that was killed left half written
+        if re.fullmatch(r"\d+\.bin|\..*\.part", path.name) and path.name not in kept:
+            path.unlink()
 
 
-def _read_ids(save_path: Path) -> Any:
-    return read_json(ids_file(save_path), "the image ids") if ids_file(save_path).is_file() else None
+def _read_if_whole(path: Path) -> Any:
+    """Return what a file of ours holds, None when it is missing or damaged: it is then made again."""
+    try:
+        return read_json(path, "a file of preprocess")
+    except ArtifactError:
+        return None
 
 
 def _is_whole(path: Path) -> bool:
@@ -94,3 +105,13 @@ def _warn_of_other_size(image: CocoImage, width: int, height: int) -> None:
             f"{image.width}×{image.height}: its detections are scored in the annotation file's frame.",
             file=sys.stderr,
         )
+
+
+def _warn_of_cut_jpeg(path: Path) -> None:
+    """Warn of a JPEG without its end marker: it decodes, like in upstream, but its lower part is made up."""
+    with path.open("rb") as file:
+        if file.read(2) != b"\xff\xd8":
+            return
+        file.seek(-min(path.stat().st_size, JPEG_TAIL), os.SEEK_END)
+        if b"\xff\xd9" not in file.read():
+            tqdm.write(f"warning: {path} looks cut short: it has no JPEG end marker.", file=sys.stderr)

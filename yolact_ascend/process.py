@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from pathlib import Path
 from yolact_ascend.errors import ToolError
 
 SHOWN_LINES = 12  # of a failed program's output
+_ERROR_LINE = re.compile(r"\[ERROR\]|ERROR|E[A-Z]?\d{4,5}\b")  # of ais_bench and atc
 
 
 def format_command(command: Sequence[str]) -> str:
@@ -52,10 +54,17 @@ def run_tool(
     return output
 
 
-def capture(command: Sequence[str], env: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
-    """Run a short query quietly; raises ToolError only when the program cannot be started."""
+def capture(command: Sequence[str], env: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+    """Run a short query quietly (env None: as this process); raises ToolError only when it cannot be started."""
     try:
-        return subprocess.run(command, env=dict(env), capture_output=True, text=True, check=False)
+        return subprocess.run(
+            command,
+            env=env if env is None else dict(env),
+            capture_output=True,
+            text=True,
+            errors="replace",
+            check=False,
+        )
     except OSError as error:
         raise ToolError(f"Cannot start {command[0]}: {error.strerror}.") from error
 
@@ -78,6 +87,10 @@ def _describe_failure(command: Sequence[str], code: int, output: str, log: Path,
     parts = [f"{Path(command[0]).name} failed with exit code {code}. The command was: {format_command(command)}"]
     # A progress bar rewrites its line; only its last state counts.
     lines = [line.rsplit("\r", 1)[-1].rstrip() for line in output.split("\n") if line.strip()]
+    # What a tool marks as its error may stand above a long usage text.
+    marked = [line for line in lines[:-SHOWN_LINES] if _ERROR_LINE.match(line)]
+    if marked:
+        parts += ["Its errors:", *(f"  {line}" for line in marked[-SHOWN_LINES:])]
     if lines:
         parts += ["Its last lines:", *(f"  {line}" for line in lines[-SHOWN_LINES:])]
     parts.append(f"Its whole output: {log}")

@@ -15,7 +15,8 @@ from yolact_ascend.artifacts import WorkFolder, read_json, write_bytes, write_js
 from yolact_ascend.ascend import Tools, read_timings
 from yolact_ascend.process import format_command
 from yolact_ascend.settings import RunSettings
-from yolact_ascend.stages import LIBRARIES, Outcome, Stages
+from yolact_ascend.stages import LIBRARIES, Stages
+from yolact_ascend.steps import Outcome
 
 SCHEMA_VERSION = 1
 EMULATION_NOTE = "CPU emulation: throughput and latency are this CPU's under ONNX Runtime, not an NPU's."
@@ -68,7 +69,8 @@ def render_markdown(report: dict[str, Any]) -> str:
     device, model, dataset = report["device"], report["model"], report["dataset"]
     is_emulated = device["kind"] != "npu"
     data = (
-        f"{dataset['name']}, {dataset['images']} images ({dataset['annotated_images']} annotated)"
+        f"{dataset['name']}, {dataset['images']} of {dataset['of_images']} images "
+        f"({dataset['annotated_images']} of them annotated)"
         if dataset
         else "none: throughput only"
     )

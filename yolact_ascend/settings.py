@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from yolact_ascend.ascend import DEVICES
 from yolact_ascend.config import DEFAULT_CONFIG, DEFAULT_WEIGHTS, get_config
 from yolact_ascend.errors import UsageError
 
+DEVICES = ("auto", "npu", "cpu")
 FULL_STAGES = ("patch", "export", "compile", "preprocess", "infer", "postprocess", "report")
 PERF_STAGES = ("patch", "export", "compile", "benchmark", "report")
 STAGES_OF_MODE = {"full": FULL_STAGES, "perf": PERF_STAGES}
@@ -29,6 +29,7 @@ class RunSettings:
     out: Path
     limit: int | None
     device: str
+    soc: str | None
     mode: str
     loop: int
     first: str
@@ -81,7 +82,10 @@ def _one_of(words: Sequence[str]) -> Callable[[str], str]:
 def _path(word: str) -> Path:
     if not word:
         raise ValueError("a path")
-    return Path(word).expanduser()
+    try:
+        return Path(word).expanduser()
+    except RuntimeError as error:
+        raise ValueError(f"a path ({error})") from None
 
 
 def _config(word: str) -> str:
@@ -111,9 +115,10 @@ KEYS = {
     "out": Key("results", _path, "work folder"),
     "limit": Key("", _optional(_positive(10**9)), "only the first N images"),
     "device": Key("auto", _one_of(DEVICES), "auto: the NPU where CANN's tools are, else CPU emulation; npu; cpu"),
+    "soc": Key("", _optional(str), "atc's --soc_version, when npu-smi does not tell it"),
     "mode": Key("full", _one_of(tuple(STAGES_OF_MODE)), "full: to mAP; perf: throughput only, no data set needed"),
     "loop": Key("100", _positive(MAX_LOOP), "mode=perf: how often the batch is run"),
-    "from": Key("", _optional(_one_of(ALL_STAGES)), "first stage to run; the ones before must be done"),
+    "from": Key("", _optional(_one_of(ALL_STAGES)), "first stage to run; the ones before must be done (stages: below)"),
     "to": Key("", _optional(_one_of(ALL_STAGES)), "last stage to run"),
     "force": Key("", _force, "redo these stages though nothing changed: names by comma, or 1 for all"),
     "upstream": Key("", _optional(_path), "export from this checkout of upstream (cloned and patched when absent)"),
@@ -164,6 +169,7 @@ def _settings(values: dict[str, Any]) -> RunSettings:
         out=values["out"],
         limit=values["limit"],
         device=values["device"],
+        soc=values["soc"],
         mode=values["mode"],
         loop=values["loop"],
         first=first,

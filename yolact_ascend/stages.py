@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from importlib import metadata
 from pathlib import Path
@@ -14,19 +13,27 @@ from typing import Any
 from yolact_ascend import __version__
 from yolact_ascend.artifacts import (
     BENCHMARK_DIRNAME,
-    FOLDER_MODE,
+    FILE_MODE,
     FPN_CUT_OUTPUTS,
     WorkFolder,
     bin_folder,
     ids_file,
     input_bin,
-    make_folder,
     output_bin,
     recipe_file,
+    require_outputs,
     sha256_file,
     write_json,
 )
-from yolact_ascend.ascend import ATC_SUCCESS, Tools, atc_command, benchmark_command, infer_command, read_timings
+from yolact_ascend.ascend import (
+    ATC_SUCCESS,
+    Tools,
+    atc_command,
+    benchmark_command,
+    infer_command,
+    prepare_run_folder,
+    read_timings,
+)
 from yolact_ascend.coco import (
     CocoDataset,
     CocoImage,
@@ -40,42 +47,14 @@ from yolact_ascend.config import get_config
 from yolact_ascend.errors import ToolError
 from yolact_ascend.manifest import Records, digest
 from yolact_ascend.process import format_command, run_tool
-from yolact_ascend.settings import RunSettings
+from yolact_ascend.settings import STAGES_OF_MODE, RunSettings
+from yolact_ascend.steps import Step
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 PATCH = CHECKOUT / "patches" / "yolact_edge.patch"
 APPLY_PATCH = CHECKOUT / "scripts" / "apply_patch.sh"
 # Libraries whose version can change a stage's output.
 LIBRARIES = ("torch", "onnx", "onnxsim", "onnxruntime", "numpy", "opencv-python-headless", "pycocotools")
-
-
-DONE, FRESH = "done", "fresh"
-
-
-@dataclass(frozen=True)
-class Step:
-    """One stage, for one batch size where it has one. `work` returns how many images it went over, if it does."""
-
-    stage: str
-    batch_size: int | None
-    inputs: Callable[[], dict[str, Any]]
-    outputs: Callable[[], Sequence[Path]]
-    work: Callable[[], int | None]
-
-    @property
-    def label(self) -> str:
-        return self.stage if self.batch_size is None else f"{self.stage} bs{self.batch_size}"
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What became of one step in this run; seconds and images are those of the run that did the work."""
-
-    stage: str
-    batch_size: int | None
-    status: str  # DONE or FRESH
-    seconds: float
-    images: int | None
 
 
 class Stages:
@@ -89,19 +68,18 @@ class Stages:
         self._lock = lock
 
     def steps(self) -> list[Step]:
-        """Return the steps of the mode in order, `report` left out; per-batch stages go batch by batch."""
-        makers = {
-            "compile": self._compile,
-            "infer": self._infer,
-            "postprocess": self._postprocess,
-            "benchmark": self._benchmark,
+        """Return the steps of the mode in the order of its stages; `report`, which is made of them, is none."""
+        makers: dict[str, Callable[[], list[Step]]] = {
+            "patch": lambda: [self._patch()] if self.settings.upstream else [],
+            "export": lambda: [self._export()],
+            "compile": lambda: [self._compile(batch_size) for batch_size in self.settings.batch_sizes],
+            "preprocess": lambda: [self._preprocess()],
+            "infer": lambda: [self._infer(batch_size) for batch_size in self.settings.batch_sizes],
+            "postprocess": lambda: [self._postprocess(batch_size) for batch_size in self.settings.batch_sizes],
+            "benchmark": lambda: [self._benchmark(batch_size) for batch_size in self.settings.batch_sizes],
+            "report": lambda: [],
         }
-        steps = [self._patch()] if self.settings.upstream else []
-        steps.append(self._export())
-        if self.settings.mode == "full":
-            steps.append(self._preprocess())
-        per_batch = ("compile", "infer", "postprocess") if self.settings.mode == "full" else ("compile", "benchmark")
-        return steps + [makers[stage](bs) for bs in self.settings.batch_sizes for stage in per_batch]
+        return [step for stage in STAGES_OF_MODE[self.settings.mode] for step in makers[stage]()]
 
     @cached_property
     def weights_sha256(self) -> str:
@@ -134,13 +112,16 @@ class Stages:
         assert upstream is not None
 
         def work() -> None:
-            self._run(["bash", str(APPLY_PATCH), str(upstream)])
+            self._run_own(["bash", str(APPLY_PATCH), str(upstream)])
 
         return Step(
             "patch",
             None,
             inputs=lambda: {"patch_sha256": sha256_file(PATCH), "upstream": str(upstream)},
-            outputs=lambda: [upstream / name for name in patched_files(PATCH)],
+            # Every source that an export runs, not only those that the patch changes.
+            outputs=lambda: sorted(
+                path for end in ("py", "pyx") for path in (upstream / "yolact_edge").rglob(f"*.{end}")
+            ),
             work=work,
         )
 
@@ -157,7 +138,7 @@ class Stages:
 
         def work() -> None:
             upstream = [f"--upstream={settings.upstream}"] if settings.upstream else []
-            self._run(
+            self._run_own(
                 [
                     *(*python_command("export"), f"--config={settings.config}", f"--trained_model={settings.weights}"),
                     *(f"--output={folder.onnx}", *upstream),
@@ -180,10 +161,11 @@ class Stages:
             for path in (om, sidecar):
                 path.unlink(missing_ok=True)
             try:
-                output = self._run(command, log=log)
+                output = self._run_tool(command, log)
                 if ATC_SUCCESS not in output or not om.is_file():
                     lacking = om.name if ATC_SUCCESS in output else f"its line '{ATC_SUCCESS}'"
                     raise ToolError(f"atc ended with exit code 0, but without {lacking}. Its whole output: {log}")
+                om.chmod(FILE_MODE)  # ais_bench refuses one that group or others may write
             except BaseException:
                 om.unlink(missing_ok=True)  # a broken .om would look finished
                 raise
@@ -201,7 +183,7 @@ class Stages:
                 recipe_file(save_path).unlink(missing_ok=True)
             before = self.records.describe(bins)
             limit = [] if self.settings.limit is None else [f"--limit={self.settings.limit}"]
-            self._run(
+            self._run_own(
                 [
                     *(*python_command("preprocess"), f"--image_path={self.dataset.image_folder}"),
                     *(f"--json_file={self.dataset.annotation_file}", f"--save_path={save_path}", *limit),
@@ -242,8 +224,8 @@ class Stages:
             # ais_bench reuses an existing folder without cleaning it.
             folder.summary(batch_size).unlink(missing_ok=True)
             remove_matching(output_folder, r"\d+_\d\.bin")
-            self._run(command, log=folder.log(f"infer_bs{batch_size}"))
-            check_outputs(output_folder, len(self.images))
+            self._run_tool(command, folder.log(f"infer_bs{batch_size}"))
+            require_outputs(output_folder, len(self.images))
             return len(self.images)
 
         return Step("infer", batch_size, inputs, outputs, work)
@@ -265,7 +247,7 @@ class Stages:
             for path in results:
                 path.unlink(missing_ok=True)
             bbox, mask, scores = results
-            self._run(
+            self._run_own(
                 [
                     *(*python_command("postprocess"), f"--file_path={folder.outputs(batch_size)}"),
                     *(f"--trained_model={settings.weights}", f"--config={settings.config}"),
@@ -287,22 +269,27 @@ class Stages:
         )
 
         def inputs() -> dict[str, Any]:
-            flags = benchmark_command("python3", Path("om"), batch_size, self.settings.loop, Path("run"), "perf")
+            flags = benchmark_command(
+                "python3", Path("om"), batch_size, self.settings.loop, Path("run"), BENCHMARK_DIRNAME
+            )
             return {"om_sha256": sha256_file(folder.om(batch_size)), "tools": tools.identity(), "flags": flags}
 
         def work() -> int:
             prepare_run_folder(run_folder)
             summary.unlink(missing_ok=True)
-            self._run(command, log=folder.log(f"benchmark_bs{batch_size}"))
+            self._run_tool(command, folder.log(f"benchmark_bs{batch_size}"))
             remove_matching(run_folder / BENCHMARK_DIRNAME, r"pure_infer_data_\d+\.bin")
             return len(read_timings(summary).latencies_ms) * batch_size
 
         return Step("benchmark", batch_size, inputs, lambda: [summary], work)
 
-    def _run(self, command: Sequence[str], log: Path | None = None) -> str:
-        """Run a step's command: CANN's tools in their world, our own in ours; all hold the work folder's lock."""
-        env = self.tools.env if log is not None else self.tools.own_env
-        return run_tool(command, env, log=log, pass_fds=[self._lock])
+    def _run_tool(self, command: Sequence[str], log: Path) -> str:
+        """Run one of CANN's tools in its world; it holds the work folder's lock."""
+        return run_tool(command, self.tools.env, log=log, pass_fds=[self._lock])
+
+    def _run_own(self, command: Sequence[str]) -> None:
+        """Run a stage of ours as the user's shell would; it holds the work folder's lock."""
+        run_tool(command, self.tools.own_env, pass_fds=[self._lock])
 
 
 def python_command(verb: str) -> list[str]:
@@ -319,36 +306,12 @@ def code_versions() -> dict[str, Any]:
     }
 
 
-def patched_files(patch: Path) -> list[str]:
-    """Return the names of the files that a patch changes."""
-    return re.findall(r"^\+\+\+ b/(\S+)", patch.read_text(encoding="utf-8"), re.MULTILINE)
-
-
-def prepare_run_folder(folder: Path) -> None:
-    """Make the folder that ais_bench gets as `--output`: today's version refuses one that others may read."""
-    make_folder(folder)
-    folder.chmod(FOLDER_MODE)
-
-
 def remove_matching(folder: Path, pattern: str) -> None:
     """Remove the files of a folder whose whole name matches; nothing else, the folder may be a user's."""
     if folder.is_dir():
         for path in folder.iterdir():
             if re.fullmatch(pattern, path.name):
                 path.unlink()
-
-
-def check_outputs(folder: Path, count: int) -> None:
-    """Raise ToolError unless every image has every output, of the right size."""
-    for index in range(count):
-        for k, spec in enumerate(FPN_CUT_OUTPUTS):
-            path = output_bin(folder, index, k)
-            size = path.stat().st_size if path.is_file() else None
-            if size != spec.size_bytes:
-                raise ToolError(
-                    f"ais_bench ended well, but {path} {'is missing' if size is None else f'holds {size} bytes'}; "
-                    f"expected {spec.size_bytes} bytes of {spec.name}. Was the .om made from another ONNX?"
-                )
 
 
 def _relative(path: Path) -> str:

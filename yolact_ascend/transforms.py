@@ -24,7 +24,10 @@ def decode_image(path: Path) -> np.ndarray:
     """
     if not path.is_file():
         raise DatasetError(f"There is no image {path}, though the annotation file lists it.")
-    image = cv2.imread(str(path), cv2.IMREAD_COLOR)
+    try:
+        image = cv2.imread(str(path), cv2.IMREAD_COLOR)
+    except cv2.error:  # more pixels than OpenCV takes
+        image = None
     if image is None:
         raise DatasetError(
             f"{path} ({path.stat().st_size} bytes) cannot be decoded as an image. Replace the file, or take it out of "

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import subprocess
 import sys
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from torch import nn
 
 from yolact_ascend.config import ModelConfig
 from yolact_ascend.errors import ToolError
+from yolact_ascend.process import capture
 from yolact_ascend.weights import TRAINING_ONLY_PREFIXES, read_state_dict
 
 
@@ -48,10 +48,9 @@ def load_upstream_network(folder: Path, weights: Path, config: ModelConfig) -> U
 
 def describe_upstream(folder: Path) -> str:
     """Return which upstream a checkout is, for the ONNX metadata and the report."""
-    result = subprocess.run(
-        ["git", "-C", str(folder), "rev-parse", "HEAD"], capture_output=True, text=True, check=False
-    )
-    return f"upstream yolact_edge @ {result.stdout.strip() or 'unknown commit'}, patched"
+    commit = capture(["git", "-C", str(folder), "rev-parse", "HEAD"]).stdout.strip()
+    changed = capture(["git", "-C", str(folder), "diff", "--name-only", "HEAD"]).stdout.split()
+    return f"upstream yolact_edge @ {commit or 'unknown commit'}, {len(changed)} files changed"
 
 
 def _import_network(folder: Path, config: ModelConfig) -> nn.Module:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
 from pathlib import Path
 
 import torch
@@ -47,7 +46,7 @@ def read_state_dict(path: Path, config: ModelConfig) -> dict[str, torch.Tensor]:
     if problems:
         fitting = [name for name, other in CONFIGS.items() if not compare_shapes(shapes, expected_shapes(other))]
         hint = (
-            f"These are the weights of {fitting[0]}: use --config={fitting[0]}."
+            f"These are the weights of {fitting[0]}: use --config={fitting[0]} (config={fitting[0]} in run_all.sh)."
             if fitting
             else (f"They fit none of the configs either: {', '.join(CONFIGS)}.")
         )
@@ -80,13 +79,15 @@ def _read_pth(path: Path) -> dict[str, torch.Tensor]:
     try:
         # weights_only: a .pth is a pickle, and a pickle from the internet may run code.
         loaded = torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError, pickle.UnpicklingError) as error:
+    except Exception as error:  # a broken file fails in any of a dozen ways, and all mean the same
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise WeightsError(
             f"{path} cannot be read as PyTorch weights ({path.stat().st_size} bytes): {reason} "
             "Is it truncated? Compare its size with the source and download it again."
         ) from error
-    if not isinstance(loaded, dict) or not all(isinstance(value, torch.Tensor) for value in loaded.values()):
+    if not isinstance(loaded, dict) or not all(
+        isinstance(key, str) and isinstance(value, torch.Tensor) for key, value in loaded.items()
+    ):
         raise WeightsError(f"{path} holds no state dict: expected names with tensors, found {_describe(loaded)}.")
     return loaded
 

@@ -36,7 +36,11 @@ def script(run: Run, tmp_path: Path) -> Script:
 
 
 def test_distribution_is_found_as_the_real_one() -> None:
-    found = [dist for dist in importlib.metadata.distributions(path=[str(EMULATION)]) if dist.name == "aclruntime"]
+    found = [
+        dist
+        for dist in importlib.metadata.distributions(path=[str(EMULATION)])
+        if dist.metadata["Name"] == "aclruntime"
+    ]
     assert [dist.version for dist in found] == ["0.0.2"]
 
 

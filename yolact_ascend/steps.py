@@ -1,0 +1,36 @@
+"""What a run is made of: steps, and what became of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+DONE, FRESH = "done", "fresh"
+
+
+@dataclass(frozen=True)
+class Step:
+    """One stage, for one batch size where it has one. `work` returns how many images it went over, if it does."""
+
+    stage: str
+    batch_size: int | None
+    inputs: Callable[[], dict[str, Any]]
+    outputs: Callable[[], Sequence[Path]]
+    work: Callable[[], int | None]
+
+    @property
+    def label(self) -> str:
+        return self.stage if self.batch_size is None else f"{self.stage} bs{self.batch_size}"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one step in this run; seconds and images are those of the run that did the work."""
+
+    stage: str
+    batch_size: int | None
+    status: str  # DONE or FRESH
+    seconds: float
+    images: int | None
