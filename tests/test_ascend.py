@@ -13,6 +13,7 @@ from factories import CHECKOUT
 
 from yolact_ascend import ascend
 from yolact_ascend.ascend import (
+    Timings,
     Tools,
     atc_command,
     benchmark_command,
@@ -103,6 +104,24 @@ def test_timings_of_old_and_new_summaries(tmp_path, entries):
     assert list(latency) == ["mean", "median", "min", "max", "p90", "p95", "p99"]
     assert (latency["mean"], latency["median"], latency["min"], latency["max"]) == (5.0, 4.0, 2.0, 9.0)
     assert latency["p90"] == pytest.approx(8.0)
+
+
+def test_copies_are_read_where_the_summary_has_them(tmp_path):
+    data = {"throughput": 1, "npu_compute_time_list": [1.0]}
+    (tmp_path / "s.json").write_text(json.dumps(data))
+    assert (read_timings(tmp_path / "s.json").h2d_ms, read_timings(tmp_path / "s.json").d2h_ms) == (None, None)
+    data.update(H2D_latency={"mean": 0.5, "max": 1}, D2H_latency={"mean": 2.5, "count": 3})
+    (tmp_path / "s.json").write_text(json.dumps(data))
+    assert (read_timings(tmp_path / "s.json").h2d_ms, read_timings(tmp_path / "s.json").d2h_ms) == (0.5, 2.5)
+
+
+@pytest.mark.parametrize(
+    ("latencies", "drift"),
+    [([1.0] * 7, None), ([1.0] * 8, 0.0), ([2.0, 2.0, 9, 9, 9, 9, 3.0, 3.0], 50.0), ([2.0] * 4 + [1.0] * 4, -50.0)],
+    ids=["too few", "steady", "slower", "faster"],
+)
+def test_drift_compares_the_last_quarter_with_the_first(latencies, drift):
+    assert Timings(1.0, tuple(latencies)).drift_percent() == drift
 
 
 @pytest.mark.parametrize(

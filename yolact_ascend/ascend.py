@@ -213,6 +213,8 @@ class Timings:
 
     throughput_images_per_s: float
     latencies_ms: tuple[float, ...]  # one a batch
+    h2d_ms: float | None = None  # mean copy of a batch to the device; None where the summary does not say
+    d2h_ms: float | None = None  # and of its outputs back
 
     def latency_ms(self) -> dict[str, float]:
         """Mean, median, extremes and percentiles of a batch's latency."""
@@ -220,6 +222,14 @@ class Timings:
         named = {"mean": values.mean(), "median": np.median(values), "min": values.min(), "max": values.max()}
         named.update({f"p{q}": np.percentile(values, q) for q in (90, 95, 99)})
         return {name: round(float(value), 4) for name, value in named.items()}
+
+    def drift_percent(self) -> float | None:
+        """How much slower the last quarter of the batches was than the first, in percent; None for fewer than 8."""
+        quarter = len(self.latencies_ms) // 4
+        if quarter < 2:
+            return None
+        first, last = np.mean(self.latencies_ms[:quarter]), np.mean(self.latencies_ms[-quarter:])
+        return round(float(100 * (last / first - 1)), 2)
 
 
 def read_timings(summary: Path) -> Timings:
@@ -232,8 +242,9 @@ def read_timings(summary: Path) -> Timings:
         durations = tuple(_duration(entry) for entry in data["npu_compute_time_list"])
         if not durations:
             raise ValueError("an empty npu_compute_time_list")
-        return Timings(float(data["throughput"]), durations)
-    except (KeyError, TypeError, ValueError) as error:
+        copies = (data.get(key, {}).get("mean") for key in ("H2D_latency", "D2H_latency"))
+        return Timings(float(data["throughput"]), durations, *copies)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise ArtifactError(f"{summary} is no summary of ais_bench: {type(error).__name__} {error}.") from error
 
 

@@ -20,6 +20,7 @@ from yolact_ascend.steps import Outcome
 
 SCHEMA_VERSION = 1
 EMULATION_NOTE = "CPU emulation: throughput and latency are this CPU's under ONNX Runtime, not an NPU's."
+NOTABLE_DRIFT_PERCENT = 5.0  # more than the stand-ins' and published cards' figures vary by themselves
 TABLE_COLUMNS = ("all", *(str(percent) for percent in range(50, 100, 5)))
 
 
@@ -147,6 +148,9 @@ def _result(stages: Stages, batch_size: int) -> dict[str, Any]:
         "coco": scores.get("coco"),
         "throughput_images_per_s": round(timings.throughput_images_per_s, 4),
         "latency_ms": timings.latency_ms(),
+        "h2d_ms": timings.h2d_ms,
+        "d2h_ms": timings.d2h_ms,
+        "drift_percent": timings.drift_percent(),
         "batches": len(timings.latencies_ms),
         "input": "dataset" if is_full else "zeros",
     }
@@ -177,12 +181,33 @@ def _accuracy_tables(results: Sequence[dict[str, Any]]) -> list[str]:
 def _throughput_table(results: Sequence[dict[str, Any]], is_emulated: bool) -> list[str]:
     title = "Throughput on the CPU emulation" if is_emulated else "Throughput of the device alone"
     lines = [f"## {title} (latency of a batch in ms)", ""]
-    lines += _table_head(["bs", "input", "images/s", "mean", "median", "p90", "p95", "p99", "batches"])
+    names = ("mean", "median", "p90", "p95", "p99")
+    lines += _table_head(["bs", "input", "images/s", *names, "copy in", "copy out", "batches"])
     for result in results:
-        latency = [_number(result["latency_ms"][name]) for name in ("mean", "median", "p90", "p95", "p99")]
+        latency = [_number(value) for value in (*(result["latency_ms"][name] for name in names), *_copies(result))]
         speed = _number(result["throughput_images_per_s"])
         lines.append(_row([result["batch_size"], result["input"], speed, *latency, result["batches"]]))
-    return [*lines, ""]
+    return [*lines, "", *_advice(results), ""]
+
+
+def _copies(result: dict[str, Any]) -> tuple[float | None, float | None]:
+    return result["h2d_ms"], result["d2h_ms"]
+
+
+def _advice(results: Sequence[dict[str, Any]]) -> list[str]:
+    """Say what a reader of the throughput table should not miss."""
+    lines = ["Throughput counts the compute time only; the copies to and from the device come on top."]
+    if len(results) > 1:
+        best = max(results, key=lambda result: result["throughput_images_per_s"])
+        lines.append(f"Fastest here: bs={best['batch_size']}. A larger batch is not always faster; measure yours.")
+    for result in results:
+        drift = result["drift_percent"]
+        if drift is not None and abs(drift) > NOTABLE_DRIFT_PERCENT:
+            lines.append(
+                f"bs={result['batch_size']}: the last quarter of the batches took {drift:+.1f} % against the first, "
+                "so the figures are not steady: run longer, on an idle and cooled machine."
+            )
+    return lines
 
 
 def _stage_table(stages: Sequence[dict[str, Any]]) -> list[str]:
