@@ -14,7 +14,7 @@ LAYERS = (
     {"__init__", "errors"},
     {"config"},
     {"artifacts"},
-    {"backbones", "boxes", "coco", "manifest", "masks", "process", "settings", "steps", "transforms"},
+    {"atc_errors", "backbones", "boxes", "coco", "manifest", "masks", "process", "settings", "steps", "transforms"},
     {"ascend", "detections", "evaluate", "network", "preprocess"},
     {"postprocess", "weights"},
     {"heads", "stages", "upstream"},
