@@ -15,6 +15,7 @@ LAYERS = (
     {"config"},
     {"artifacts"},
     {"atc_errors", "backbones", "boxes", "coco", "manifest", "masks", "process", "settings", "steps", "transforms"},
+    {"cards"},
     {"ascend", "detections", "evaluate", "network", "preprocess"},
     {"postprocess", "weights"},
     {"heads", "stages", "upstream"},
