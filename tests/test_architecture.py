@@ -19,7 +19,7 @@ LAYERS = (
     {"ascend", "detections", "evaluate", "network", "preprocess"},
     {"postprocess", "weights"},
     {"heads", "stages", "upstream"},
-    {"export", "report"},
+    {"doctor", "export", "report"},
     {"pipeline"},
     {"cli"},
     {"__main__"},

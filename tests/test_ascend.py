@@ -3,7 +3,6 @@
 import json
 import os
 import shutil
-import stat
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -24,8 +23,6 @@ from yolact_ascend.ascend import (
     source_set_env,
 )
 from yolact_ascend.errors import ArtifactError, ToolError, UsageError
-
-NPU_SMI_310P = "| 0       310P3     | OK              | 15.8         42                0    / 0              |\n"
 
 
 def test_soc_overrides_what_npu_smi_says(fake_cann):
@@ -75,37 +72,6 @@ def test_what_is_no_summary_is_refused(tmp_path, content):
     (tmp_path / "s.json").write_text(content)
     with pytest.raises(ArtifactError, match=r"s\.json"):
         read_timings(tmp_path / "s.json")
-
-
-@pytest.fixture
-def fake_cann(tmp_path, monkeypatch):
-    """A PATH with a pretended CANN in front: an npu-smi, an atc, and Python packages of the inference tool."""
-    programs = tmp_path / "cann" / "bin"
-    packages = tmp_path / "cann" / "python"
-    (packages / "ais_bench" / "infer").mkdir(parents=True)
-    programs.mkdir()
-    for name in (
-        "ais_bench/__init__.py",
-        "ais_bench/infer/__init__.py",
-        "ais_bench/infer/interface.py",
-        "aclruntime.py",
-    ):
-        (packages / name).touch()
-    (tmp_path / "npu-smi.txt").write_text(NPU_SMI_310P)
-    for name, body in (("npu-smi", f"cat {tmp_path / 'npu-smi.txt'}"), ("atc", "exit 0")):
-        (programs / name).write_text(f"#!/bin/sh\n{body}\n")
-        (programs / name).chmod(stat.S_IRWXU)
-    monkeypatch.setenv("PATH", f"{programs}:{Path(sys.executable).parent}:/usr/bin:/bin")
-    monkeypatch.setenv("PYTHONPATH", str(packages))
-    monkeypatch.setattr(ascend, "CANN_SET_ENV", tmp_path / "no-set_env.sh")
-    return tmp_path
-
-
-@pytest.fixture
-def no_cann(tmp_path, monkeypatch):
-    monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}:/usr/bin:/bin")
-    monkeypatch.delenv("PYTHONPATH", raising=False)
-    monkeypatch.setattr(ascend, "CANN_SET_ENV", tmp_path / "no-set_env.sh")
 
 
 @pytest.mark.parametrize("device", ["auto", "npu"])

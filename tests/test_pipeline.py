@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -432,6 +433,13 @@ def test_an_atc_that_claims_success_without_an_om_is_not_believed(copied, monkey
     with pytest.raises(ToolError, match="exit code 0, but without yolact_edge_bs3.om"):
         copied(force="compile")
     assert not copied.folder.om(3).exists() and not copied.folder.sidecar(3).exists()
+
+
+def test_a_disk_that_is_too_small_is_said_before_any_work(copied, monkeypatch, capfd):
+    monkeypatch.setattr("yolact_ascend.doctor.shutil.disk_usage", lambda _: SimpleNamespace(free=0))
+    copied()
+    said = capfd.readouterr().err
+    assert re.search(r"^warning: 0\.\d GB needed, 0\.0 GB free .*out=DIR", said, re.MULTILINE)
 
 
 @pytest.mark.parametrize(

@@ -242,8 +242,11 @@ print(json.dumps({**facts, "numpy_version": version("numpy")}))
 """
 
 
-def require_ais_bench(shell: Shell, kind: str) -> dict[str, str]:
-    """Return where ais_bench and aclruntime lie, and versions; raises ToolError unless they are there and of `kind`."""
+def require_ais_bench(shell: Shell, kind: str | None) -> dict[str, str]:
+    """Return where ais_bench and aclruntime lie, and versions; raises ToolError unless they are there.
+
+    And unless aclruntime is of the world `kind` (None: that could not be told).
+    """
     result = capture([shell.python, "-c", _AIS_BENCH_PROBE], shell.env)
     if result.returncode != 0:
         error = result.stderr.strip().splitlines()
@@ -253,7 +256,7 @@ def require_ais_bench(shell: Shell, kind: str) -> dict[str, str]:
         )
     facts: dict[str, str] = json.loads(result.stdout.splitlines()[-1])
     runtime = Path(facts["aclruntime"]).resolve()
-    if (EMULATION in runtime.parents) != (kind == CPU_EMULATION):
+    if kind and (EMULATION in runtime.parents) != (kind == CPU_EMULATION):
         raise ToolError(
             f"aclruntime is {runtime}, which is of another world than atc. "
             "Open a new shell and source one set_env.sh only."
