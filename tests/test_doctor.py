@@ -3,11 +3,13 @@
 import json
 import re
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from factories import CHECKOUT
 
 from yolact_ascend import cli, doctor
 from yolact_ascend.atc_errors import COMPILER_MODULES
@@ -221,3 +223,12 @@ def test_a_warning_is_no_failure(machine, capsys):
 def test_bad_words_are_bad_words_here_too(word, capsys):
     assert cli.main(["doctor", word]) == 2
     assert capsys.readouterr().err.startswith("error: ")
+
+
+def test_a_python_without_the_libraries_gets_a_sentence():
+    """As the system's python3 does, before .venv is made."""
+    command = [sys.executable, "-S", "-m", "yolact_ascend", "doctor"]
+    env = {"PATH": "/usr/bin:/bin"}
+    result = subprocess.run(command, cwd=CHECKOUT, env=env, capture_output=True, text=True, check=False)
+    assert result.returncode == 1
+    assert re.fullmatch(r"error: .* lacks numpy\. Run bash scripts/setup\.sh, .*\n", result.stderr)

@@ -158,7 +158,12 @@ def check_atc(shell: Shell, kind: str | None) -> Check:
     text, facts = f"CANN {version}, {path}", {"path": path, "cann": version}
     trouble = _compiler_trouble(shell.env)
     if trouble:
-        return Check("atc", WARN, f"{text}. Its compiler's Python (python3) {trouble}: {COMPILER_PIP}", facts)
+        return Check(
+            "atc",
+            WARN,
+            f"{text}. Its compiler's Python ({which('python3', shell.env)}) {trouble}: {COMPILER_PIP}",
+            facts,
+        )
     return Check("atc", OK, text, facts)
 
 
