@@ -56,9 +56,9 @@ def run_step(step: Step, records: Records, settings: RunSettings) -> Outcome:
     if reason is None:
         _say(f"[{step.label}] fresh")
         return recall(step, records)
-    _say(f"[{step.label}] {reason}")
     records.forget(step.label)
     remove_report(settings)  # of an earlier run: from here on it no longer says what lies here
+    _say(f"[{step.label}] {reason}")
     inputs = as_json(step.inputs())
     start = time.perf_counter()
     images = step.work()
