@@ -1,15 +1,19 @@
-"""Fixtures that several test modules use: data sets, weights, a checkout of upstream."""
+"""Fixtures that several test modules use: data sets, weights, a checkout of upstream, a pretended CANN."""
 
 from __future__ import annotations
 
 import os
 import shutil
+import stat
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 import torch
 from factories import CHECKOUT, SMALL_CONFIG, random_state_dict, write_coco
+
+from yolact_ascend import ascend
 
 
 @pytest.fixture(scope="session")
@@ -53,3 +57,34 @@ def small_coco(tmp_path) -> Path:
 @pytest.fixture
 def annotation_file(small_coco) -> Path:
     return small_coco / "annotations" / "instances_val2017.json"
+
+
+@pytest.fixture
+def fake_cann(tmp_path, monkeypatch):
+    """A PATH with a pretended CANN in front: an npu-smi, an atc, and Python packages of the inference tool."""
+    programs = tmp_path / "cann" / "bin"
+    packages = tmp_path / "cann" / "python"
+    (packages / "ais_bench" / "infer").mkdir(parents=True)
+    programs.mkdir()
+    for name in (
+        "ais_bench/__init__.py",
+        "ais_bench/infer/__init__.py",
+        "ais_bench/infer/interface.py",
+        "aclruntime.py",
+    ):
+        (packages / name).touch()
+    (tmp_path / "npu-smi.txt").write_text("| 0       310P3     | OK              | 15.8     |\n")
+    for name, body in (("npu-smi", f"cat {tmp_path / 'npu-smi.txt'}"), ("atc", "exit 0")):
+        (programs / name).write_text(f"#!/bin/sh\n{body}\n")
+        (programs / name).chmod(stat.S_IRWXU)
+    monkeypatch.setenv("PATH", f"{programs}:{Path(sys.executable).parent}:/usr/bin:/bin")
+    monkeypatch.setenv("PYTHONPATH", str(packages))
+    monkeypatch.setattr(ascend, "CANN_SET_ENV", tmp_path / "no-set_env.sh")
+    return tmp_path
+
+
+@pytest.fixture
+def no_cann(tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}:/usr/bin:/bin")
+    monkeypatch.delenv("PYTHONPATH", raising=False)
+    monkeypatch.setattr(ascend, "CANN_SET_ENV", tmp_path / "no-set_env.sh")

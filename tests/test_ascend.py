@@ -3,7 +3,6 @@
 import json
 import os
 import shutil
-import stat
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -19,58 +18,12 @@ from yolact_ascend.ascend import (
     benchmark_command,
     find_tools,
     infer_command,
-    parse_npu_smi,
     prepare_run_folder,
     read_timings,
     require_usable_paths,
-    soc_version_of,
     source_set_env,
 )
 from yolact_ascend.errors import ArtifactError, ToolError, UsageError
-
-NPU_SMI_310P = """\
-+-------------------+-----------------+------------------------------------------------------+
-| NPU     Name      | Health          | Power(W)     Temp(C)           Hugepages-Usage(page) |
-| Chip    Device    | Bus-Id          | AICore(%)    Memory-Usage(MB)                        |
-+===================+=================+======================================================+
-| 0       310P3     | OK              | 15.8         42                0    / 0              |
-| 0       0         | 0000:82:00.0    | 0            1074 / 21534                            |
-+===================+=================+======================================================+
-| 1       310P3     | OK              | 15.4         43                0    / 0              |
-| 0       1         | 0000:89:00.0    | 0            1070 / 21534                            |
-+===================+=================+======================================================+
-"""  # the guide's README
-NPU_SMI_910B = """\
-| npu-smi 24.1.rc1                 Version: 24.1.rc1                                                |
-| NPU   Name                | Health        | Power(W)    Temp(C)           Hugepages-Usage(page)|
-| 0     910B3               | OK            | 93.3        50                0    / 0             |
-| 0                         | 0000:C1:00.0  | 0           0    / 0          3388 / 65536         |
-| NPU     Chip              | Process id    | Process name             | Process memory(MB)      |
-| No running processes found in NPU 0                                                            |
-"""
-
-
-@pytest.mark.parametrize(
-    ("text", "chips"),
-    [
-        ("", []),
-        ("npu-smi: command not found", []),
-        (NPU_SMI_310P, ["310P3", "310P3"]),
-        (NPU_SMI_910B, ["910B3"]),
-        ("| 0       310     | OK      | 12.8 |", ["310"]),
-        ("| 0       310B4   | Alarm   | 0.0  |\n| 0       0       | NA      | 0    |", ["310B4"]),
-        ("| 0       Ascend910 | OK    | -    |", ["Ascend910"]),
-    ],
-    ids=["empty", "not found", "310P, two cards", "910B", "310", "310B4 with an alarm", "A3"],
-)
-def test_chips_are_read_from_every_layout(text, chips):
-    assert parse_npu_smi(text) == chips
-
-
-def test_soc_version_is_the_chip_with_its_prefix():
-    assert soc_version_of("310P3") == "Ascend310P3"
-    with pytest.raises(ToolError, match="'Ascend910', which is no --soc_version .*soc="):
-        soc_version_of("Ascend910")
 
 
 def test_soc_overrides_what_npu_smi_says(fake_cann):
@@ -138,37 +91,6 @@ def test_what_is_no_summary_is_refused(tmp_path, content):
     (tmp_path / "s.json").write_text(content)
     with pytest.raises(ArtifactError, match=r"s\.json"):
         read_timings(tmp_path / "s.json")
-
-
-@pytest.fixture
-def fake_cann(tmp_path, monkeypatch):
-    """A PATH with a pretended CANN in front: an npu-smi, an atc, and Python packages of the inference tool."""
-    programs = tmp_path / "cann" / "bin"
-    packages = tmp_path / "cann" / "python"
-    (packages / "ais_bench" / "infer").mkdir(parents=True)
-    programs.mkdir()
-    for name in (
-        "ais_bench/__init__.py",
-        "ais_bench/infer/__init__.py",
-        "ais_bench/infer/interface.py",
-        "aclruntime.py",
-    ):
-        (packages / name).touch()
-    (tmp_path / "npu-smi.txt").write_text(NPU_SMI_310P)
-    for name, body in (("npu-smi", f"cat {tmp_path / 'npu-smi.txt'}"), ("atc", "exit 0")):
-        (programs / name).write_text(f"#!/bin/sh\n{body}\n")
-        (programs / name).chmod(stat.S_IRWXU)
-    monkeypatch.setenv("PATH", f"{programs}:{Path(sys.executable).parent}:/usr/bin:/bin")
-    monkeypatch.setenv("PYTHONPATH", str(packages))
-    monkeypatch.setattr(ascend, "CANN_SET_ENV", tmp_path / "no-set_env.sh")
-    return tmp_path
-
-
-@pytest.fixture
-def no_cann(tmp_path, monkeypatch):
-    monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}:/usr/bin:/bin")
-    monkeypatch.delenv("PYTHONPATH", raising=False)
-    monkeypatch.setattr(ascend, "CANN_SET_ENV", tmp_path / "no-set_env.sh")
 
 
 @pytest.mark.parametrize("device", ["auto", "npu"])

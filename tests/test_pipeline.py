@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -326,9 +327,9 @@ def test_the_programs_of_a_run_hold_its_folder(copied, monkeypatch):
     seen = {}
     real = stages.run_tool
 
-    def look(command, env, log=None, hint="", pass_fds=()):
+    def look(command, env, log=None, explain=None, pass_fds=()):
         seen["atc" if command[0] == "atc" else command[3]] = (len(pass_fds), "emulation/bin" in env["PATH"])
-        return real(command, env, log, hint, pass_fds)
+        return real(command, env, log, explain, pass_fds)
 
     monkeypatch.setattr(stages, "run_tool", look)
     pipeline.run(copied.command(to="compile", force="export,compile"))
@@ -432,6 +433,36 @@ def test_an_atc_that_claims_success_without_an_om_is_not_believed(copied, monkey
     with pytest.raises(ToolError, match="exit code 0, but without yolact_edge_bs3.om"):
         copied(force="compile")
     assert not copied.folder.om(3).exists() and not copied.folder.sidecar(3).exists()
+
+
+def test_a_disk_that_is_too_small_is_said_before_any_work(copied, monkeypatch, capfd):
+    monkeypatch.setattr("yolact_ascend.doctor.shutil.disk_usage", lambda _: SimpleNamespace(free=0))
+    copied()
+    said = capfd.readouterr().err
+    assert re.search(r"^warning: 0\.\d GB needed, 0\.0 GB free .*out=DIR", said, re.MULTILINE)
+
+
+@pytest.mark.parametrize(
+    ("code", "said"),
+    [
+        (255, "atc failed with exit code 255. The command was: atc --model "),
+        (0, "atc ended with exit code 0, but without its line 'ATC run success'. The command was: atc --model "),
+    ],
+)
+def test_a_failed_atc_is_explained(copied, monkeypatch, tmp_path, code, said):
+    fake = tmp_path / "emulation"
+    shutil.copytree(CHECKOUT / "emulation", fake)
+    message = "E19010: No parser is registered for Op [grid_sampler_3140, optype [ai.onnx::11::grid_sampler]]."
+    (fake / "bin" / "atc").write_text(f"#!/bin/sh\necho 'ATC run failed'; echo '{message}'; exit {code}\n")
+    monkeypatch.setattr("yolact_ascend.ascend.EMULATION", fake)
+    with pytest.raises(ToolError) as caught:
+        copied(force="compile")
+    first, *lines = str(caught.value).splitlines()
+    log = copied.folder.log("compile_bs3")
+    assert first.startswith(said)
+    assert lines[:-1] == ["Its last lines:", "  ATC run failed", f"  {message}", f"Its whole output: {log}"]
+    assert lines[-1].startswith("E19010: this CANN has no ONNX parser") and "opset 11" in lines[-1]
+    assert message in log.read_text()
 
 
 def test_perf_mode_needs_no_data_set(copied, capfd):

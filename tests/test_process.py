@@ -31,12 +31,12 @@ def test_a_logged_program_shows_and_keeps_both_streams(tmp_path, capfd):
 def test_a_failure_shows_command_code_last_lines_and_what_next(tmp_path):
     code = "import sys; print('\\n'.join(map(str, range(50)))); print('bar 10%\\rbar 90%'); sys.exit(3)"
     with pytest.raises(ToolError) as caught:
-        run_tool(python(code), os.environ, tmp_path / "a.log", hint="Look at the card.")
+        run_tool(python(code), os.environ, tmp_path / "a.log", lambda output: f"{output[:4]!r}: look at the card.")
     lines = str(caught.value).splitlines()
     assert "failed with exit code 3. The command was: " in lines[0]
     assert lines[2:-2] == [*(f"  {n}" for n in range(39, 50)), "  bar 90%"]
     assert lines[-2] == f"Its whole output: {tmp_path / 'a.log'}"
-    assert lines[-1] == "Look at the card."
+    assert lines[-1] == "'0\\n1\\n': look at the card."
 
 
 def test_errors_above_a_long_usage_text_are_shown(tmp_path):

@@ -1,12 +1,13 @@
-"""CANN's tools: where they are, which card there is, the commands that run them, the timings that they write.
+"""CANN's tools: where they are, the commands that run them, the timings that they write.
 
-The stand-ins of `emulation/` and the real tools are driven alike; only `find_tools` knows that there are two worlds.
-This is the one module that reads the environment.
+The stand-ins of `emulation/` and the real tools are driven alike; only what `find_tools` calls knows that there are two
+worlds. This is the one module that reads the environment.
 """
 
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import re
 import shutil
@@ -20,6 +21,7 @@ from typing import Any
 import numpy as np
 
 from yolact_ascend.artifacts import BENCHMARK_DIRNAME, FOLDER_MODE, INPUT, OUTPUT_DIRNAME, make_folder, read_json
+from yolact_ascend.cards import read_cards, soc_version_of
 from yolact_ascend.errors import ArtifactError, ToolError, UsageError
 from yolact_ascend.process import capture
 
@@ -30,10 +32,6 @@ NOT_FOR_OTHERS = 0o027  # the permissions that ais_bench refuses on an output fo
 NPU, CPU_EMULATION = "npu", "cpu-emulation"
 # What ais_bench takes in a path; it checks the whole path, with the current folder.
 _PATH_CHARACTERS = re.compile(r"[A-Za-z0-9_/.-]+")
-
-# A card's row in `npu-smi info`: "| 0  310P3  | OK  | 15.8 …"; the chip's row below it has a Bus-Id or NA there.
-_CARD_ROW = re.compile(r"^\|\s*(\d+)\s+((?:Ascend)?\d{3}\w*)\s*\|\s*(?!NA\b)([A-Za-z]+)\s*\|", re.MULTILINE)
-_NPU_SMI_VERSION = re.compile(r"^\|\s*npu-smi\s+(.*?)\s*\|", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -63,31 +61,49 @@ class Tools:
 
     def cann_version(self) -> str:
         """The toolkit's version as its `version.cfg` or install info states it, else "unknown"."""
-        home = Path(self.env.get("ASCEND_TOOLKIT_HOME", ""))
-        for path in (home / "version.cfg", *sorted(home.glob("*-linux/ascend_toolkit_install.info"))):
-            if path.is_file():
-                found = re.search(r"(?:version|running_version)\s*=\s*\[?([^\]\s]+)", path.read_text(errors="replace"))
-                if found:
-                    return found.group(1)
-        return "unknown"
+        return read_cann_version(self.env)
+
+
+@dataclass(frozen=True)
+class Shell:
+    """The environment in which the tools are called by name, and how it was come by."""
+
+    env: Mapping[str, str]
+    reason: str  # why this world was taken, for the user
+    set_env: Path | None  # the script that was sourced to get here, if any
+    python: str  # the Python in which ais_bench should be installed
 
 
 def find_tools(device: str, soc: str | None = None) -> Tools:
     """Choose the world for `device` ("auto", "npu" or "cpu") and look at its card; `soc` overrides its soc_version.
 
+    Raises ToolError when tools are missing, mixed or show no card.
+    """
+    shell = find_shell(device)
+    kind = require_one_world(shell, device)
+    require_ais_bench(shell, kind)
+    chips, version = read_cards(shell.env)
+    soc_version = soc or soc_version_of(chips[0])
+    own_env = dict(os.environ)
+    return Tools(kind, shell.reason, shell.env, own_env, shell.python, shell.set_env, chips[0], soc_version, version)
+
+
+def find_shell(device: str) -> Shell:
+    """Find the environment of the tools for `device` ("auto", "npu" or "cpu"); whether they work is not looked at.
+
     auto takes CANN's tools where they are on PATH or at their usual place, else the stand-ins; it never falls back
-    from tools that are there but do not work. Raises ToolError when tools are missing, mixed or show no card.
+    from tools that are there but do not work. Raises ToolError when device=npu finds none of them.
     """
     env = dict(os.environ)
     set_env: Path | None = None
     if device == "cpu":
         reason, set_env = "device=cpu was asked for", EMULATION / "set_env.sh"
-    elif _which("atc", env):
+    elif which("atc", env):
         reason = "its tools are on PATH"
     elif CANN_SET_ENV.is_file():
         # The driver alone puts npu-smi on PATH; the toolkit comes with its script.
         reason, set_env = f"{CANN_SET_ENV} is there", CANN_SET_ENV
-    elif _which("npu-smi", env):
+    elif which("npu-smi", env):
         reason = "npu-smi is on PATH"
     elif device == "auto":
         reason, set_env = f"no npu-smi or atc on PATH and no {CANN_SET_ENV}", EMULATION / "set_env.sh"
@@ -98,29 +114,49 @@ def find_tools(device: str, soc: str | None = None) -> Tools:
         )
     if set_env is not None:
         env = source_set_env(set_env, env)
-    kind = _kind_of(env)
-    if device == "npu" and kind != NPU:
-        raise ToolError(
-            f"device=npu, but {_which('atc', env)} is the stand-in. "
-            "Open a shell without emulation/set_env.sh and source CANN's own."
-        )
-    if kind == CPU_EMULATION:
+    python = env.get("ASCEND_PYTHON", "python3")
+    if set(_kinds(env).values()) == {CPU_EMULATION}:
         # The stand-ins compute in the Python that runs now, which has ONNX Runtime, not in whichever is python3.
         env["PATH"] = os.pathsep.join([str(EMULATION / "bin"), str(Path(sys.executable).parent), env["PATH"]])
-    python = "python3" if kind == CPU_EMULATION else env.get("ASCEND_PYTHON", "python3")
-    _require_ais_bench(python, env, kind)
-    chip, version = read_card(env)
-    return Tools(kind, reason, env, dict(os.environ), python, set_env, chip, soc or soc_version_of(chip), version)
+        python = "python3"
+    return Shell(env, reason, set_env, python)
 
 
-def soc_version_of(chip: str) -> str:
-    """Turn npu-smi's name of a chip into atc's; raises ToolError for the series whose name does not tell it."""
-    if chip.startswith("Ascend"):
+def require_one_world(shell: Shell, device: str) -> str:
+    """Tell the world by where the tools lie; raises ToolError when one is missing, they are mixed or not as asked."""
+    kinds = _kinds(shell.env)
+    for program, kind in kinds.items():
+        if kind is None:
+            raise ToolError(
+                f"There is no {program} on PATH. Source CANN's set_env.sh (and install the driver), "
+                "or use device=cpu for the emulation."
+            )
+    if len(set(kinds.values())) > 1:
         raise ToolError(
-            f"npu-smi names the chip '{chip}', which is no --soc_version of atc. Ask `npu-smi info -t board -i 0 -c 0` "
-            "and give it as soc=<Chip Name>_<NPU Name>, such as soc=Ascend910_9391."
+            f"PATH mixes the stand-ins with CANN's tools ({kinds}). Open a new shell and source one set_env.sh only."
         )
-    return f"Ascend{chip}"
+    if device == "npu" and kinds["atc"] != NPU:
+        raise ToolError(
+            f"device=npu, but {which('atc', shell.env)} is the stand-in. "
+            "Open a shell without emulation/set_env.sh and source CANN's own."
+        )
+    return kinds["atc"] or NPU
+
+
+def which(program: str, env: Mapping[str, str]) -> str | None:
+    """Return the path of a program as a shell with `env` would find it."""
+    return shutil.which(program, path=env.get("PATH"))
+
+
+def read_cann_version(env: Mapping[str, str]) -> str:
+    """Return the toolkit's version as its `version.cfg` or install info states it, else "unknown"."""
+    home = Path(env.get("ASCEND_TOOLKIT_HOME", ""))
+    for path in (home / "version.cfg", *sorted(home.glob("*-linux/ascend_toolkit_install.info"))):
+        if path.is_file():
+            found = re.search(r"(?:version|running_version)\s*=\s*\[?([^\]\s]+)", path.read_text(errors="replace"))
+            if found:
+                return found.group(1)
+    return "unknown"
 
 
 def source_set_env(script: Path, env: Mapping[str, str]) -> dict[str, str]:
@@ -135,25 +171,6 @@ def source_set_env(script: Path, env: Mapping[str, str]) -> dict[str, str]:
     if result.returncode != 0:
         raise ToolError(f"{script} ended the shell with exit code {result.returncode}: {result.stderr.strip()}")
     return dict(line.split("=", 1) for line in result.stdout.split("\0") if "=" in line)
-
-
-def read_card(env: Mapping[str, str]) -> tuple[str, str]:
-    """Ask `npu-smi info`; return (chip, version line) of the first card. Raises ToolError when it shows none."""
-    result = capture(["npu-smi", "info"], env)
-    cards = parse_npu_smi(result.stdout)
-    if result.returncode != 0 or not cards:
-        shown = (result.stdout + result.stderr).strip().splitlines()
-        raise ToolError(
-            f"npu-smi info shows no card (exit code {result.returncode}): {shown[-1] if shown else 'no output'}. "
-            "Is the driver loaded and the card healthy? Without a card use device=cpu."
-        )
-    version = _NPU_SMI_VERSION.search(result.stdout)
-    return cards[0], re.sub(r"\s+", " ", version.group(1)) if version else "unknown"
-
-
-def parse_npu_smi(text: str) -> list[str]:
-    """Return the chip name of each card in the output of `npu-smi info`, as printed: "310P3", "910B3", "Ascend910"."""
-    return [match.group(2) for match in _CARD_ROW.finditer(text)]
 
 
 def atc_command(onnx: Path, om_prefix: Path, batch_size: int, soc_version: str) -> list[str]:
@@ -205,6 +222,46 @@ def benchmark_command(python: str, om: Path, batch_size: int, loop: int, run_fol
         *(python, "-m", "ais_bench", f"--model={om}", f"--loop={loop}", f"--batchsize={batch_size}"),
         *("--output", str(run_folder), "--output_dirname", dirname),
     ]
+
+
+# Runs in the Python of ais_bench, which may be as old as 3.7; what the imports print comes before its line.
+_AIS_BENCH_PROBE = """
+import json, sys
+import ais_bench.infer.interface, aclruntime
+def version(name):
+    try:
+        from importlib import metadata
+        return metadata.version(name)
+    except Exception:
+        return "unknown"
+facts = {"python": sys.executable, "python_version": sys.version.split()[0]}
+for module in (ais_bench.infer.interface, aclruntime):
+    name = module.__name__.split(".")[0]
+    facts[name], facts[name + "_version"] = module.__file__, version(name)
+print(json.dumps({**facts, "numpy_version": version("numpy")}))
+"""
+
+
+def require_ais_bench(shell: Shell, kind: str | None) -> dict[str, str]:
+    """Return where ais_bench and aclruntime lie, and versions; raises ToolError unless they are there.
+
+    And unless aclruntime is of the world `kind` (None: that could not be told).
+    """
+    result = capture([shell.python, "-c", _AIS_BENCH_PROBE], shell.env)
+    if result.returncode != 0:
+        error = result.stderr.strip().splitlines()
+        raise ToolError(
+            f"{shell.python} cannot import ais_bench and aclruntime: {error[-1] if error else 'no message'}. Install "
+            "the ais_bench inference tool in that Python, or name the Python that has it in ASCEND_PYTHON."
+        )
+    facts: dict[str, str] = json.loads(result.stdout.splitlines()[-1])
+    runtime = Path(facts["aclruntime"]).resolve()
+    if kind and (EMULATION in runtime.parents) != (kind == CPU_EMULATION):
+        raise ToolError(
+            f"aclruntime is {runtime}, which is of another world than atc. "
+            "Open a new shell and source one set_env.sh only."
+        )
+    return facts
 
 
 @dataclass(frozen=True)
@@ -262,40 +319,10 @@ def _digest_sources(folder: Path) -> str:
     return digest.hexdigest()[:16]
 
 
-def _which(program: str, env: Mapping[str, str]) -> str | None:
-    return shutil.which(program, path=env.get("PATH"))
-
-
-def _kind_of(env: Mapping[str, str]) -> str:
-    """Tell the world by where the tools lie; raises ToolError when one is missing or they are of both worlds."""
-    kinds = {}
-    for program in ("npu-smi", "atc"):
-        path = _which(program, env)
-        if path is None:
-            raise ToolError(
-                f"There is no {program} on PATH. Source CANN's set_env.sh (and install the driver), "
-                "or use device=cpu for the emulation."
-            )
-        kinds[program] = CPU_EMULATION if EMULATION in Path(path).resolve().parents else NPU
-    if len(set(kinds.values())) > 1:
-        raise ToolError(
-            f"PATH mixes the stand-ins with CANN's tools ({kinds}). Open a new shell and source one set_env.sh only."
-        )
-    return kinds["atc"]
-
-
-def _require_ais_bench(python: str, env: Mapping[str, str], kind: str) -> None:
-    probe = "import ais_bench.infer.interface as i, aclruntime as a; print(i.__file__, a.__file__, sep='\\n')"
-    result = capture([python, "-c", probe], env)
-    if result.returncode != 0:
-        error = result.stderr.strip().splitlines()
-        raise ToolError(
-            f"{python} cannot import ais_bench and aclruntime: {error[-1] if error else 'no message'}. Install the "
-            "ais_bench inference tool in that Python, or name the Python that has it in ASCEND_PYTHON."
-        )
-    runtime = Path(result.stdout.splitlines()[-1]).resolve()
-    if (EMULATION in runtime.parents) != (kind == CPU_EMULATION):
-        raise ToolError(
-            f"aclruntime is {runtime}, which is of another world than atc. "
-            "Open a new shell and source one set_env.sh only."
-        )
+def _kinds(env: Mapping[str, str]) -> dict[str, str | None]:
+    """Tell for each tool which world it is of, by where it lies; None where it is missing."""
+    paths = {program: which(program, env) for program in ("npu-smi", "atc")}
+    return {
+        program: path and (CPU_EMULATION if EMULATION in Path(path).resolve().parents else NPU)
+        for program, path in paths.items()
+    }

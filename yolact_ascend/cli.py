@@ -11,8 +11,8 @@ from pathlib import Path
 
 from yolact_ascend import __version__
 from yolact_ascend.config import CONFIGS, DEFAULT_CONFIG, DEFAULT_WEIGHTS, get_config
-from yolact_ascend.errors import YolactAscendError
-from yolact_ascend.settings import STAGES_OF_MODE, describe_keys
+from yolact_ascend.errors import ToolError, YolactAscendError
+from yolact_ascend.settings import STAGES_OF_MODE, describe_keys, parse_words
 
 DEFAULT_IMAGES = Path("./data/coco/val2017")
 DEFAULT_ANNOTATIONS = Path("./data/coco/annotations/instances_val2017.json")
@@ -37,7 +37,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             )
         )
     arguments, unknown = parser.parse_known_args(argv)
-    if unknown and arguments.verb != "run":
+    if unknown and "words" not in arguments:
         parser.error(f"unrecognized arguments: {' '.join(unknown)}")
     if unknown:
         arguments.words += unknown  # --bs=8: the settings say how it is spelled
@@ -78,7 +78,7 @@ def _interrupt(*_: object) -> None:
     raise KeyboardInterrupt
 
 
-def _add_run(parser: argparse.ArgumentParser) -> None:
+def _add_words(parser: argparse.ArgumentParser) -> None:
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     stages = "".join(f"\n  mode={mode}: {', '.join(stages)}" for mode, stages in STAGES_OF_MODE.items())
     parser.epilog = f"settings:\n{describe_keys()}\n\nstages, in order:{stages}"
@@ -89,6 +89,27 @@ def _run(arguments: argparse.Namespace) -> None:
     from yolact_ascend.pipeline import run
 
     print(run(arguments.words))
+
+
+def _add_doctor(parser: argparse.ArgumentParser) -> None:
+    _add_words(parser)
+    parser.add_argument("--json", action="store_true", help="print the checks as JSON")
+
+
+def _doctor(arguments: argparse.Namespace) -> None:
+    settings = parse_words(arguments.words)
+    try:
+        from yolact_ascend import doctor
+    except ModuleNotFoundError as error:
+        raise ToolError(
+            f"{sys.executable} lacks {error.name}. Run bash scripts/setup.sh, and then "
+            ".venv/bin/python -m yolact_ascend doctor."
+        ) from error
+    checks = doctor.examine(settings)
+    print(doctor.render_json(checks) if arguments.json else doctor.render_text(checks), flush=True)
+    failed = doctor.failed(checks)
+    if failed:
+        raise ToolError(f"{len(failed)} of {len(checks)} checks failed: {', '.join(failed)}.")
 
 
 def _add_export(parser: argparse.ArgumentParser) -> None:
@@ -183,7 +204,8 @@ def _count(word: str) -> int:
 
 
 VERBS = {
-    "run": (_add_run, _run, "Do all stages, from weights to the report; redo only what changed."),
+    "run": (_add_words, _run, "Do all stages, from weights to the report; redo only what changed."),
+    "doctor": (_add_doctor, _doctor, "Check tools, card, weights, data set and disk for a run of these settings."),
     "export": (_add_export, _export, "Export weights to ONNX (pth2onnx.py)."),
     "preprocess": (_add_preprocess, _preprocess, "Turn COCO images into raw network inputs (preprocess.py)."),
     "postprocess": (

@@ -106,10 +106,13 @@ def find_split(coco_folder: Path, split: str = "val2017") -> tuple[Path, Path]:
     candidates = (coco_folder / split, coco_folder / "images" / split)
     image_folder = next((path for path in candidates if path.is_dir()), None)
     if image_folder is None:
-        raise DatasetError(f"{coco_folder} holds no images: neither {candidates[0]} nor {candidates[1]} is a folder.")
+        raise DatasetError(
+            f"{coco_folder} holds no images: neither {candidates[0]} nor {candidates[1]} is a folder. "
+            "Put them there, or name another folder: coco=DIR."
+        )
     annotation_file = coco_folder / "annotations" / f"instances_{split}.json"
     if not annotation_file.is_file():
-        raise DatasetError(f"There is no annotation file {annotation_file}.")
+        raise DatasetError(f"There is no annotation file {annotation_file}. It comes in COCO's annotations archive.")
     return image_folder, annotation_file
 
 

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from yolact_ascend.artifacts import WorkFolder, require_weights
 from yolact_ascend.ascend import Tools, find_tools, require_usable_paths
+from yolact_ascend.doctor import OK, check_disk
 from yolact_ascend.errors import ArtifactError, UsageError
 from yolact_ascend.manifest import Record, Records, as_json, lock_folder
 from yolact_ascend.report import describe_world, remove_report, write_report
@@ -33,6 +34,9 @@ def run(words: Sequence[str]) -> str:
             stages.images  # noqa: B018  a data set that is not whole ends the run here, before the work
         steps = stages.steps()
         _say(describe_plan(settings, tools, steps, records))
+        disk = check_disk(settings, len(stages.images) if settings.mode == "full" else 0)
+        if disk.status != OK:
+            _say(f"warning: {disk.text}")
         _require_earlier(settings, steps, records)
         outcomes = [
             run_step(step, records, settings) if step.stage in settings.stages else recall(step, records)
@@ -52,9 +56,9 @@ def run_step(step: Step, records: Records, settings: RunSettings) -> Outcome:
     if reason is None:
         _say(f"[{step.label}] fresh")
         return recall(step, records)
-    _say(f"[{step.label}] {reason}")
     records.forget(step.label)
     remove_report(settings)  # of an earlier run: from here on it no longer says what lies here
+    _say(f"[{step.label}] {reason}")
     inputs = as_json(step.inputs())
     start = time.perf_counter()
     images = step.work()

@@ -7,7 +7,7 @@ import re
 import shlex
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from yolact_ascend.errors import ToolError
@@ -25,21 +25,21 @@ def run_tool(
     command: Sequence[str],
     env: Mapping[str, str],
     log: Path | None = None,
-    hint: str = "",
+    explain: Callable[[str], str | None] | None = None,
     pass_fds: Sequence[int] = (),
 ) -> str:
     """Run a program, showing the line that runs and its output as it comes; return its output if logged.
 
     With `log`, standard output and error go to that file, too, and are returned; without, they stay the program's own.
     Raises ToolError when the program is missing or its exit code is not 0: it shows the command, the code, the last
-    lines and `hint`, what to look at next.
+    lines and, if logged, what `explain` makes of the output.
     """
     print(f"$ {format_command(command)}", file=sys.stderr, flush=True)
     streams = {} if log is None else {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
     try:
         process = subprocess.Popen(command, env=dict(env), pass_fds=pass_fds, **streams)  # type: ignore[call-overload]
     except OSError as error:
-        raise ToolError(f"Cannot start {command[0]}: {error.strerror}. {hint}".rstrip()) from error
+        raise ToolError(f"Cannot start {command[0]}: {error.strerror}.") from error
     try:
         output = "" if log is None else _tee(process, log)
         code = process.wait()
@@ -49,8 +49,9 @@ def run_tool(
         raise
     if code != 0:
         if log is None:
-            raise ToolError(f"That command failed with exit code {code}; its own message is above. {hint}".rstrip())
-        raise ToolError(_describe_failure(command, code, output, log, hint))
+            raise ToolError(f"That command failed with exit code {code}; its own message is above.")
+        what = f"{Path(command[0]).name} failed with exit code {code}."
+        raise ToolError(describe_failure(what, command, output, log, explain))
     return output
 
 
@@ -69,6 +70,30 @@ def capture(command: Sequence[str], env: Mapping[str, str] | None = None) -> sub
         raise ToolError(f"Cannot start {command[0]}: {error.strerror}.") from error
 
 
+def describe_failure(
+    what: str,
+    command: Sequence[str],
+    output: str,
+    log: Path,
+    explain: Callable[[str], str | None] | None = None,
+) -> str:
+    """Return the message on a failed program: what happened, its command, its last lines, its log, and why."""
+    parts = [f"{what} The command was: {format_command(command)}"]
+    # A progress bar rewrites its line; only its last state counts.
+    lines = [line.rsplit("\r", 1)[-1].rstrip() for line in output.split("\n") if line.strip()]
+    # What a tool marks as its error may stand above a long usage text.
+    marked = [line for line in lines[:-SHOWN_LINES] if _ERROR_LINE.match(line)]
+    if marked:
+        parts += ["Its errors:", *(f"  {line}" for line in marked[-SHOWN_LINES:])]
+    if lines:
+        parts += ["Its last lines:", *(f"  {line}" for line in lines[-SHOWN_LINES:])]
+    parts.append(f"Its whole output: {log}")
+    explanation = explain(output) if explain else None
+    if explanation:
+        parts.append(explanation)
+    return "\n".join(parts)
+
+
 def _tee(process: subprocess.Popen[bytes], log: Path) -> str:
     """Copy a program's output to stderr and the log as it comes: progress bars stay alive."""
     assert process.stdout is not None
@@ -81,19 +106,3 @@ def _tee(process: subprocess.Popen[bytes], log: Path) -> str:
             sys.stderr.write(chunk.decode(errors="replace"))
             sys.stderr.flush()
     return b"".join(chunks).decode(errors="replace")
-
-
-def _describe_failure(command: Sequence[str], code: int, output: str, log: Path, hint: str) -> str:
-    parts = [f"{Path(command[0]).name} failed with exit code {code}. The command was: {format_command(command)}"]
-    # A progress bar rewrites its line; only its last state counts.
-    lines = [line.rsplit("\r", 1)[-1].rstrip() for line in output.split("\n") if line.strip()]
-    # What a tool marks as its error may stand above a long usage text.
-    marked = [line for line in lines[:-SHOWN_LINES] if _ERROR_LINE.match(line)]
-    if marked:
-        parts += ["Its errors:", *(f"  {line}" for line in marked[-SHOWN_LINES:])]
-    if lines:
-        parts += ["Its last lines:", *(f"  {line}" for line in lines[-SHOWN_LINES:])]
-    parts.append(f"Its whole output: {log}")
-    if hint:
-        parts.append(hint)
-    return "\n".join(parts)

@@ -34,6 +34,7 @@ from yolact_ascend.ascend import (
     prepare_run_folder,
     read_timings,
 )
+from yolact_ascend.atc_errors import explain_atc_failure
 from yolact_ascend.coco import (
     CocoDataset,
     CocoImage,
@@ -46,7 +47,7 @@ from yolact_ascend.coco import (
 from yolact_ascend.config import get_config
 from yolact_ascend.errors import ToolError
 from yolact_ascend.manifest import Records, digest
-from yolact_ascend.process import format_command, run_tool
+from yolact_ascend.process import describe_failure, format_command, run_tool
 from yolact_ascend.settings import STAGES_OF_MODE, RunSettings
 from yolact_ascend.steps import Step
 
@@ -161,10 +162,11 @@ class Stages:
             for path in (om, sidecar):
                 path.unlink(missing_ok=True)
             try:
-                output = self._run_tool(command, log)
+                output = self._run_tool(command, log, explain_atc_failure)
                 if ATC_SUCCESS not in output or not om.is_file():
                     lacking = om.name if ATC_SUCCESS in output else f"its line '{ATC_SUCCESS}'"
-                    raise ToolError(f"atc ended with exit code 0, but without {lacking}. Its whole output: {log}")
+                    what = f"atc ended with exit code 0, but without {lacking}."
+                    raise ToolError(describe_failure(what, command, output, log, explain_atc_failure))
                 om.chmod(FILE_MODE)  # ais_bench refuses one that group or others may write
             except BaseException:
                 om.unlink(missing_ok=True)  # a broken .om would look finished
@@ -283,9 +285,9 @@ class Stages:
 
         return Step("benchmark", batch_size, inputs, lambda: [summary], work)
 
-    def _run_tool(self, command: Sequence[str], log: Path) -> str:
+    def _run_tool(self, command: Sequence[str], log: Path, explain: Callable[[str], str | None] | None = None) -> str:
         """Run one of CANN's tools in its world; it holds the work folder's lock."""
-        return run_tool(command, self.tools.env, log=log, pass_fds=[self._lock])
+        return run_tool(command, self.tools.env, log, explain, pass_fds=[self._lock])
 
     def _run_own(self, command: Sequence[str]) -> None:
         """Run a stage of ours as the user's shell would; it holds the work folder's lock."""

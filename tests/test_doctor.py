@@ -1,0 +1,234 @@
+"""What doctor finds in each situation, and what it tells the user to do."""
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from factories import CHECKOUT
+
+from yolact_ascend import cli, doctor
+from yolact_ascend.atc_errors import COMPILER_MODULES
+from yolact_ascend.doctor import FAIL, OK, WARN, check_disk, examine, needed_bytes, render_text
+from yolact_ascend.settings import parse_words
+
+NAMES = ["libraries", "world", "card", "atc", "ais_bench", "weights", "data set", "work folder", "disk"]
+WEIGHTS_BYTES = 1000
+
+
+class Machine:
+    """A pretended card with everything that a run needs; tests break it."""
+
+    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.folder = folder
+        self.monkeypatch = monkeypatch
+        self.programs = folder / "cann" / "bin"
+        self.packages = folder / "cann" / "python"
+        self.words = [f"weights={folder / 'a.pth'}", f"coco={folder / 'coco'}", f"out={folder / 'out'}"]
+
+    def npu_smi(self, *chips: str) -> None:
+        rows = [f"| {index}   {chip}   | OK    | 15.8 |\n" for index, chip in enumerate(chips)]
+        (self.folder / "npu-smi.txt").write_text("".join(rows) or "dcmi model initialized failed\n")
+
+    def free(self, size_bytes: int) -> None:
+        self.monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=size_bytes))
+
+    def add_category(self) -> None:
+        path = self.folder / "coco" / "annotations" / "instances_val2017.json"
+        data = json.loads(path.read_text())
+        data["categories"].append({"id": 91, "name": "hedge"})
+        data["annotations"][0]["category_id"] = 91
+        path.write_text(json.dumps(data))
+
+    def break_check(self) -> None:
+        self.monkeypatch.setattr(doctor, "check_weights", lambda _: 1 / 0)
+
+    def block_work_folder(self) -> None:
+        (self.folder / "out").write_text("a file")
+
+
+@pytest.fixture
+def machine(fake_cann, small_coco, monkeypatch) -> Machine:
+    machine = Machine(fake_cann, monkeypatch)
+    for module in COMPILER_MODULES:
+        path = machine.packages / f"{module.replace('.', '/')}.py"
+        path.parent.mkdir(exist_ok=True)
+        path.touch()
+    (machine.packages / "numpy.py").write_text("__version__ = '1.26.4'\n")
+    (machine.folder / "a.pth").write_bytes(bytes(WEIGHTS_BYTES))
+    machine.free(10**12)
+    monkeypatch.chdir(machine.folder)
+    return machine
+
+
+def test_a_machine_with_everything_is_ready(machine):
+    checks = examine(parse_words(machine.words))
+    assert [(check.name, check.status) for check in checks] == [(name, OK) for name in NAMES]
+    text = render_text(checks)
+    assert "CANN and its NPU: its tools are on PATH" in text
+    assert "310P3 (npu-smi unknown, " in text and "soc_version Ascend310P3" in text
+    assert str(machine.programs / "atc") in text and str(machine.packages / "aclruntime.py") in text
+    assert "4 images, 3 of them annotated" in text
+    assert text.endswith("9 OK, 0 WARN, 0 FAIL")
+
+
+NO_ATC = {"world": (FAIL, "There is no atc on PATH. Source CANN's"), "atc": (FAIL, "Source CANN's set_env.sh")}
+
+
+@pytest.mark.parametrize(
+    ("harm", "expected"),
+    [
+        (lambda m: (m.programs / "atc").unlink(), NO_ATC),
+        (lambda m: m.npu_smi(), {"card": (FAIL, "dcmi model initialized failed. Is the driver loaded")}),
+        (lambda m: m.npu_smi("Ascend910"), {"card": (FAIL, "give it as soc=")}),
+        (lambda m: m.npu_smi("310P3", "910B3"), {"card": (WARN, "310P3, 910B3 .* soc= says for which")}),
+        (lambda m: (m.packages / "aclruntime.py").unlink(), {"ais_bench": (FAIL, "name the Python .* ASCEND_PYTHON")}),
+        (lambda m: m.monkeypatch.setenv("ASCEND_PYTHON", "/no/python"), {"ais_bench": (FAIL, "Cannot start /no/pyth")}),
+        (
+            lambda m: (m.packages / "numpy.py").write_text("__version__ = '2.1.0'"),
+            {"atc": (WARN, "lacks numpy<2, .*E40000: python3 -m pip install 'numpy<2'")},
+        ),
+        (
+            lambda m: (m.packages / "sympy.py").write_text("raise ImportError"),
+            {"atc": (WARN, "lacks sympy, .*E40000: python3 -m pip install")},
+        ),
+        (lambda m: (m.folder / "a.pth").unlink(), {"weights": (FAIL, "official ResNet-50 weights are at .*weights=")}),
+        (lambda m: shutil.rmtree(m.folder / "coco"), {"data set": (FAIL, "Give `coco=DIR`")}),
+        (
+            lambda m: (m.folder / "coco" / "val2017" / "000000000002.jpg").unlink(),
+            {"data set": (FAIL, "1 of 4 images .*Complete the folder")},
+        ),
+        (
+            lambda m: (m.folder / "coco" / "annotations" / "instances_val2017.json").write_text("{"),
+            {"data set": (FAIL, "is not JSON")},
+        ),
+        (Machine.add_category, {"data set": (FAIL, "category_id 91.*Is this the annotation file")}),
+        (Machine.block_work_folder, {"work folder": (FAIL, "no folder that this user may write to.*out=DIR")}),
+        (lambda m: m.words.append("upstream=a"), {}),
+        (lambda m: m.words.__setitem__(2, "out=a b"), {"work folder": (FAIL, "ais_bench takes only .*out=DIR")}),
+        (lambda m: m.free(10**6), {"disk": (FAIL, "0.1 GB needed, 0.0 GB free .*out=DIR.*limit=N")}),
+        (lambda m: m.free(10**9), {"disk": (WARN, "0.1 GB needed, 1.0 GB free .*out=DIR")}),
+        (
+            lambda m: m.monkeypatch.setattr(doctor, "LIBRARIES", ("numpy", "no-such-library")),
+            {"libraries": (FAIL, "lacks no-such-library. Run bash scripts/setup.sh")},
+        ),
+        (Machine.break_check, {"weights": (FAIL, "please report it: ZeroDivisionError")}),
+    ],
+    ids=[
+        *("no atc", "no card", "A3", "two kinds of cards", "no aclruntime", "no such Python", "numpy 2", "no sympy"),
+        *("no weights", "no data set", "an image lost", "broken annotations", "another data set's classes"),
+        *("a file in the way", "upstream", "a blank in the path", "disk full", "disk nearly full", "a library missing"),
+        "a fault of a check",
+    ],
+)
+def test_each_situation_has_its_line_and_remedy(machine, harm, expected):
+    """And no other check suffers."""
+    harm(machine)
+    checks = examine(parse_words(machine.words))
+    assert [check.name for check in checks] == NAMES
+    assert {check.name: check.status for check in checks if check.status != OK} == {
+        name: status for name, (status, _) in expected.items()
+    }
+    for name, (_, remedy) in expected.items():
+        assert re.search(remedy, next(check.text for check in checks if check.name == name))
+
+
+def test_the_emulation_is_checked_too(no_cann, small_coco, tmp_path):
+    checks = {c.name: c for c in examine(parse_words([f"coco={small_coco}", f"out={tmp_path / 'out'}"]))}
+    assert [name for name, check in checks.items() if check.status != OK] == ["weights"]
+    assert checks["world"].text.startswith("CPU emulation: no npu-smi or atc on PATH")
+    assert checks["atc"].text.startswith("stand-in, ")
+
+
+def test_without_any_tool_the_rest_is_still_checked(no_cann, small_coco):
+    checks = examine(parse_words(["device=npu", f"coco={small_coco}"]))
+    assert [check.name for check in checks] == [name for name in NAMES if name not in ("card", "atc", "ais_bench")]
+    assert checks[1].status == FAIL and "Source CANN's set_env.sh first, or use device=cpu" in checks[1].text
+
+
+def test_soc_overrides_a_card_whose_name_does_not_tell_it(machine):
+    machine.npu_smi("Ascend910")
+    card = examine(parse_words([*machine.words, "soc=Ascend910_9391"]))[2]
+    assert (card.status, card.facts["soc_version"]) == (OK, "Ascend910_9391")
+
+
+def test_perf_mode_needs_no_data_set(machine):
+    checks = {check.name: check for check in examine(parse_words(["mode=perf", "coco=nowhere", *machine.words[::2]]))}
+    assert (checks["data set"].status, checks["data set"].text) == (OK, "not needed in mode=perf")
+    assert checks["disk"].facts["needed_bytes"] == 2 * WEIGHTS_BYTES
+
+
+INPUT_BYTES = 3 * 550 * 550 * 4
+OUTPUT_BYTES = 4 * (256 * (69**2 + 35**2 + 18**2 + 9**2 + 5**2) + 138 * 138 * 32)
+
+
+@pytest.mark.parametrize(
+    ("words", "images", "expected"),
+    [
+        ([], 0, 2 * WEIGHTS_BYTES),
+        ([], 5000, 2 * WEIGHTS_BYTES + 5000 * (INPUT_BYTES + OUTPUT_BYTES)),
+        (["bs=1,8"], 10, 3 * WEIGHTS_BYTES + 10 * (INPUT_BYTES + 2 * OUTPUT_BYTES)),
+        (["from=infer"], 10, 10 * OUTPUT_BYTES),
+        (["from=postprocess"], 10, 0),
+        (["to=compile"], 10, 2 * WEIGHTS_BYTES),
+    ],
+)
+def test_the_disk_that_a_run_needs(machine, words, images, expected):
+    assert needed_bytes(parse_words([*machine.words, *words]), images) == expected
+
+
+def test_what_is_written_already_is_not_needed_again(machine):
+    settings = parse_words(machine.words)
+    before = needed_bytes(settings, 2)
+    for name, size in (("yolact_edge.onnx", WEIGHTS_BYTES - 1), ("inputs/bin_file/0.bin", INPUT_BYTES)):
+        path = settings.out / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(bytes(size))
+    assert needed_bytes(settings, 2) == before - INPUT_BYTES - WEIGHTS_BYTES + 1
+
+
+def test_without_a_data_set_the_disk_is_that_of_val2017(machine):
+    disk = check_disk(parse_words(machine.words), None)
+    assert disk.facts["images"] == 5000 and "for 5000 images, as the data set could not be read" in disk.text
+    assert check_disk(parse_words([*machine.words, "limit=7"]), None).facts["images"] == 7
+
+
+def test_exit_codes_and_json(machine, capsys):
+    assert cli.main(["doctor", *machine.words, "--json"]) == 0
+    value = json.loads(capsys.readouterr().out)
+    assert (value["schema_version"], value["is_ready"]) == (1, True)
+    assert [check["name"] for check in value["checks"]] == NAMES
+    assert all(set(check) == {"name", "status", "text", "facts"} for check in value["checks"])
+    facts = {check["name"]: check["facts"] for check in value["checks"]}
+    assert facts["card"]["chips"] == ["310P3"]
+    assert facts["ais_bench"]["python_version"] == ".".join(map(str, sys.version_info[:3]))
+    (machine.folder / "a.pth").unlink()
+    assert cli.main(["doctor", "--json", *machine.words]) == 1
+    shown = capsys.readouterr()
+    assert json.loads(shown.out)["is_ready"] is False
+    assert shown.err == "error: 1 of 9 checks failed: weights.\n"
+
+
+def test_a_warning_is_no_failure(machine, capsys):
+    machine.free(10**9)
+    assert cli.main(["doctor", *machine.words]) == 0
+    assert capsys.readouterr().out.endswith("8 OK, 1 WARN, 0 FAIL\n")
+
+
+@pytest.mark.parametrize("word", ["bs=0", "--bs=8", "colour=red"])
+def test_bad_words_are_bad_words_here_too(word, capsys):
+    assert cli.main(["doctor", word]) == 2
+    assert capsys.readouterr().err.startswith("error: ")
+
+
+def test_a_python_without_the_libraries_gets_a_sentence():
+    """As the system's python3 does, before .venv is made."""
+    command = [sys.executable, "-S", "-m", "yolact_ascend", "doctor"]
+    env = {"PATH": "/usr/bin:/bin"}
+    result = subprocess.run(command, cwd=CHECKOUT, env=env, capture_output=True, text=True, check=False)
+    assert result.returncode == 1
+    assert re.fullmatch(r"error: .* lacks numpy\. Run bash scripts/setup\.sh, .*\n", result.stderr)
