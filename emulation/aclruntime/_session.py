@@ -86,7 +86,7 @@ class InferenceSession2023:
     def __getattr__(self, name: str) -> object:
         if name in _NOT_EMULATED.split():
             raise AttributeError(f"the emulated aclruntime has no InferenceSession.{name}: it has fixed shapes only")
-        raise AttributeError(name)
+        raise AttributeError(f"'aclruntime.InferenceSession' object has no attribute '{name}'")
 
     @staticmethod
     def _check_arguments(model_path: str, device: int, options: SessionOptions) -> None:
