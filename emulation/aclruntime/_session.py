@@ -112,7 +112,7 @@ class InferenceSession2023:
             header, model = read_om(Path(model_path))
             if header.soc_version != SOC_VERSION:
                 raise OmError(f"supported socVersion={SOC_VERSION}, but the model socVersion={header.soc_version}")
-        except OmError as error:
+        except (OmError, OSError) as error:  # OSError: where RELEASE checks no paths, they are first seen here
             _device.acl_error(str(error))
             log(LOG_ERROR, f"load model from file failed, model file is {model_path}")
             log(LOG_WARNING, "Check failed:processModel->LoadModelFromFile(modelPath), ret:1\n")

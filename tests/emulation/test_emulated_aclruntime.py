@@ -308,6 +308,13 @@ def test_permissions_count_since_2025(script: Script, compiled: Path, tmp_path: 
     assert script(OPEN, tmp_path / "m.om", year).code == code
 
 
+@pytest.mark.parametrize("year", ["2023", "2024"])
+def test_a_missing_model_is_the_devices_error_until_2024(script: Script, compiled: Path, year: str) -> None:
+    result = script("acl.InferenceSession('gone.om', 0, options)", compiled, year)
+    assert "[ERROR] load model from file failed, model file is gone.om" in result.stdout
+    assert result.stderr.rstrip("\n").endswith("RuntimeError: [1][ACL: invalid parameter] ")
+
+
 def test_unknown_release_is_refused(script: Script, compiled: Path) -> None:
     result = script("", compiled / "small_bs4.om", "2022")
     assert result.stderr.splitlines()[-1] == (
