@@ -1,14 +1,17 @@
 """Stand-in of Ascend's aclruntime that computes on ONNX Runtime's CPU.
 
 It has the names of the real module, which is written in C++, so that Ascend's own ais_bench runs on it unchanged. It
-opens the files of the emulated atc and nothing else.
+opens the files of the emulated atc and nothing else. EMULATED_ACLRUNTIME chooses the release that it plays.
 """
 
 from aclruntime._device import MemorySummary
-from aclruntime._session import InferenceSession, InferOptions, SessionOptions, Summary
+from aclruntime._release import YEAR
+from aclruntime._session import SESSIONS, InferOptions, SessionOptions, Summary
 from aclruntime._tensor import BaseTensor, Tensor, TensorDesc, dtype, memory_type
 
-infer_options = InferOptions
+InferenceSession = SESSIONS[YEAR]
+if YEAR != "2023":  # the pipeline mode came later
+    infer_options = InferOptions
 session_options = SessionOptions
 sumary = Summary  # the real module's spelling
 tensor_desc = TensorDesc
@@ -20,7 +23,6 @@ __all__ = [
     "MemorySummary",
     "Tensor",
     "dtype",
-    "infer_options",
     "session_options",
     "sumary",
     "tensor_desc",

@@ -11,6 +11,8 @@ from typing import Callable, ClassVar, TypeVar
 
 from ascend_emulation.chip import DEVICE_COUNT
 
+from aclruntime._release import RELEASE
+
 LOG_DEBUG, LOG_INFO, LOG_WARNING, LOG_ERROR = 1, 2, 3, 4
 _LOG_LABELS = {LOG_DEBUG: "DEBUG", LOG_INFO: "INFO", LOG_WARNING: "WARN", LOG_ERROR: "ERROR"}
 
@@ -65,6 +67,11 @@ def log(level: int, message: str) -> None:
         print(f"[{_LOG_LABELS[level]}] {message}", flush=True)
 
 
+def acl_error(message: str) -> None:
+    """The device's own words, which releases before 2025 print without a label."""
+    print(f"[ACL ERROR] {message}" if RELEASE.announces_contexts else message, flush=True)
+
+
 def runtime_error(error: tuple[int, str]) -> RuntimeError:
     """The exception for one of the ERROR_ constants."""
     return RuntimeError(f"[{error[0]}][{error[1]}] ")
@@ -77,13 +84,23 @@ def open_device(device: int) -> None:
         log(LOG_INFO, "acl init success")
     if device not in _state.open_devices:
         if device >= DEVICE_COUNT:
-            print(f"[ACL ERROR] device {device} does not exist, the emulated machine has {DEVICE_COUNT}", flush=True)
+            acl_error(f"device {device} does not exist, the emulated machine has {DEVICE_COUNT}")
             log(LOG_ERROR, f"acl open device {device} failed")
-            log(LOG_ERROR, f"create context failed. ret={ERROR_INVALID_DEVICE[0]}")
+            _log_context_failure()
             raise runtime_error(ERROR_INVALID_DEVICE)
         _state.open_devices.append(device)
         log(LOG_INFO, f"open device {device} success")
-    log(LOG_INFO, "create new context")
+    if RELEASE.announces_contexts:
+        log(LOG_INFO, "create new context")
+
+
+def _log_context_failure() -> None:
+    number = ERROR_INVALID_DEVICE[0]
+    if RELEASE.announces_contexts:
+        log(LOG_ERROR, f"create context failed. ret={number}")
+    else:  # printed by other means than the log
+        what = "SetDevice" if RELEASE.one_context_per_device else "CreateContext"
+        print(f"{what} failed. ret={number}", flush=True)
 
 
 def next_model_id() -> int:
@@ -97,7 +114,11 @@ def finalize() -> None:
     if not _state.initialized:
         return
     for device in _state.open_devices:
-        log(LOG_INFO, f"end to reset device {device}")
+        if RELEASE.one_context_per_device:
+            log(LOG_INFO, "end to destroy context")
+            log(LOG_INFO, f"end to reset device is {device}")
+        else:
+            log(LOG_INFO, f"end to reset device {device}")
     log(LOG_INFO, "end to finalize acl")
     _state.open_devices.clear()
     _state.initialized = False

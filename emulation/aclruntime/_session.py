@@ -15,6 +15,7 @@ from ascend_emulation.om import OmError, TensorInfo, read_om
 
 from aclruntime import _device
 from aclruntime._device import LOG_DEBUG, LOG_ERROR, LOG_INFO, LOG_WARNING, MemorySummary, log, runtime_error
+from aclruntime._release import RELEASE
 from aclruntime._tensor import DEVICE_ID_MAX, DTYPE_OF_NUMPY, FORMAT_NUMBERS, BaseTensor, Tensor, TensorDesc, dtype
 
 LOOP_MAX = 100000
@@ -53,9 +54,9 @@ class InferOptions:
 
 @dataclass
 class Summary:
-    """Start and end of every execution in milliseconds since the model was loaded."""
+    """Start and end of every execution in milliseconds since the model was loaded; in 2023 the difference alone."""
 
-    exec_time_list: list[tuple[float, float]] = field(default_factory=list)
+    exec_time_list: list[tuple[float, float]] | list[float] = field(default_factory=list)
 
 
 def _tensor_desc(tensor: TensorInfo) -> TensorDesc:
@@ -68,11 +69,14 @@ def _cpu_count() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-class InferenceSession:
-    """A model on the emulated device."""
+class InferenceSession2023:
+    """A model on the emulated device; what every release has."""
 
     def __init__(self, model_path: str, device: int, options: SessionOptions) -> None:
-        self._check_arguments(model_path, device, options)
+        if RELEASE.checks_arguments:
+            self._check_arguments(model_path, device, options)
+        if options.acl_json_path:
+            raise RuntimeError("the emulated aclruntime has no profiling and no dump: leave acl_json_path empty")
         _device.set_log_level(options.log_level)
         self._device, self._options, self._summary = device, options, Summary()
         _device.open_device(device)
@@ -82,7 +86,7 @@ class InferenceSession:
     def __getattr__(self, name: str) -> object:
         if name in _NOT_EMULATED.split():
             raise AttributeError(f"the emulated aclruntime has no InferenceSession.{name}: it has fixed shapes only")
-        raise AttributeError(name)
+        raise AttributeError(f"'aclruntime.InferenceSession' object has no attribute '{name}'")
 
     @staticmethod
     def _check_arguments(model_path: str, device: int, options: SessionOptions) -> None:
@@ -97,8 +101,6 @@ class InferenceSession:
             log(LOG_ERROR, problem)
             log(LOG_ERROR, "model path illegal, please check.")
             raise RuntimeError("please check model path")
-        if options.acl_json_path:
-            raise RuntimeError("the emulated aclruntime has no profiling and no dump: leave acl_json_path empty")
         if not 0 <= device <= DEVICE_ID_MAX:
             log(LOG_ERROR, f"device id should not be out of [0, {DEVICE_ID_MAX}]")
             raise RuntimeError("device id is out of range")
@@ -110,8 +112,8 @@ class InferenceSession:
             header, model = read_om(Path(model_path))
             if header.soc_version != SOC_VERSION:
                 raise OmError(f"supported socVersion={SOC_VERSION}, but the model socVersion={header.soc_version}")
-        except OmError as error:
-            print(f"[ACL ERROR] {error}", flush=True)
+        except (OmError, OSError) as error:  # OSError: where RELEASE checks no paths, they are first seen here
+            _device.acl_error(str(error))
             log(LOG_ERROR, f"load model from file failed, model file is {model_path}")
             log(LOG_WARNING, "Check failed:processModel->LoadModelFromFile(modelPath), ret:1\n")
             raise runtime_error(_device.ERROR_INVALID_PARAM) from error
@@ -148,15 +150,8 @@ class InferenceSession:
         self._summary.exec_time_list = []
         return 0
 
-    def set_context(self) -> None:
-        """Nothing to do: there is one context."""
-
     def set_staticbatch(self) -> int:
         """Nothing to do: emulated models have fixed shapes."""
-        return 0
-
-    def get_dym_aipp_input_exist(self) -> int:
-        """0: emulated models have no dynamic AIPP."""
         return 0
 
     def create_tensor_from_fileslist(self, desc: TensorDesc, files: Sequence[str]) -> Tensor:
@@ -192,44 +187,54 @@ class InferenceSession:
         return feed.copy_bytes()
 
     def _check_sizes(self, sizes: list[int]) -> None:
-        if len(sizes) != len(self._inputs):
+        if RELEASE.counts_feeds_first and len(sizes) != len(self._inputs):
             log(LOG_ERROR, f"feeds size: {len(sizes)} not equal to model tensor desc size: {len(self._inputs)}")
             self._raise_bad_input(_device.ERROR_RUNTIME)
+        check = "Check" if RELEASE.capital_messages else "check"
         for index, (size, desc) in enumerate(zip(sizes, self._inputs)):
             if size != desc.realsize:
-                log(LOG_ERROR, f"check i:{index} name:{desc.name} in size:{size} needsize:{desc.realsize} not match")
+                place = f"i:{index} name:{desc.name}"
+                log(LOG_ERROR, f"{check} {place} in size:{size} needsize:{desc.realsize} not match")
                 self._raise_bad_input(_device.ERROR_FAILURE)
+        if len(sizes) != len(self._inputs):  # the real releases before 2025 read past the end where there are too many
+            log(LOG_WARNING, f"intensors in:{len(sizes)} need:{len(self._inputs)} not match")
+            log(LOG_ERROR, f"Set InputsData failed ret:{_device.ERROR_FAILURE[0]}")
+            raise runtime_error(_device.ERROR_FAILURE)
 
     @staticmethod
     def _raise_bad_input(error: tuple[int, str]) -> None:
-        log(LOG_ERROR, f"check input vector failed ret:{error[0]}")
+        what = "Check InVector" if RELEASE.capital_messages else "check input vector"
+        log(LOG_ERROR, f"{what} failed ret:{error[0]}")
         raise runtime_error(error)
 
     def _execute(self, output_names: list[str], inputs: dict[str, np.ndarray]) -> list[np.ndarray]:
         loop = self._options.loop
         arrays: list[np.ndarray] = []
+        if loop > 1 and RELEASE.blank_line_before_loops:
+            sys.stdout.write("\n")
         for count in range(1, loop + 1):
             start = time.perf_counter()
             arrays = self._session.run(output_names, inputs)
             end = time.perf_counter()
-            times = (1000 * (start - self._zero_point), 1000 * (end - self._zero_point))
-            self._summary.exec_time_list.append(times)
+            self._note_times(1000 * (start - self._zero_point), 1000 * (end - self._zero_point))
             if loop > 1:
                 print(f"\rloop inference exec: ({count}/{loop})", end="", flush=True)
         if loop > 1:
             sys.stdout.write("\n")
         return arrays
 
-    def free_resource(self) -> int:
-        """Unload the model."""
+    def _note_times(self, start_ms: float, end_ms: float) -> None:
+        times: list = self._summary.exec_time_list
+        times.append((start_ms, end_ms) if RELEASE.times_are_pairs else end_ms - start_ms)
+
+    def _unload(self) -> None:
         if self._loaded:
             self._loaded = False
             log(LOG_INFO, f"unload model success, model Id is {self._model_id}")
-        return 0
 
-    @staticmethod
-    def finalize() -> int:
-        """Close the device."""
+    def finalize(self) -> int:
+        """Unload the model and close the device."""
+        self._unload()
         _device.finalize()
         return 0
 
@@ -243,3 +248,32 @@ class InferenceSession:
             return text
 
         return f"<Model>\ndevice:\t{self._device}\ninput:\n{lines(self._inputs)}output:\n{lines(self._outputs)}"
+
+
+class InferenceSession2024(InferenceSession2023):
+    """Sessions of one process live and end apart from each other."""
+
+    def get_dym_aipp_input_exist(self) -> int:
+        """0: emulated models have no dynamic AIPP."""
+        return 0
+
+    def free_resource(self) -> int:
+        """Unload the model."""
+        self._unload()
+        return 0
+
+    @staticmethod
+    def finalize() -> int:
+        """Close the device."""
+        _device.finalize()
+        return 0
+
+
+class InferenceSession2025(InferenceSession2024):
+    """The current release."""
+
+    def set_context(self) -> None:
+        """Nothing to do: there is one context."""
+
+
+SESSIONS = {"2023": InferenceSession2023, "2024": InferenceSession2024, "2025": InferenceSession2025}

@@ -11,7 +11,7 @@ import pytest
 
 from .conftest import EMULATION, Result, Run, sample, write_bytes
 
-Script = Callable[[str, Path], Result]
+Script = Callable[..., Result]
 
 SETUP = """
 import sys
@@ -29,8 +29,8 @@ def script(run: Run, tmp_path: Path) -> Script:
     """Run lines of Python with `acl`, `options`, `base()` and a batch of four images."""
     np.save(tmp_path / "image.npy", np.stack([sample(index) for index in range(4)]))
 
-    def run_script(lines: str, model: Path) -> Result:
-        return run("python3", "-c", SETUP + lines, model)
+    def run_script(lines: str, model: Path, year: str = "") -> Result:
+        return run("python3", "-c", SETUP + lines, model, env={"EMULATED_ACLRUNTIME": year})
 
     return run_script
 
@@ -237,3 +237,86 @@ def test_model_permissions(script: Script, compiled: Path, tmp_path: Path, mode:
     result = script("acl.InferenceSession(sys.argv[1], 0, options)", tmp_path / "m.om")
     assert message in result.stdout
     assert "please check model path" in result.stderr
+
+
+# Each release's own words, from the C++ sources of its time.
+RELEASES = {
+    "2023": (
+        ["<class 'float'>", "no", "no", "no", "no"],
+        ["[ERROR] Check i:0 name:image in size:192 needsize:768 not match", "[ERROR] Check InVector failed ret:-1"],
+        ["[WARN] intensors in:0 need:1 not match", "[ERROR] Set InputsData failed ret:-1"],
+        [
+            "[INFO] unload model success, model Id is 1",
+            "[INFO] end to destroy context",
+            "[INFO] end to reset device is 0",
+            "[INFO] end to finalize acl",
+        ],
+    ),
+    "2024": (
+        ["<class 'tuple'>", "free_resource", "get_dym_aipp_input_exist", "no", "infer_options"],
+        ["[ERROR] Check i:0 name:image in size:192 needsize:768 not match", "[ERROR] Check InVector failed ret:-1"],
+        ["[WARN] intensors in:0 need:1 not match", "[ERROR] Set InputsData failed ret:-1"],
+        ["[INFO] end to reset device 0", "[INFO] end to finalize acl"],
+    ),
+    "2025": (
+        ["<class 'tuple'>", "free_resource", "get_dym_aipp_input_exist", "set_context", "infer_options"],
+        ["[ERROR] check i:0 name:image in size:192 needsize:768 not match", "[ERROR] check input vector failed ret:-1"],
+        [
+            "[ERROR] feeds size: 0 not equal to model tensor desc size: 1",
+            "[ERROR] check input vector failed ret:3",
+        ],
+        ["[INFO] end to reset device 0", "[INFO] end to finalize acl"],
+    ),
+}
+
+
+@pytest.mark.parametrize("year", RELEASES)
+def test_releases_differ_in_names_times_and_words(script: Script, compiled: Path, year: str) -> None:
+    names, wrong_size, no_feeds, closing = RELEASES[year]
+    result = script(
+        "session = acl.InferenceSession(sys.argv[1], 0, options)\n"
+        "def attempt(feeds):\n"
+        "    print('--')\n"
+        "    try:\n        session.run(['up'], feeds)\n    except RuntimeError:\n        pass\n"
+        "attempt([base(image[:1])]); attempt([]); attempt([base(image)])\n"
+        "print(type(session.sumary().exec_time_list[0]))\n"
+        "names = ['free_resource', 'get_dym_aipp_input_exist', 'set_context']\n"
+        "print(*[name if hasattr(session, name) else 'no' for name in names], sep='\\n')\n"
+        "print('infer_options' if hasattr(acl, 'infer_options') else 'no')\n"
+        "print('--')\n"
+        "session.finalize()",
+        compiled / "small_bs4.om",
+        year,
+    )
+    assert result.code == 0, result.stderr
+    opening, *parts = [part.strip().splitlines() for part in result.stdout.split("--\n")]
+    assert ("[INFO] create new context" in opening) == (year == "2025")
+    assert parts == [wrong_size, no_feeds, names, closing]
+
+
+@pytest.mark.parametrize(("year", "lines"), [("2023", 1), ("2024", 1), ("2025", 0)])
+def test_a_blank_line_before_a_loop_until_2024(script: Script, compiled: Path, year: str, lines: int) -> None:
+    run_once = "acl.InferenceSession(sys.argv[1], 0, options).run(['up'], [base(image)])"
+    text = script(f"options.loop = 2\nprint('>', end=''); {run_once}", compiled / "small_bs4.om", year).stdout
+    before = text[: text.index("loop inference exec")]
+    assert len(before) - len(before.rstrip("\n")) == 2 + lines  # a line's end, these, and the carriage return
+
+
+@pytest.mark.parametrize(("year", "code"), [("2023", 0), ("2024", 0), ("2025", 1)])
+def test_permissions_count_since_2025(script: Script, compiled: Path, tmp_path: Path, year: str, code: int) -> None:
+    write_bytes(tmp_path / "m.om", (compiled / "small_bs1.om").read_bytes(), 0o660)
+    assert script(OPEN, tmp_path / "m.om", year).code == code
+
+
+@pytest.mark.parametrize("year", ["2023", "2024"])
+def test_a_missing_model_is_the_devices_error_until_2024(script: Script, compiled: Path, year: str) -> None:
+    result = script("acl.InferenceSession('gone.om', 0, options)", compiled, year)
+    assert "[ERROR] load model from file failed, model file is gone.om" in result.stdout
+    assert result.stderr.rstrip("\n").endswith("RuntimeError: [1][ACL: invalid parameter] ")
+
+
+def test_unknown_release_is_refused(script: Script, compiled: Path) -> None:
+    result = script("", compiled / "small_bs4.om", "2022")
+    assert result.stderr.splitlines()[-1] == (
+        "ImportError: EMULATED_ACLRUNTIME=2022 names no release of aclruntime, expected one of 2023, 2024, 2025"
+    )
