@@ -128,7 +128,8 @@ def test_no_images_are_refused():
 def test_json_keeps_everything():
     evaluation = evaluate(dataset(PERSON), (1, 2), *results(FOUND))
     data = json.loads(json.dumps(evaluation.to_json()))
-    assert Evaluation.from_json(data) == evaluation
+    assert data["box"] == evaluation.box.table and data["mask"] == evaluation.mask.table
+    assert data["coco"] == {"bbox": list(evaluation.box.summary), "segm": list(evaluation.mask.summary)}
     assert list(data) == ["box", "mask", "coco", "images"]
     assert data["coco"]["bbox"][3] is None and data["box"]["all"] == pytest.approx(100)
 

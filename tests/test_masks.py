@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from factories import decode_mask
 from pycocotools import mask as coco_mask
 from torch.nn import functional
 
@@ -12,7 +13,6 @@ from yolact_ascend.masks import (
     assemble_mask,
     compress_runs,
     crop_windows,
-    decode_mask,
     encode_masks,
     run_lengths,
     upsampling,

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from factories import CHECKOUT, random_state_dict
+from factories import CHECKOUT, decode_mask, random_state_dict
 from numpy.testing import assert_allclose, assert_array_equal
 
 from yolact_ascend.artifacts import output_bin
@@ -21,7 +21,6 @@ from yolact_ascend.coco import CocoImage, load_dataset
 from yolact_ascend.config import CONFIGS, get_config
 from yolact_ascend.detections import Detections
 from yolact_ascend.heads import HostHeads
-from yolact_ascend.masks import decode_mask
 from yolact_ascend.postprocess import detect_image
 
 PHOTOGRAPHS = 24

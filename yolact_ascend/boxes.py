@@ -46,14 +46,6 @@ def decode_boxes(loc: np.ndarray, anchors: np.ndarray) -> np.ndarray:
     return np.concatenate([top_left, sizes + top_left], axis=1)
 
 
-def encode_boxes(boxes_xyxy_rel: np.ndarray, anchors: np.ndarray) -> np.ndarray:
-    """Turn boxes [N,4] of positive size into offsets `loc` [N,4] from `anchors` [N,4]: undo `decode_boxes`."""
-    sizes = boxes_xyxy_rel[:, 2:] - boxes_xyxy_rel[:, :2]
-    centres = boxes_xyxy_rel[:, :2] + sizes / 2
-    offsets = (centres - anchors[:, :2]) / anchors[:, 2:] / CENTRE_VARIANCE
-    return np.concatenate([offsets, np.log(sizes / anchors[:, 2:]) / SIZE_VARIANCE], axis=1).astype(np.float32)
-
-
 def box_iou(boxes_xyxy: np.ndarray, others_xyxy: np.ndarray) -> np.ndarray:
     """Return the intersection over union [N,M] of boxes [N,4] with others [M,4]; 0 where both have no area."""
     left_top = np.maximum(boxes_xyxy[:, None, :2], others_xyxy[None, :, :2])  # [N,M,2]

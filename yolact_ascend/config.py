@@ -82,7 +82,6 @@ OFFICIAL_WEIGHTS_URL = (
     "https://ascend-repo-modelzoo.obs.cn-east-2.myhuaweicloud.com/model/1_PyTorch_PTH/YOLACTEDGE/PTH/"
     "yolact_edge_resnet50_54_800000.pth"
 )
-UPSTREAM_URL = "https://github.com/haotian-liu/yolact_edge"
 
 
 @dataclass(frozen=True)

@@ -59,13 +59,6 @@ class Evaluation:
             "images": self.images,
         }
 
-    @classmethod
-    def from_json(cls, data: dict[str, Any]) -> Evaluation:
-        """Undo `to_json`."""
-        coco = data["coco"]
-        box = Score(data["box"], tuple(coco["bbox"]))
-        return cls(box, Score(data["mask"], tuple(coco["segm"])), data["images"])
-
 
 def evaluate(
     annotations: dict[str, Any],

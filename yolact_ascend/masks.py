@@ -6,7 +6,6 @@ of the full-frame way. Source: haotian-liu/yolact_edge @ a9a0028, yolact_edge/la
 
 from __future__ import annotations
 
-import warnings
 from typing import NamedTuple
 
 import numpy as np
@@ -118,11 +117,3 @@ def compress_runs(runs: list[np.ndarray], height: int, width: int) -> list[Rle]:
         return []
     encoded = coco_mask.frPyObjects([{"size": [height, width], "counts": counts} for counts in runs], height, width)
     return [{"size": [height, width], "counts": rle["counts"].decode("ascii")} for rle in encoded]
-
-
-def decode_mask(rle: Rle) -> np.ndarray:
-    """Return the pixels [H,W] of an encoded mask as booleans."""
-    with warnings.catch_warnings():
-        # pycocotools 2.0.11 has an __array__ without the `copy` keyword that numpy 2 asks for.
-        warnings.filterwarnings("ignore", "__array__ implementation", DeprecationWarning)
-        return coco_mask.decode(rle).astype(bool)
