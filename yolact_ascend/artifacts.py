@@ -12,7 +12,7 @@ import hashlib
 import json
 import math
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -248,6 +248,14 @@ def sha256_file(path: Path) -> str:
     except OSError as error:
         raise ArtifactError(f"Cannot read {path}: {error.strerror}.") from error
     return digest.hexdigest()
+
+
+def digest_files(paths: Iterable[Path]) -> str:
+    """Return a short hash of files' names and contents, in the order given; raises ArtifactError like `sha256_file`."""
+    digest = hashlib.sha256()
+    for path in paths:
+        digest.update(f"{path.name} {sha256_file(path)}\n".encode())
+    return digest.hexdigest()[:16]
 
 
 def require_weights(path: Path) -> None:

@@ -6,7 +6,6 @@ worlds. This is the one module that reads the environment.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import re
@@ -20,7 +19,15 @@ from typing import Any
 
 import numpy as np
 
-from yolact_ascend.artifacts import BENCHMARK_DIRNAME, FOLDER_MODE, INPUT, OUTPUT_DIRNAME, make_folder, read_json
+from yolact_ascend.artifacts import (
+    BENCHMARK_DIRNAME,
+    FOLDER_MODE,
+    INPUT,
+    OUTPUT_DIRNAME,
+    digest_files,
+    make_folder,
+    read_json,
+)
 from yolact_ascend.cards import read_cards, soc_version_of
 from yolact_ascend.errors import ArtifactError, ToolError, UsageError
 from yolact_ascend.process import capture
@@ -56,7 +63,8 @@ class Tools:
         """What a compiled model and its outputs depend on."""
         versions = {"npu_smi": self.npu_smi, "cann": self.cann_version()}
         if self.is_emulated:
-            versions = {"emulation": _digest_sources(EMULATION), "onnxruntime": metadata.version("onnxruntime")}
+            sources = sorted([*EMULATION.rglob("*.py"), *(EMULATION / "bin").iterdir()])
+            versions = {"emulation": digest_files(sources), "onnxruntime": metadata.version("onnxruntime")}
         return {"kind": self.kind, "soc_version": self.soc_version, **versions}
 
     def cann_version(self) -> str:
@@ -310,13 +318,6 @@ def _duration(entry: Any) -> float:
         start, end = entry
         return float(end) - float(start)
     return float(entry)
-
-
-def _digest_sources(folder: Path) -> str:
-    digest = hashlib.sha256()
-    for path in sorted([*folder.rglob("*.py"), *(folder / "bin").iterdir()]):
-        digest.update(path.read_bytes())
-    return digest.hexdigest()[:16]
 
 
 def _kinds(env: Mapping[str, str]) -> dict[str, str | None]:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from yolact_ascend import __version__
 from yolact_ascend.config import CONFIGS, DEFAULT_CONFIG, DEFAULT_WEIGHTS, get_config
-from yolact_ascend.errors import ToolError, YolactAscendError
+from yolact_ascend.errors import ToolError, YolactAscendError, describe_os_error
 from yolact_ascend.settings import STAGES_OF_MODE, describe_keys, parse_words
 
 DEFAULT_IMAGES = Path("./data/coco/val2017")
@@ -65,8 +65,7 @@ def run_cli(work: Callable[[argparse.Namespace], None], arguments: argparse.Name
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except OSError as error:
-        what = f" {error.filename}" if error.filename else ""
-        print(f"error: Cannot use{what}: {error.strerror or error}. What was finished is kept.", file=sys.stderr)
+        print(f"error: {describe_os_error(error)} What was finished is kept.", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("\ninterrupted: what was finished is kept; the same command continues.", file=sys.stderr)

@@ -30,7 +30,7 @@ from yolact_ascend.atc_errors import COMPILER_MODULES, COMPILER_PIP
 from yolact_ascend.cards import read_cards, soc_version_of
 from yolact_ascend.coco import check_categories, find_split, load_dataset, require_images
 from yolact_ascend.config import get_config
-from yolact_ascend.errors import ToolError, YolactAscendError
+from yolact_ascend.errors import ToolError, YolactAscendError, describe_os_error
 from yolact_ascend.process import capture
 from yolact_ascend.settings import RunSettings
 from yolact_ascend.stages import LIBRARIES
@@ -248,8 +248,7 @@ def _check(name: str, look: Callable[[], Check]) -> Check:
     except YolactAscendError as error:
         return Check(name, FAIL, str(error))
     except OSError as error:
-        what = f" {error.filename}" if error.filename else ""
-        return Check(name, FAIL, f"Cannot use{what}: {error.strerror or error}. Mend that, then run doctor again.")
+        return Check(name, FAIL, f"{describe_os_error(error)} Mend that, then run doctor again.")
     except Exception as error:  # the other checks are still worth seeing
         return Check(name, FAIL, f"This check itself failed, please report it: {type(error).__name__}: {error}")
 

@@ -12,6 +12,12 @@ class YolactAscendError(Exception):
     exit_code = 1
 
 
+def describe_os_error(error: OSError) -> str:
+    """Return the sentence on an error of the system that no stage turned into one of ours."""
+    what = f" {error.filename}" if error.filename else ""
+    return f"Cannot use{what}: {error.strerror or error}."
+
+
 class UsageError(YolactAscendError):
     """The words of the command line are wrong."""
 

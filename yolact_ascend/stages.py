@@ -5,18 +5,18 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Callable, Sequence
-from functools import cached_property
+from functools import cache, cached_property
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from yolact_ascend import __version__
 from yolact_ascend.artifacts import (
     BENCHMARK_DIRNAME,
     FILE_MODE,
     FPN_CUT_OUTPUTS,
     WorkFolder,
     bin_folder,
+    digest_files,
     ids_file,
     input_bin,
     output_bin,
@@ -299,11 +299,11 @@ def python_command(verb: str) -> list[str]:
     return [_relative(Path(sys.executable)), "-m", "yolact_ascend", verb]
 
 
+@cache
 def code_versions() -> dict[str, Any]:
     """Return what a stage of ours depends on beside its data: our own sources and the libraries' versions."""
-    sources = sorted(Path(__file__).parent.glob("*.py"))
     return {
-        "code": digest([__version__, [[path.name, sha256_file(path)] for path in sources]]),
+        "code": digest_files(sorted(Path(__file__).parent.glob("*.py"))),
         "libraries": {name: metadata.version(name) for name in LIBRARIES},
     }
 
