@@ -16,7 +16,7 @@ LAYERS = (
     {"artifacts"},
     {"atc_errors", "backbones", "boxes", "coco", "manifest", "masks", "process", "settings", "steps", "transforms"},
     {"cards"},
-    {"ascend", "detections", "evaluate", "network", "preprocess"},
+    {"ascend", "compare", "detections", "evaluate", "network", "preprocess", "rehearse"},
     {"postprocess", "weights"},
     {"heads", "stages", "upstream"},
     {"doctor", "export", "report"},

@@ -12,6 +12,7 @@ import hashlib
 import json
 import math
 import os
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -121,6 +122,18 @@ class WorkFolder:
     @property
     def records(self) -> Path:
         return self.root / ".stages"
+
+
+def locate_run(run_folder: Path) -> tuple[WorkFolder, int]:
+    """Return the work folder and batch size of a run folder such as `results/bs8`; raises ArtifactError for another."""
+    found = re.fullmatch(r"bs(\d+)", run_folder.name)
+    folder = WorkFolder(run_folder.parent)
+    if not found or not folder.outputs(int(found.group(1))).is_dir():
+        raise ArtifactError(
+            f"{run_folder} is no run folder with outputs. Name that of one batch size, such as results/bs8, after a "
+            "run with mode=full."
+        )
+    return folder, int(found.group(1))
 
 
 def input_bin(save_path: Path, index: int) -> Path:

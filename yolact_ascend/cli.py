@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import signal
 import sys
@@ -183,6 +184,35 @@ def _postprocess(arguments: argparse.Namespace) -> None:
         print(f"\nCOCOeval, {kind} (fractions):\n{format_summary(score)}")
 
 
+def _add_compare(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("first", type=Path, help="run folder of one batch size, such as results/bs8")
+    parser.add_argument("second", type=Path, help="another, over the same images")
+    parser.add_argument("--json", action="store_true", help="print the comparison as JSON")
+
+
+def _compare(arguments: argparse.Namespace) -> None:
+    from yolact_ascend.compare import compare_runs, format_comparison
+
+    comparison = compare_runs(arguments.first, arguments.second)
+    names = (str(arguments.first), str(arguments.second))
+    print(json.dumps(comparison.to_json(), indent=2) if arguments.json else format_comparison(comparison, names))
+
+
+def _add_rehearse(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--model", type=Path, default=Path("results/yolact_edge.onnx"), help="exported ONNX file")
+    parser.add_argument("--image_path", type=Path, default=DEFAULT_IMAGES, help="folder of images to run it on")
+    parser.add_argument("--limit", type=_count, default=8, help="only the first N images")
+    parser.add_argument("--json", action="store_true", help="print the ranges of all operators and weights as JSON")
+
+
+def _rehearse(arguments: argparse.Namespace) -> None:
+    from yolact_ascend.rehearse import find_images, format_ranges, rehearse, to_json
+
+    images = find_images(arguments.image_path, arguments.limit)
+    ranges = rehearse(arguments.model, images)
+    print(json.dumps(to_json(ranges, len(images)), indent=2) if arguments.json else format_ranges(ranges, len(images)))
+
+
 def _add_model(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--config", default=DEFAULT_CONFIG, help=f"one of {', '.join(CONFIGS)}")
     parser.add_argument("--trained_model", type=Path, default=Path(DEFAULT_WEIGHTS), help="weights file (.pth)")
@@ -212,4 +242,6 @@ VERBS = {
         _postprocess,
         "Turn the device's outputs into detections and mAP (postprocess.py).",
     ),
+    "compare": (_add_compare, _compare, "Compare the outputs and mAP of two runs over the same images."),
+    "rehearse": (_add_rehearse, _rehearse, "Name the operators of an ONNX file whose values float16 cannot hold."),
 }

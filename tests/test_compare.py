@@ -1,0 +1,101 @@
+"""Two runs side by side, on outputs small enough to compute by hand."""
+
+import json
+
+import numpy as np
+import pytest
+
+from yolact_ascend import compare
+from yolact_ascend.artifacts import TensorSpec, WorkFolder, ids_file, input_bin, output_bin, write_bytes, write_json
+from yolact_ascend.cli import main
+from yolact_ascend.compare import compare_runs, format_comparison
+from yolact_ascend.errors import ArtifactError
+
+SPECS = (TensorSpec("output0", (2,)), TensorSpec("output1", (1, 2)))
+ZEROS = {"box": {"all": 30.0, "50": 50.0, "75": None}, "mask": {"all": 20.0, "50": 40.0, "75": 10.0}}
+
+
+@pytest.fixture(autouse=True)
+def small_outputs(monkeypatch):
+    monkeypatch.setattr(compare, "FPN_CUT_OUTPUTS", SPECS)
+
+
+def make_run(root, outputs, batch_size=1, scores=ZEROS, input_bytes=4):
+    """Write a run over the images of `outputs`: image id -> one list of values for each of SPECS."""
+    folder = WorkFolder(root)
+    write_json(ids_file(folder.inputs), {"ids": list(outputs)})
+    for index, values in enumerate(outputs.values()):
+        write_bytes(input_bin(folder.inputs, index), bytes(input_bytes))
+        for k, value in enumerate(values):
+            path = output_bin(folder.outputs(batch_size), index, k)
+            write_bytes(path, np.array(value, dtype=np.float32).tobytes())
+    folder.outputs(batch_size).mkdir(parents=True, exist_ok=True)
+    write_json(folder.scores(batch_size), scores)
+    return folder.run(batch_size)
+
+
+def test_differences_are_of_the_same_image_whatever_its_index(tmp_path):
+    first = make_run(tmp_path / "a", {7: [[3, 4], [1, 0]], 8: [[0, 0], [2, 2]], 9: [[1, 1], [1, 1]]})
+    second = make_run(tmp_path / "b", {8: [[0, 0], [2, 2]], 7: [[4, 3], [1, 0]]}, batch_size=8)
+    found = compare_runs(first, second)
+    assert found.images == 2
+    one, other = found.outputs
+    assert one.cosine_min == pytest.approx(24 / 25)  # (3,4)·(4,3) over 5·5
+    assert one.cosine_mean == pytest.approx((24 / 25 + 1) / 2)  # two zero tensors are alike
+    assert (one.max_abs, one.relative) == (1, 1 / 4)
+    assert (other.cosine_min, other.max_abs, other.not_finite) == (pytest.approx(1), 0, 0)
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "cosine", "not_finite"),
+    [
+        ([0, 0], [1, 0], 0, 0),
+        ([1, 0], [-1, 0], -1, 0),
+        ([np.inf, 1], [np.inf, 1], 1, 0),
+        ([np.inf, 1], [65504, 1], 1, 1),
+        ([np.nan, 1], [0, 1], 1, 1),
+    ],
+    ids=["one is zero", "opposite", "same infinity", "one overflowed", "NaN"],
+)
+def test_what_has_no_direction_or_no_size(tmp_path, a, b, cosine, not_finite):
+    first = make_run(tmp_path / "a", {1: [a, [1, 1]]})
+    second = make_run(tmp_path / "b", {1: [b, [1, 1]]})
+    found = compare_runs(first, second).outputs[0]
+    assert found.cosine_min == pytest.approx(cosine)
+    assert found.not_finite == not_finite
+
+
+def test_scores_and_bytes_stand_side_by_side(tmp_path):
+    better = {"box": {"all": 31.5, "50": 50.0, "75": 1.0}, "mask": {"all": 19.0, "50": 40.0, "75": 10.0}}
+    first = make_run(tmp_path / "a", {1: [[1, 2], [3, 4]]}, input_bytes=12)
+    second = make_run(tmp_path / "b", {1: [[1, 2], [3, 4]]}, scores=better, input_bytes=3)
+    comparison = compare_runs(first, second)
+    assert comparison.input_bytes == (12, 3)
+    assert comparison.scores["box"]["all"] == (30.0, 31.5)
+    text = format_comparison(comparison, ["fp32", "aipp"])
+    cells = [[cell.strip() for cell in line.split("|")[1:-1]] for line in text.splitlines() if "|" in line]
+    assert ["box all", "30.00", "31.50", "+1.50"] in cells
+    assert ["mask all", "20.00", "19.00", "-1.00"] in cells
+    assert ["box .75", "n/a", "1.00", "n/a"] in cells
+
+
+def test_runs_of_other_images_are_refused(tmp_path):
+    first = make_run(tmp_path / "a", {1: [[1, 2], [3, 4]]})
+    second = make_run(tmp_path / "b", {2: [[1, 2], [3, 4]]})
+    with pytest.raises(ArtifactError, match="no image in common.*same data set"):
+        compare_runs(first, second)
+
+
+@pytest.mark.parametrize("name", ["results", "bs8", "bs8/output"])
+def test_a_folder_that_is_no_run_is_refused(tmp_path, name):
+    run = make_run(tmp_path / "a", {1: [[1, 2], [3, 4]]})
+    with pytest.raises(ArtifactError, match=f"{tmp_path}/{name} is no run folder.*results/bs8"):
+        compare_runs(run, tmp_path / name)
+
+
+def test_the_verb_prints_json(tmp_path, capsys):
+    first = make_run(tmp_path / "a", {1: [[1, 2], [3, 4]]})
+    assert main(["compare", str(first), str(first), "--json"]) == 0
+    printed = json.loads(capsys.readouterr().out)
+    assert [output["max_abs"] for output in printed["outputs"]] == [0, 0]
+    assert printed["scores"]["mask"]["all"] == [20.0, 20.0]

@@ -1,0 +1,168 @@
+"""The `compare` verb: how far the outputs, and the mAP, of two runs over the same images are apart."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tabulate import tabulate
+from tqdm import tqdm
+
+from yolact_ascend.artifacts import (
+    FPN_CUT_OUTPUTS,
+    TensorSpec,
+    WorkFolder,
+    ids_file,
+    input_bin,
+    locate_run,
+    output_bin,
+    read_json,
+    read_tensor,
+)
+from yolact_ascend.errors import ArtifactError
+
+MAP_COLUMNS = ("all", "50", "75")
+
+
+@dataclass(frozen=True)
+class OutputDifference:
+    """How far one output of the second run is from the first's, over all images that both have."""
+
+    output: str
+    cosine_min: float  # of the image that is worst; 1 where both are all zero
+    cosine_mean: float
+    max_abs: float
+    relative: float  # max_abs over the largest magnitude in the first run
+    not_finite: int  # values that are infinite or NaN in one run and not equal in the other
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Two runs side by side; `scores` maps "box" and "mask" to (first, second) by column, in percent."""
+
+    images: int
+    outputs: tuple[OutputDifference, ...]
+    scores: dict[str, dict[str, tuple[float | None, float | None]]]
+    input_bytes: tuple[int, int]  # of one image
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def compare_runs(first: Path, second: Path) -> Comparison:
+    """Compare two run folders (`results/bs8`), image by image; images are matched by their COCO id.
+
+    Raises ArtifactError when outputs are missing or of the wrong size, or when the runs have no image in common.
+    """
+    runs = (_read_run(first), _read_run(second))
+    shared = [image_id for image_id in runs[0].indices if image_id in runs[1].indices]
+    if not shared:
+        raise ArtifactError(
+            f"{first} and {second} have no image in common, so there is nothing to compare. "
+            "Run both on the same data set (coco=, limit=)."
+        )
+    meters = [_Meter(spec) for spec in FPN_CUT_OUTPUTS]
+    for image_id in tqdm(shared, desc="compare", unit="image"):
+        for k, meter in enumerate(meters):
+            meter.add(*(run.read_output(image_id, k) for run in runs))
+    return Comparison(
+        images=len(shared),
+        outputs=tuple(meter.result() for meter in meters),
+        scores={
+            kind: {column: (runs[0].scores[kind][column], runs[1].scores[kind][column]) for column in MAP_COLUMNS}
+            for kind in ("box", "mask")
+        },
+        input_bytes=(runs[0].input_bytes(shared[0]), runs[1].input_bytes(shared[0])),
+    )
+
+
+def format_comparison(comparison: Comparison, names: Sequence[str]) -> str:
+    """Return both tables and the inputs' size as Markdown; `names` are what to call the two runs."""
+    outputs = [
+        [d.output, f"{d.cosine_min:.7f}", f"{d.cosine_mean:.7f}", f"{d.max_abs:.3g}", f"{d.relative:.2e}", d.not_finite]
+        for d in comparison.outputs
+    ]
+    head = ["output", "lowest cosine", "mean cosine", "max-abs", "of largest", "not finite"]
+    scores = [
+        [f"{kind} .{column}" if column != "all" else f"{kind} all", *map(_percent, pair), _difference(*pair)]
+        for kind, columns in comparison.scores.items()
+        for column, pair in columns.items()
+    ]
+    return "\n\n".join(
+        [
+            f"{names[1]} against {names[0]}, {comparison.images} images",
+            _table(outputs, head),
+            _table(scores, ["mAP in percent", *names, "difference"]),
+            f"Bytes of one input: {comparison.input_bytes[0]} and {comparison.input_bytes[1]}",
+        ]
+    )
+
+
+@dataclass(frozen=True)
+class _Run:
+    """What one side of a comparison left in its work folder."""
+
+    folder: WorkFolder
+    batch_size: int
+    indices: dict[int, int]  # image id -> index in file names
+    scores: dict[str, Any]
+
+    def read_output(self, image_id: int, k: int) -> np.ndarray:
+        path = output_bin(self.folder.outputs(self.batch_size), self.indices[image_id], k)
+        return read_tensor(path, FPN_CUT_OUTPUTS[k])
+
+    def input_bytes(self, image_id: int) -> int:
+        return input_bin(self.folder.inputs, self.indices[image_id]).stat().st_size
+
+
+def _read_run(path: Path) -> _Run:
+    folder, batch_size = locate_run(path)
+    ids = read_json(ids_file(folder.inputs), "the image ids of that run")["ids"]
+    scores = read_json(folder.scores(batch_size), "the scores of that run")
+    return _Run(folder, batch_size, {image_id: index for index, image_id in enumerate(ids)}, scores)
+
+
+class _Meter:
+    """Gathers the difference of one output over images; holds one image's tensors at a time."""
+
+    def __init__(self, spec: TensorSpec) -> None:
+        self.spec = spec
+        self._cosines: list[float] = []
+        self._max_abs = self._largest = 0.0
+        self._not_finite = 0
+
+    def add(self, first: np.ndarray, second: np.ndarray) -> None:
+        a, b = first.ravel().astype(np.float64), second.ravel().astype(np.float64)
+        finite = np.isfinite(a) & np.isfinite(b)
+        self._not_finite += int((~finite & (a != b)).sum())
+        a, b = a[finite], b[finite]
+        norms = np.linalg.norm(a) * np.linalg.norm(b)
+        # Two tensors without direction are alike when both are zero.
+        self._cosines.append(min(1.0, float(a @ b / norms)) if norms else float(not a.any() and not b.any()))
+        self._max_abs = max(self._max_abs, float(np.abs(a - b).max(initial=0)))
+        self._largest = max(self._largest, float(np.abs(a).max(initial=0)))
+
+    def result(self) -> OutputDifference:
+        return OutputDifference(
+            self.spec.name,
+            min(self._cosines),
+            float(np.mean(self._cosines)),
+            self._max_abs,
+            self._max_abs / self._largest if self._largest else self._max_abs,
+            self._not_finite,
+        )
+
+
+def _percent(value: float | None) -> str:
+    return "n/a" if value is None else f"{value:.2f}"
+
+
+def _difference(first: float | None, second: float | None) -> str:
+    return "n/a" if first is None or second is None else f"{second - first:+.2f}"
+
+
+def _table(rows: Sequence[Sequence[Any]], head: Sequence[str]) -> str:
+    return tabulate(rows, head, tablefmt="pipe", disable_numparse=True)
