@@ -236,6 +236,9 @@ def test_the_emulation_computes_in_our_python(no_cann, monkeypatch):
 def test_identity_tells_worlds_cards_and_versions_apart(no_cann, monkeypatch, tmp_path):
     emulated = find_tools("cpu").identity()
     assert emulated == find_tools("cpu").identity()
+    monkeypatch.setenv("EMULATED_CANN", "6.0")
+    assert find_tools("cpu").identity() != emulated
+    monkeypatch.delenv("EMULATED_CANN")
     changed = tmp_path / "emulation"
     shutil.copytree(CHECKOUT / "emulation", changed)
     with (changed / "aclruntime" / "_session.py").open("a") as file:

@@ -65,7 +65,8 @@ class Tools:
         versions = {"npu_smi": self.npu_smi, "cann": self.cann_version()}
         if self.is_emulated:
             sources = sorted([*EMULATION.rglob("*.py"), *(EMULATION / "bin").iterdir()])
-            versions = {"emulation": digest_files(sources), "onnxruntime": metadata.version("onnxruntime")}
+            played = {name: value for name, value in self.env.items() if name.startswith("EMULATED_")}
+            versions = {"emulation": digest_files(sources), "onnxruntime": metadata.version("onnxruntime"), **played}
         return {"kind": self.kind, "soc_version": self.soc_version, **versions}
 
     @property
