@@ -28,7 +28,7 @@ from yolact_ascend.artifacts import (
     make_folder,
     read_json,
 )
-from yolact_ascend.cards import read_cards, soc_version_of
+from yolact_ascend.cards import read_chips, soc_version_of
 from yolact_ascend.errors import ArtifactError, ToolError, UsageError
 from yolact_ascend.process import capture
 
@@ -90,10 +90,12 @@ def find_tools(device: str, soc: str | None = None) -> Tools:
     shell = find_shell(device)
     kind = require_one_world(shell, device)
     require_ais_bench(shell, kind)
-    chips, version = read_cards(shell.env)
-    soc_version = soc or soc_version_of(chips[0])
+    chips, version = read_chips(shell.env)
+    soc_version = soc or soc_version_of(chips[0].name)
     own_env = dict(os.environ)
-    return Tools(kind, shell.reason, shell.env, own_env, shell.python, shell.set_env, chips[0], soc_version, version)
+    return Tools(
+        kind, shell.reason, shell.env, own_env, shell.python, shell.set_env, chips[0].name, soc_version, version
+    )
 
 
 def find_shell(device: str) -> Shell:

@@ -27,7 +27,7 @@ from yolact_ascend.ascend import (
     which,
 )
 from yolact_ascend.atc_errors import COMPILER_MODULES, COMPILER_PIP
-from yolact_ascend.cards import read_cards, soc_version_of
+from yolact_ascend.cards import read_chips, soc_version_of
 from yolact_ascend.coco import check_categories, find_split, load_dataset, require_images
 from yolact_ascend.config import get_config
 from yolact_ascend.errors import ToolError, YolactAscendError, describe_os_error
@@ -138,7 +138,8 @@ def check_card(shell: Shell, soc: str | None) -> Check:
     path = which("npu-smi", shell.env)
     if path is None:
         raise ToolError("There is no npu-smi on PATH. Install the driver, or use device=cpu for the emulation.")
-    chips, version = read_cards(shell.env)
+    found, version = read_chips(shell.env)
+    chips = [chip.name for chip in found]
     soc_version = soc or soc_version_of(chips[0])
     text = f"{', '.join(chips)} (npu-smi {version}, {path}); soc_version {soc_version}{', as soc= says' if soc else ''}"
     facts = {"chips": chips, "soc_version": soc_version, "npu_smi": version, "npu_smi_path": path}
