@@ -12,6 +12,8 @@ import pytest
 from yolact_ascend.artifacts import (
     FPN_CUT_OUTPUTS,
     INPUT,
+    INPUTS,
+    UINT8_INPUT,
     TensorSpec,
     atomic_path,
     read_json,
@@ -36,6 +38,14 @@ def test_the_contract_has_the_guides_sizes():
     assert FPN_CUT_OUTPUTS[5].shape == (138, 138, 32)
 
 
+def test_an_input_of_uint8_takes_a_quarter():
+    """Static AIPP, by the ATC guide: uint8, NHWC, N*550*550*3 bytes."""
+    assert UINT8_INPUT.size_bytes == 907_500 == INPUT.size_bytes / 4
+    assert UINT8_INPUT.of_batch(4) == {"name": "image", "shape": [4, 550, 550, 3], "dtype": "uint8", "layout": "NHWC"}
+    assert INPUT.of_batch(1)["shape"] == [1, 3, 550, 550]
+    assert INPUTS == {"float32": INPUT, "uint8": UINT8_INPUT}
+
+
 def test_read_tensor_gives_the_shape(tmp_path):
     np.arange(6, dtype=np.float32).tofile(tmp_path / "0_9.bin")
     assert read_tensor(tmp_path / "0_9.bin", SMALL).tolist() == [[0, 1, 2], [3, 4, 5]]
@@ -45,6 +55,22 @@ def test_read_tensor_gives_the_shape(tmp_path):
 def test_read_tensor_refuses_another_size(tmp_path, values):
     np.zeros(values, dtype=np.float32).tofile(tmp_path / "0_9.bin")
     with pytest.raises(ArtifactError, match=rf"0_9.bin holds {values * 4} bytes, expected 24 for output9 \[2,3\] f"):
+        read_tensor(tmp_path / "0_9.bin", SMALL)
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        (24, "That is 4 images' worth: were float32 inputs given to a model with AIPP, .* preprocess.py --dtype uint8"),
+        (48, "Was the model compiled with another batch size, input or --output_type"),
+        (3, "Was the model compiled with another batch size, input or --output_type"),
+    ],
+    ids=["mixed up", "8 images", "float16"],
+)
+def test_the_size_tells_a_mixture_of_float32_and_uint8(tmp_path, values, said):
+    """A model with AIPP at batch 4 and up takes one float32 image for four of uint8; each file then holds four."""
+    np.zeros(values, dtype=np.float32).tofile(tmp_path / "0_9.bin")
+    with pytest.raises(ArtifactError, match=rf"{said}.* Run the inference again\.$"):
         read_tensor(tmp_path / "0_9.bin", SMALL)
 
 

@@ -47,6 +47,36 @@ def test_commands_are_the_guides():
 
 
 @pytest.mark.parametrize(
+    ("words", "flags"),
+    [
+        ({}, ""),
+        ({"precision": "fp16"}, ""),
+        ({"precision": "fp32"}, " --precision_mode must_keep_origin_dtype"),
+        ({"aipp_config": Path("a.cfg")}, " --insert_op_conf a.cfg"),
+        (
+            {"precision": "fp32", "aipp_config": Path("a.cfg")},
+            " --precision_mode must_keep_origin_dtype --insert_op_conf a.cfg",
+        ),
+    ],
+    ids=["default", "fp16", "fp32", "aipp", "both"],
+)
+def test_what_is_not_the_guides_adds_a_flag(words, flags):
+    command = " ".join(atc_command(Path("a.onnx"), Path("a"), 8, "Ascend310P3", **words))
+    assert command == (
+        "atc --model a.onnx --framework 5 --output a --log error --soc_version Ascend310P3 "
+        f"--input_shape image:8,3,550,550{flags}"
+    )
+
+
+def test_a_benchmark_of_a_file_names_it_instead_of_random_bytes():
+    command = benchmark_command("python3", Path("a.om"), 8, 100, Path("run"), "perf", Path("run/in/batch.bin"))
+    assert " ".join(command) == (
+        "python3 -m ais_bench --model=a.om --loop=100 --batchsize=8 --input run/in/batch.bin "
+        "--output run --output_dirname perf"
+    )
+
+
+@pytest.mark.parametrize(
     "entries", [[2.0, 4.0, 9.0], [[10.0, 12.0], [20.0, 24.0], [30.0, 39.0]]], ids=["until 2023-06", "since 2023-10"]
 )
 def test_timings_of_old_and_new_summaries(tmp_path, entries):

@@ -159,7 +159,17 @@ def test_soc_overrides_a_card_whose_name_does_not_tell_it(machine):
 def test_perf_mode_needs_no_data_set(machine):
     checks = {check.name: check for check in examine(parse_words(["mode=perf", "coco=nowhere", *machine.words[::2]]))}
     assert (checks["data set"].status, checks["data set"].text) == (OK, "not needed in mode=perf")
-    assert checks["disk"].facts["needed_bytes"] == 2 * WEIGHTS_BYTES
+    assert checks["disk"].facts["needed_bytes"] == 2 * WEIGHTS_BYTES + OUTPUT_BYTES
+
+
+def test_a_benchmark_of_images_needs_those_of_one_batch(machine):
+    words = ["mode=perf", "input=dataset", "bs=1,2", *machine.words]
+    (machine.folder / "coco" / "val2017" / "000000000002.jpg").unlink()  # the third by the annotations' order
+    check = next(check for check in examine(parse_words(words)) if check.name == "data set")
+    assert (check.status, check.facts["images"]) == (OK, 2)
+    words[2] = "bs=3"
+    check = next(check for check in examine(parse_words(words)) if check.name == "data set")
+    assert check.status == FAIL and "1 of 3 images" in check.text
 
 
 INPUT_BYTES = 3 * 550 * 550 * 4
@@ -172,6 +182,10 @@ OUTPUT_BYTES = 4 * (256 * (69**2 + 35**2 + 18**2 + 9**2 + 5**2) + 138 * 138 * 32
         ([], 0, 2 * WEIGHTS_BYTES),
         ([], 5000, 2 * WEIGHTS_BYTES + 5000 * (INPUT_BYTES + OUTPUT_BYTES)),
         (["bs=1,8"], 10, 3 * WEIGHTS_BYTES + 10 * (INPUT_BYTES + 2 * OUTPUT_BYTES)),
+        (["aipp=1"], 10, 2 * WEIGHTS_BYTES + 10 * (INPUT_BYTES // 4 + OUTPUT_BYTES)),
+        (["mode=perf", "bs=2,8", "from=benchmark"], 0, 8 * OUTPUT_BYTES),
+        (["mode=perf", "input=random", "from=benchmark"], 0, INPUT_BYTES + OUTPUT_BYTES),
+        (["mode=perf", "input=dataset", "aipp=1", "bs=8"], 0, 2 * WEIGHTS_BYTES + 8 * (907_500 + OUTPUT_BYTES)),
         (["from=infer"], 10, 10 * OUTPUT_BYTES),
         (["from=postprocess"], 10, 0),
         (["to=compile"], 10, 2 * WEIGHTS_BYTES),

@@ -11,12 +11,13 @@ import time
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 from factories import CHECKOUT, SMALL_CONFIG
 
 from yolact_ascend import pipeline, stages
-from yolact_ascend.artifacts import WorkFolder, sha256_file
+from yolact_ascend.artifacts import INPUT, WorkFolder, sha256_file
 from yolact_ascend.errors import ArtifactError, DatasetError, ToolError, UsageError, WeightsError
 
 PER_BATCH = ("compile bs3", "infer bs3", "postprocess bs3")
@@ -80,6 +81,8 @@ def test_the_report_has_its_contract(finished):
     assert report["device"]["kind"] == "cpu-emulation" and report["device"]["soc_version"] == "Ascend310P3"
     assert report["model"]["config"] == SMALL_CONFIG.name and report["model"]["cut"] == "fpn"
     assert report["model"]["network"] == "yolact_ascend"
+    as_compiled = {"precision": "fp16", "aipp": False, "input_dtype": "float32"}
+    assert as_compiled.items() <= report["model"].items() and as_compiled.items() <= report["results"][0].items()
     assert (report["dataset"]["images"], report["dataset"]["annotated_images"]) == (4, 3)
     assert report["command"].startswith("bash scripts/run_all.sh bs=3 ")
     (result,) = report["results"]
@@ -120,6 +123,17 @@ def test_detections_are_cocos_results(finished):
     assert {entry["image_id"] for entry in boxes} <= {1, 2, 3, 4}
     heights = {1: 480, 2: 500, 3: 80, 4: 550}
     assert all(entry["segmentation"]["size"][0] == heights[entry["image_id"]] for entry in masks)
+
+
+def test_the_model_has_its_side_car(finished):
+    folder = finished.folder
+    sidecar = json.loads(folder.sidecar(3).read_text())
+    assert sidecar["onnx_sha256"] == sha256_file(folder.onnx) and sidecar["om_sha256"] == sha256_file(folder.om(3))
+    assert (sidecar["schema"], sidecar["soc_version"], sidecar["batch_size"]) == (1, "Ascend310P3", 3)
+    assert (sidecar["cut"], sidecar["precision"], sidecar["cann"]) == ("fpn", "fp16", "none, CPU emulation")
+    assert sidecar["input"] == {"name": "image", "shape": [3, 3, 550, 550], "dtype": "float32", "layout": "NCHW"}
+    assert sidecar["command"].startswith(f"atc --model {folder.onnx} --framework 5 ")
+    assert sidecar["flags"][0] == "atc" and not any("/" in word for word in sidecar["flags"])
 
 
 def test_a_second_run_redoes_nothing_and_says_so(copied, capfd):
@@ -435,6 +449,70 @@ def test_an_atc_that_claims_success_without_an_om_is_not_believed(copied, monkey
     assert not copied.folder.om(3).exists() and not copied.folder.sidecar(3).exists()
 
 
+@pytest.mark.parametrize(("suffix", "is_fresh"), [("_linux_aarch64", True), ("_linux_x86_64", True), ("", False)])
+def test_an_atc_for_another_system_names_its_file_otherwise(copied, monkeypatch, tmp_path, capfd, suffix, is_fresh):
+    """It appends the system to the prefix; a file of that name from before is not taken for its result."""
+    fake = tmp_path / "emulation"
+    shutil.copytree(CHECKOUT / "emulation", fake)
+    prefix = copied.folder.om_prefix(3)
+    made = f"touch {prefix}{suffix}.om" if is_fresh else "true"
+    (fake / "bin" / "atc").write_text(f"#!/bin/sh\n{made}\necho 'ATC run success, welcome to the next use.'\n")
+    monkeypatch.setattr("yolact_ascend.ascend.EMULATION", fake)
+    for name in ("_linux_aarch64", "_linux_x86_64"):
+        (copied.out / f"{prefix.name}{name}.om").write_text("stale")
+    if is_fresh:
+        pipeline.run(copied.command(to="compile"))
+        assert copied.folder.om(3).stat().st_size == 0
+        assert f"{prefix.name}{suffix}.om renamed to {prefix.name}.om" in capfd.readouterr().err
+        assert json.loads(copied.folder.sidecar(3).read_text())["om_sha256"] == sha256_file(copied.folder.om(3))
+    else:
+        with pytest.raises(ToolError, match=r"exit code 0, but without yolact_edge_bs3\.om"):
+            pipeline.run(copied.command(to="compile"))
+        assert not copied.folder.om(3).exists()
+    assert not list(copied.out.glob("*_linux_*"))
+
+
+def refuse_tools(monkeypatch):
+    """Make a run fail as soon as it starts one of CANN's tools."""
+
+    def fail(self, command, *_):
+        pytest.fail(f"started {command}")
+
+    monkeypatch.setattr(stages.Stages, "_run_tool", fail)
+
+
+@pytest.mark.parametrize("mode", ["full", "perf"])
+def test_a_model_that_was_replaced_does_not_reach_the_device(copied, monkeypatch, mode):
+    """Its size and time are as before, so that no stage is stale."""
+    om = copied.folder.om(3)
+    status = om.stat()
+    om.write_bytes(bytes(status.st_size))
+    os.utime(om, ns=(status.st_atime_ns, status.st_mtime_ns))
+    refuse_tools(monkeypatch)
+    with pytest.raises(ArtifactError, match=r"bs3\.om is not the file that .* om_sha256 is .*from=compile force=comp"):
+        copied(mode=mode)
+
+
+def test_inputs_that_were_replaced_do_not_reach_the_device(copied, monkeypatch):
+    """ais_bench takes the batch's files by the size of the first."""
+    recipe = copied.folder.inputs / "recipe.json"
+    recipe.write_text(recipe.read_text().replace("float32", "uint8"))
+    refuse_tools(monkeypatch)
+    with pytest.raises(ArtifactError, match=r"'uint8'\], expected float32 NCHW \[3, 550, 550\].*force=preprocess"):
+        copied(force="infer")
+
+
+@pytest.mark.parametrize("words", [{"from": "infer"}, {"mode": "perf", "from": "benchmark"}], ids=["full", "perf"])
+def test_a_model_that_was_compiled_by_hand_is_told_what_to_do(copied, words):
+    copied.folder.sidecar(3).unlink()
+    (copied.folder.records / "compile_bs3.json").unlink()
+    with pytest.raises(UsageError) as caught:
+        copied(**words)
+    said = str(caught.value)
+    assert said.startswith(f"from={words['from']} needs compile bs3 to be done, but: not done yet. Start there instead")
+    assert re.search(r"nothing says what yolact_edge_bs3\.om was compiled from.* from=compile force=compile\.$", said)
+
+
 def test_a_disk_that_is_too_small_is_said_before_any_work(copied, monkeypatch, capfd):
     monkeypatch.setattr("yolact_ascend.doctor.shutil.disk_usage", lambda _: SimpleNamespace(free=0))
     copied()
@@ -479,6 +557,53 @@ def test_perf_mode_needs_no_data_set(copied, capfd):
     assert "zeros" in copied.folder.report_md.read_text()
     assert copied(mode="perf", bs="1", loop="2") == []
     assert copied(mode="perf", bs="1", loop="3") == ["benchmark bs1"]
+
+
+def test_a_benchmark_of_random_values_or_images_leaves_only_its_timings(copied, monkeypatch, capfd):
+    seen = []
+    real = stages.run_tool
+
+    def look(command, env, log=None, explain=None, pass_fds=()):
+        if "--input" in command:
+            batch = Path(command[command.index("--input") + 1])
+            assert batch.stat().st_mode & 0o777 == 0o640 and batch.parent.stat().st_mode & 0o777 == 0o750
+            first = np.fromfile(batch, np.float32, INPUT.size_bytes // 4).tobytes()
+            seen.append((batch.stat().st_size / INPUT.size_bytes, first == before, "--batchsize=5" in command))
+        return real(command, env, log, explain, pass_fds)
+
+    monkeypatch.setattr(stages, "run_tool", look)
+    before = (copied.folder.inputs / "bin_file" / "0.bin").read_bytes()
+    words = {"mode": "perf", "bs": "5", "loop": "2"}
+    assert copied(**words, input="random", coco="nowhere") == ["compile bs5", "benchmark bs5"]
+    assert copied.report()["results"][0]["input"] == "random"
+    assert copied(**words, input="dataset") == ["benchmark bs5"]
+    (result,) = copied.report()["results"]
+    assert (result["input"], result["batches"], result["batch_size"]) == ("dataset", 2, 5)
+    assert copied(**words, input="dataset") == []
+    # 4 images fill a batch of 5: the fifth is the first again.
+    assert seen == [(5, False, True), (5, True, True)]
+    assert "| 310P3 (emulated) | 5 | dataset |" in copied.folder.report_md.read_text()
+    left = {path.name for path in (copied.out / "bs5").rglob("*")}
+    assert left == {"perf", "perf_summary.json"}
+    change_image(copied)
+    assert copied(**words, input="dataset") == ["benchmark bs5"]
+
+
+def test_a_benchmark_that_fails_leaves_no_batch(copied, monkeypatch):
+    def fail(*_):
+        assert copied.folder.benchmark_input(3).exists()
+        raise ToolError("failed")
+
+    monkeypatch.setattr(stages.Stages, "_run_tool", fail)
+    with pytest.raises(ToolError):
+        copied(mode="perf", input="random")
+    assert not copied.folder.benchmark_input(3).parent.exists()
+
+
+def test_a_benchmark_of_images_needs_those_of_its_batch(copied):
+    (copied.coco / "val2017" / "000000000002.jpg").unlink()  # the third by the annotations' order
+    with pytest.raises(DatasetError, match=r"1 of 3 images .* the first is 000000000002\.jpg"):
+        copied(mode="perf", input="dataset")
 
 
 def git_apply_numstat() -> str:

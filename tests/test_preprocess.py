@@ -11,11 +11,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from yolact_ascend.artifacts import INPUT, input_bin
+from yolact_ascend import cli
+from yolact_ascend.artifacts import INPUT, UINT8_INPUT, input_bin
 from yolact_ascend.coco import load_dataset
 from yolact_ascend.errors import ArtifactError, DatasetError
 from yolact_ascend.preprocess import preprocess
-from yolact_ascend.transforms import decode_image, normalise_image
+from yolact_ascend.transforms import decode_image, normalise_image, resize_image
 
 
 @pytest.fixture
@@ -34,6 +35,31 @@ def test_writes_one_input_an_image_and_the_ids(dataset, tmp_path):
     assert json.loads((save_path / "ids.json").read_text()) == {"ids": [3, 1, 2, 4]}
     written = np.fromfile(input_bin(save_path, 1), np.float32).reshape(INPUT.shape)
     assert np.array_equal(written, normalise_image(decode_image(dataset.images[1].path)))
+
+
+def test_inputs_for_aipp_are_the_resized_images(dataset, tmp_path):
+    assert preprocess(dataset.images, tmp_path, "uint8") == 4
+    assert bins(tmp_path) == ["0.bin", "1.bin", "2.bin", "3.bin"]
+    written = np.fromfile(input_bin(tmp_path, 1), np.uint8).reshape(UINT8_INPUT.shape)
+    assert np.array_equal(written, resize_image(decode_image(dataset.images[1].path)))
+    assert json.loads((tmp_path / "recipe.json").read_text())["input"] == ["image", [550, 550, 3], "uint8"]
+
+
+def test_another_dtype_makes_every_input_again(dataset, tmp_path):
+    sizes = []
+    for dtype in ("float32", "uint8", "uint8", "float32"):
+        made = preprocess(dataset.images[:2], tmp_path, dtype)
+        sizes.append((made, input_bin(tmp_path, 1).stat().st_size))
+    assert sizes == [(2, 3_630_000), (2, 907_500), (0, 907_500), (2, 3_630_000)]
+
+
+@pytest.mark.parametrize(("words", "dtype"), [([], "float32"), (["--dtype", "uint8"], "uint8")])
+def test_the_flag_chooses_the_dtype(monkeypatch, small_coco, annotation_file, tmp_path, words, dtype):
+    seen = []
+    monkeypatch.setattr("yolact_ascend.preprocess.preprocess", lambda *arguments: seen.append(arguments) or 0)
+    paths = [f"--image_path={small_coco}/val2017", f"--json_file={annotation_file}", f"--save_path={tmp_path}"]
+    assert cli.run_script("preprocess", [*paths, *words]) == 0
+    assert [arguments[1:] for arguments in seen] == [(tmp_path, dtype)]
 
 
 def test_an_existing_empty_folder_is_fine(dataset, tmp_path):

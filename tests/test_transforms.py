@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from yolact_ascend.errors import DatasetError
-from yolact_ascend.transforms import decode_image, normalise_image
+from yolact_ascend.transforms import decode_image, normalise_image, resize_image
 
 
 def save_jpeg(path, mode="RGB", orientation=None, size=(40, 20)):
@@ -66,6 +66,22 @@ def test_resize_interpolates_in_float():
     image[:, 1] = 1
     levels = np.unique(normalise_image(image)[0] * 58.40 + 123.68)
     assert len(levels) > 100
+
+
+def test_an_image_for_aipp_is_rgb_and_not_normalised():
+    image = np.zeros((7, 9, 3), np.uint8)
+    image[:] = (10, 20, 30)  # blue, green, red
+    pixels = resize_image(image)
+    assert pixels.shape == (550, 550, 3) and pixels.dtype == np.uint8 and pixels.flags.c_contiguous
+    assert np.unique(pixels.reshape(-1, 3), axis=0).tolist() == [[30, 20, 10]]
+
+
+def test_whole_levels_are_within_one_of_the_float_resize():
+    """Noise, the worst case for a resize of whole levels. On COCO's photographs: 0.80 at most, 0.26 in the mean."""
+    image = np.random.default_rng(0).integers(0, 256, (480, 640, 3), np.uint8)
+    levels = cv2.resize(image.astype(np.float32), (550, 550))[:, :, ::-1]
+    difference = np.abs(resize_image(image) - levels)
+    assert difference.max() <= 1 and 0 < difference.mean() < 0.5
 
 
 def test_resize_is_opencvs_bilinear(tmp_path):

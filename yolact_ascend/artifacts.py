@@ -41,17 +41,26 @@ class TensorSpec:
     name: str
     shape: tuple[int, ...]
     dtype: str = "float32"
+    layout: str = ""  # of a batch, where it matters: "NCHW", "NHWC"
 
     @property
     def size_bytes(self) -> int:
         """Bytes of one sample."""
         return math.prod(self.shape) * np.dtype(self.dtype).itemsize
 
+    def of_batch(self, batch_size: int) -> dict[str, Any]:
+        """Describe a whole batch, as JSON has it."""
+        return {"name": self.name, "shape": [batch_size, *self.shape], "dtype": self.dtype, "layout": self.layout}
+
 
 OUTPUT_DIRNAME = "output"
 BENCHMARK_DIRNAME = "perf"
 
-INPUT = TensorSpec("image", (3, IMAGE_SIZE, IMAGE_SIZE))
+CUT = "fpn"  # where the graph ends and the host begins
+INPUT = TensorSpec("image", (3, IMAGE_SIZE, IMAGE_SIZE), layout="NCHW")
+# What a model with AIPP compiled in takes: the card normalises.
+UINT8_INPUT = TensorSpec("image", (IMAGE_SIZE, IMAGE_SIZE, 3), "uint8", "NHWC")
+INPUTS = {spec.dtype: spec for spec in (INPUT, UINT8_INPUT)}
 FPN_CUT_OUTPUTS = (
     *(TensorSpec(f"output{i}", (FPN_CHANNELS, size, size)) for i, size in enumerate(FPN_SIZES)),
     TensorSpec(f"output{len(FPN_SIZES)}", (PROTO_SIZE, PROTO_SIZE, PROTO_CHANNELS)),
@@ -80,6 +89,11 @@ class WorkFolder:
         return self.root / f"yolact_edge_bs{batch_size}.om.json"
 
     @property
+    def aipp_config(self) -> Path:
+        """What `atc --insert_op_conf` takes."""
+        return self.root / "yolact_edge_aipp.cfg"
+
+    @property
     def inputs(self) -> Path:
         return self.root / "inputs"
 
@@ -105,6 +119,10 @@ class WorkFolder:
 
     def benchmark_summary(self, batch_size: int) -> Path:
         return self.run(batch_size) / f"{BENCHMARK_DIRNAME}_summary.json"
+
+    def benchmark_input(self, batch_size: int) -> Path:
+        """The one file that a benchmark runs when it does not run zeros; it is removed afterwards."""
+        return self.run(batch_size) / f"{BENCHMARK_DIRNAME}_input" / "batch.bin"
 
     def log(self, name: str) -> Path:
         """The whole output of one tool's run."""
@@ -176,8 +194,19 @@ def require_size(path: Path, spec: TensorSpec) -> None:
         shape = ",".join(str(n) for n in spec.shape)
         raise ArtifactError(
             f"{path} holds {size} bytes, expected {spec.size_bytes} for {spec.name} [{shape}] {spec.dtype}. "
-            "Was the model compiled with another batch size, input or --output_type? Run the inference again."
+            f"{_explain_size(size, spec)} Run the inference again."
         )
+
+
+def _explain_size(size: int, spec: TensorSpec) -> str:
+    # ais_bench compares sizes only: where four uint8 images are one of float32, it pairs them without a word.
+    images = INPUT.size_bytes // UINT8_INPUT.size_bytes
+    if size == images * spec.size_bytes:
+        return (
+            f"That is {images} images' worth: were float32 inputs given to a model with AIPP, which takes uint8? "
+            "Make them by preprocess.py --dtype uint8, or compile without --insert_op_conf."
+        )
+    return "Was the model compiled with another batch size, input or --output_type?"
 
 
 def make_folder(path: Path) -> None:

@@ -37,6 +37,7 @@ CANN_SET_ENV = Path("/usr/local/Ascend/ascend-toolkit/set_env.sh")
 ATC_SUCCESS = "ATC run success"
 NOT_FOR_OTHERS = 0o027  # the permissions that ais_bench refuses on an output folder
 NPU, CPU_EMULATION = "npu", "cpu-emulation"
+PRECISION_FLAGS = {"fp16": (), "fp32": ("--precision_mode", "must_keep_origin_dtype")}
 # What ais_bench takes in a path; it checks the whole path, with the current folder.
 _PATH_CHARACTERS = re.compile(r"[A-Za-z0-9_/.-]+")
 
@@ -66,6 +67,11 @@ class Tools:
             sources = sorted([*EMULATION.rglob("*.py"), *(EMULATION / "bin").iterdir()])
             versions = {"emulation": digest_files(sources), "onnxruntime": metadata.version("onnxruntime")}
         return {"kind": self.kind, "soc_version": self.soc_version, **versions}
+
+    @property
+    def cann(self) -> str:
+        """What reports and side-cars say of the toolkit."""
+        return "none, CPU emulation" if self.is_emulated else self.cann_version()
 
     def cann_version(self) -> str:
         """The toolkit's version as its `version.cfg` or install info states it, else "unknown"."""
@@ -183,12 +189,24 @@ def source_set_env(script: Path, env: Mapping[str, str]) -> dict[str, str]:
     return dict(line.split("=", 1) for line in result.stdout.split("\0") if "=" in line)
 
 
-def atc_command(onnx: Path, om_prefix: Path, batch_size: int, soc_version: str) -> list[str]:
-    """Build the guide's ATC command for one batch size; atc appends `.om` to the prefix."""
+def atc_command(
+    onnx: Path,
+    om_prefix: Path,
+    batch_size: int,
+    soc_version: str,
+    precision: str = "fp16",
+    aipp_config: Path | None = None,
+) -> list[str]:
+    """Build the guide's ATC command for one batch size; atc appends `.om` to the prefix.
+
+    `precision` "fp16" is atc's own default. With AIPP `--input_shape` stays the network's, though the model's changes.
+    """
     shape = ",".join(str(n) for n in (batch_size, *INPUT.shape))
     return [
         *("atc", "--model", str(onnx), "--framework", "5", "--output", str(om_prefix), "--log", "error"),
         *("--soc_version", soc_version, "--input_shape", f"{INPUT.name}:{shape}"),
+        *PRECISION_FLAGS[precision],
+        *(() if aipp_config is None else ("--insert_op_conf", str(aipp_config))),
     ]
 
 
@@ -226,10 +244,17 @@ def infer_command(python: str, om: Path, bin_folder: Path, run_folder: Path) -> 
     ]
 
 
-def benchmark_command(python: str, om: Path, batch_size: int, loop: int, run_folder: Path, dirname: str) -> list[str]:
-    """Build the guide's pure-inference command (zeros, `loop` times), with an output folder for the timings' JSON."""
+def benchmark_command(
+    python: str, om: Path, batch_size: int, loop: int, run_folder: Path, dirname: str, batch: Path | None = None
+) -> list[str]:
+    """Build the guide's pure-inference command (zeros, `loop` times), with an output folder for the timings' JSON.
+
+    `batch` is a file with a whole batch to run instead. `--pure_data_type random` is no way to get one: it fills the
+    input with random bytes, and as float32 many of those are NaN or huge.
+    """
     return [
         *(python, "-m", "ais_bench", f"--model={om}", f"--loop={loop}", f"--batchsize={batch_size}"),
+        *(() if batch is None else ("--input", str(batch))),
         *("--output", str(run_folder), "--output_dirname", dirname),
     ]
 

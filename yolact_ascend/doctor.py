@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from yolact_ascend import __version__
-from yolact_ascend.artifacts import FPN_CUT_OUTPUTS, INPUT, WorkFolder, bin_folder, require_weights
+from yolact_ascend.artifacts import FPN_CUT_OUTPUTS, INPUTS, WorkFolder, bin_folder, require_weights
 from yolact_ascend.ascend import (
     CPU_EMULATION,
     NPU,
@@ -184,13 +184,13 @@ def check_weights(path: Path) -> Check:
 
 def check_dataset(settings: RunSettings) -> Check:
     """Whether the data set is whole, and of the config's classes."""
-    if settings.mode == "perf":
+    if not settings.needs_dataset:
         return Check("data set", OK, "not needed in mode=perf", {"images": 0})
     dataset = load_dataset(*reversed(find_split(settings.coco)))
     check_categories(dataset, get_config(settings.config))
-    images = dataset.select(limit=settings.limit)
+    images = dataset.select(limit=settings.image_limit)
     require_images(images)
-    annotated = len(dataset.select(annotated_only=True, limit=settings.limit))
+    annotated = len(dataset.select(annotated_only=True, limit=settings.image_limit))
     limited = f" of {len(dataset.images)}" if len(images) < len(dataset.images) else ""
     text = f"{len(images)}{limited} images, {annotated} of them annotated, {dataset.annotation_file}"
     facts = {"images": len(images), "annotated_images": annotated, "of_images": len(dataset.images)}
@@ -236,10 +236,17 @@ def needed_bytes(settings: RunSettings, images: int) -> int:
     """
     folder = WorkFolder(settings.out)
     model = settings.weights.stat().st_size if settings.weights.is_file() else WEIGHTS_BYTES
-    outputs = images * sum(spec.size_bytes for spec in FPN_CUT_OUTPUTS)
-    written = [("export", folder.onnx, model), ("preprocess", bin_folder(folder.inputs), images * INPUT.size_bytes)]
+    an_input, an_output = INPUTS[settings.input_dtype].size_bytes, sum(spec.size_bytes for spec in FPN_CUT_OUTPUTS)
+    written = [("export", folder.onnx, model), ("preprocess", bin_folder(folder.inputs), images * an_input)]
     for batch_size in settings.batch_sizes:
-        written += [("compile", folder.om(batch_size), model), ("infer", folder.outputs(batch_size), outputs)]
+        written += [
+            ("compile", folder.om(batch_size), model),
+            ("infer", folder.outputs(batch_size), images * an_output),
+        ]
+    # What a benchmark writes, it removes: one batch at a time.
+    largest = max(settings.batch_sizes)
+    in_a_batch = an_output if settings.input == "zeros" else an_input + an_output
+    written.append(("benchmark", folder.benchmark_input(largest), largest * in_a_batch))
     return sum(max(0, size - _size_of(path)) for stage, path, size in written if stage in settings.stages)
 
 

@@ -18,7 +18,7 @@ import torch
 from torch import nn
 
 from yolact_ascend import __version__
-from yolact_ascend.artifacts import FPN_CUT_OUTPUTS, INPUT, atomic_path, sha256_file
+from yolact_ascend.artifacts import CUT, FPN_CUT_OUTPUTS, INPUT, atomic_path, sha256_file
 from yolact_ascend.config import MEAN_RGB, STD_RGB, ModelConfig
 from yolact_ascend.errors import ArtifactError
 from yolact_ascend.upstream import describe_upstream, load_upstream_network
@@ -29,7 +29,6 @@ BATCH_AXIS = "batch"
 # Largest |ONNX - PyTorch| over largest |PyTorch| of an output. Seen: 2e-6; summation order alone explains 1e-5.
 TOLERANCE = 1e-4
 CHECKED_BATCHES = (1, 3)
-CUT = "fpn"
 OWN_NETWORK = "yolact_ascend"
 
 

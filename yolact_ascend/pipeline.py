@@ -30,14 +30,14 @@ def run(words: Sequence[str]) -> str:
         folder = WorkFolder(settings.out)
         records = Records(folder)
         stages = Stages(settings, tools, records, lock)
-        if settings.mode == "full":
+        if settings.needs_dataset:
             stages.images  # noqa: B018  a data set that is not whole ends the run here, before the work
         steps = stages.steps()
         _say(describe_plan(settings, tools, steps, records))
         disk = check_disk(settings, len(stages.images) if settings.mode == "full" else 0)
         if disk.status != OK:
             _say(f"warning: {disk.text}")
-        _require_earlier(settings, steps, records)
+        _require_earlier(settings, steps, records, stages)
         outcomes = [
             run_step(step, records, settings) if step.stage in settings.stages else recall(step, records)
             for step in steps
@@ -105,7 +105,7 @@ def describe_plan(settings: RunSettings, tools: Tools, steps: Sequence[Step], re
     return "\n".join(lines)
 
 
-def _require_earlier(settings: RunSettings, steps: Sequence[Step], records: Records) -> None:
+def _require_earlier(settings: RunSettings, steps: Sequence[Step], records: Records, stages: Stages) -> None:
     """Refuse a range that no step lies in, and `from=` when a stage before it is not done, or from something else."""
     if settings.last != "report" and not any(step.stage in settings.stages for step in steps):
         raise UsageError(
@@ -118,8 +118,18 @@ def _require_earlier(settings: RunSettings, steps: Sequence[Step], records: Reco
         if reason is not None:
             raise UsageError(
                 f"from={settings.first} needs {step.label} to be done, but: {reason}. "
-                f"Start there instead (from={step.stage}), or leave from= out."
+                f"Start there instead (from={step.stage}), or leave from= out.{_explain_model(step, stages)}"
             )
+
+
+def _explain_model(step: Step, stages: Stages) -> str:
+    """Say what is wrong with a compiled model that is there, such as one that was compiled by hand."""
+    if step.stage == "compile" and step.batch_size and stages.folder.om(step.batch_size).exists():
+        try:
+            stages.require_model(step.batch_size)
+        except ArtifactError as error:
+            return f" {error}"
+    return ""
 
 
 def _say(text: str) -> None:

@@ -72,7 +72,8 @@ def detect_image(
         raise ArtifactError(
             f"{output_bin(output_folder, index, 0)} to {output_bin(output_folder, index, len(levels)).name} give "
             "values that are not finite numbers. Did float16 overflow on the device, or do the weights not belong "
-            "to this model? Compile with --precision_mode=allow_fp32_to_fp16 or export again, then run `infer`."
+            "to this model? Compile with precision=fp32 (by hand: atc --precision_mode must_keep_origin_dtype), or "
+            "export again, then run `infer`."
         )
     return detect(head_outputs, protos, height, width, settings)
 

@@ -17,6 +17,8 @@ from yolact_ascend import transforms
 from yolact_ascend.artifacts import (
     FOLDER_MODE,
     INPUT,
+    INPUTS,
+    TensorSpec,
     bin_folder,
     ids_file,
     input_bin,
@@ -29,24 +31,26 @@ from yolact_ascend.artifacts import (
 )
 from yolact_ascend.coco import CocoImage, describe_images, require_images
 from yolact_ascend.errors import ArtifactError
-from yolact_ascend.transforms import decode_image, normalise_image
+from yolact_ascend.transforms import TRANSFORMS, decode_image
 
 JPEG_TAIL = 1024  # bytes at the end in which its end marker is looked for; some cameras append a little
 
 
-def preprocess(images: Sequence[CocoImage], save_path: Path) -> int:
+def preprocess(images: Sequence[CocoImage], save_path: Path, dtype: str = INPUT.dtype) -> int:
     """Write `bin_file/<index>.bin` for each image and, when all are there, `ids.json`; return how many were made.
 
+    `dtype` "float32" gives normalised images, "uint8" what a model with AIPP takes (artifacts.INPUTS).
     A run that was cut short continues: inputs that an earlier run made from the same images are kept.
     Raises DatasetError for an image that is missing or cannot be decoded, ArtifactError when a file cannot be written.
     """
+    spec = INPUTS[dtype]
     require_images(images)
     make_folder(bin_folder(save_path))
     bin_folder(save_path).chmod(FOLDER_MODE)  # an older one may be open to more, which ais_bench refuses
-    recipe = describe_inputs(images)
+    recipe = describe_inputs(images, spec)
     _remove_other_bins(save_path, recipe)
     write_json(recipe_file(save_path), recipe, indent=None)
-    missing = [index for index in range(len(images)) if not _is_whole(input_bin(save_path, index))]
+    missing = [index for index in range(len(images)) if not _is_whole(input_bin(save_path, index), spec)]
     ids = {"ids": [image.image_id for image in images]}
     if missing or _read_if_whole(ids_file(save_path)) != ids:
         ids_file(save_path).unlink(missing_ok=True)
@@ -56,16 +60,16 @@ def preprocess(images: Sequence[CocoImage], save_path: Path) -> int:
         pixels = decode_image(images[index].path)
         _warn_of_cut_jpeg(images[index].path)
         _warn_of_other_size(images[index], pixels.shape[1], pixels.shape[0])
-        write_bytes(input_bin(save_path, index), normalise_image(pixels).data)
+        write_bytes(input_bin(save_path, index), TRANSFORMS[dtype](pixels).data)
     if not ids_file(save_path).exists():
         write_json(ids_file(save_path), ids, indent=None)
     return len(missing)
 
 
-def describe_inputs(images: Sequence[CocoImage]) -> dict[str, Any]:
+def describe_inputs(images: Sequence[CocoImage], spec: TensorSpec = INPUT) -> dict[str, Any]:
     """Return all that the written inputs depend on: each image's id, name, size and time, and the transform."""
     return {
-        "input": [INPUT.name, list(INPUT.shape), INPUT.dtype],
+        "input": [spec.name, list(spec.shape), spec.dtype],
         "code": sha256_file(Path(transforms.__file__)),
         "opencv": cv2.__version__,
         "numpy": np.__version__,
@@ -94,8 +98,8 @@ def _read_if_whole(path: Path) -> Any:
         return None
 
 
-def _is_whole(path: Path) -> bool:
-    return path.is_file() and path.stat().st_size == INPUT.size_bytes
+def _is_whole(path: Path, spec: TensorSpec) -> bool:
+    return path.is_file() and path.stat().st_size == spec.size_bytes
 
 
 def _warn_of_other_size(image: CocoImage, width: int, height: int) -> None:

@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from yolact_ascend import __version__
-from yolact_ascend.artifacts import WorkFolder, read_json, write_bytes, write_json
+from yolact_ascend.artifacts import UINT8_INPUT, WorkFolder, read_json, write_bytes, write_json
 from yolact_ascend.ascend import Tools, read_timings
+from yolact_ascend.compiled import read_sidecar
 from yolact_ascend.process import format_command
 from yolact_ascend.settings import RunSettings
 from yolact_ascend.stages import LIBRARIES, Stages
@@ -84,12 +85,14 @@ def render_markdown(report: dict[str, Any]) -> str:
         *([f"- **{device['note']}**"] if is_emulated else []),
         f"- Model: {model['config']}, {model['network']}, cut {model['cut']}, "
         f"weights sha256 {model['weights_sha256'][:12]}",
+        f"- Compiled: precision {model['precision']}, input {model['input_dtype']}"
+        f"{', normalised on the device (AIPP)' if model['aipp'] else ''}",
         f"- Data set: {data}",
         "",
     ]
     if report["mode"] == "full":
         lines += _accuracy_tables(report["results"])
-    lines += _throughput_table(report["results"], is_emulated)
+    lines += _throughput_table(report["results"], device["chip"], is_emulated)
     lines += _stage_table(report["stages"])
     return "\n".join(lines) + "\n"
 
@@ -113,6 +116,9 @@ def _describe_model(stages: Stages) -> dict[str, Any]:
         "weights_sha256": stages.weights_sha256,
         "network": properties["network"],
         "cut": properties["cut"],
+        "precision": stages.settings.precision,
+        "aipp": stages.settings.aipp,
+        "input_dtype": stages.input.dtype,
     }
 
 
@@ -131,7 +137,7 @@ def _describe_versions(stages: Stages) -> dict[str, str]:
         "yolact_ascend": __version__,
         "python": platform.python_version(),
         **{name: metadata.version(name) for name in LIBRARIES},
-        "cann": "none, CPU emulation" if stages.tools.is_emulated else stages.tools.cann_version(),
+        "cann": stages.tools.cann,
     }
 
 
@@ -140,6 +146,7 @@ def _result(stages: Stages, batch_size: int) -> dict[str, Any]:
     is_full = stages.settings.mode == "full"
     timings = read_timings(folder.summary(batch_size) if is_full else folder.benchmark_summary(batch_size))
     scores = read_json(folder.scores(batch_size), "the scores") if is_full else {}
+    model = read_sidecar(folder.om(batch_size), folder.sidecar(batch_size))
     return {
         "batch_size": batch_size,
         "images": scores.get("images"),
@@ -152,7 +159,10 @@ def _result(stages: Stages, batch_size: int) -> dict[str, Any]:
         "d2h_ms": timings.d2h_ms,
         "drift_percent": timings.drift_percent(),
         "batches": len(timings.latencies_ms),
-        "input": "dataset" if is_full else "zeros",
+        "input": stages.settings.input,
+        "precision": model.precision,
+        "aipp": model.input["dtype"] == UINT8_INPUT.dtype,
+        "input_dtype": model.input["dtype"],
     }
 
 
@@ -178,28 +188,24 @@ def _accuracy_tables(results: Sequence[dict[str, Any]]) -> list[str]:
     return [*lines, ""]
 
 
-def _throughput_table(results: Sequence[dict[str, Any]], is_emulated: bool) -> list[str]:
+def _throughput_table(results: Sequence[dict[str, Any]], chip: str, is_emulated: bool) -> list[str]:
     title = "Throughput on the CPU emulation" if is_emulated else "Throughput of the device alone"
-    lines = [f"## {title} (latency of a batch in ms)", ""]
+    lines = [f"## {title} (latency and copies of a batch in ms)", ""]
+    chip = f"{chip} (emulated)" if is_emulated else chip
     names = ("mean", "median", "p90", "p95", "p99")
-    lines += _table_head(["bs", "input", "images/s", *names, "copy in", "copy out", "batches"])
+    lines += _table_head(["chip", "batch", "input", "images/s", *names, "H2D", "D2H", "batches"])
     for result in results:
-        latency = [_number(value) for value in (*(result["latency_ms"][name] for name in names), *_copies(result))]
-        speed = _number(result["throughput_images_per_s"])
-        lines.append(_row([result["batch_size"], result["input"], speed, *latency, result["batches"]]))
+        latency = [result["latency_ms"][name] for name in names]
+        figures = (result["throughput_images_per_s"], *latency, result["h2d_ms"], result["d2h_ms"])
+        lines.append(_row([chip, result["batch_size"], result["input"], *map(_number, figures), result["batches"]]))
     return [*lines, "", *_advice(results), ""]
-
-
-def _copies(result: dict[str, Any]) -> tuple[float | None, float | None]:
-    return result["h2d_ms"], result["d2h_ms"]
 
 
 def _advice(results: Sequence[dict[str, Any]]) -> list[str]:
     """Say what a reader of the throughput table should not miss."""
     lines = ["Throughput counts the compute time only; the copies to and from the device come on top."]
     if len(results) > 1:
-        best = max(results, key=lambda result: result["throughput_images_per_s"])
-        lines.append(f"Fastest here: bs={best['batch_size']}. A larger batch is not always faster; measure yours.")
+        lines.append(_advise_batch_size(results))
     for result in results:
         drift = result["drift_percent"]
         if drift is not None and abs(drift) > NOTABLE_DRIFT_PERCENT:
@@ -208,6 +214,25 @@ def _advice(results: Sequence[dict[str, Any]]) -> list[str]:
                 "so the figures are not steady: run longer, on an idle and cooled machine."
             )
     return lines
+
+
+def _advise_batch_size(results: Sequence[dict[str, Any]]) -> str:
+    """Say which batch size to use: the fastest, or the smallest where the figures do not tell them apart."""
+    best = max(results, key=lambda result: result["throughput_images_per_s"])
+    smallest = min(results, key=lambda result: result["batch_size"])
+    speed = _number(best["throughput_images_per_s"])
+    if best is smallest:
+        return f"Use bs={best['batch_size']}: the fastest here, {speed} images/s. Larger batches gain nothing."
+    gain = 100 * (best["throughput_images_per_s"] / smallest["throughput_images_per_s"] - 1)
+    drift = max(abs(result["drift_percent"] or 0) for result in (best, smallest))
+    against = f"{gain:.1f} % more than bs={smallest['batch_size']}"
+    if gain > max(drift, NOTABLE_DRIFT_PERCENT):
+        return f"Use bs={best['batch_size']}: the fastest here, {speed} images/s, {against}."
+    why = f"within the drift of these figures ({drift:.1f} %)" if gain <= drift else "little"
+    return (
+        f"Use bs={smallest['batch_size']}: the fastest here is bs={best['batch_size']}, {speed} images/s, but that is "
+        f"{against}, which is {why}, and a smaller batch answers sooner."
+    )
 
 
 def _stage_table(stages: Sequence[dict[str, Any]]) -> list[str]:

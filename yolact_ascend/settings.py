@@ -16,6 +16,8 @@ PERF_STAGES = ("patch", "export", "compile", "benchmark", "report")
 STAGES_OF_MODE = {"full": FULL_STAGES, "perf": PERF_STAGES}
 MAX_BATCH_SIZE = 4096  # ais_bench's own limit of --batchsize
 MAX_LOOP = 100_000  # and of --loop
+PRECISIONS = ("fp16", "fp32")
+BENCHMARK_INPUTS = ("zeros", "random", "dataset")
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,25 @@ class RunSettings:
     last: str
     force: frozenset[str]
     upstream: Path | None
+    precision: str
+    aipp: bool
+    input: str
+
+    @property
+    def input_dtype(self) -> str:
+        """What one value of the model's input is; artifacts.INPUTS has the rest."""
+        return "uint8" if self.aipp else "float32"
+
+    @property
+    def needs_dataset(self) -> bool:
+        return self.input == "dataset"
+
+    @property
+    def image_limit(self) -> int | None:
+        """How many images of the data set are used at most: a benchmark runs those of one batch."""
+        if self.mode == "full":
+            return self.limit
+        return min(max(self.batch_sizes), self.limit or max(self.batch_sizes))
 
     @property
     def stages(self) -> tuple[str, ...]:
@@ -79,6 +100,10 @@ def _one_of(words: Sequence[str]) -> Callable[[str], str]:
     return read
 
 
+def _switch(word: str) -> bool:
+    return _one_of(("0", "1"))(word) == "1"
+
+
 def _path(word: str) -> Path:
     if not word:
         raise ValueError("a path")
@@ -116,8 +141,11 @@ KEYS = {
     "limit": Key("", _optional(_positive(10**9)), "only the first N images"),
     "device": Key("auto", _one_of(DEVICES), "auto: the NPU where CANN's tools are, else CPU emulation; npu; cpu"),
     "soc": Key("", _optional(str), "atc's --soc_version, when npu-smi does not tell it"),
+    "precision": Key("fp16", _one_of(PRECISIONS), "what the card computes in: fp16, as atc does by default, or fp32"),
+    "aipp": Key("0", _switch, "1: uint8 inputs, a quarter of the bytes; the card normalises them (static AIPP)"),
     "mode": Key("full", _one_of(tuple(STAGES_OF_MODE)), "full: to mAP; perf: throughput only, no data set needed"),
     "loop": Key("100", _positive(MAX_LOOP), "mode=perf: how often the batch is run"),
+    "input": Key("", _optional(_one_of(BENCHMARK_INPUTS)), "mode=perf: zeros (the default there), random or dataset"),
     "from": Key("", _optional(_one_of(ALL_STAGES)), "first stage to run; the ones before must be done (stages: below)"),
     "to": Key("", _optional(_one_of(ALL_STAGES)), "last stage to run"),
     "force": Key("", _force, "redo these stages though nothing changed: names by comma, or 1 for all"),
@@ -161,6 +189,10 @@ def _settings(values: dict[str, Any]) -> RunSettings:
             raise UsageError(f"{key}={stage}: mode={values['mode']} has no such stage; it has {', '.join(stages)}.")
     if stages.index(first) > stages.index(last):
         raise UsageError(f"from={first} comes after to={last}; the order is {', '.join(stages)}.")
+    if values["mode"] == "full" and values["input"] not in (None, "dataset"):
+        raise UsageError(
+            f"input={values['input']}: mode=full runs the images of coco=. Leave input= out, or give mode=perf."
+        )
     return RunSettings(
         batch_sizes=values["bs"],
         config=values["config"],
@@ -176,4 +208,7 @@ def _settings(values: dict[str, Any]) -> RunSettings:
         last=last,
         force=values["force"],
         upstream=values["upstream"],
+        precision=values["precision"],
+        aipp=values["aipp"],
+        input=values["input"] or ("dataset" if values["mode"] == "full" else "zeros"),
     )

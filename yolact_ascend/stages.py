@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import re
+import shutil
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cache, cached_property
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from yolact_ascend.aipp import aipp_config
 from yolact_ascend.artifacts import (
     BENCHMARK_DIRNAME,
+    CUT,
     FILE_MODE,
     FPN_CUT_OUTPUTS,
+    INPUTS,
+    TensorSpec,
     WorkFolder,
     bin_folder,
     digest_files,
@@ -23,7 +28,7 @@ from yolact_ascend.artifacts import (
     recipe_file,
     require_outputs,
     sha256_file,
-    write_json,
+    write_bytes,
 )
 from yolact_ascend.ascend import (
     ATC_SUCCESS,
@@ -43,6 +48,15 @@ from yolact_ascend.coco import (
     find_split,
     load_dataset,
     require_images,
+)
+from yolact_ascend.compiled import (
+    Need,
+    SideCar,
+    adopt_model,
+    remove_models,
+    require_inputs,
+    require_model,
+    write_sidecar,
 )
 from yolact_ascend.config import get_config
 from yolact_ascend.errors import ToolError
@@ -93,6 +107,11 @@ class Stages:
 
         return {entry.key: entry.value for entry in onnx.load(self.folder.onnx).metadata_props}
 
+    @property
+    def input(self) -> TensorSpec:
+        """What the compiled model takes."""
+        return INPUTS[self.settings.input_dtype]
+
     @cached_property
     def dataset(self) -> CocoDataset:
         """The data set of `coco=`, checked against the config's classes."""
@@ -104,7 +123,7 @@ class Stages:
     @cached_property
     def images(self) -> tuple[CocoImage, ...]:
         """The images of this run, in the order of their indices; all their files are there."""
-        images = self.dataset.select(limit=self.settings.limit)
+        images = self.dataset.select(limit=self.settings.image_limit)
         require_images(images)
         return images
 
@@ -149,31 +168,71 @@ class Stages:
         return Step("export", None, inputs, lambda: [folder.onnx], work)
 
     def _compile(self, batch_size: int) -> Step:
-        folder, tools = self.folder, self.tools
-        om, sidecar = folder.om(batch_size), folder.sidecar(batch_size)
+        folder, tools, settings = self.folder, self.tools, self.settings
+        om, sidecar, prefix = folder.om(batch_size), folder.sidecar(batch_size), folder.om_prefix(batch_size)
         log = folder.log(f"compile_bs{batch_size}")
-        command = atc_command(folder.onnx, folder.om_prefix(batch_size), batch_size, tools.soc_version)
+        aipp = aipp_config() if settings.aipp else None
+
+        def command(onnx: Path, prefix: Path, aipp_file: Path) -> list[str]:
+            return atc_command(
+                onnx, prefix, batch_size, tools.soc_version, settings.precision, aipp_file if settings.aipp else None
+            )
+
+        flags = command(Path("onnx"), Path("om"), Path("aipp"))
 
         def inputs() -> dict[str, Any]:
-            flags = atc_command(Path("onnx"), Path("om"), batch_size, tools.soc_version)
-            return {"onnx_sha256": sha256_file(folder.onnx), "tools": tools.identity(), "flags": flags}
+            return {"onnx_sha256": sha256_file(folder.onnx), "tools": tools.identity(), "flags": flags, "aipp": aipp}
 
         def work() -> None:
-            for path in (om, sidecar):
-                path.unlink(missing_ok=True)
+            remove_models(prefix)
+            sidecar.unlink(missing_ok=True)
+            if aipp is not None:
+                write_bytes(folder.aipp_config, aipp.encode())
+            words = command(folder.onnx, prefix, folder.aipp_config)
             try:
-                output = self._run_tool(command, log, explain_atc_failure)
-                if ATC_SUCCESS not in output or not om.is_file():
+                output = self._run_tool(words, log, explain_atc_failure)
+                if ATC_SUCCESS not in output or not adopt_model(prefix).is_file():
                     lacking = om.name if ATC_SUCCESS in output else f"its line '{ATC_SUCCESS}'"
                     what = f"atc ended with exit code 0, but without {lacking}."
-                    raise ToolError(describe_failure(what, command, output, log, explain_atc_failure))
+                    raise ToolError(describe_failure(what, words, output, log, explain_atc_failure))
                 om.chmod(FILE_MODE)  # ais_bench refuses one that group or others may write
             except BaseException:
-                om.unlink(missing_ok=True)  # a broken .om would look finished
+                remove_models(prefix)  # a broken .om would look finished
                 raise
-            write_json(sidecar, {**inputs(), "batch_size": batch_size, "command": format_command(command)})
+            need = self._need(batch_size)
+            write_sidecar(
+                sidecar,
+                SideCar(
+                    soc_version=need.soc_version,
+                    cann=need.cann,
+                    flags=flags,
+                    onnx_sha256=need.onnx_sha256,
+                    om_sha256=sha256_file(om),
+                    batch_size=batch_size,
+                    cut=self.onnx_metadata["cut"],
+                    precision=need.precision,
+                    input=need.input.of_batch(batch_size),
+                    command=format_command(words),
+                ),
+            )
 
         return Step("compile", batch_size, inputs, lambda: [om, sidecar], work)
+
+    def _need(self, batch_size: int) -> Need:
+        """What this run expects of its model, whatever lies in the work folder."""
+        return Need(
+            soc_version=self.tools.soc_version,
+            cann=self.tools.cann,
+            onnx_sha256=sha256_file(self.folder.onnx),
+            batch_size=batch_size,
+            cut=CUT,
+            precision=self.settings.precision,
+            input=self.input,
+        )
+
+    def require_model(self, batch_size: int) -> SideCar:
+        """Return the side-car of the compiled model; raises ArtifactError unless it is the one of this run."""
+        return require_model(self.folder.om(batch_size), self.folder.sidecar(batch_size), self._need(batch_size))
 
     def _preprocess(self) -> Step:
         save_path = self.folder.inputs
@@ -185,10 +244,11 @@ class Stages:
                 recipe_file(save_path).unlink(missing_ok=True)
             before = self.records.describe(bins)
             limit = [] if self.settings.limit is None else [f"--limit={self.settings.limit}"]
+            dtype = [f"--dtype={self.input.dtype}"] if self.settings.aipp else []
             self._run_own(
                 [
                     *(*python_command("preprocess"), f"--image_path={self.dataset.image_folder}"),
-                    *(f"--json_file={self.dataset.annotation_file}", f"--save_path={save_path}", *limit),
+                    *(f"--json_file={self.dataset.annotation_file}", f"--save_path={save_path}", *limit, *dtype),
                 ]
             )
             # Those that an earlier, unfinished run made took no time in this one.
@@ -198,7 +258,11 @@ class Stages:
         return Step(
             "preprocess",
             None,
-            inputs=lambda: {"images": digest(describe_images(self.images)), **code_versions()},
+            inputs=lambda: {
+                "images": digest(describe_images(self.images)),
+                "dtype": self.input.dtype,
+                **code_versions(),
+            },
             outputs=lambda: [ids_file(save_path), *bins],
             work=work,
         )
@@ -222,6 +286,8 @@ class Stages:
             return [folder.summary(batch_size), *files]
 
         def work() -> int:
+            self.require_model(batch_size)
+            require_inputs(folder.inputs, self.input, len(self.images))
             prepare_run_folder(run_folder)
             # ais_bench reuses an existing folder without cleaning it.
             folder.summary(batch_size).unlink(missing_ok=True)
@@ -263,27 +329,49 @@ class Stages:
         return Step("postprocess", batch_size, inputs, lambda: results, work)
 
     def _benchmark(self, batch_size: int) -> Step:
-        folder, tools = self.folder, self.tools
+        folder, tools, settings = self.folder, self.tools, self.settings
         run_folder = folder.run(batch_size)
         summary = folder.benchmark_summary(batch_size)
-        command = benchmark_command(
-            tools.python, folder.om(batch_size), batch_size, self.settings.loop, run_folder, BENCHMARK_DIRNAME
-        )
+        batch = None if settings.input == "zeros" else folder.benchmark_input(batch_size)
 
         def inputs() -> dict[str, Any]:
+            made_from: dict[str, Any] = {"input": settings.input}
+            if settings.input != "zeros":
+                made_from.update(code_versions())
+            if settings.needs_dataset:
+                made_from["images"] = digest(describe_images(self.images[:batch_size]))
             flags = benchmark_command(
-                "python3", Path("om"), batch_size, self.settings.loop, Path("run"), BENCHMARK_DIRNAME
+                "python3", Path("om"), batch_size, settings.loop, Path("run"), BENCHMARK_DIRNAME, batch and Path("in")
             )
-            return {"om_sha256": sha256_file(folder.om(batch_size)), "tools": tools.identity(), "flags": flags}
+            om_sha256 = sha256_file(folder.om(batch_size))
+            return {"om_sha256": om_sha256, "tools": tools.identity(), "flags": flags, **made_from}
 
         def work() -> int:
+            model = self.require_model(batch_size)
             prepare_run_folder(run_folder)
             summary.unlink(missing_ok=True)
-            self._run_tool(command, folder.log(f"benchmark_bs{batch_size}"))
-            remove_matching(run_folder / BENCHMARK_DIRNAME, r"pure_infer_data_\d+\.bin")
+            om, loop = folder.om(batch_size), settings.loop
+            command = benchmark_command(tools.python, om, model.batch_size, loop, run_folder, BENCHMARK_DIRNAME, batch)
+            try:
+                if batch is not None:
+                    self._write_batch(batch, batch_size)
+                self._run_tool(command, folder.log(f"benchmark_bs{batch_size}"))
+            finally:  # nobody reads these outputs, and for a large batch they take gigabytes
+                shutil.rmtree(folder.benchmark_input(batch_size).parent, ignore_errors=True)
+                remove_matching(run_folder / BENCHMARK_DIRNAME, r"(pure_infer_data|batch)_\d+\.bin")
             return len(read_timings(summary).latencies_ms) * batch_size
 
         return Step("benchmark", batch_size, inputs, lambda: [summary], work)
+
+    def _write_batch(self, path: Path, batch_size: int) -> None:
+        """Write the batch that a benchmark with `input=random` or `input=dataset` runs."""
+        from yolact_ascend.batch_file import image_samples, random_samples, write_batch  # here: OpenCV
+
+        samples: Iterator = (
+            image_samples(self.images, self.input) if self.settings.needs_dataset else (random_samples(self.input))
+        )
+        print(f"{path}: one batch of {batch_size}, {self.settings.input}, {self.input.dtype}", file=sys.stderr)
+        write_batch(path, samples, batch_size)
 
     def _run_tool(self, command: Sequence[str], log: Path, explain: Callable[[str], str | None] | None = None) -> str:
         """Run one of CANN's tools in its world; it holds the work folder's lock."""

@@ -1,4 +1,4 @@
-"""From an image file to the network's input, byte for byte as upstream does it.
+"""From an image file to the network's input: float32 byte for byte as upstream does it, or uint8 for AIPP.
 
 Source: haotian-liu/yolact_edge @ a9a0028, yolact_edge/utils/augmentations.py (BaseTransform).
 """
@@ -36,6 +36,15 @@ def decode_image(path: Path) -> np.ndarray:
     return image
 
 
+def resize_image(image_bgr: np.ndarray) -> np.ndarray:
+    """Resize a BGR uint8 image [H,W,3] to the input of a model with AIPP, RGB uint8 [550,550,3].
+
+    The resize is that of `normalise_image`, in whole levels: at most one away from it (docs/decisions.md).
+    """
+    resized = cv2.resize(image_bgr, (IMAGE_SIZE, IMAGE_SIZE))
+    return np.ascontiguousarray(resized[:, :, ::-1])
+
+
 def normalise_image(image_bgr: np.ndarray) -> np.ndarray:
     """Resize and normalise a BGR uint8 image [H,W,3] to the network's input, RGB float32 [3,550,550].
 
@@ -44,3 +53,7 @@ def normalise_image(image_bgr: np.ndarray) -> np.ndarray:
     resized = cv2.resize(image_bgr.astype(np.float32), (IMAGE_SIZE, IMAGE_SIZE))
     normalised = (resized - _MEAN_BGR) / _STD_BGR
     return np.ascontiguousarray(normalised[:, :, ::-1].transpose(2, 0, 1))  # [3,550,550]
+
+
+# dtype of artifacts.INPUTS -> how a decoded image becomes it
+TRANSFORMS = {"float32": normalise_image, "uint8": resize_image}
