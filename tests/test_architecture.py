@@ -16,7 +16,7 @@ LAYERS = (
     {"artifacts"},
     {"aipp", "atc_errors", "backbones", "boxes", "coco", "compiled", "manifest", "masks", "process", "settings"},
     {"steps", "transforms"},
-    {"cards"},
+    {"cards", "devices"},
     {"ascend", "batch_file", "detections", "evaluate", "network", "preprocess"},
     {"postprocess", "weights"},
     {"heads", "stages", "upstream"},

@@ -2,8 +2,8 @@
 
 import pytest
 
-from yolact_ascend.cards import Chip, parse_npu_smi, soc_version_of
-from yolact_ascend.errors import ToolError
+from yolact_ascend.cards import Chip, choose_chips, parse_npu_smi, soc_version_of
+from yolact_ascend.errors import ToolError, UsageError
 
 # Layouts as drivers 22 to 26 print them; the figures in them are made up.
 TWO_310P3 = """\
@@ -161,6 +161,15 @@ NO_DRIVER = "dcmi model initialized failed, because the device is used. ret is -
 )
 def test_chips_are_read_from_every_layout(text, chips):
     assert parse_npu_smi(text) == chips
+
+
+def test_devices_are_chosen_by_their_numbers():
+    chips = [Chip(0, 4, "310P3"), Chip(2, 32, "310P3"), Chip(3, 33, "310B4")]
+    assert choose_chips(chips, (2, 0)) == [chips[1], chips[0]]
+    with pytest.raises(UsageError, match=r"npus=0,1: .*no device 1; it shows 0 \(310P3\), 2 \(310P3\), 3 \(310B4\)\."):
+        choose_chips(chips, (0, 1))
+    with pytest.raises(UsageError, match="npus=3,0: device 3 is 310B4, 0 is 310P3, but one .om is for one kind"):
+        choose_chips(chips, (3, 0))
 
 
 def test_soc_version_is_the_chip_with_its_prefix():

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from yolact_ascend.errors import ToolError
+from yolact_ascend.errors import ToolError, UsageError
 from yolact_ascend.process import capture
 
 # A chip has two rows in `npu-smi info`: "| 0  310P3  | OK  | 15.8 …", and below it "| 0  0  | 0000:82:00.0 |" or NA.
@@ -57,6 +57,21 @@ def parse_npu_smi(text: str) -> list[Chip]:
         elif chip_row and chips and has_device_ids and (chip_row.group(2) or "").isdigit():
             chips[-1] = replace(chips[-1], device_id=int(chip_row.group(2)))
     return chips
+
+
+def choose_chips(chips: Sequence[Chip], npus: Sequence[int]) -> list[Chip]:
+    """Return the chips with the device numbers of `npus=`; raises UsageError when there is no such, or they differ."""
+    asked = f"npus={','.join(map(str, npus))}"
+    by_id = {chip.device_id: chip for chip in chips}
+    for npu in npus:
+        if npu not in by_id:
+            shown = ", ".join(f"{chip.device_id} ({chip.name})" for chip in chips)
+            raise UsageError(f"{asked}: npu-smi info shows no device {npu}; it shows {shown}.")
+    chosen = [by_id[npu] for npu in npus]
+    if len({chip.name for chip in chosen}) > 1:
+        names = ", ".join(f"{chip.device_id} is {chip.name}" for chip in chosen)
+        raise UsageError(f"{asked}: device {names}, but one .om is for one kind of chip. Choose devices of one kind.")
+    return chosen
 
 
 def soc_version_of(chip: str) -> str:
