@@ -9,8 +9,8 @@ import pytest
 from yolact_ascend.artifacts import INPUT, UINT8_INPUT, TensorSpec, sha256_file
 from yolact_ascend.compiled import (
     Need,
-    SideCar,
     adopt_model,
+    describe_model,
     read_sidecar,
     remove_models,
     require_inputs,
@@ -36,19 +36,7 @@ def model(tmp_path):
     """A compiled model with its side-car, as NEED wants it: (.om, side-car)."""
     om, path = tmp_path / "yolact_edge_bs8.om", tmp_path / "yolact_edge_bs8.om.json"
     om.write_bytes(b"compiled")
-    sidecar = SideCar(
-        soc_version=NEED.soc_version,
-        cann=NEED.cann,
-        flags=["atc"],
-        onnx_sha256=NEED.onnx_sha256,
-        om_sha256=sha256_file(om),
-        batch_size=8,
-        cut="fpn",
-        precision="fp16",
-        input=INPUT.of_batch(8),
-        command="atc --model a.onnx",
-    )
-    write_sidecar(path, sidecar)
+    write_sidecar(path, describe_model(om, NEED, ["atc"], "atc --model a.onnx"))
     return om, path
 
 

@@ -42,7 +42,7 @@ class SideCar:
 
 @dataclass(frozen=True)
 class Need:
-    """What a run expects of its compiled model."""
+    """What a run expects of its compiled model, and what it has compiled it for."""
 
     soc_version: str
     cann: str
@@ -51,6 +51,22 @@ class Need:
     cut: str
     precision: str
     input: TensorSpec
+
+
+def describe_model(om: Path, need: Need, flags: list[str], command: str) -> SideCar:
+    """Return the side-car of a model that was just compiled for `need`."""
+    return SideCar(
+        soc_version=need.soc_version,
+        cann=need.cann,
+        flags=flags,
+        onnx_sha256=need.onnx_sha256,
+        om_sha256=sha256_file(om),
+        batch_size=need.batch_size,
+        cut=need.cut,
+        precision=need.precision,
+        input=need.input.of_batch(need.batch_size),
+        command=command,
+    )
 
 
 def write_sidecar(path: Path, sidecar: SideCar) -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 import shutil
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import cache, cached_property
 from importlib import metadata
 from pathlib import Path
@@ -51,9 +52,11 @@ from yolact_ascend.coco import (
     require_images,
 )
 from yolact_ascend.compiled import (
+    SCHEMA,
     Need,
     SideCar,
     adopt_model,
+    describe_model,
     remove_models,
     require_inputs,
     require_model,
@@ -183,7 +186,13 @@ class Stages:
         flags = command(Path("onnx"), Path("om"), Path("aipp"))
 
         def inputs() -> dict[str, Any]:
-            return {"onnx_sha256": sha256_file(folder.onnx), "tools": tools.identity(), "flags": flags, "aipp": aipp}
+            return {
+                "onnx_sha256": sha256_file(folder.onnx),
+                "tools": tools.identity(),
+                "flags": flags,
+                "aipp": aipp,
+                "sidecar_schema": SCHEMA,  # a model of an earlier version gets one of today
+            }
 
         def work() -> None:
             remove_models(prefix)
@@ -201,22 +210,8 @@ class Stages:
             except BaseException:
                 remove_models(prefix)  # a broken .om would look finished
                 raise
-            need = self._need(batch_size)
-            write_sidecar(
-                sidecar,
-                SideCar(
-                    soc_version=need.soc_version,
-                    cann=need.cann,
-                    flags=flags,
-                    onnx_sha256=need.onnx_sha256,
-                    om_sha256=sha256_file(om),
-                    batch_size=batch_size,
-                    cut=self.onnx_metadata["cut"],
-                    precision=need.precision,
-                    input=need.input.of_batch(batch_size),
-                    command=format_command(words),
-                ),
-            )
+            made = replace(self._need(batch_size), cut=self.onnx_metadata["cut"])
+            write_sidecar(sidecar, describe_model(om, made, flags, format_command(words)))
 
         return Step("compile", batch_size, inputs, lambda: [om, sidecar], work)
 
@@ -384,9 +379,8 @@ class Stages:
         """Write the batch that a benchmark with `input=random` or `input=dataset` runs."""
         from yolact_ascend.batch_file import image_samples, random_samples, write_batch  # here: OpenCV
 
-        samples: Iterator = (
-            image_samples(self.images, self.input) if self.settings.needs_dataset else (random_samples(self.input))
-        )
+        is_dataset = self.settings.needs_dataset
+        samples = image_samples(self.images, self.input) if is_dataset else random_samples(self.input)
         print(f"{path}: one batch of {batch_size}, {self.settings.input}, {self.input.dtype}", file=sys.stderr)
         write_batch(path, samples, batch_size)
 
