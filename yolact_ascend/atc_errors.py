@@ -36,12 +36,16 @@ ATC_ERRORS = {
         '--input_shape "image:N,3,550,550".'
     ),
     "E10002": 'the form of --input_shape is wrong; write --input_shape "image:8,3,550,550", quoted.',
+    "E10003": "a flag has a value of another kind than it takes, or a number beyond its range; the message says which.",
     "E10004": "a flag has an empty value; fill it in, or leave the flag out.",
+    "E10006": "a flag takes 0 or 1 only; mend the one that the message names.",
     "E10007": "--framework is missing or wrong; an ONNX model takes --framework 5.",
     "E10010": "--log has a value that atc does not know; use debug, info, warning, error or null.",
     "E10011": "a size in --input_shape is not positive; give the batch size as a whole number above 0.",
     "E10016": "a name in the flags is not in the model, whose input is called image; check --model and --input_shape.",
+    "E10017": "--input_shape or --input_fp16_nodes names an operator that is no input; our input is called image.",
     "E10022": "--output ends in a folder; add the file's name, without .om.",
+    "E10034": "an input has AIPP and stands in --input_fp16_nodes, too; leave one of the two flags out.",
     "E10041": (
         "atc cannot read the model. Is the file whole, an ONNX, and readable for this user? Export again: force=export."
     ),
@@ -50,7 +54,12 @@ ATC_ERRORS = {
     "E10052": "the AIPP file (--insert_op_conf) has a value that atc refuses; mend the field that the message names.",
     "E10054": "a flag that atc needs is empty; a value with ; or , may stand without its quotes.",
     "E10055": "this atc does not do what a flag asks for; leave the flag out, or take a CANN that has it.",
+    "E10056": "two flags exclude each other, such as --precision_mode and --precision_mode_v2; leave one out.",
     "E10501": _IR,
+    "E13005": (
+        "atc cannot parse a file. If it is the AIPP file (--insert_op_conf): the fields must be those of AIPP's "
+        "template, and mean_chn_* whole numbers (fractions go into min_chn_*)."
+    ),
     "E16002": _PARSER,
     "E19010": _PARSER,
     "E19999": _INNER,
@@ -59,6 +68,10 @@ ATC_ERRORS = {
         "operator; a newer CANN may compile it, and E40000 or EC0010 beside it mean that CANN's Python is the cause."
     ),
     "E40000": _PYTHON,
+    "E81012": (
+        "AIPP (--insert_op_conf) does not fit the network or the card: image size, channels, crop, padding or a value "
+        "out of range; mend the field that the message names."
+    ),
     "EC0010": _PYTHON,
     "EE1001": (
         "the soc_version is not one that this CANN knows. See the Name column of `npu-smi info` and give "

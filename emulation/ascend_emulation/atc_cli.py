@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
-from ascend_emulation.atc_errors import AtcError, UnknownFlagError
+from ascend_emulation.atc_errors import AtcError, CommandLineError
 from ascend_emulation.atc_options import HELP, AtcOptions, asks_for_help, parse_options
+from ascend_emulation.cann import Cann, CannError, played_release
 
 START = "ATC start working now, please wait for a moment."
 SUCCESS = "ATC run success, welcome to the next use."
@@ -13,23 +15,45 @@ FAILURE = "ATC run failed, Please check the detail log, Try 'atc --help' for mor
 FAILURE_CODE = 255
 
 
-def compile_model(options: AtcOptions) -> None:
+def compile_model(options: AtcOptions, cann: Cann) -> None:
     """Write the .om that `options` describe; raises AtcError."""
-    from ascend_emulation import om, onnx_graph  # here: onnx takes a second, --help needs none of it
+    # here: onnx takes a second, --help needs none of it
+    from ascend_emulation import aipp, aipp_config, model_ends, om, onnx_graph, precision
+    from ascend_emulation.keep_dtype import kept_operators
 
+    blocks = aipp_config.read_aipp(options.insert_op_conf) if options.insert_op_conf else []
     model, content = onnx_graph.load_model(options.model)
-    onnx_graph.check_operators(model)
+    onnx_graph.check_operators(model, cann)
+    model_ends.check_half_inputs(model, options.input_fp16_nodes)
+    kept = kept_operators(options.keep_dtype, model) if options.keep_dtype else ()
+    chosen = model_ends.select_outputs(model, options.out_nodes) if options.out_nodes else {}
+    names = [output.name for output in model.graph.output]
+    output_types = model_ends.parse_output_type(options.output_type, chosen, names)
     onnx_graph.fix_input_shapes(model, options.input_shape)
-    if options.output_type is not None:
-        onnx_graph.cast_outputs(model, options.output_type)
+    aipp_inputs = aipp.find_inputs(model, blocks, options.input_fp16_nodes)
+
     folded = onnx_graph.fold_shapes(model, options.model)
+    saturate = precision.saturates(options.soc_version)
+    half_inputs = (*options.input_fp16_nodes, *aipp_inputs)
+    mode = precision.MODES[options.precision_mode]
+    precision.apply_precision(folded, mode, saturate, kept, half_inputs)
+    model_ends.cast_outputs(folded, output_types, saturate)
+    model_ends.halve_inputs(folded, options.input_fp16_nodes)
+    aipp.insert_aipp(folded, aipp_inputs)
     folded_bytes = folded.SerializeToString()
     header = om.OmHeader(
+        cann=cann.name,
         soc_version=options.soc_version,
+        precision_mode=options.precision_mode,
+        keep_dtype=kept,
+        aipp=tuple(aipp_config.settings(block) for block in blocks),
+        input_fp16_nodes=options.input_fp16_nodes,
+        out_nodes=options.out_nodes,
+        output_type=options.output_type,
         atc_arguments=options.arguments,
         onnx_sha256=om.sha256_hex(content),
         model_sha256=om.sha256_hex(folded_bytes),
-        inputs=onnx_graph.describe_inputs(folded, options.input_format),
+        inputs=onnx_graph.describe_inputs(folded, options.input_format, aipp_inputs),
         outputs=onnx_graph.describe_outputs(folded),
     )
     try:
@@ -39,18 +63,24 @@ def compile_model(options: AtcOptions) -> None:
 
 
 def main(arguments: list[str]) -> int:
-    """Run `atc ARGUMENTS`; returns the exit code. Everything goes to stdout, as with the real atc."""
+    """Run `atc ARGUMENTS`; returns the exit code. As with the real atc, all but a bad command line is on stdout."""
+    try:
+        cann = played_release(os.environ)
+    except CannError as error:
+        print(f"ERROR: {error}", file=sys.stderr)
+        return FAILURE_CODE
     if asks_for_help(arguments):
         print(HELP)
         return 0
     print(START, flush=True)
     try:
-        compile_model(parse_options(arguments))
-    except UnknownFlagError as error:
-        print(f"{FAILURE}\nERROR: {error}")
+        compile_model(parse_options(arguments, cann), cann)
+    except CommandLineError as error:
+        print(f"ERROR: {error}", file=sys.stderr, flush=True)
+        print(FAILURE)
         return FAILURE_CODE
     except AtcError as error:
-        print(f"{FAILURE}\n{error}")
+        print(f"{FAILURE}\n{error.render(cann)}")
         return FAILURE_CODE
     except ModuleNotFoundError as error:
         print(f"{FAILURE}\nERROR: the emulated atc needs the Python package {error.name}; {sys.executable} lacks it")

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import time
+
+from ascend_emulation.cann import Cann
+
 _INPUT_SHAPE_SAMPLE = '"input_name1:n1,c1,h1,w1;input_name2:n2,c2,h2,w2"'
 
 # code -> (text, what to do)
@@ -16,7 +21,12 @@ _TEXTS = {
         + "].",
         "Replace input_name with node names. Ensure that the shape values are integers.",
     ),
+    "E10003": ("Value [{value}] for parameter [--{parameter}] is invalid. Reason: {reason}", "Mend the value."),
     "E10004": ("Value for [--{parameter}] is empty.", "Set a valid parameter value."),
+    "E10006": (
+        "Value [{value}] for parameter [--{parameter}] is invalid. The value must be either 1 or 0.",
+        "Set a valid parameter value. The parameter value can only be 1 or 0.",
+    ),
     "E10007": ("[--{parameter}] is required. The value must be [{support}].", "Set a valid parameter value."),
     "E10010": (
         "Value [{value}] for parameter [--log] is invalid.",
@@ -30,11 +40,20 @@ _TEXTS = {
     "E10016": (
         "Opname [{name}] specified in [--{parameter}] is not found in the model. "
         "Confirm whether this node name exists, or node is not split with the specified delimiter ';'",
-        "Specify the name of an existing input: {known}.",
+        "Specify a name that the model has: {known}.",
+    ),
+    "E10017": (
+        "Input Op [{name}] specified in [--{parameter}] is invalid. The Op type must be Data.",
+        "Specify the name of an input: {known}.",
     ),
     "E10022": (
         "Path [{value}] for parameter [--output] does not include the file name.",
         "Add the file name to the path.",
+    ),
+    "E10034": (
+        "Nodes (for example, [{name}]) connected to AIPP must not be of type FP16.",
+        "1. To enable AIPP, remove the nodes connected to AIPP from the --input_fp16_nodes argument. "
+        "2. If AIPP is not required, remove the --insert_op_conf option from your ATC command line.",
     ),
     "E10041": (
         "Failed to load the model from [{value}].",
@@ -45,16 +64,24 @@ _TEXTS = {
         "dimension count [{expected}] of the node.",
         "Give input {name} as many dimensions as in the model: {shape}.",
     ),
+    "E10052": ("AIPP configuration is invalid. Reason: {reason}.", "Mend the file that --insert_op_conf names."),
     "E10054": (
         "The required parameter [--{parameter}] for ATC is empty. Another possible reason is that the values of some "
         'parameters are not enclosed by quotation marks ("").',
         "Check whether the command line parameter format is correct.",
     ),
     "E10055": ("The operation is not supported. Reason: {reason}.", "Leave it out, or run atc on a machine with CANN."),
+    "E10056": (
+        "Cannot configure both parameters [{first}] and [{second}] simultaneously.",
+        "The two parameters cannot be set at the same time.",
+    ),
+    "E13005": ("Failed to parse file [{value}].", "Try again with a valid file. {reason}"),
     "E19010": (
         "No parser is registered for Op [{name}, optype [{domain}::{opset}::{optype}]].",
-        "Export the model with standard operators and an opset from 8 to 18, 11 best.",
+        "Export the model with standard operators and an opset from {opset_min} to {opset_max}, 11 best.",
     ),
+    "E19999": ("Inner Error! {reason}", "Mend the name, or leave the flag out."),
+    "E81012": ("Compile op[aipp] failed, cause: {reason}.", "Mend the file that --insert_op_conf names."),
     "EE1001": (
         "The argument is invalid.Reason: Soc version [{value}] is invalid",
         'Write "Ascend" and the Name column of `npu-smi info`, for example Ascend310P3.',
@@ -67,10 +94,22 @@ class AtcError(Exception):
 
     def __init__(self, code: str, **fields: object) -> None:
         """`fields` fill the text of `code`."""
-        text, solution = (part.format(**fields) for part in _TEXTS[code])
-        super().__init__(f"{code}: {text}\n        Solution: {solution}")
         self.code = code
+        self.text, self.solution = (part.format(**fields) for part in _TEXTS[code])
+        super().__init__(f"{code}: {self.text}")
+
+    def render(self, cann: Cann) -> str:
+        """The lines that atc of that release prints."""
+        origin = f"[PID: {os.getpid()}] {_timestamp()} " if cann.dates_errors else ""
+        return f"{self.code}: {origin}{self.text}\n        Solution: {self.solution}"
 
 
-class UnknownFlagError(Exception):
-    """The command line has a flag that atc does not have, or a flag without its value."""
+class CommandLineError(Exception):
+    """The command line cannot be cut into flags and values."""
+
+
+def _timestamp() -> str:
+    """Such as 2025-06-16-13:02:36.801.136."""
+    now = time.time_ns()
+    micros = now // 1000 % 1000000
+    return time.strftime("%Y-%m-%d-%H:%M:%S", time.localtime(now // 10**9)) + f".{micros // 1000:03}.{micros % 1000:03}"

@@ -12,11 +12,11 @@ import os
 import tempfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 
-MAGIC = b"emulated OM version 1, CPU only, not loadable on an NPU\n"
+MAGIC = b"emulated OM version 2, CPU only, not loadable on an NPU\n"
 HEADER_BYTES_MAX = 16 * 1024 * 1024
 _FLOAT_DTYPES = ("float16", "float32", "float64")
 _INTEGER_DTYPES = ("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64")
@@ -47,7 +47,14 @@ class TensorInfo:
 class OmHeader:
     """What the emulated atc knew when it wrote the file."""
 
+    cann: str  # the release that the stand-in played
     soc_version: str
+    precision_mode: str  # the value in force, of either flag
+    keep_dtype: tuple[str, ...]  # names of the operators that kept their type
+    aipp: tuple[dict[str, Any], ...]  # the fields that were set, one dict for each aipp_op
+    input_fp16_nodes: tuple[str, ...]
+    out_nodes: str
+    output_type: str
     atc_arguments: tuple[str, ...]
     onnx_sha256: str  # of the source file
     model_sha256: str  # of the bytes that follow the header
@@ -82,14 +89,14 @@ def _tensor_info(fields: dict[str, object]) -> TensorInfo:
 
 def _read_header(file: BinaryIO, path: Path) -> OmHeader:
     if file.read(len(MAGIC)) != MAGIC:
-        raise OmError(f"{path} was not written by the emulated atc (version 1); the emulation opens nothing else")
+        raise OmError(f"{path} was not written by the emulated atc (version 2); the emulation opens nothing else")
     line = file.readline(HEADER_BYTES_MAX)
     try:
         fields = json.loads(line)
         return OmHeader(
             **{
                 **fields,
-                "atc_arguments": tuple(fields["atc_arguments"]),
+                **{name: tuple(fields[name]) for name in ("keep_dtype", "aipp", "input_fp16_nodes", "atc_arguments")},
                 "inputs": tuple(_tensor_info(tensor) for tensor in fields["inputs"]),
                 "outputs": tuple(_tensor_info(tensor) for tensor in fields["outputs"]),
             }

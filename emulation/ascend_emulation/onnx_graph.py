@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Collection
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,12 +12,11 @@ import onnx
 from onnx import helper, shape_inference
 
 from ascend_emulation.atc_errors import AtcError
+from ascend_emulation.cann import Cann
 from ascend_emulation.om import DTYPES, TensorInfo
 
-OPSET_MIN, OPSET_MAX = 8, 18
 _STANDARD_DOMAINS = ("", "ai.onnx")
 _RANK_OF_FORMAT = {"NCHW": 4, "NCDHW": 5}
-_ONNX_TYPE = {"FP32": onnx.TensorProto.FLOAT, "FP16": onnx.TensorProto.FLOAT16}
 
 
 def _first_line(error: Exception) -> str:
@@ -33,16 +34,24 @@ def load_model(path: Path) -> tuple[onnx.ModelProto, bytes]:
     return model, content
 
 
-def check_operators(model: onnx.ModelProto) -> None:
+def check_operators(model: onnx.ModelProto, cann: Cann) -> None:
     """Raise AtcError E19010 for the first operator that no ONNX parser of CANN would take."""
     opsets = {opset.domain or "ai.onnx": opset.version for opset in model.opset_import}
     opset = opsets.get("ai.onnx", 1)
     for node in model.graph.node:
-        known = node.domain in _STANDARD_DOMAINS and OPSET_MIN <= opset <= OPSET_MAX
+        known = node.domain in _STANDARD_DOMAINS and cann.opset_min <= opset <= cann.opset_max
         if not (known and onnx.defs.has(node.op_type)):
             name, domain = node.name or node.output[0], node.domain or "ai.onnx"
             version = opsets.get(domain, 1)
-            raise AtcError("E19010", name=name, domain=domain, opset=version, optype=node.op_type)
+            raise AtcError(
+                "E19010",
+                name=name,
+                domain=domain,
+                opset=version,
+                optype=node.op_type,
+                opset_min=cann.opset_min,
+                opset_max=cann.opset_max,
+            )
 
 
 def _graph_inputs(model: onnx.ModelProto) -> list[onnx.ValueInfoProto]:
@@ -86,22 +95,6 @@ def fix_input_shapes(model: onnx.ModelProto, shapes: dict[str, tuple[int, ...]])
         for dim, size in zip(value.type.tensor_type.shape.dim, shape):
             dim.Clear()
             dim.dim_value = size
-
-
-def cast_outputs(model: onnx.ModelProto, output_type: str) -> None:
-    """Append a Cast to every output that does not have `output_type` (FP32 or FP16); names stay."""
-    wanted = _ONNX_TYPE[output_type]
-    for output in model.graph.output:
-        if output.type.tensor_type.elem_type == wanted:
-            continue
-        inner = f"{output.name}/before_output_type"
-        for node in model.graph.node:
-            for names in (node.input, node.output):
-                for index, name in enumerate(names):
-                    if name == output.name:
-                        names[index] = inner
-        model.graph.node.append(helper.make_node("Cast", [inner], [output.name], name=f"{inner}/Cast", to=wanted))
-        output.type.tensor_type.elem_type = wanted
 
 
 def _drop_unused_opsets(model: onnx.ModelProto) -> None:
@@ -152,9 +145,10 @@ def describe(values: list[onnx.ValueInfoProto], tensor_format: str | None = None
     return tuple(tensors)
 
 
-def describe_inputs(model: onnx.ModelProto, input_format: str) -> tuple[TensorInfo, ...]:
-    """The inputs that a caller feeds, weights excluded."""
-    return describe(_graph_inputs(model), input_format)
+def describe_inputs(model: onnx.ModelProto, input_format: str, nhwc: Collection[str]) -> tuple[TensorInfo, ...]:
+    """The inputs that a caller feeds, weights excluded; those called in `nhwc` have that format."""
+    tensors = describe(_graph_inputs(model), input_format)
+    return tuple(replace(tensor, format="NHWC") if tensor.name in nhwc else tensor for tensor in tensors)
 
 
 def describe_outputs(model: onnx.ModelProto) -> tuple[TensorInfo, ...]:

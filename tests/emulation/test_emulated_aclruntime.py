@@ -177,10 +177,10 @@ def damaged(content: bytes) -> bytes:
 
 
 MODELS = {
-    "real_om": (lambda content: b"IMOD" + bytes(200), "was not written by the emulated atc (version 1)"),
+    "real_om": (lambda content: b"IMOD" + bytes(200), "was not written by the emulated atc (version 2)"),
     "empty": (lambda content: b"", "was not written by the emulated atc"),
     "later_version": (
-        lambda content: content.replace(b"version 1", b"version 2"),
+        lambda content: content.replace(b"version 2", b"version 3"),
         "was not written by the emulated atc",
     ),
     "damaged": (damaged, "is damaged"),

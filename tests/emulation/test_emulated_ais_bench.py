@@ -48,9 +48,9 @@ def test_guide_line_by_line(run: Run, six: Path) -> None:
     for index in range(6):
         up = np.fromfile(six / "run" / "output" / f"{index}_0.bin", np.float32).reshape(1, 2, 8, 8)
         mean = np.fromfile(six / "run" / "output" / f"{index}_1.bin", np.float32).reshape(1, 2)
-        # fp32 sums of 27 products may change their order with the batch
-        np.testing.assert_allclose(up[0], expected["up"][index], atol=1e-6)
-        np.testing.assert_allclose(mean[0], expected["mean"][index], atol=1e-6)
+        # float16 by default: 27 products, each of about 1 and off by 2**-11 or two of them, and a sum that is rounded
+        np.testing.assert_allclose(up[0], expected["up"][index], atol=0.02)
+        np.testing.assert_allclose(mean[0], expected["mean"][index], atol=0.02)
     assert len(list((six / "run" / "output").iterdir())) == 12
     perf = run("python3", "-m", "ais_bench", "--model=yolact_edge_bs8.om", "--loop=100", "--batchsize=8")
     assert perf.code == 0

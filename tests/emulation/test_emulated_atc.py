@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 import hashlib
 import json
+import re
 import stat
 from pathlib import Path
 from typing import Any
@@ -12,7 +14,7 @@ import numpy as np
 import onnx
 import pytest
 
-from .conftest import ATC_COMMON, Result, Run, sample, small_model, two_input_model
+from .conftest import ATC_COMMON, EMULATION, Result, Run, sample, small_model, two_input_model
 
 START = "ATC start working now, please wait for a moment."
 SUCCESS = "ATC run success, welcome to the next use."
@@ -38,6 +40,8 @@ def work(tmp_path: Path) -> Path:
     (tmp_path / "text.onnx").write_text("no model\n")
     (tmp_path / "empty.onnx").write_bytes(b"")
     (tmp_path / "folder").mkdir()
+    (tmp_path / "lower.cfg").write_text("OpType::conv\n")
+    (tmp_path / "unknown.cfg").write_text("Conv_0\nConv_9\n")
     return tmp_path
 
 
@@ -56,12 +60,24 @@ def read_header(path: Path) -> tuple[bytes, dict[str, Any], bytes]:
     return magic, json.loads(header), model
 
 
+# what CANN 8 puts between a code and its text
+ORIGIN = re.compile(r"(?<=: )\[PID: \d+\] \d{4}-\d\d-\d\d-\d\d:\d\d:\d\d\.\d{3}\.\d{3} ")
+
+
 def assert_failed(result: Result, text: str, work: Path) -> None:
     assert result.code == 255
     assert result.stderr == ""
     lines = result.stdout.splitlines()
     assert lines[:2] == [START, FAILURE]
-    assert text in lines[2]
+    line, origins = ORIGIN.subn("", lines[2])
+    assert text in line
+    assert origins == 1
+    assert list(work.glob("**/*.om")) == []
+
+
+def assert_bad_command_line(result: Result, text: str, work: Path) -> None:
+    assert (result.code, result.stderr) == (255, f"ERROR: {text}\n")
+    assert result.stdout.splitlines() == [START, FAILURE]
     assert list(work.glob("**/*.om")) == []
 
 
@@ -69,8 +85,11 @@ def test_guides_command_writes_an_om(run: Run, work: Path) -> None:
     result = run("atc", *GUIDE.split())
     assert (result.code, result.stdout, result.stderr) == (0, f"{START}\n{SUCCESS}\n", "")
     magic, header, model = read_header(work / "small_bs4.om")
-    assert magic == b"emulated OM version 1, CPU only, not loadable on an NPU"
+    assert magic == b"emulated OM version 2, CPU only, not loadable on an NPU"
     assert header["soc_version"] == "Ascend310P3"
+    assert (header["cann"], header["precision_mode"]) == ("8.0", "force_fp16")
+    unused = ("keep_dtype", "aipp", "input_fp16_nodes", "out_nodes", "output_type")
+    assert [header[name] for name in unused] == [[], [], [], "", ""]
     assert header["atc_arguments"] == GUIDE.split()
     assert header["onnx_sha256"] == hashlib.sha256((work / "small.onnx").read_bytes()).hexdigest()
     assert header["model_sha256"] == hashlib.sha256(model).hexdigest()
@@ -92,7 +111,7 @@ def test_shape_arithmetic_is_folded(run: Run, work: Path) -> None:
 def test_om_computes_what_the_onnx_computes(run: Run, work: Path) -> None:
     import onnxruntime
 
-    run("atc", *GUIDE.split())
+    run("atc", *GUIDE.split(), "--precision_mode", "must_keep_origin_dtype")  # float16 has tests of its own
     batch = np.stack([sample(index) for index in range(4)])
     results = []
     for model in ((work / "small.onnx").read_bytes(), read_header(work / "small_bs4.om")[2]):
@@ -137,6 +156,20 @@ ACCEPTED = {
     "other_order": ["--model", "sum.onnx", "--output", "o", "--input_shape", "right:2,2;left:2,2", *ATC_COMMON],
     "new_folder": ["--model", "fixed.onnx", "--output", "a/b/o", *ATC_COMMON],
     "input_format": ["--model", "fixed.onnx", "--output", "o", "--input_format=NCHW", *ATC_COMMON],
+    "implmode": [*["--model", "fixed.onnx", "--output", "o", "--op_select_implmode=high_precision"], *ATC_COMMON],
+    "implmode_list": [
+        *[
+            "--model",
+            "fixed.onnx",
+            "--output",
+            "o",
+            "--op_select_implmode=high_precision",
+            "--optypelist_for_implmode=Gelu",
+        ],
+        *ATC_COMMON,
+    ],
+    "small_channel": [*["--model", "fixed.onnx", "--output", "o", "--enable_small_channel=1"], *ATC_COMMON],
+    "dashes_for_underscores": [*["-model", "fixed.onnx", "-output", "o", "--input-format", "NCHW"], *ATC_COMMON],
     "mode_0": ["--model", "fixed.onnx", "--output", "o", "--mode=0", *ATC_COMMON],
     "opset_18": ["--model", "opset18.onnx", "--output", "o", "--input_shape", "image:4,3,4,4", *ATC_COMMON],
 }
@@ -155,6 +188,70 @@ def test_output_type(run: Run, work: Path, output_type: str, dtype: str) -> None
     run("atc", *with_option("--output_type", output_type))
     outputs = read_header(work / "small_bs4.om")[1]["outputs"]
     assert [(tensor["name"], tensor["dtype"]) for tensor in outputs] == [("up", dtype), ("mean", dtype)]
+
+
+OUTPUTS = {
+    "order": (["--out_nodes=mean;up"], {"mean": "float32", "up": "float32"}),
+    "one": (["--out_nodes=mean"], {"mean": "float32"}),
+    "inner node": (["--out_nodes=Conv_0:0"], {"convolved": "float32"}),
+    "inner node, type": (["--out_nodes=Conv_0:0", "--output_type=Conv_0:0:FP16"], {"convolved": "float16"}),
+    "one of two": (
+        ["--out_nodes=Flatten_8:0;Conv_0:0", "--output_type=Conv_0:0:FP16"],
+        {"mean": "float32", "convolved": "float16"},
+    ),
+    "all": (["--out_nodes=mean;up", "--output_type=FP16"], {"mean": "float16", "up": "float16"}),
+}
+
+
+@pytest.mark.parametrize(("flags", "expected"), OUTPUTS.values(), ids=OUTPUTS.keys())
+def test_out_nodes(run: Run, work: Path, flags: list[str], expected: dict[str, str]) -> None:
+    import onnxruntime
+
+    result = run("atc", *GUIDE.split(), *flags)
+    assert result.code == 0, result.stdout
+    header, model = read_header(work / "small_bs4.om")[1:]
+    assert {tensor["name"]: tensor["dtype"] for tensor in header["outputs"]} == expected
+    assert [tensor["name"] for tensor in header["outputs"]] == list(expected)
+    assert header["out_nodes"] == flags[0].partition("=")[2]
+    session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
+    arrays = session.run(None, {"image": np.zeros((4, 3, 4, 4), np.float32)})
+    assert [array.shape for array in arrays] == [tuple(tensor["shape"]) for tensor in header["outputs"]]
+    assert [array.dtype.name for array in arrays] == list(expected.values())
+
+
+@pytest.mark.parametrize("flags", [[], ["--precision_mode=must_keep_origin_dtype"]], ids=["fp16", "fp32"])
+def test_input_fp16_nodes(run: Run, work: Path, flags: list[str]) -> None:
+    import onnxruntime
+
+    result = run("atc", *GUIDE.split(), "--input_fp16_nodes=image", *flags)
+    assert result.code == 0, result.stdout
+    header, model = read_header(work / "small_bs4.om")[1:]
+    assert header["inputs"] == [{"name": "image", "dtype": "float16", "shape": [4, 3, 4, 4], "format": "NCHW"}]
+    assert header["input_fp16_nodes"] == ["image"]
+    run("atc", *with_option("--output", "plain"), *flags)
+    plain = read_header(work / "plain.om")[2]
+    batch = np.stack([sample(index) for index in range(4)]).astype(np.float16)
+    results = []
+    for content, image in ((model, batch), (plain, batch.astype(np.float32))):
+        session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
+        results.append(session.run(None, {"image": image}))
+    for found, expected in zip(*results):
+        np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.parametrize(("soc", "expected"), [("Ascend310P3", 65504.0), ("Ascend910B3", np.inf)])
+def test_float16_output_beyond_the_range(run: Run, work: Path, soc: str, expected: float) -> None:
+    import onnxruntime
+
+    model = small_model(batch=1)
+    model.graph.initializer[0].raw_data = np.full((2, 3, 3, 3), 1e4, np.float32).tobytes()
+    onnx.save(model, work / "large.onnx")
+    flags = ["--precision_mode=must_keep_origin_dtype", "--output_type=FP16"]
+    words = ["--model", "large.onnx", "--output", "o", "--framework=5", "--soc_version", soc, *flags]
+    assert run("atc", *words).code == 0
+    session = onnxruntime.InferenceSession(read_header(work / "o.om")[2], providers=["CPUExecutionProvider"])
+    up, mean = session.run(None, {"image": np.ones((1, 3, 4, 4), np.float32)})
+    assert (up.max(), mean.max()) == (expected, expected)
 
 
 @pytest.mark.parametrize(("input_format", "expected"), [("NCHW", "NCHW"), ("ND", "ND"), ("NCDHW", "ND")])
@@ -207,18 +304,118 @@ FAILURES = {
     "soc_without_prefix": ("--soc_version", "310P3", "EE1001: The argument is invalid.Reason: Soc version [310P3]"),
     "soc_abbreviated": ("--soc_version", "Ascend310P", "EE1001: "),
     "soc_unknown": ("--soc_version", "Ascend999", "EE1001: "),
-    "unknown_flag": ("--batch", "4", "ERROR: unknown command line flag 'batch'"),
     "framework_caffe": ("--framework", "0", "E10055: The operation is not supported."),
     "shape_range": ("--input_shape", "image:1~8,3,4,4", "E10055: "),
     "output_type_uint8": ("--output_type", "UINT8", "E10055: "),
-    "output_type_per_node": ("--output_type", "Conv_0:0:FP16", "E10055: "),
     "mode_1": ("--mode", "1", "E10055: "),
+    "switch": (
+        "--sparsity",
+        "2",
+        "E10006: Value [2] for parameter [--sparsity] is invalid. The value must be either 1",
+    ),
+    "small_channel": ("--enable_small_channel", "true", "E10006: Value [true] for parameter [--enable_small_channel]"),
+    "mode_unknown": ("--mode", "2", "E10001: Value [2] for parameter [--mode] is invalid. Reason: The value is not wi"),
     "precision_mode": (
         "--precision_mode",
-        "force_fp32",
-        "Reason: the emulated atc does not implement --precision_mode.",
+        "fp16",
+        "E10001: Value [fp16] for parameter [--precision_mode] is invalid. Reason: The value is not within the range "
+        "of values. The valid range is [allow_fp32_to_bf16] [allow_fp32_to_fp16] ",
     ),
-    "insert_op_conf": ("--insert_op_conf", "aipp.cfg", "does not implement --insert_op_conf."),
+    "precision_mode_v2": ("--precision_mode_v2", "force_fp16", "E10001: Value [force_fp16] for parameter [--precision"),
+    "mix_precision": ("--precision_mode", "allow_mix_precision", "E10055: The operation is not supported. Reason: the"),
+    "mixed_bfloat16": (
+        "--precision_mode_v2",
+        "mixed_bfloat16",
+        "E10055: The operation is not supported. Reason: the em",
+    ),
+    "implmode": (
+        "--op_select_implmode",
+        "fast",
+        "E10001: Value [fast] for parameter [--op_select_implmode] is invalid.",
+    ),
+    "implmode_list_alone": (
+        "--optypelist_for_implmode",
+        "Gelu",
+        "E10001: Value [] for parameter [--op_select_implmode]",
+    ),
+    "keep_dtype_missing": ("--keep_dtype", "gone.cfg", "E10001: Value [gone.cfg] for parameter [--keep_dtype]"),
+    "keep_dtype_type": (
+        "--keep_dtype",
+        "lower.cfg",
+        "E10003: Value [lower.cfg] for parameter [--keep_dtype] is invalid.",
+    ),
+    "keep_dtype_unknown": (
+        "--keep_dtype",
+        "unknown.cfg",
+        "E10055: The operation is not supported. Reason: --keep_dtype",
+    ),
+    "fp16_input_unknown": ("--input_fp16_nodes", "images", "E10016: Opname [images] specified in [--input_fp16_nodes]"),
+    "fp16_input_not_split": (
+        "--input_fp16_nodes",
+        "image,mask",
+        "E10016: Opname [image,mask] specified in [--input_fp1",
+    ),
+    "fp16_input_inside": (
+        "--input_fp16_nodes",
+        "Conv_0",
+        "E10017: Input Op [Conv_0] specified in [--input_fp16_nodes]",
+    ),
+    "out_node_unknown": (
+        "--out_nodes",
+        "Conv_9:0",
+        "E10016: Opname [Conv_9] specified in [--out_nodes] is not found in",
+    ),
+    "out_node_index": (
+        "--out_nodes",
+        "Conv_0:1",
+        "E10003: Value [Conv_0] for parameter [--out_nodes] is invalid. Reaso",
+    ),
+    "out_node_no_index": (
+        "--out_nodes",
+        "Conv_0:x",
+        "E10001: Value [Conv_0:x] for parameter [--out_nodes] is invalid.",
+    ),
+    "out_node_form": (
+        "--out_nodes",
+        "Conv_0:0:1",
+        "E10001: Value [Conv_0:0:1] for parameter [--out_nodes] is invalid.",
+    ),
+    "out_tensor_unknown": (
+        "--out_nodes",
+        "up;down",
+        "E19999: Inner Error! User specified tensor[down] is not output of",
+    ),
+    "out_nodes_mixed": (
+        "--out_nodes",
+        "up;Conv_0:0",
+        "Reason: Only one of index, top_name and output_name can be used.",
+    ),
+    "out_nodes_twice": (
+        "--out_nodes",
+        "up;up",
+        "E10055: The operation is not supported. Reason: --out_nodes up;up name",
+    ),
+    "output_type": (
+        "--output_type",
+        "fp16",
+        "E10001: Value [fp16] for parameter [--output_type] is invalid. Reason: The",
+    ),
+    "output_type_form": (
+        "--output_type",
+        "Conv_0:FP16",
+        'Reason: The parameter is invalid. Valid format "opname:index:',
+    ),
+    "output_type_index": (
+        "--output_type",
+        "Conv_0:x:FP16",
+        "E10001: Value [x] for parameter [--output_type] is invalid.",
+    ),
+    "output_type_alone": (
+        "--output_type",
+        "Conv_0:0:FP16",
+        "The nodes set in --output_type must be found in --out_nodes",
+    ),
+    "insert_op_conf_and_more": ("--insert_op_conf", "lower.cfg", "E13005: Failed to parse file [lower.cfg]."),
     "dynamic_batch_size": ("--dynamic_batch_size", "1,2", "does not implement --dynamic_batch_size."),
 }
 
@@ -228,18 +425,40 @@ def test_failures(run: Run, work: Path, flag: str, value: str | None, text: str)
     assert_failed(run("atc", *with_option(flag, value)), text, work)
 
 
+def test_both_precision_flags(run: Run, work: Path) -> None:
+    result = run("atc", *GUIDE.split(), "--precision_mode=force_fp16", "--precision_mode_v2=fp16")
+    text = "E10056: Cannot configure both parameters [--precision_mode] and [--precision_mode_v2] simultaneously."
+    assert_failed(result, text, work)
+
+
+def test_every_code_has_a_case() -> None:
+    tree = ast.parse((EMULATION / "ascend_emulation" / "atc_errors.py").read_text())
+    (texts,) = (node.value for node in tree.body if isinstance(node, ast.Assign) and node.targets[0].id == "_TEXTS")
+    cases = "".join(path.read_text() for path in Path(__file__).parent.glob("test_emulated_atc*.py"))
+    assert {key.value for key in texts.keys} == set(re.findall(r"\b(E\d{5}|E[A-Z]\d{4}): ", cases))
+
+
 def test_input_missing_from_the_shapes(run: Run, work: Path) -> None:
     words = ["--model", "sum.onnx", "--output", "o", "--input_shape", "left:2,2", *ATC_COMMON]
     assert_failed(run("atc", *words), "E10001: Value [-1] for parameter [right] is invalid.", work)
 
 
-def test_flag_without_value(run: Run, work: Path) -> None:
-    result = run("atc", *GUIDE.split(), "--output_type")
-    assert_failed(result, "ERROR: flag '--output_type' is missing its argument", work)
+BAD_COMMAND_LINES = {
+    "unknown_flag": (["--batch=4"], "unknown command line flag 'batch'"),
+    "abbreviated_flag": (["--prec=force_fp16"], "unknown command line flag 'prec'"),
+    "no_value": (["--output_type"], "flag '--output_type' is missing its argument"),
+    "twice": (["--framework=5"], "flag '--framework' is given more than once, which the emulated atc refuses"),
+    "twice_spelled_otherwise": (
+        ["-soc-version", "Ascend310P3"],
+        "flag '--soc_version' is given more than once, which the emulated atc refuses",
+    ),
+    "stray_value": (["mask:4,1"], "Non-option parameter: mask:4,1"),
+}
 
 
-def test_value_without_flag(run: Run, work: Path) -> None:
-    assert_failed(run("atc", *GUIDE.split(), "mask:4,1"), "ERROR: unknown command line argument 'mask:4,1'", work)
+@pytest.mark.parametrize(("words", "text"), BAD_COMMAND_LINES.values(), ids=BAD_COMMAND_LINES.keys())
+def test_bad_command_lines(run: Run, work: Path, words: list[str], text: str) -> None:
+    assert_bad_command_line(run("atc", *GUIDE.split(), *words), text, work)
 
 
 def test_output_that_cannot_be_created(run: Run, work: Path) -> None:
