@@ -230,6 +230,14 @@ def late_bad_file(folder: Path) -> None:
     write_bytes(folder / "in" / "4.bin", bytes(96))
 
 
+def uint8_images(folder: Path) -> None:
+    """Six images as a model with AIPP takes them: uint8, [4,4,3], a quarter of the bytes."""
+    for index in range(6):
+        pixels = np.random.default_rng(index).integers(0, 256, (4, 4, 3), dtype=np.uint8)
+        write_bytes(folder / "in" / f"{index}.bin", pixels.tobytes())
+    (folder / "in").chmod(0o750)
+
+
 def foreign_model(folder: Path) -> None:
     write_bytes(folder / "foreign.om", b"IMOD" + bytes(100))
     write_bytes(folder / "model.onnx", b"onnx")
@@ -342,6 +350,11 @@ CASES = {
     "device_text": Case("--model small_bs4.om --device npu", code=2),
     "boolean_text": Case("--model small_bs4.om --display_all_summary maybe", code=2),
     "outfmt_unknown": Case("--model small_bs4.om --outfmt JSON", code=2),
+    "uint8_nhwc": Case(f"--model uint8_bs4.om {IN}", uint8_images),
+    # Four uint8 images have the size of one in float32: the real tool takes one for a whole batch, without a word.
+    "uint8_nhwc_float_files": Case(f"--model uint8_bs4.om {IN}", six_samples),
+    "uint8_nhwc_pure": Case(f"--model uint8_bs4.om {RUN}"),
+    "float_model_uint8_files": Case(f"--model small_bs4.om {IN}", uint8_images, 1),
     "device_1_of_2": Case(f"--model small_bs4.om {IN} --device 1", six_samples, npus=2),
     "devices": Case(f"--model small_bs4.om {IN} --device 0,1", samples(6), npus=2),
     "devices_divided": Case(f"--model small_bs1.om {IN} {DIVIDED}", samples(6), npus=2),
@@ -371,6 +384,8 @@ CASES = {
     "without_effect": Case("--model small_bs4.om --npu_id 3 --profiler_rename 0 --dump_npy 1 --divide_input 1"),
 }
 
+WORDS_LENGTH_MAX = 240  # of an outcome
+
 # Each is run in array mode and once more in these.
 MODE_CASES = {
     "tensor": (
@@ -379,7 +394,7 @@ MODE_CASES = {
         *("pure", "pure_saved", "pure_random", "pure_two_inputs", "loop_with_files", "all_summaries", "no_warmup"),
         *("batchsize_4096", "full_batches", "half_precision_pairs", "first_file_odd", "first_file_empty"),
         *("first_file_larger", "later_file_smaller", "later_file_smaller_bs1", "later_file_larger_bs1"),
-        *("axis_unsplittable", "empty_folder"),
+        *("axis_unsplittable", "empty_folder", "uint8_nhwc", "uint8_nhwc_float_files"),
     ),
     "files": ("guide_bs4", "padding", "two_inputs", "npy_inputs", "pure", "loop_with_files", "later_file_smaller_bs1"),
     "full": ("guide_bs4", "padding", "two_inputs", "npy_inputs", "pure", "loop_with_files", "later_file_smaller_bs1"),
@@ -432,6 +447,14 @@ for tensor in (*session.get_inputs(), *session.get_outputs()):
     "torch_not_contiguous": "attempt(lambda: values(session.infer([TorchLike(turned)])))",
     "device_tensor": "attempt(lambda: values(session.infer([aclruntime.Tensor(image)])))",
     "bytes_of_other_type": "attempt(lambda: values(session.infer([image.view(np.uint8)])))",
+    "uint8_nhwc": """
+aipp = InferSession(0, "uint8_bs4.om")
+for tensor in aipp.get_inputs():
+    print(tensor.name, int(tensor.datatype), tensor.format, list(tensor.shape), tensor.size, tensor.realsize)
+pixels = np.random.default_rng(4).integers(0, 256, (4, 4, 4, 3), dtype=np.uint8)
+attempt(lambda: values(aipp.infer([pixels])))
+attempt(lambda: values(aipp.infer([pixels.astype(np.float32)])))
+""",
     "several_calls": """
 for factor in 1, 2, 3:
     attempt(lambda: values(session.infer([factor * image], mode="static")))
@@ -785,6 +808,8 @@ def normalised(text: str, folder: Path, year: str = LATEST) -> str:
         if progress and progress["done"] != progress["all"]:
             continue  # tqdm shows as many states as it has time for; only the last one is certain
         line = PROGRESS.sub(r"\g<done>/\g<all>", line)
+        if progress and line in (lines if several else lines[-1:]):
+            continue  # where the last step took long, it shows the last state twice
         line = SUMMARY_NUMBERS.sub(r"\g<1>N", line) if "_time" in line or "_latency" in line else line
         lines.append(PROCESS_NUMBERS.sub(r"\g<1>N", line) if several else line)
     text = as_in(year, DATE.sub("DATE", "\n".join(lines)))
@@ -833,15 +858,14 @@ def outcome_in_words(outcome: Outcome) -> str:
     out, err = (normalised(text, outcome.folder) for text in (outcome.result.stdout, outcome.result.stderr))
     said = [line for line in out.splitlines() if re.match(r"(\[ERROR\]|\w+Error) ", line)]
     if outcome.result.code:
-        said = [*said, last_line(err)] if outcome.result.code != 2 else [*said, err.split("error: ")[-1]]
+        usage = err.split("error: ")[-1].replace("'", "")  # Python's versions quote choices differently
+        said.append(usage if outcome.result.code == 2 else last_line(err))
     words = [f"exit {outcome.result.code}"]
     if outcome.files_written:
         words.append(f"{outcome.files_written} files")
-    text = ", ".join(words)
-    errors = "; ".join(
-        dict.fromkeys(re.sub(r"^\[ERROR\] ", "", " ".join(line.split())) for line in said if line.strip())
-    )
-    return f"{text}: {errors}" if errors else text
+    errors = (re.sub(r"^\[ERROR\] | \(version \d+\)", "", " ".join(line.split())) for line in said if line.strip())
+    text = ": ".join(filter(None, [", ".join(words), "; ".join(dict.fromkeys(errors))]))
+    return text if len(text) <= WORDS_LENGTH_MAX else text[: WORDS_LENGTH_MAX - 1] + "…"
 
 
 def first_difference(year: str, case: Case, ours: Outcome, real: Outcome, with_modes: bool = True) -> str | None:

@@ -142,15 +142,17 @@ def run_in(environment: dict[str, str], folder: Path) -> Run:
 
 
 def compile_models(folder: Path, environment: dict[str, str]) -> None:
-    """Make small_bs1.om, small_bs4.om, half_bs4.om (float16 outputs) and others."""
+    """Make small_bs1.om, small_bs4.om, half_bs4.om (float16 outputs), uint8_bs4.om (AIPP) and others."""
     onnx.save(small_model(), folder / "small.onnx")
     onnx.save(two_input_model(), folder / "sum.onnx")
     onnx.save(mixing_model(), folder / "mixing.onnx")
+    (folder / "aipp.cfg").write_text("aipp_op { aipp_mode: static input_format: RGB888_U8 var_reci_chn_0: 0.5 }\n")
     atc = str(EMULATION / "bin" / "atc")
     commands = [
         ["small", "small_bs1", "image:1,3,4,4"],
         ["small", "small_bs4", "image:4,3,4,4"],
         ["small", "half_bs4", "image:4,3,4,4", "--output_type", "FP16"],
+        ["small", "uint8_bs4", "image:4,3,4,4", "--insert_op_conf", "aipp.cfg"],
         ["sum", "sum_bs2", "left:2,2;right:2,2"],
         ["mixing", "mixing_bs4", "image:4,3,4,4"],
         ["small", "other_soc", "image:1,3,4,4"],
