@@ -12,13 +12,15 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
+import onnxruntime
 import pytest
 import torch
 from emulation.cases import real_tool_in
 from factories import CHECKOUT, SMALL_CONFIG
 
 from yolact_ascend import pipeline, stages
-from yolact_ascend.artifacts import INPUT, WorkFolder, sha256_file
+from yolact_ascend.artifacts import INPUT, UINT8_INPUT, WorkFolder, sha256_file
+from yolact_ascend.config import MEAN_RGB, STD_RGB
 from yolact_ascend.errors import ArtifactError, DatasetError, ToolError, UsageError, WeightsError
 
 REAL_PACKAGES = [name for name in os.environ.get("AIS_BENCH_DIR", "").split(os.pathsep) if name]
@@ -230,6 +232,77 @@ def test_flags_redo_exactly_what_depends_on_them(copied):
     assert copied.report()["dataset"]["images"] == 2
 
 
+def cosine(one: np.ndarray, other: np.ndarray) -> float:
+    return float(one @ other / np.linalg.norm(one) / np.linalg.norm(other))
+
+
+def read_outputs(run: Run, batch_size: int) -> list[np.ndarray]:
+    """Each output of the four images, end to end."""
+    folder = run.folder.outputs(batch_size)
+    return [np.concatenate([np.fromfile(folder / f"{i}_{k}.bin", np.float32) for i in range(4)]) for k in range(6)]
+
+
+def test_fp32_compiles_without_float16(copied):
+    """Only what follows from the model is stale; its outputs differ by what float16 costs (printed with -s)."""
+    before = read_outputs(copied, 3)
+    pipeline.run(copied.command(precision="fp32", to="infer"))
+    for k, (one, other) in enumerate(zip(before, read_outputs(copied, 3))):
+        print(f"fp32 against fp16, output{k}: cosine {cosine(one, other):.7f}, max-abs {np.abs(one - other).max():.4f}")
+        assert cosine(one, other) > 0.999 and not np.array_equal(one, other)  # seen: 0.9997
+    sidecar = json.loads(copied.folder.sidecar(3).read_text())
+    assert sidecar["command"].endswith(" --precision_mode must_keep_origin_dtype") and sidecar["precision"] == "fp32"
+    assert copied(precision="fp32") == ["postprocess bs3"]
+    (result,) = copied.report()["results"]
+    assert result["precision"] == copied.report()["model"]["precision"] == "fp32"
+
+
+def test_aipp_takes_a_quarter_of_the_bytes_and_normalises_alike(copied):
+    """Its outputs are those of the ONNX on the same pixels, normalised here in float32; float16 is the difference."""
+    assert copied(aipp="1") == ["compile bs3", "preprocess", "infer bs3", "postprocess bs3"]
+    bins = [copied.folder.inputs / "bin_file" / f"{index}.bin" for index in range(4)]
+    pixels = np.stack([np.fromfile(path, np.uint8) for path in bins]).reshape(4, *UINT8_INPUT.shape)
+    images = ((pixels - np.float32(MEAN_RGB)) / np.float32(STD_RGB)).transpose(0, 3, 1, 2)
+    session = onnxruntime.InferenceSession(str(copied.folder.onnx), providers=["CPUExecutionProvider"])
+    expected = [output.ravel() for output in session.run(None, {"image": images})]
+    for k, (one, other) in enumerate(zip(expected, read_outputs(copied, 3))):
+        print(f"aipp, output{k}: cosine {cosine(one, other):.7f}, max-abs {np.abs(one - other).max():.4f}")
+        assert cosine(one, other) > 0.999  # seen: 0.9997
+    assert {path.stat().st_size for path in (copied.folder.inputs / "bin_file").iterdir()} == {907_500}
+    sidecar = json.loads(copied.folder.sidecar(3).read_text())
+    assert sidecar["input"] == {"name": "image", "shape": [3, 550, 550, 3], "dtype": "uint8", "layout": "NHWC"}
+    assert sidecar["command"].endswith(f" --insert_op_conf {copied.folder.aipp_config}")
+    as_compiled = {"precision": "fp16", "aipp": True, "input_dtype": "uint8"}
+    report = copied.report()
+    assert as_compiled.items() <= report["model"].items() and as_compiled.items() <= report["results"][0].items()
+    assert copied(aipp="1") == []
+
+
+def test_float32_inputs_for_a_model_with_aipp_are_found_afterwards_by_hand(copied, tmp_path):
+    """At batch size 4 ais_bench takes each for a whole batch, without a word."""
+    pipeline.run(copied.command(bs="4", aipp="1", to="compile"))
+    (tmp_path / "run").mkdir(mode=0o750)
+    commands = f"""
+        set -e
+        source {CHECKOUT}/emulation/set_env.sh
+        python3 -m ais_bench --model {copied.folder.om(4)} --input {copied.folder.inputs}/bin_file/ \\
+            --output ./run --output_dirname output
+        python3 {CHECKOUT}/postprocess.py --file_path run/output --trained_model {copied.weights} \\
+            --config {SMALL_CONFIG.name} --image_path {copied.coco}/val2017 \\
+            --json_file {copied.coco}/annotations/instances_val2017.json --ids_path {copied.folder.inputs}/ids.json
+    """
+    env = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    result = subprocess.run(
+        ["bash", "-c", commands], cwd=tmp_path, capture_output=True, text=True, check=False, env=env
+    )
+    assert "filesperbatch:1 runcount:4" in result.stdout
+    assert result.returncode == 1
+    assert re.search(
+        r"error: .*_0\.bin holds 19501056 bytes, expected 4875264 .* 4 images' worth: were float32 inputs given to a "
+        r"model with AIPP, .*Run the inference again\.\n$",
+        result.stderr,
+    )
+
+
 def test_weights_of_another_config_end_the_run_at_export(copied, capfd):
     with pytest.raises(ToolError, match="its own message is above"):
         copied(config="yolact_edge_resnet50_config")
@@ -291,6 +364,28 @@ def test_starting_later_needs_a_model_of_these_weights(copied, first):
     pipeline.run(copied.command(to="export"))
     with pytest.raises(UsageError, match=f"from={first} needs compile bs3 to be done, but: changed: onnx_sha256"):
         copied(**{"from": first})
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ({"precision": "fp32"}, "precision is fp16, expected fp32"),
+        ({"aipp": "1"}, r"input is image float32 NCHW .* expected image uint8 NHWC \[3, 550, 550, 3\]"),
+    ],
+    ids=["precision", "aipp"],
+)
+def test_starting_later_with_another_model_names_the_difference(copied, words, said):
+    with pytest.raises(UsageError, match=rf"from=infer needs compile bs3 .* changed: flags.*bs3\.om was .*: {said}"):
+        copied(**words, **{"from": "infer"})
+
+
+def test_a_model_with_a_side_car_of_an_earlier_version_is_compiled_again(copied, capfd):
+    path = copied.folder.records / "compile_bs3.json"
+    record = json.loads(path.read_text())
+    del record["inputs"]["sidecar_schema"]
+    path.write_text(json.dumps(record))
+    pipeline.run(copied.command(to="compile"))
+    assert "[compile bs3] changed: sidecar_schema" in capfd.readouterr().err
 
 
 def test_starting_later_needs_every_batch_size(copied):

@@ -74,7 +74,7 @@ def render_markdown(report: dict[str, Any]) -> str:
         f"{dataset['name']}, {dataset['images']} of {dataset['of_images']} images "
         f"({dataset['annotated_images']} of them annotated)"
         if dataset
-        else "none: throughput only"
+        else "not scored: throughput only"
     )
     lines = [
         "# yolact-ascend report",

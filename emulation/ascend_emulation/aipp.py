@@ -10,7 +10,6 @@ from onnx import TensorProto, helper, numpy_helper
 
 from ascend_emulation.aipp_config import (
     CHANNELS,
-    check_fit,
     crop_size,
     first,
     input_format,
@@ -19,15 +18,17 @@ from ascend_emulation.aipp_config import (
     padding_sizes,
     source_size,
 )
+from ascend_emulation.aipp_fit import check_fit
 from ascend_emulation.atc_errors import AtcError
 from ascend_emulation.model_ends import prepend_to_input
+from ascend_emulation.onnx_graph import graph_inputs, opset_of
 
 OPSET_MIN = 11  # Pad and Clip take their values as inputs from here on
 
 
 def find_inputs(model: onnx.ModelProto, blocks: list[Any], half_inputs: tuple[str, ...]) -> dict[str, Any]:
     """Input name -> its block; raises AtcError E10052, E10034 and E81012 where they do not go together."""
-    inputs = list(model.graph.input)
+    inputs = graph_inputs(model)
     names = [value.name for value in inputs]
     found: dict[str, Any] = {}
     for block in blocks:
@@ -50,7 +51,7 @@ def find_inputs(model: onnx.ModelProto, blocks: list[Any], half_inputs: tuple[st
 
 
 def _check_input(model: onnx.ModelProto, value: onnx.ValueInfoProto, block: Any) -> None:
-    opset = next(opset.version for opset in model.opset_import if not opset.domain)
+    opset = opset_of(model)
     tensor = value.type.tensor_type
     if tensor.elem_type != TensorProto.FLOAT or len(tensor.shape.dim) != 4:
         raise AtcError("E10055", reason=f"the emulated atc has AIPP for float32 NCHW inputs, {value.name} is another")

@@ -1,8 +1,4 @@
-"""The file of --insert_op_conf: its aipp_op blocks, and what atc checks in them.
-
-Two of atc's parts check: the graph engine what stands in the file alone (E10052), the compiler of the operator what
-has to fit the network and the hardware (E81012).
-"""
+"""The file of --insert_op_conf: its aipp_op blocks, and what atc's graph engine checks in them alone (E10052)."""
 
 from __future__ import annotations
 
@@ -19,9 +15,9 @@ _FORMATS = """
     AYUV444_U8 RAW10 RAW12 RAW16 RAW24 RGB16 RGB20 RGB24 RGB8_IR RGB16_IR RGB24_IR
 """
 CHANNELS = {"RGB888_U8": 3, "YUV400_U8": 1}  # the formats that are played
-_MATRIX = [f"matrix_r{row}c{column}" for row in range(3) for column in range(3)]
-_BIASES = [f"{side}_bias_{channel}" for side in ("output", "input") for channel in range(3)]
-_RECIPROCALS = [f"var_reci_chn_{channel}" for channel in range(4)]
+MATRIX = [f"matrix_r{row}c{column}" for row in range(3) for column in range(3)]
+BIASES = [f"{side}_bias_{channel}" for side in ("output", "input") for channel in range(3)]
+RECIPROCALS = [f"var_reci_chn_{channel}" for channel in range(4)]
 _BOOLS = "support_rotation csc_switch rbuv_swap_switch ax_swap_switch single_line_mode crop resize padding"
 _FLOATS = "cpadding_value padding_value min_chn_0 min_chn_1 min_chn_2 min_chn_3"
 _INTEGERS = """
@@ -61,8 +57,8 @@ def _message_class() -> Any:
     add(_INTEGERS.split(), field.TYPE_INT32)
     add(_NATURALS.split(), field.TYPE_UINT32)
     add(["input_edge_idx"], field.TYPE_UINT32, repeated=True)
-    add([*_MATRIX, *_BIASES], field.TYPE_INT32, repeated=True)
-    add(_RECIPROCALS, field.TYPE_FLOAT, repeated=True)
+    add([*MATRIX, *BIASES], field.TYPE_INT32, repeated=True)
+    add(RECIPROCALS, field.TYPE_FLOAT, repeated=True)
     whole = file.message_type.add(name="InsertNewOps")
     kind, label = field.TYPE_MESSAGE, field.LABEL_REPEATED
     whole.field.add(name="aipp_op", number=1, type=kind, label=label, type_name=".domi.AippOpParams")
@@ -73,10 +69,6 @@ def _message_class() -> Any:
 
 def _bad(reason: str) -> AtcError:
     return AtcError("E10052", reason=reason)
-
-
-def _uncompilable(reason: str) -> AtcError:
-    return AtcError("E81012", reason=reason)
 
 
 def read_aipp(path: Path) -> list[Any]:
@@ -114,7 +106,7 @@ def _check_positions(blocks: list[Any]) -> None:
 def _check_block(block: Any) -> None:
     if not block.aipp_mode:
         raise _bad("When insert AIPP op, aipp_mode must be configured as static or dynamic")
-    for name in [*_RECIPROCALS, *_MATRIX, *_BIASES]:
+    for name in [*RECIPROCALS, *MATRIX, *BIASES]:
         if len(getattr(block, name)) > 1:
             raise _bad(f"The parameter {name} cannot be configured repeatedly")
     if block.aipp_mode == block.dynamic:
@@ -145,7 +137,7 @@ def settings(block: Any) -> dict[str, Any]:
     for field, value in block.ListFields():
         if field.enum_type is not None:
             value = field.enum_type.values_by_number[value].name
-        found[field.name] = value[0] if field.name in (*_RECIPROCALS, *_MATRIX, *_BIASES) else value
+        found[field.name] = value[0] if field.name in (*RECIPROCALS, *MATRIX, *BIASES) else value
     return found
 
 
@@ -157,7 +149,7 @@ def first(block: Any, name: str, default: float) -> float:
 
 def matrix(block: Any) -> list[list[float]]:
     """The 3x3 matrix of the colour conversion, rows of output channels."""
-    values = [first(block, name, default) for name, default in zip(_MATRIX, _RGB_TO_YUV)]
+    values = [first(block, name, default) for name, default in zip(MATRIX, _RGB_TO_YUV)]
     return [values[0:3], values[3:6], values[6:9]]
 
 
@@ -176,104 +168,7 @@ def crop_size(block: Any, height: int, width: int) -> tuple[int, int]:
     return block.crop_size_h or height, block.crop_size_w or width
 
 
-def check_fit(block: Any, channels: int, height: int, width: int) -> None:
-    """Raise AtcError E81012 where a block fits neither a network input [N,channels,height,width] nor the hardware."""
-    needed = CHANNELS[input_format(block)]
-    if channels != needed:
-        raise _uncompilable(f"input c[{channels}] must be {needed} when input_format is {input_format(block)}")
-    if block.csc_switch and needed == 1:
-        reason = "when input format is YUV400_U8, it doesn't make sense to convert to RGB, csc_switch[1]"
-        raise _uncompilable(reason)
-    if block.resize:
-        raise _uncompilable("resize only support Hi3796CV300ES, Hi3796CV300CS and SD3403")
-    _check_geometry(block, height, width)
-    _check_ranges(block, height, width)
-
-
-def _check_geometry(block: Any, height: int, width: int) -> None:
-    source_h, source_w = block.src_image_size_h, block.src_image_size_w
-    if not block.crop and not block.padding:
-        for axis, source, size in (("h", source_h, height), ("w", source_w, width)):
-            if source not in (0, size):
-                reason = f"input {axis}[{size}] of network should be equal to src_image_size_{axis}[{source}]"
-                raise _uncompilable(reason)
-        return
-    if not source_h or not source_w:
-        raise _uncompilable(
-            f"when crop[{int(block.crop)}] or resize[0] or padding[{int(block.padding)}] is enable, "
-            f"src_image_size_w[{source_w}] and src_image_size_h[{source_h}] should be greater than 0"
-        )
-    inner_h, inner_w = source_h, source_w
-    if block.crop:
-        _check_crop(block, height, width)
-        inner_h, inner_w = crop_size(block, height, width)
-    _check_padding(block, height, width, inner_h, inner_w)
-
-
-def _check_crop(block: Any, height: int, width: int) -> None:
-    if block.padding and not (block.crop_size_h and block.crop_size_w):
-        raise _uncompilable(
-            f"when crop_size_h[{block.crop_size_h}] is equal to 0 or crop_size_w[{block.crop_size_w}] is equal to 0, "
-            "resize[0] and padding[1] should be not enable"
-        )
-    crop_h, crop_w = crop_size(block, height, width)
-    for axis, start, size, source in (
-        ("h", block.load_start_pos_h, crop_h, block.src_image_size_h),
-        ("w", block.load_start_pos_w, crop_w, block.src_image_size_w),
-    ):
-        if start + size > source:
-            raise _uncompilable(
-                f"when crop is enable, load_start_pos_{axis}[{start}] + crop_size_{axis}[{size}] "
-                f"should be less than or equal to src_image_size_{axis}[{source}]"
-            )
-    if not block.padding and (crop_h, crop_w) != (height, width):
-        raise _uncompilable(
-            f"when crop is enable, resize is disable and padding is disable, crop_size_w[{crop_w}] should be equal to "
-            f"output w[{width}] and crop_size_h[{crop_h}] should be equal to output h[{height}]"
-        )
-
-
 def padding_sizes(block: Any) -> tuple[int, int, int, int]:
     """Top, bottom, left, right; 0 where padding is off."""
     sizes = (block.top_padding_size, block.bottom_padding_size, block.left_padding_size, block.right_padding_size)
     return sizes if block.padding else (0, 0, 0, 0)
-
-
-def _check_padding(block: Any, height: int, width: int, inner_h: int, inner_w: int) -> None:
-    if not block.padding:
-        return
-    top, bottom, left, right = padding_sizes(block)
-    if width > 1080:
-        raise _uncompilable(f"after padding, aipp output w[{width}] should be less than or eaqual to 1080")
-    if max(top, bottom, left, right) > 32:
-        raise _uncompilable(
-            f"The max padding size is 32, and left_padding_size is {left}, right_padding_size is {right}, "
-            f"top_padding_size is {top}, bottom_padding_size is {bottom}"
-        )
-    if (inner_h + top + bottom, inner_w + left + right) != (height, width):
-        crop, name = ("enable", "crop_size") if block.crop else ("disable", "src_image_size")
-        raise _uncompilable(
-            f"when crop is {crop}, resize is disable and padding is enable, {name}_w[{inner_w}] + "
-            f"left_padding_size[{left}] + right_padding_size[{right}] should be equal to output w[{width}] and "
-            f"{name}_h[{inner_h}] + top_padding_size[{top}] + bottom_padding_size[{bottom}] should be equal to "
-            f"output h[{height}]"
-        )
-
-
-def _check_ranges(block: Any, height: int, width: int) -> None:
-    source_h, source_w = source_size(block, height, width)
-    if not 1 <= source_h <= 4096:
-        raise _uncompilable(f"src_image_size_h[{source_h}] should be within [0, 4096]")
-    if not 2 <= source_w <= 4096:
-        raise _uncompilable(f"src_image_size_w[{source_w}] should be within [2, 4096] or equal to 0")
-    limits = [(f"mean_chn_{channel}", 0, 255) for channel in range(4)]
-    limits += [(f"min_chn_{channel}", 0, 255) for channel in range(4)]
-    limits += [(name, -65504, 65504) for name in _RECIPROCALS]
-    if block.csc_switch:
-        limits += [(name, -32768, 32767) for name in _MATRIX] + [(name, 0, 255) for name in _BIASES]
-    limits.append(("padding_value", -65504, 65504))
-    for name, low, high in limits:
-        value = getattr(block, name)
-        for one in [value] if isinstance(value, (int, float)) else value:
-            if not low <= one <= high:
-                raise _uncompilable(f"{name}[{one}] should be within[{low}, {high}]")

@@ -8,6 +8,7 @@ import sys
 from ascend_emulation.atc_errors import AtcError, CommandLineError
 from ascend_emulation.atc_options import HELP, AtcOptions, asks_for_help, parse_options
 from ascend_emulation.cann import Cann, CannError, played_release
+from ascend_emulation.precision import MODES, saturates
 
 START = "ATC start working now, please wait for a moment."
 SUCCESS = "ATC run success, welcome to the next use."
@@ -18,8 +19,9 @@ FAILURE_CODE = 255
 def compile_model(options: AtcOptions, cann: Cann) -> None:
     """Write the .om that `options` describe; raises AtcError."""
     # here: onnx takes a second, --help needs none of it
-    from ascend_emulation import aipp, aipp_config, model_ends, om, onnx_graph, precision
+    from ascend_emulation import aipp, aipp_config, model_ends, om, onnx_graph
     from ascend_emulation.keep_dtype import kept_operators
+    from ascend_emulation.rounding import apply_precision
 
     blocks = aipp_config.read_aipp(options.insert_op_conf) if options.insert_op_conf else []
     model, content = onnx_graph.load_model(options.model)
@@ -33,10 +35,9 @@ def compile_model(options: AtcOptions, cann: Cann) -> None:
     aipp_inputs = aipp.find_inputs(model, blocks, options.input_fp16_nodes)
 
     folded = onnx_graph.fold_shapes(model, options.model)
-    saturate = precision.saturates(options.soc_version)
+    saturate = saturates(options.soc_version)
     half_inputs = (*options.input_fp16_nodes, *aipp_inputs)
-    mode = precision.MODES[options.precision_mode]
-    precision.apply_precision(folded, mode, saturate, kept, half_inputs)
+    apply_precision(folded, MODES[options.precision_mode], saturate, kept, half_inputs)
     model_ends.cast_outputs(folded, output_types, saturate)
     model_ends.halve_inputs(folded, options.input_fp16_nodes)
     aipp.insert_aipp(folded, aipp_inputs)

@@ -9,6 +9,7 @@ from pathlib import Path
 from ascend_emulation.atc_errors import AtcError
 from ascend_emulation.atc_flags import HARMLESS, REQUIRED, framework_error, split_flags
 from ascend_emulation.cann import Cann
+from ascend_emulation.precision import MODES
 
 HELP = """usage: atc <args>
 Stand-in of atc: compiles nothing, and writes an .om that only the emulated aclruntime runs, on the CPU.
@@ -36,10 +37,6 @@ Write --flag=value or --flag value. The other flags of atc are refused, not igno
 DEFAULT_PRECISION_MODE = "force_fp16"
 _FRAMEWORK_ONNX = "5"
 _INPUT_FORMATS = ("NCHW", "NCDHW", "ND")
-_PLAYED_MODES = (
-    *("force_fp16", "fp16", "force_fp32", "cube_fp16in_fp32out", "allow_fp32_to_fp16"),
-    *("must_keep_origin_dtype", "origin"),
-)
 # Abbreviations such as Ascend310P and Ascend910B are not among them, nor are they for the real atc.
 _SOC_VERSION = re.compile(
     r"Ascend(310|310P[1357]|310B[1-4]|910|910A|910Pro[AB]|910PremiumA|910B[1-4]|910B2C|910B4-1|910_93\d\d)"
@@ -127,7 +124,7 @@ def _precision_mode(flags: dict[str, str]) -> str:
     if "precision_mode" in flags and "precision_mode_v2" in flags:
         raise AtcError("E10056", first="--precision_mode", second="--precision_mode_v2")
     mode = flags.get("precision_mode") or flags.get("precision_mode_v2") or DEFAULT_PRECISION_MODE
-    if mode not in _PLAYED_MODES:
+    if mode not in MODES:
         reason = f"the emulated atc does not know which operators {mode} lowers, nor does it have bfloat16 or hifloat8"
         raise AtcError("E10055", reason=reason)
     return mode

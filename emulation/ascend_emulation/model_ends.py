@@ -9,6 +9,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from ascend_emulation.atc_errors import AtcError
+from ascend_emulation.onnx_graph import graph_inputs
 from ascend_emulation.precision import FLOAT16_MAX
 
 _ONNX_TYPE = {"FP32": TensorProto.FLOAT, "FP16": TensorProto.FLOAT16}
@@ -151,7 +152,7 @@ def prepend_to_input(model: onnx.ModelProto, name: str, nodes: Sequence[onnx.Nod
 
 def check_half_inputs(model: onnx.ModelProto, names: Sequence[str]) -> None:
     """Raise AtcError E10016 for a name that the model does not have, E10017 for one that is no input."""
-    inputs = [value.name for value in model.graph.input]
+    inputs = [value.name for value in graph_inputs(model)]
     for name in names:
         if name in inputs:
             continue

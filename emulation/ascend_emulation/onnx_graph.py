@@ -54,7 +54,13 @@ def check_operators(model: onnx.ModelProto, cann: Cann) -> None:
             )
 
 
-def _graph_inputs(model: onnx.ModelProto) -> list[onnx.ValueInfoProto]:
+def opset_of(model: onnx.ModelProto) -> int:
+    """The version of the standard operators; 1 where the model uses none."""
+    return next((opset.version for opset in model.opset_import if opset.domain in _STANDARD_DOMAINS), 1)
+
+
+def graph_inputs(model: onnx.ModelProto) -> list[onnx.ValueInfoProto]:
+    """The inputs that a caller feeds, weights excluded."""
     weights = {tensor.name for tensor in model.graph.initializer}
     return [value for value in model.graph.input if value.name not in weights]
 
@@ -77,7 +83,7 @@ def fix_input_shapes(model: onnx.ModelProto, shapes: dict[str, tuple[int, ...]])
     Raises AtcError E10016, E10049, and E10001 for a free dimension without a value and for a value that contradicts
     the model.
     """
-    inputs = {value.name: value for value in _graph_inputs(model)}
+    inputs = {value.name: value for value in graph_inputs(model)}
     for name in shapes:
         if name not in inputs:
             raise AtcError("E10016", name=name, parameter="input_shape", known=", ".join(inputs))
@@ -147,7 +153,7 @@ def describe(values: list[onnx.ValueInfoProto], tensor_format: str | None = None
 
 def describe_inputs(model: onnx.ModelProto, input_format: str, nhwc: Collection[str]) -> tuple[TensorInfo, ...]:
     """The inputs that a caller feeds, weights excluded; those called in `nhwc` have that format."""
-    tensors = describe(_graph_inputs(model), input_format)
+    tensors = describe(graph_inputs(model), input_format)
     return tuple(replace(tensor, format="NHWC") if tensor.name in nhwc else tensor for tensor in tensors)
 
 
