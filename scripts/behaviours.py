@@ -103,7 +103,7 @@ def document(rows: dict[str, dict[str, str]]) -> Iterator[str]:
     libraries = ", ".join(f"{name} {metadata.version(name)}" for name in ("numpy", "onnxruntime", "tqdm"))
     yield f"With Python {python}, {libraries}. No NPU was involved."
     yield ""
-    counts = {year: sum(cells[year].startswith(SAME) for cells in rows.values()) for year in COMMITS}
+    counts = {year: sum(cells[year] == SAME for cells in rows.values()) for year in COMMITS}
     yield f"{SAME}: the same files byte for byte (random data: the same sizes), the same permissions of files, the same"
     yield "keys and contents of the summary but for times, the same messages but for times, progress and the order of"
     yield "processes, and the same exit code. A sentence in brackets says why a release differs. Of"

@@ -556,7 +556,7 @@ FLOAT = r"[0-9]+(\.[0-9]+)?(e-?[0-9]+)?"
 SUMMARY_NUMBERS = re.compile(rf"((?:min|max|mean|median|percentile\(99%\)) = |\.mean\(|\): ){FLOAT}")
 PROGRESS = re.compile(r"\d+%\|.*?\| (?P<done>\d+)/(?P<all>\d+) \[[^]]*\]")
 DATE = re.compile(r"\d{4}_\d\d_\d\d-\d\d_\d\d_\d\d")
-# Several processes share a console: lines come in any order, and one may begin where a progress bar has not ended.
+# Several processes share a console: lines come in any order.
 PROCESSES_BEGIN = "[INFO] multidevice:"
 PROCESS_NUMBERS = re.compile(rf"(throughput:|start_time:|end_time:|(?<=subprocess_)\d+ qsize:){FLOAT}")
 
@@ -617,6 +617,7 @@ LINES = {
         ),
         Line(r"^\[ERROR\] create context failed\.", "SetDevice failed.", "printed past the log"),
         Line(r"^\[INFO\] (i:\d+ device_\d+ \S+) +", r"\1 ", "printed past the log"),
+        Line(r"^(\[ERROR\] save out files .* ndata\.shape) +", r"\1", "without the blanks of a broken source line"),
     ],
     "2024": [
         NO_CONTEXTS,
@@ -800,8 +801,7 @@ def normalised(text: str, folder: Path, year: str = LATEST) -> str:
     """
     several = PROCESSES_BEGIN in text
     text = text.replace(str(folder), "FOLDER")
-    if several:
-        text = re.sub(r"(?<=[^\n])(?=\[(INFO|ERROR|WARNING)\] )", "\n", text)
+    text = re.sub(r"(?<=[^\n])(?=\[(INFO|WARN|WARNING|ERROR)\] )", "\n", text)  # behind a bar that has not ended
     lines = []
     for line in text.splitlines():
         progress = PROGRESS.search(line)
