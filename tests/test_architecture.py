@@ -16,7 +16,7 @@ LAYERS = (
     {"artifacts"},
     {"aipp", "atc_errors", "backbones", "boxes", "coco", "compiled", "manifest", "masks", "process", "settings"},
     {"steps", "transforms"},
-    {"cards"},
+    {"cards", "devices"},
     {"ascend", "batch_file", "compare", "detections", "evaluate", "network", "preprocess", "rehearse"},
     {"postprocess", "weights"},
     {"heads", "stages", "upstream"},

@@ -33,6 +33,33 @@ def test_soc_overrides_what_npu_smi_says(fake_cann):
     assert find_tools("npu", soc="Ascend910_9391").soc_version == "Ascend910_9391"
 
 
+@pytest.mark.parametrize(("help_text", "has_flag"), [("--device --divide_input", True), ("--device", False)])
+def test_what_this_ais_bench_knows_is_asked_when_there_are_several_devices(fake_cann, help_text, has_flag):
+    (fake_cann / "npu-smi.txt").write_text("".join(f"| {i}  310P3  | OK  | 15.8  |\n" for i in range(2)))
+    main = next(Path(os.environ["PYTHONPATH"]).glob("ais_bench")) / "__main__.py"
+    main.write_text("import sys; sys.exit('no help')")
+    assert find_tools("npu", npus=(1,)).npus == (1,)  # and nothing was asked
+    with pytest.raises(ToolError, match="-m ais_bench --help failed with exit code 1: no help"):
+        find_tools("npu", npus=(0, 1))
+    main.write_text(f"print({help_text!r})")
+    assert find_tools("npu", npus=(0, 1)).has_divide_flag == has_flag
+
+
+def test_a_device_that_is_not_there_is_said(fake_cann):
+    with pytest.raises(UsageError, match=r"npus=1: npu-smi info shows no device 1; it shows 0 \(310P3\)"):
+        find_tools("npu", npus=(1,))
+
+
+def test_commands_for_several_devices():
+    infer = [Path("a.om"), Path("bins"), Path("run"), (0, 1)]
+    assert infer_command("python3", *infer)[-4:] == ["--device", "0,1", "--divide_input", "1"]
+    assert infer_command("python3", *infer, has_divide_flag=False)[-2:] == ["--device", "0,1"]
+    bench = ["python3", Path("a.om"), 8, 100, Path("run"), "perf", Path("in.bin"), (0, 1)]
+    assert "--input in.bin --output run --output_dirname perf --device 0,1" in " ".join(benchmark_command(*bench))
+    # One that always divides gets the batch once for each device.
+    assert "--input in.bin,in.bin --output" in " ".join(benchmark_command(*bench, has_divide_flag=False))
+
+
 def test_commands_are_the_guides():
     assert " ".join(atc_command(Path("yolact_edge.onnx"), Path("yolact_edge_bs8"), 8, "Ascend310P3")) == (
         "atc --model yolact_edge.onnx --framework 5 --output yolact_edge_bs8 --log error --soc_version Ascend310P3 "

@@ -15,6 +15,7 @@ import numpy as np
 import onnxruntime
 import pytest
 import torch
+from emulation.cases import real_tool_in
 from factories import CHECKOUT, SMALL_CONFIG
 
 from yolact_ascend import pipeline, stages
@@ -22,6 +23,7 @@ from yolact_ascend.artifacts import INPUT, UINT8_INPUT, WorkFolder, sha256_file
 from yolact_ascend.config import MEAN_RGB, STD_RGB
 from yolact_ascend.errors import ArtifactError, DatasetError, ToolError, UsageError, WeightsError
 
+REAL_PACKAGES = [name for name in os.environ.get("AIS_BENCH_DIR", "").split(os.pathsep) if name]
 PER_BATCH = ("compile bs3", "infer bs3", "postprocess bs3")
 ALL = ("export", "compile bs3", "preprocess", "infer bs3", "postprocess bs3")
 
@@ -699,6 +701,70 @@ def test_a_benchmark_of_images_needs_those_of_its_batch(copied):
     (copied.coco / "val2017" / "000000000002.jpg").unlink()  # the third by the annotations' order
     with pytest.raises(DatasetError, match=r"1 of 3 images .* the first is 000000000002\.jpg"):
         copied(mode="perf", input="dataset")
+
+
+def detections(run: Run, batch_size: int = 3) -> list[bytes]:
+    return [run.folder.bbox_detections(batch_size).read_bytes(), run.folder.mask_detections(batch_size).read_bytes()]
+
+
+@pytest.mark.parametrize(("npus", "limit"), [("0,1", 4), ("1,0", 3), ("0,1,2", 2), ("2,1", 1)])
+def test_devices_divide_the_images_and_the_detections_stay(copied, monkeypatch, capfd, npus, limit):
+    """Images that do not go up in devices and batches, and fewer of them than devices."""
+    monkeypatch.setenv("EMULATED_NPUS", "3")
+    copied(limit=str(limit))
+    expected = detections(copied)
+    used = [int(npu) for npu in npus.split(",")][:limit]
+    assert copied(limit=str(limit), npus=npus) == ["infer bs3", "postprocess bs3"]
+    assert detections(copied) == expected
+    outputs = copied.folder.outputs(3)
+    assert len(list(outputs.iterdir())) == 6 * limit and all(path.is_file() for path in outputs.iterdir())
+    report = copied.report()
+    assert report["device"]["npus"] == [int(npu) for npu in npus.split(",")]
+    (result,) = report["results"]
+    assert (result["npus"], result["batches"]) == (used, len(used))  # each has fewer than a batch
+    summary = json.loads(copied.folder.summary(3).read_text())
+    if len(used) > 1:
+        assert [entry["device"] for entry in summary["devices"]] == used
+        total = sum(entry["throughput"] for entry in summary["devices"])
+        assert result["throughput_images_per_s"] == pytest.approx(total, abs=1e-3)
+    assert ("so few are the images" in capfd.readouterr().err) == (len(used) < len(report["device"]["npus"]))
+    assert copied(limit=str(limit), npus=npus) == []
+
+
+@pytest.mark.parametrize("batch", ["zeros", "random"])
+def test_perf_mode_runs_the_loop_on_every_device(copied, monkeypatch, batch):
+    monkeypatch.setenv("EMULATED_NPUS", "2")
+    assert copied(mode="perf", loop="2", npus="0,1", input=batch) == ["benchmark bs3"]
+    (result,) = copied.report()["results"]
+    assert (result["batches"], result["npus"]) == (4, [0, 1])
+    assert list((copied.folder.run(3) / "perf").iterdir()) == []
+
+
+def test_a_device_that_is_not_there_is_said_before_any_work(copied):
+    with pytest.raises(UsageError, match="npus=0,1: npu-smi info shows no device 1"):
+        copied(npus="0,1")
+
+
+@pytest.mark.ais_bench
+@pytest.mark.parametrize("package", REAL_PACKAGES or [pytest.param(None, marks=pytest.mark.skip("AIS_BENCH_DIR"))])
+def test_the_real_ais_bench_divides_the_images_as_well(copied, monkeypatch, tmp_path, package):
+    """Each release in its own way, on the emulated runtime: 4 images as 2, 1, 1, or as 2, 2; none is left out."""
+    real = real_tool_in(Path(package), tmp_path / "shim")
+    fake = tmp_path / "emulation"
+    shutil.copytree(CHECKOUT / "emulation", fake)
+    shutil.rmtree(fake / "ais_bench")
+    shutil.copytree(Path(package) / "ais_bench", fake / "ais_bench")
+    shutil.copy(tmp_path / "shim" / "pkg_resources.py", fake)
+    monkeypatch.setattr("yolact_ascend.ascend.EMULATION", fake)
+    monkeypatch.setenv("EMULATED_ACLRUNTIME", real.year)
+    monkeypatch.setenv("EMULATED_NPUS", "3")
+    copied()
+    expected = detections(copied)
+    assert copied(npus="0,1,2") == ["infer bs3", "postprocess bs3"]
+    assert detections(copied) == expected
+    assert copied.report()["results"][0]["npus"] == ([0, 1] if real.year == "2023" else [0, 1, 2])
+    assert copied(mode="perf", loop="2", npus="0,1", input="random")[-1] == "benchmark bs3"
+    assert copied.report()["results"][0]["batches"] == 4
 
 
 def git_apply_numstat() -> str:

@@ -16,6 +16,7 @@ RESULT = {
     "d2h_ms": None,
     "drift_percent": 0.0,
     "batches": 100,
+    "npus": [0],
     "input": "zeros",
     "precision": "fp16",
     "aipp": False,
@@ -43,6 +44,13 @@ def test_a_row_has_throughput_latency_and_copies():
     text = render({})
     assert "| chip | batch | input | images/s | mean | median | p90 | p95 | p99 | H2D | D2H | batches |" in text
     assert "| 310P3 | 1 | zeros | 270.35 | 3.70 | 3.70 | 3.80 | 3.80 | 3.90 | 0.40 | n/a | 100 |" in text
+    assert "sum" not in text
+
+
+def test_several_devices_are_counted_and_their_sum_is_called_one():
+    text = render({"npus": [0, 3]})
+    assert "| 310P3, 2 devices | 1 | zeros | 270.35 |" in text
+    assert "That of several devices is their sum." in text
 
 
 @pytest.mark.parametrize(

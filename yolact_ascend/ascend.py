@@ -11,7 +11,7 @@ import os
 import re
 import shutil
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -28,7 +28,8 @@ from yolact_ascend.artifacts import (
     make_folder,
     read_json,
 )
-from yolact_ascend.cards import read_cards, soc_version_of
+from yolact_ascend.cards import choose_chips, read_chips, soc_version_of
+from yolact_ascend.devices import COPIES, DIVIDE_FLAG, device_words
 from yolact_ascend.errors import ArtifactError, ToolError, UsageError
 from yolact_ascend.process import capture
 
@@ -55,6 +56,8 @@ class Tools:
     chip: str  # as npu-smi names it: "310P3"
     soc_version: str  # as `atc --soc_version` wants it: "Ascend310P3"
     npu_smi: str  # its version line
+    npus: tuple[int, ...] = (0,)  # the devices of the run
+    has_divide_flag: bool = True  # of ais_bench; asked only when there are several devices
 
     @property
     def is_emulated(self) -> bool:
@@ -89,18 +92,39 @@ class Shell:
     python: str  # the Python in which ais_bench should be installed
 
 
-def find_tools(device: str, soc: str | None = None) -> Tools:
-    """Choose the world for `device` ("auto", "npu" or "cpu") and look at its card; `soc` overrides its soc_version.
+def find_tools(device: str, soc: str | None = None, npus: tuple[int, ...] = (0,)) -> Tools:
+    """Choose the world for `device` ("auto", "npu" or "cpu") and look at its cards; `soc` overrides their soc_version.
 
-    Raises ToolError when tools are missing, mixed or show no card.
+    Raises ToolError when tools are missing, mixed or show no card, and UsageError when a device of `npus` is not there.
     """
     shell = find_shell(device)
     kind = require_one_world(shell, device)
     require_ais_bench(shell, kind)
-    chips, version = read_cards(shell.env)
-    soc_version = soc or soc_version_of(chips[0])
-    own_env = dict(os.environ)
-    return Tools(kind, shell.reason, shell.env, own_env, shell.python, shell.set_env, chips[0], soc_version, version)
+    chips, version = read_chips(shell.env)
+    chip = choose_chips(chips, npus)[0].name
+    return Tools(
+        kind=kind,
+        reason=shell.reason,
+        env=shell.env,
+        own_env=dict(os.environ),
+        python=shell.python,
+        set_env=shell.set_env,
+        chip=chip,
+        soc_version=soc or soc_version_of(chip),
+        npu_smi=version,
+        npus=npus,
+        has_divide_flag=len(npus) == 1 or _has_divide_flag(shell),
+    )
+
+
+def _has_divide_flag(shell: Shell) -> bool:
+    """Whether this release of ais_bench divides inputs only when told to; releases do not differ in their version."""
+    command = [shell.python, "-m", "ais_bench", "--help"]
+    result = capture(command, shell.env)
+    if result.returncode != 0:
+        last = (result.stdout + result.stderr).strip().splitlines()[-1:]
+        raise ToolError(f"{' '.join(command)} failed with exit code {result.returncode}: {''.join(last)}")
+    return DIVIDE_FLAG in result.stdout
 
 
 def find_shell(device: str) -> Shell:
@@ -235,26 +259,43 @@ def prepare_run_folder(folder: Path) -> None:
     folder.chmod(FOLDER_MODE)
 
 
-def infer_command(python: str, om: Path, bin_folder: Path, run_folder: Path) -> list[str]:
-    """Build the guide's ais_bench command over a folder of inputs; outputs land in `run_folder/output`."""
+def infer_command(
+    python: str, om: Path, bin_folder: Path, run_folder: Path, npus: Sequence[int] = (0,), has_divide_flag: bool = True
+) -> list[str]:
+    """Build the guide's ais_bench command over a folder of inputs; outputs land in `run_folder/output`.
+
+    Several devices divide the inputs between them, and each writes into a folder of its own in there.
+    """
     return [
         *(python, "-m", "ais_bench", "--model", str(om), "--input", f"{bin_folder}/"),
         *("--output", str(run_folder), "--output_dirname", OUTPUT_DIRNAME),
+        *device_words(npus, divide=has_divide_flag),
     ]
 
 
 def benchmark_command(
-    python: str, om: Path, batch_size: int, loop: int, run_folder: Path, dirname: str, batch: Path | None = None
+    python: str,
+    om: Path,
+    batch_size: int,
+    loop: int,
+    run_folder: Path,
+    dirname: str,
+    batch: Path | None = None,
+    npus: Sequence[int] = (0,),
+    has_divide_flag: bool = True,
 ) -> list[str]:
     """Build the guide's pure-inference command (zeros, `loop` times), with an output folder for the timings' JSON.
 
     `batch` is a file with a whole batch to run instead. `--pure_data_type random` is no way to get one: it fills the
-    input with random bytes, and as float32 many of those are NaN or huge.
+    input with random bytes, and as float32 many of those are NaN or huge. Every device runs it: a release that always
+    divides gets it once for each.
     """
+    batches = [] if batch is None else [str(batch)] * (1 if has_divide_flag else len(npus))
     return [
         *(python, "-m", "ais_bench", f"--model={om}", f"--loop={loop}", f"--batchsize={batch_size}"),
-        *(() if batch is None else ("--input", str(batch))),
+        *(("--input", ",".join(batches)) if batches else ()),
         *("--output", str(run_folder), "--output_dirname", dirname),
+        *device_words(npus),
     ]
 
 
@@ -306,6 +347,7 @@ class Timings:
     latencies_ms: tuple[float, ...]  # one a batch
     h2d_ms: float | None = None  # mean copy of a batch to the device; None where the summary does not say
     d2h_ms: float | None = None  # and of its outputs back
+    npus: tuple[int, ...] = ()  # the devices, where there were several: the throughput is their sum
 
     def latency_ms(self) -> dict[str, float]:
         """Mean, median, extremes and percentiles of a batch's latency."""
@@ -333,8 +375,9 @@ def read_timings(summary: Path) -> Timings:
         durations = tuple(_duration(entry) for entry in data["npu_compute_time_list"])
         if not durations:
             raise ValueError("an empty npu_compute_time_list")
-        copies = (data.get(key, {}).get("mean") for key in ("H2D_latency", "D2H_latency"))
-        return Timings(float(data["throughput"]), durations, *copies)
+        h2d, d2h = (data.get(key, {}).get("mean") for key in COPIES)
+        npus = tuple(entry["device"] for entry in data.get("devices", ()))
+        return Timings(float(data["throughput"]), durations, h2d, d2h, npus)
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise ArtifactError(f"{summary} is no summary of ais_bench: {type(error).__name__} {error}.") from error
 

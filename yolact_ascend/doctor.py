@@ -7,7 +7,7 @@ import os
 import platform
 import shutil
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
@@ -27,7 +27,7 @@ from yolact_ascend.ascend import (
     which,
 )
 from yolact_ascend.atc_errors import COMPILER_MODULES, COMPILER_PIP
-from yolact_ascend.cards import read_cards, soc_version_of
+from yolact_ascend.cards import choose_chips, read_chips, soc_version_of
 from yolact_ascend.coco import check_categories, find_split, load_dataset, require_images
 from yolact_ascend.config import get_config
 from yolact_ascend.errors import ToolError, YolactAscendError, describe_os_error
@@ -80,7 +80,7 @@ def examine(settings: RunSettings) -> list[Check]:
     kind = world.facts.get("kind")
     if shell is not None:
         checks += [
-            _check("card", lambda: check_card(shell, settings.soc)),
+            _check("card", lambda: check_card(shell, settings.soc, settings.npus)),
             _check("atc", lambda: check_atc(shell, kind)),
             _check("ais_bench", lambda: check_ais_bench(shell, kind)),
         ]
@@ -133,13 +133,15 @@ def check_libraries() -> Check:
     return Check("libraries", OK, ", ".join(f"{name} {version}" for name, version in facts.items()), facts)
 
 
-def check_card(shell: Shell, soc: str | None) -> Check:
+def check_card(shell: Shell, soc: str | None, npus: Sequence[int]) -> Check:
     """The cards that npu-smi shows, and the soc_version that atc is given for them."""
     path = which("npu-smi", shell.env)
     if path is None:
         raise ToolError("There is no npu-smi on PATH. Install the driver, or use device=cpu for the emulation.")
-    chips, version = read_cards(shell.env)
-    soc_version = soc or soc_version_of(chips[0])
+    found, version = read_chips(shell.env)
+    chips = [chip.name for chip in found]
+    chosen = choose_chips(found, npus)[0].name
+    soc_version = soc or soc_version_of(chosen)
     text = f"{', '.join(chips)} (npu-smi {version}, {path}); soc_version {soc_version}{', as soc= says' if soc else ''}"
     facts = {"chips": chips, "soc_version": soc_version, "npu_smi": version, "npu_smi_path": path}
     if len(set(chips)) > 1 and not soc:

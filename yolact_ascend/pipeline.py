@@ -25,7 +25,7 @@ def run(words: Sequence[str]) -> str:
     settings = parse_words(words)
     require_weights(settings.weights)
     require_usable_paths(settings.out)
-    tools = find_tools(settings.device, settings.soc)
+    tools = find_tools(settings.device, settings.soc, settings.npus)
     with lock_folder(settings.out) as lock:
         folder = WorkFolder(settings.out)
         records = Records(folder)

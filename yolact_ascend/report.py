@@ -103,6 +103,7 @@ def _describe_device(tools: Tools) -> dict[str, Any]:
         "chip": tools.chip,
         "soc_version": tools.soc_version,
         "npu_smi": tools.npu_smi,
+        "npus": list(tools.npus),
         "host": f"{_cpu_name()}, {os.cpu_count()} cores",
         "note": EMULATION_NOTE if tools.is_emulated else "Throughput is the device's compute time, without copies.",
     }
@@ -159,6 +160,7 @@ def _result(stages: Stages, batch_size: int) -> dict[str, Any]:
         "d2h_ms": timings.d2h_ms,
         "drift_percent": timings.drift_percent(),
         "batches": len(timings.latencies_ms),
+        "npus": list(timings.npus or stages.tools.npus[:1]),
         "input": stages.settings.input,
         "precision": model.precision,
         "aipp": model.input["dtype"] == UINT8_INPUT.dtype,
@@ -197,13 +199,18 @@ def _throughput_table(results: Sequence[dict[str, Any]], chip: str, is_emulated:
     for result in results:
         latency = [result["latency_ms"][name] for name in names]
         figures = (result["throughput_images_per_s"], *latency, result["h2d_ms"], result["d2h_ms"])
-        lines.append(_row([chip, result["batch_size"], result["input"], *map(_number, figures), result["batches"]]))
+        several = f", {len(result['npus'])} devices" if len(result["npus"]) > 1 else ""
+        lines.append(
+            _row([chip + several, result["batch_size"], result["input"], *map(_number, figures), result["batches"]])
+        )
     return [*lines, "", *_advice(results), ""]
 
 
 def _advice(results: Sequence[dict[str, Any]]) -> list[str]:
     """Say what a reader of the throughput table should not miss."""
     lines = ["Throughput counts the compute time only; the copies to and from the device come on top."]
+    if any(len(result["npus"]) > 1 for result in results):
+        lines.append("That of several devices is their sum.")
     if len(results) > 1:
         lines.append(_advise_batch_size(results))
     for result in results:

@@ -16,6 +16,7 @@ PERF_STAGES = ("patch", "export", "compile", "benchmark", "report")
 STAGES_OF_MODE = {"full": FULL_STAGES, "perf": PERF_STAGES}
 MAX_BATCH_SIZE = 4096  # ais_bench's own limit of --batchsize
 MAX_LOOP = 100_000  # and of --loop
+MAX_DEVICE = 255  # and of --device
 PRECISIONS = ("fp16", "fp32")
 BENCHMARK_INPUTS = ("zeros", "random", "dataset")
 
@@ -32,6 +33,7 @@ class RunSettings:
     limit: int | None
     device: str
     soc: str | None
+    npus: tuple[int, ...]
     mode: str
     loop: int
     first: str
@@ -91,6 +93,13 @@ def _batch_sizes(word: str) -> tuple[int, ...]:
         raise ValueError(f"whole numbers from 1 to {MAX_BATCH_SIZE}, separated by commas") from None
 
 
+def _device_ids(word: str) -> tuple[int, ...]:
+    parts = word.split(",")
+    if not all(part.isascii() and part.isdigit() and int(part) <= MAX_DEVICE for part in parts):
+        raise ValueError(f"numbers of devices, 0 to {MAX_DEVICE}, separated by commas")
+    return tuple(dict.fromkeys(int(part) for part in parts))
+
+
 def _one_of(words: Sequence[str]) -> Callable[[str], str]:
     def read(word: str) -> str:
         if word not in words:
@@ -141,6 +150,7 @@ KEYS = {
     "limit": Key("", _optional(_positive(10**9)), "only the first N images"),
     "device": Key("auto", _one_of(DEVICES), "auto: the NPU where CANN's tools are, else CPU emulation; npu; cpu"),
     "soc": Key("", _optional(str), "atc's --soc_version, when npu-smi does not tell it"),
+    "npus": Key("0", _device_ids, "device, or devices by comma, which divide the images: npus=0,1"),
     "precision": Key("fp16", _one_of(PRECISIONS), "what the card computes in: fp16, as atc does by default, or fp32"),
     "aipp": Key("0", _switch, "1: uint8 inputs, a quarter of the bytes; the card normalises them (static AIPP)"),
     "mode": Key("full", _one_of(tuple(STAGES_OF_MODE)), "full: to mAP; perf: throughput only, no data set needed"),
@@ -202,6 +212,7 @@ def _settings(values: dict[str, Any]) -> RunSettings:
         limit=values["limit"],
         device=values["device"],
         soc=values["soc"],
+        npus=values["npus"],
         mode=values["mode"],
         loop=values["loop"],
         first=first,

@@ -25,6 +25,7 @@ from yolact_ascend.artifacts import (
     digest_files,
     ids_file,
     input_bin,
+    make_folder,
     output_bin,
     recipe_file,
     require_outputs,
@@ -62,6 +63,7 @@ from yolact_ascend.compiled import (
     write_sidecar,
 )
 from yolact_ascend.config import get_config
+from yolact_ascend.devices import clear_devices, collect_outputs, devices_for, merge_summaries
 from yolact_ascend.errors import ToolError
 from yolact_ascend.manifest import Records, digest
 from yolact_ascend.process import describe_failure, format_command, run_tool
@@ -265,14 +267,17 @@ class Stages:
     def _infer(self, batch_size: int) -> Step:
         folder, tools = self.folder, self.tools
         run_folder, output_folder = folder.run(batch_size), folder.outputs(batch_size)
-        command = infer_command(tools.python, folder.om(batch_size), bin_folder(folder.inputs), run_folder)
+        npus = devices_for(tools.npus, len(self.images), tools.has_divide_flag)
+
+        def command(python: str, om: Path, bins: Path, run_folder: Path) -> list[str]:
+            return infer_command(python, om, bins, run_folder, npus, tools.has_divide_flag)
 
         def inputs() -> dict[str, Any]:
             return {
                 "om_sha256": sha256_file(folder.om(batch_size)),
                 "inputs": self.records.token("preprocess"),
                 "tools": tools.identity(),
-                "flags": infer_command("python3", Path("om"), Path("bins"), Path("run")),
+                "flags": command("python3", Path("om"), Path("bins"), Path("run")),
             }
 
         def outputs() -> list[Path]:
@@ -287,7 +292,15 @@ class Stages:
             # ais_bench reuses an existing folder without cleaning it.
             folder.summary(batch_size).unlink(missing_ok=True)
             remove_matching(output_folder, r"\d+_\d\.bin")
-            self._run_tool(command, folder.log(f"infer_bs{batch_size}"))
+            if npus != tools.npus:
+                print(f"Only device {', '.join(map(str, npus))} of npus=: so few are the images.", file=sys.stderr)
+            self._run_on_devices(
+                command(tools.python, folder.om(batch_size), bin_folder(folder.inputs), run_folder),
+                folder.log(f"infer_bs{batch_size}"),
+                npus,
+                output_folder,
+                collect_outputs,
+            )
             require_outputs(output_folder, len(self.images))
             return len(self.images)
 
@@ -325,9 +338,15 @@ class Stages:
 
     def _benchmark(self, batch_size: int) -> Step:
         folder, tools, settings = self.folder, self.tools, self.settings
-        run_folder = folder.run(batch_size)
+        run_folder, output_folder = folder.run(batch_size), folder.run(batch_size) / BENCHMARK_DIRNAME
         summary = folder.benchmark_summary(batch_size)
         batch = None if settings.input == "zeros" else folder.benchmark_input(batch_size)
+
+        def command(python: str, om: Path, batch_size: int, run_folder: Path, batch: Path | None) -> list[str]:
+            return benchmark_command(
+                *(python, om, batch_size, settings.loop, run_folder, BENCHMARK_DIRNAME, batch),
+                *(tools.npus, tools.has_divide_flag),
+            )
 
         def inputs() -> dict[str, Any]:
             made_from: dict[str, Any] = {"input": settings.input}
@@ -335,9 +354,7 @@ class Stages:
                 made_from.update(code_versions())
             if settings.needs_dataset:
                 made_from["images"] = digest(describe_images(self.images[:batch_size]))
-            flags = benchmark_command(
-                "python3", Path("om"), batch_size, settings.loop, Path("run"), BENCHMARK_DIRNAME, batch and Path("in")
-            )
+            flags = command("python3", Path("om"), batch_size, Path("run"), batch and Path("in"))
             om_sha256 = sha256_file(folder.om(batch_size))
             return {"om_sha256": om_sha256, "tools": tools.identity(), "flags": flags, **made_from}
 
@@ -345,15 +362,15 @@ class Stages:
             model = self.require_model(batch_size)
             prepare_run_folder(run_folder)
             summary.unlink(missing_ok=True)
-            om, loop = folder.om(batch_size), settings.loop
-            command = benchmark_command(tools.python, om, model.batch_size, loop, run_folder, BENCHMARK_DIRNAME, batch)
+            words = command(tools.python, folder.om(batch_size), model.batch_size, run_folder, batch)
             try:
                 if batch is not None:
                     self._write_batch(batch, batch_size)
-                self._run_tool(command, folder.log(f"benchmark_bs{batch_size}"))
+                self._run_on_devices(words, folder.log(f"benchmark_bs{batch_size}"), tools.npus, output_folder)
             finally:  # nobody reads these outputs, and for a large batch they take gigabytes
                 shutil.rmtree(folder.benchmark_input(batch_size).parent, ignore_errors=True)
-                remove_matching(run_folder / BENCHMARK_DIRNAME, r"(pure_infer_data|batch)_\d+\.bin")
+                remove_matching(output_folder, r"(pure_infer_data|batch)_\d+\.bin")
+                clear_devices(output_folder)
             return len(read_timings(summary).latencies_ms) * batch_size
 
         return Step("benchmark", batch_size, inputs, lambda: [summary], work)
@@ -366,6 +383,24 @@ class Stages:
         samples = image_samples(self.images, self.input) if is_dataset else random_samples(self.input)
         print(f"{path}: one batch of {batch_size}, {self.settings.input}, {self.input.dtype}", file=sys.stderr)
         write_batch(path, samples, batch_size)
+
+    def _run_on_devices(
+        self,
+        command: Sequence[str],
+        log: Path,
+        npus: Sequence[int],
+        output_folder: Path,
+        collect: Callable[[Path, Sequence[int]], None] | None = None,
+    ) -> None:
+        """Run ais_bench; where it runs on several devices, `collect` their outputs and make one summary of theirs."""
+        clear_devices(output_folder)
+        if len(npus) > 1:
+            make_folder(output_folder)  # its processes may all try to make it at the same moment, and fail
+        self._run_tool(command, log)
+        if len(npus) > 1:
+            if collect is not None:
+                collect(output_folder, npus)
+            merge_summaries(output_folder, npus)
 
     def _run_tool(self, command: Sequence[str], log: Path, explain: Callable[[str], str | None] | None = None) -> str:
         """Run one of CANN's tools in its world; it holds the work folder's lock."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Callable, ClassVar, TypeVar
 
-from ascend_emulation.chip import DEVICE_COUNT
+from ascend_emulation.chip import device_count
 
 from aclruntime._release import RELEASE
 
@@ -83,8 +83,8 @@ def open_device(device: int) -> None:
         _state.initialized = True
         log(LOG_INFO, "acl init success")
     if device not in _state.open_devices:
-        if device >= DEVICE_COUNT:
-            acl_error(f"device {device} does not exist, the emulated machine has {DEVICE_COUNT}")
+        if device >= device_count():
+            acl_error(f"device {device} does not exist, the emulated machine has {device_count()}")
             log(LOG_ERROR, f"acl open device {device} failed")
             _log_context_failure()
             raise runtime_error(ERROR_INVALID_DEVICE)

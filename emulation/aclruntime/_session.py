@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-from ascend_emulation.chip import SOC_VERSION
+from ascend_emulation.chip import SOC_VERSION, device_count
 from ascend_emulation.om import OmError, TensorInfo, read_om
 
 from aclruntime import _device
@@ -65,8 +65,10 @@ def _tensor_desc(tensor: TensorInfo) -> TensorDesc:
     return TensorDesc(tensor.name, number, FORMAT_NUMBERS[tensor.format], list(tensor.shape), size, size)
 
 
-def _cpu_count() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+def _cpus_of_a_device() -> int:
+    """The emulated devices share the machine's cores."""
+    cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, cpus // device_count())
 
 
 class InferenceSession2023:
@@ -118,7 +120,7 @@ class InferenceSession2023:
             log(LOG_WARNING, "Check failed:processModel->LoadModelFromFile(modelPath), ret:1\n")
             raise runtime_error(_device.ERROR_INVALID_PARAM) from error
         options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = _cpu_count()
+        options.intra_op_num_threads = _cpus_of_a_device()
         options.log_severity_level = 3
         self._session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
         self._header = header

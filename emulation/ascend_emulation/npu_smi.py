@@ -1,13 +1,13 @@
-"""Stand-in of npu-smi: one idle 310P3 card in the layout of the cards without HBM."""
+"""Stand-in of npu-smi: idle 310P3 cards in the layout of the cards without HBM."""
 
 from __future__ import annotations
 
-from ascend_emulation.chip import CHIP_NAME, MEMORY_TOTAL_MB
+from ascend_emulation.chip import CHIP_NAME, MEMORY_TOTAL_MB, device_count
 
 VERSION = "23.0.0-emulated"
 HELP = """Usage: npu-smi info
 
-Stand-in of npu-smi: shows one emulated card; there is no NPU behind it.
+Stand-in of npu-smi: shows emulated cards (EMULATED_NPUS=1); there is no NPU behind them.
   info          the table of cards and processes
   -h, --help    this text
   -v            the version"""
@@ -25,8 +25,21 @@ def _row(*cells: str) -> str:
     return "|" + "|".join(f" {cell}".ljust(width) for cell, width in zip(cells, widths)) + "|"
 
 
-def info_table() -> str:
-    """The text of `npu-smi info`."""
+def _card_lines(number: int) -> list[str]:
+    """One chip a card; its device has the card's number."""
+    return [
+        _row(f"{number:<7} {CHIP_NAME}", "OK", "NA           40                0     / 0"),
+        _row(f"0       {number}", f"0000:{number:02X}:00.0", f"0            1699 / {MEMORY_TOTAL_MB}"),
+        _rule("="),
+    ]
+
+
+def _process_lines(number: int) -> list[str]:
+    return [_row(f"No running processes found in NPU {number}"), _rule("=")]
+
+
+def info_table(count: int) -> str:
+    """The text of `npu-smi info` on a machine with `count` cards."""
     return "\n".join(
         [
             "+" + "-" * _ROW_WIDTH + "+",
@@ -35,14 +48,11 @@ def info_table() -> str:
             _row("NPU     Name", "Health", "Power(W)     Temp(C)           Hugepages-Usage(page)"),
             _row("Chip    Device", "Bus-Id", "AICore(%)    Memory-Usage(MB)"),
             _rule("="),
-            _row(f"0       {CHIP_NAME}", "OK", "NA           40                0     / 0"),
-            _row("0       0", "0000:00:00.0", f"0            1699 / {MEMORY_TOTAL_MB}"),
-            _rule("="),
+            *(line for number in range(count) for line in _card_lines(number)),
             _rule("-"),
             _row("NPU     Chip", "Process id", "Process name             | Process memory(MB)"),
             _rule("="),
-            _row("No running processes found in NPU 0"),
-            _rule("="),
+            *(line for number in range(count) for line in _process_lines(number)),
         ]
     )
 
@@ -56,7 +66,11 @@ def main(arguments: list[str]) -> int:
         print(f"npu-smi version: {VERSION}")
         return 0
     if arguments == ["info"]:
-        print(info_table())
+        try:
+            print(info_table(device_count()))
+        except ValueError as error:
+            print(error)
+            return 1
         return 0
     asked = " ".join(["npu-smi", *arguments])
     print(f"The emulated npu-smi does not implement '{asked}'; it knows 'npu-smi info' only. Try 'npu-smi -h'.")

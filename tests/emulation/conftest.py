@@ -113,8 +113,7 @@ def write_samples(folder: Path, names: list[str]) -> None:
         write_bytes(folder / name, sample(index).tobytes())
 
 
-@pytest.fixture(scope="session")
-def emulated_env() -> dict[str, str]:
+def emulated_environment() -> dict[str, str]:
     """The environment after `source emulation/set_env.sh` in a shell whose python3 is this one."""
     base = {
         "HOME": os.environ.get("HOME", "/"),
@@ -129,32 +128,31 @@ def emulated_env() -> dict[str, str]:
     return dict(entry.split("=", 1) for entry in output.split("\0") if entry)
 
 
-@pytest.fixture
-def run(emulated_env: dict[str, str], tmp_path: Path) -> Run:
-    """Run a command as in a shell that has sourced set_env.sh; by default in `tmp_path`."""
+def run_in(environment: dict[str, str], folder: Path) -> Run:
+    """Run a command with `environment`; by default in `folder`."""
 
-    def run_command(*command: object, cwd: Path = tmp_path, env: dict[str, str] | None = None) -> Result:
+    def run_command(*command: object, cwd: Path = folder, env: dict[str, str] | None = None) -> Result:
         words = [str(word) for word in command]
-        words[0] = shutil.which(words[0], path=emulated_env["PATH"]) or words[0]
-        full_env = {**emulated_env, **(env or {})}
+        words[0] = shutil.which(words[0], path=environment["PATH"]) or words[0]
+        full_env = {**environment, **(env or {})}
         done = subprocess.run(words, cwd=cwd, env=full_env, capture_output=True, text=True, check=False)
         return Result(done.returncode, done.stdout, done.stderr)
 
     return run_command
 
 
-@pytest.fixture(scope="session")
-def compiled(emulated_env: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with small_bs1.om, small_bs4.om, half_bs4.om (float16 outputs) and others."""
-    folder = tmp_path_factory.mktemp("compiled")
+def compile_models(folder: Path, environment: dict[str, str]) -> None:
+    """Make small_bs1.om, small_bs4.om, half_bs4.om (float16 outputs), uint8_bs4.om (AIPP) and others."""
     onnx.save(small_model(), folder / "small.onnx")
     onnx.save(two_input_model(), folder / "sum.onnx")
     onnx.save(mixing_model(), folder / "mixing.onnx")
+    (folder / "aipp.cfg").write_text("aipp_op { aipp_mode: static input_format: RGB888_U8 var_reci_chn_0: 0.5 }\n")
     atc = str(EMULATION / "bin" / "atc")
     commands = [
         ["small", "small_bs1", "image:1,3,4,4"],
         ["small", "small_bs4", "image:4,3,4,4"],
         ["small", "half_bs4", "image:4,3,4,4", "--output_type", "FP16"],
+        ["small", "uint8_bs4", "image:4,3,4,4", "--insert_op_conf", "aipp.cfg"],
         ["sum", "sum_bs2", "left:2,2;right:2,2"],
         ["mixing", "mixing_bs4", "image:4,3,4,4"],
         ["small", "other_soc", "image:1,3,4,4"],
@@ -164,5 +162,23 @@ def compiled(emulated_env: dict[str, str], tmp_path_factory: pytest.TempPathFact
         words.append("--precision_mode=must_keep_origin_dtype")  # what these files are for is compared bit for bit
         if output == "other_soc":
             words[words.index("Ascend310P3")] = "Ascend910B3"
-        subprocess.run(words, cwd=folder, env=emulated_env, check=True, capture_output=True)
+        subprocess.run(words, cwd=folder, env=environment, check=True, capture_output=True)
+
+
+@pytest.fixture(scope="session")
+def emulated_env() -> dict[str, str]:
+    return emulated_environment()
+
+
+@pytest.fixture
+def run(emulated_env: dict[str, str], tmp_path: Path) -> Run:
+    """Run a command as in a shell that has sourced set_env.sh; by default in `tmp_path`."""
+    return run_in(emulated_env, tmp_path)
+
+
+@pytest.fixture(scope="session")
+def compiled(emulated_env: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the models of `compile_models`."""
+    folder = tmp_path_factory.mktemp("compiled")
+    compile_models(folder, emulated_env)
     return folder

@@ -231,6 +231,28 @@ def test_sessions_that_do_not_open(script: Script, compiled: Path, lines: str, m
     assert error in result.stderr
 
 
+def test_as_many_devices_as_the_machine_has_cards(run: Run, compiled: Path) -> None:
+    lines = (
+        "import sys, aclruntime as acl\n"
+        "for device in 1, 0, 2:\n"
+        "    acl.InferenceSession(sys.argv[1], device, acl.session_options())"
+    )
+    result = run("python3", "-c", lines, compiled / "small_bs4.om", env={"EMULATED_NPUS": "2"})
+    assert result.code == 1
+    assert [line for line in result.stdout.splitlines() if "device" in line] == [
+        "[INFO] open device 1 success",
+        "[INFO] open device 0 success",
+        "[ACL ERROR] device 2 does not exist, the emulated machine has 2",
+        "[ERROR] acl open device 2 failed",
+    ]
+
+
+def test_a_count_of_cards_that_is_none_is_refused(run: Run, compiled: Path) -> None:
+    lines = "import sys, aclruntime as acl\nacl.InferenceSession(sys.argv[1], 0, acl.session_options())"
+    result = run("python3", "-c", lines, compiled / "small_bs4.om", env={"EMULATED_NPUS": "none"})
+    assert result.stderr.splitlines()[-1].startswith("ValueError: EMULATED_NPUS=none is no number of cards")
+
+
 @pytest.mark.parametrize(("mode", "message"), [(0o660, "0o755"), (0o040, "0o400")], ids=["too_open", "unreadable"])
 def test_model_permissions(script: Script, compiled: Path, tmp_path: Path, mode: int, message: str) -> None:
     write_bytes(tmp_path / "m.om", (compiled / "small_bs1.om").read_bytes(), mode)

@@ -134,9 +134,37 @@ def test_padding_repeats_the_first_file_of_its_batch(run: Run, six: Path, compil
     assert sorted(path.name for path in (six / "run" / "o").iterdir()) == [f"{index}_0.npy" for index in range(6)]
 
 
+@pytest.mark.parametrize("images", [2, 5, 6, 7])
+def test_devices_divide_the_files_and_leave_none_out(run: Run, compiled: Path, tmp_path: Path, images: int) -> None:
+    """Whatever the numbers, each image is computed once, and gives what one device makes of it."""
+    write_samples(tmp_path / "in", [f"{index}.bin" for index in range(images)])
+    command = f"--model {compiled / 'small_bs4.om'} --input in --output run --output_dirname"
+    one = run("python3", "-m", "ais_bench", *command.split(), "one")
+    two = run(
+        *("python3", "-m", "ais_bench", *command.split(), "two", "--device", "0,1", "--divide_input", "1"),
+        env={"EMULATED_NPUS": "2"},
+    )
+    assert (one.code, two.code) == (0, 0), two.stdout + two.stderr
+    expected = {path.name: path.read_bytes() for path in (tmp_path / "run" / "one").iterdir()}
+    found = [(path.name, path.read_bytes()) for path in (tmp_path / "run" / "two").rglob("*.bin")]
+    assert len(found) == len(expected) == 2 * images
+    assert dict(found) == expected
+    sums = [json.loads(path.read_text()) for path in sorted((tmp_path / "run" / "two").glob("*_summary.json"))]
+    assert [len(data["filesinfo"]) for data in sums] == [images - images // 2, images // 2]
+    total = sum(data["throughput"] for data in sums)
+    assert float(two.stdout.split("summary throughput:")[1].split()[0]) == pytest.approx(total)
+
+
+def test_more_devices_than_any_machine_has(run: Run, compiled: Path) -> None:
+    """Not held against the real ones: those before 2025 begin so many processes."""
+    many = ",".join(["0"] * 257)
+    result = run("python3", "-m", "ais_bench", "--model", compiled / "small_bs1.om", "--device", many)
+    assert result.code == 2
+    assert "too much device id in --device, max permitted count is 256" in result.stderr
+
+
 REFUSED = {
     "debug": "--debug 1",
-    "device_list": "--device 0,1",
     "dymBatch": "--dymBatch 2",
     "dymHW": "--dymHW 4,4",
     "dymDims": "--dymDims image:1,3,4,4",
@@ -148,7 +176,6 @@ REFUSED = {
     "profiler": "--profiler 1",
     "dump": "--dump 1",
     "acl_json_path": "--acl_json_path acl.json",
-    "run_mode": "--run_mode tensor",
     "aipp_config": "--aipp_config aipp.config",
     "energy_consumption": "--energy_consumption 1",
     "perf": "--perf 1",
@@ -166,7 +193,7 @@ def test_what_is_not_emulated_is_refused_in_one_sentence(run: Run, compiled: Pat
     assert option.split()[0] in result.stdout
 
 
-@pytest.mark.parametrize("option", ["--profiler 0", "--run_mode array", "--pipeline false", "--debug 0"])
+@pytest.mark.parametrize("option", ["--profiler 0", "--pipeline false", "--debug 0"])
 def test_defaults_of_what_is_not_emulated_are_taken(run: Run, compiled: Path, option: str) -> None:
     assert run("python3", "-m", "ais_bench", "--model", compiled / "small_bs1.om", *option.split()).code == 0
 

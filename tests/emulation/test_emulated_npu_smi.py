@@ -19,6 +19,23 @@ def test_info_shows_one_idle_310p3(run: Run) -> None:
     assert "No running processes found in NPU 0" in result.stdout
 
 
+def test_info_shows_as_many_cards_as_asked_for(run: Run) -> None:
+    result = run("npu-smi", "info", env={"EMULATED_NPUS": "3"})
+    assert result.code == 0
+    assert CARD_ROW.findall(result.stdout) == [("0", "310P3", "OK"), ("1", "310P3", "OK"), ("2", "310P3", "OK")]
+    chips = re.findall(r"^\| 0 +(\d) +\| 0000:(\d\d):00.0 +\|", result.stdout, re.MULTILINE)
+    assert chips == [("0", "00"), ("1", "01"), ("2", "02")]
+    assert re.findall(r"No running processes found in NPU (\d)", result.stdout) == ["0", "1", "2"]
+    assert {len(line) for line in result.stdout.splitlines()} == {106}
+
+
+@pytest.mark.parametrize("count", ["0", "65", "-1", "two", "1.0", "²"])
+def test_a_count_that_no_machine_has_is_refused(run: Run, count: str) -> None:
+    result = run("npu-smi", "info", env={"EMULATED_NPUS": count})
+    assert result.code == 1
+    assert result.stdout == (f"EMULATED_NPUS={count} is no number of cards, expected a whole number from 1 to 64\n")
+
+
 def test_info_says_that_it_is_emulated_and_keeps_the_layout(run: Run) -> None:
     lines = run("npu-smi", "info").stdout.splitlines()
     assert re.match(r"\| npu-smi (\S+) +Version: \1 \(CPU only, no NPU\) +\|$", lines[1])

@@ -149,3 +149,45 @@ def read_group(paths: Sequence[str], size: int, pure_data_type: str) -> np.ndarr
         log.error(f"ndata size:{array.nbytes} not match {size}")
         raise RuntimeError()
     return array
+
+
+def require_raw_files(paths: Sequence[str]) -> list[str]:
+    """The files that the runtime reads by itself; padding repeats the first. Raises RuntimeError for other data."""
+    for path in paths:
+        if path == PURE_INFER_NAME:
+            raise RuntimeError("not support pure infer")
+        if path.endswith((".npy", ".NPY")):
+            raise RuntimeError(f"not support npy file:{path}")
+    return [paths[0] if path == PADDING_NAME else path for path in paths]
+
+
+def list_inputs(inputs: Sequence[str]) -> list[str]:
+    """All files of a run that is to be divided: those of the folders one after the other, or `inputs` themselves.
+
+    Raises RuntimeError where they are neither files nor folders.
+    """
+    if os.path.isfile(inputs[0]):
+        return list(inputs)
+    if os.path.isdir(inputs[0]):
+        return [path for folder in inputs for path in list_folder(folder)]
+    log.error(f"error {inputs[0]} not file or dir")
+    raise RuntimeError()
+
+
+def divide_files(paths: Sequence[str], model_inputs: int, parts: int) -> list[list[str]]:
+    """Files for each of `parts` devices: of every input of the model a run, the first ones longer by one file.
+
+    Raises OverflowError where there are fewer files than devices, as the real tool does.
+    """
+    shares: list[list[str]] = [[] for _ in range(parts)]
+    per_input = math.ceil(len(paths) / model_inputs)
+    for first in range(0, len(paths), per_input):
+        # Every input counts as having as many files; what the last one lacks is missing from the last shares.
+        count, longer = divmod(per_input, parts)
+        if count == 0:
+            raise OverflowError("get list part failed")
+        for index, share in enumerate(shares):
+            begin = first + index * count + min(index, longer)
+            end = first + (index + 1) * count + min(index + 1, longer)
+            share.extend(paths[begin : min(end, first + per_input)])
+    return shares

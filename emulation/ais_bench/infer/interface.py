@@ -125,6 +125,16 @@ class InferSession:
         """Use the shapes that the model was compiled with."""
         self.session.set_staticbatch()
 
+    def create_tensor_from_fileslist(self, description: TensorDescription, files: Sequence[str]) -> Any:
+        """A tensor on the device from the bytes of files."""
+        return self.session.create_tensor_from_fileslist(description, files)
+
+    def create_tensor_from_arrays_to_device(self, array: np.ndarray) -> Any:
+        """A tensor on the device with the array's content."""
+        tensor = aclruntime.Tensor(array)
+        tensor.to_device(self.device_id)
+        return tensor
+
     @staticmethod
     def convert_tensors_to_host(tensors: Sequence[Any]) -> None:
         """Copy tensors from the device."""

@@ -11,6 +11,11 @@ def info(message: str) -> None:
     print(f"[INFO] {message}", flush=True)
 
 
+def warning(message: str) -> None:
+    """`[WARNING] message`."""
+    print(f"[WARNING] {message}", flush=True)
+
+
 def error(message: str) -> None:
     """`[ERROR] message`."""
     print(f"[ERROR] {message}", flush=True)

@@ -16,6 +16,7 @@ INT_MAX = 2**31 - 1
 LOOP_MAX = 100000
 INPUTS_MAX = 1024
 DEVICE_MAX = 255
+DEVICES_MAX = 256
 _UPPER_LIMITS = {"threads": 64, "warmup_count": 10000, "batchsize": 4096, "output_batchsize_axis": 8}
 
 
@@ -29,12 +30,14 @@ class Options:
     output_dirname: str | None
     outfmt: str
     loop: int
-    device: int
+    devices: tuple[int, ...]
     batchsize: int | None
     pure_data_type: str
     output_batchsize_axis: int
+    run_mode: str
     display_all_summary: bool
     warmup_count: int
+    divide_input: bool
 
 
 def _integer(text: str) -> int:
@@ -78,14 +81,28 @@ def boolean(text: str) -> bool:
     raise argparse.ArgumentTypeError("Boolean value expected true, 1, false, 0 with case insensitive.")
 
 
-def devices(text: str) -> object:
-    """One device number, or the text of a list of them."""
-    if "," in text:
-        return text
-    value = _integer(text)
-    if value > DEVICE_MAX:
-        raise argparse.ArgumentTypeError(f"device:{value} is invalid. valid value range is [0, {DEVICE_MAX}]")
-    return value
+def device_numbers(text: str) -> tuple[int, ...]:
+    """One device number, or several with commas between."""
+    if "," not in text:
+        value = _integer(text)
+        if value > DEVICE_MAX:
+            raise argparse.ArgumentTypeError(f"device:{value} is invalid. valid value range is [0, {DEVICE_MAX}]")
+        return (value,)
+    try:
+        values = tuple(int(word) for word in text.split(","))
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"Argument npu-id invalid input value: {text}. "
+            "Please provide a valid integer or a comma-separated list of integers."
+        ) from None
+    if len(values) > DEVICES_MAX:
+        raise argparse.ArgumentTypeError(f"too much device id in --device, max permitted count is {DEVICES_MAX}")
+    for value in values:
+        if not 0 <= value <= DEVICE_MAX:
+            raise argparse.ArgumentTypeError(
+                f"{value} of device:{text} is invalid. valid value range is [0, {DEVICE_MAX}]"
+            )
+    return values
 
 
 def _checked(check: Callable[[], bool], what: str, path: str) -> None:
@@ -148,7 +165,15 @@ def build_parser() -> tuple[argparse.ArgumentParser, list[argparse.Action]]:
     add("--outfmt", default="BIN", choices=["NPY", "BIN", "TXT"], help="format of the result files")
     add("--loop", "-l", type=loop_count, default=1, help="executions per batch")
     refuse("--debug", type=boolean, default=False)
-    add("--device", "-d", type=devices, default=0, help="number of the device, 0; lists of devices are not emulated")
+    add(
+        "--device",
+        "-d",
+        dest="devices",
+        metavar="DEVICE",
+        type=device_numbers,
+        default=(0,),
+        help="0, or 0,1 and so on",
+    )
     refuse("--dymBatch", dest="dym_batch", type=positive_integer, default=0)
     refuse("--dymHW", dest="dym_hw")
     refuse("--dymDims", dest="dym_dims")
@@ -162,19 +187,20 @@ def build_parser() -> tuple[argparse.ArgumentParser, list[argparse.Action]]:
     refuse("--dump", type=boolean, default=False)
     refuse("--acl_json_path")
     add("--output_batchsize_axis", type=nonnegative_integer, default=0, help="axis on which outputs are split")
-    refuse("--run_mode", default="array", choices=["array", "files", "tensor", "full"])
+    modes = ["array", "files", "tensor", "full"]
+    add("--run_mode", default="array", choices=modes, help="how inputs come to the device")
     add("--display_all_summary", type=boolean, default=False, help="show the times of the copies too")
     add("--warmup_count", type=nonnegative_integer, default=1, help="runs before the measurement")
     refuse("--dymShape_range", dest="dym_shape_range")
     refuse("--aipp_config")
     refuse("--energy_consumption", type=boolean, default=False)
-    add("--npu_id", type=devices, default=0, help="without effect")
+    add("--npu_id", type=device_numbers, default=(0,), help="without effect")
     add("--backend", choices=["trtexec"], help="without effect")
     refuse("--perf", type=boolean, default=False)
     refuse("--pipeline", type=boolean, default=False)
     add("--profiler_rename", type=boolean, default=True, help="without effect")
     add("--dump_npy", type=boolean, default=False, help="without effect")
-    add("--divide_input", type=boolean, default=False, help="without effect")
+    add("--divide_input", type=boolean, default=False, help="several devices: a part of the files for each")
     add("--threads", type=positive_integer, default=1, help="without effect")
     return parser, refused
 
@@ -198,8 +224,6 @@ def parse_options(arguments: list[str]) -> Options:
     for action in refused:
         if values[action.dest] != action.default:
             _refuse(f"{action.option_strings[0]} {values[action.dest]}")
-    if isinstance(values["device"], str):
-        _refuse(f"several devices (--device {values['device']})")
     _check_combinations(values)
     return Options(**{name: values[name] for name in Options.__dataclass_fields__})
 

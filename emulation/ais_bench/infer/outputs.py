@@ -13,7 +13,7 @@ from ais_bench.infer.inputs import PADDING_NAME, Batch
 from ais_bench.infer.summary import FilesInfo
 
 
-def prepare_folder(output: str | None, dirname: str | None) -> str | None:
+def prepare_folder(output: str | None, dirname: str | None, subfolder: str = "") -> str | None:
     """The folder of the results, created where needed and never cleaned; None without --output.
 
     Raises ValueError where it exists and breaks the rules.
@@ -21,6 +21,8 @@ def prepare_folder(output: str | None, dirname: str | None) -> str | None:
     if output is None:
         return None
     folder = os.path.join(output, time.strftime("%Y_%m_%d-%H_%M_%S") if dirname is None else dirname)
+    if subfolder:
+        folder = os.path.join(folder, subfolder)
     if not os.path.exists(folder):
         paths.make_folders(folder)
     elif not os.path.isdir(folder):

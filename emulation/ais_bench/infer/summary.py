@@ -78,8 +78,8 @@ def report(
     arguments: Sequence[str],
     folder: str | None,
     display_all: bool,
-) -> None:
-    """Print the summary; write `<folder>_summary.json` where there is a folder."""
+) -> float:
+    """Print the summary and return the throughput; write `<folder>_summary.json` where there is a folder."""
     compute, h2d, d2h = (TimeStatistics.of(values) for values in (times.compute, times.h2d, times.d2h))
     throughput = 1000 * batchsize / compute.mean if compute.mean else 0
     log.info("-----------------Performance Summary------------------")
@@ -91,7 +91,7 @@ def report(
     log.info(f"throughput 1000*batchsize.mean({batchsize})/NPU_compute_time.mean({compute.mean}): {throughput}")
     log.info("------------------------------------------------------")
     if folder is None:
-        return
+        return throughput
     content = {
         "filesinfo": files,
         "args": list(arguments),
@@ -104,3 +104,4 @@ def report(
     }
     with open_for_writing(folder + "_summary.json", "w") as file:
         json.dump(content, file)
+    return throughput
