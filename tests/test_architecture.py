@@ -15,16 +15,16 @@ LAYERS = (
     {"config"},
     {"artifacts"},
     {"atc_errors", "backbones", "boxes", "coco", "manifest", "masks", "process", "settings", "steps", "transforms"},
-    {"cards"},
-    {"ascend", "detections", "evaluate", "network", "preprocess"},
-    {"postprocess", "weights"},
+    {"augment", "cards", "curve", "matching", "shapes"},
+    {"ascend", "detections", "evaluate", "network", "preprocess", "samples", "scenes"},
+    {"losses", "postprocess", "weights"},
     {"heads", "stages", "upstream"},
-    {"doctor", "export", "report"},
+    {"doctor", "export", "report", "train"},
     {"pipeline"},
     {"cli"},
     {"__main__"},
 )
-TORCH = {"backbones", "network", "weights", "heads", "upstream", "export"}
+TORCH = {"backbones", "network", "weights", "heads", "upstream", "export", "losses", "train"}
 ENVIRONMENT = {"ascend"}
 
 

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from factories import encode_boxes
 
-from yolact_ascend.boxes import box_iou, decode_boxes, fast_nms, make_anchors, scale_boxes
+from yolact_ascend.boxes import box_iou, decode_boxes, encode_boxes, fast_nms, make_anchors, scale_boxes
 
 NO_BOXES = np.zeros((0, 4), dtype=np.float32)
 
