@@ -8,7 +8,7 @@ from factories import SMALL_CONFIG
 
 from yolact_ascend.artifacts import FPN_CUT_OUTPUTS, INPUT
 from yolact_ascend.backbones import make_backbone
-from yolact_ascend.config import CONFIGS
+from yolact_ascend.config import CONFIGS, DEMO_CONFIG
 from yolact_ascend.network import PredictionHead, YolactEdge
 
 # Channels and strides of each stage.
@@ -20,7 +20,7 @@ BACKBONE_STAGES = {
         [32, 16, 24, 32, 64, 96, 160, 320, 1280],
         [2, 2, 4, 8, 16, 16, 32, 32, 32],
     ),
-    "yolact_edge_demo_config": ([16, 8, 16, 24, 48, 64, 96], [2, 2, 4, 8, 16, 16, 32]),
+    DEMO_CONFIG: ([16, 8, 16, 24, 48, 64, 96], [2, 2, 4, 8, 16, 16, 32]),
 }
 
 
@@ -45,7 +45,7 @@ def test_backbones_say_their_channels(name):
 
 
 def test_the_narrow_config_has_its_own_widths():
-    config = CONFIGS["yolact_edge_demo_config"]
+    config = CONFIGS[DEMO_CONFIG]
     network = YolactEdge(config).eval()
     with torch.inference_mode():
         *levels, protos = network(torch.zeros(1, 3, 128, 128))
@@ -58,7 +58,7 @@ def test_the_narrow_config_has_its_own_widths():
 
 def test_the_narrow_config_is_small_enough_for_a_laptop():
     """At most 10 GMAC an image, and 4 MB on disk as float32."""
-    network = YolactEdge(CONFIGS["yolact_edge_demo_config"]).eval()
+    network = YolactEdge(CONFIGS[DEMO_CONFIG]).eval()
     assert 1e9 < count_macs(network) < 10e9
     assert sum(value.numel() * 4 for value in network.state_dict().values()) < 4e6
 

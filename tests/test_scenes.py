@@ -8,13 +8,13 @@ import pytest
 from pycocotools import mask as coco_mask
 
 from yolact_ascend.coco import check_categories, find_split, load_dataset
-from yolact_ascend.config import COCO_CATEGORY_IDS, CONFIGS, DRAWN_CATEGORY_IDS, DRAWN_CLASSES
+from yolact_ascend.config import COCO_CATEGORY_IDS, CONFIGS, DEMO_CONFIG, DRAWN_CATEGORY_IDS, DRAWN_CLASSES
 from yolact_ascend.errors import DatasetError
 from yolact_ascend.samples import decode_segmentation, tight_box
 from yolact_ascend.scenes import SPLITS, Instance, annotate, draw_dataset, draw_scene, trace_polygons
 from yolact_ascend.shapes import ASPECTS, PAINTERS, draw_sprite, value_noise
 
-DEMO = CONFIGS["yolact_edge_demo_config"]
+DEMO = CONFIGS[DEMO_CONFIG]
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ import torch
 from yolact_ascend import train as train_module
 from yolact_ascend.augment import Augmentation
 from yolact_ascend.coco import load_dataset
-from yolact_ascend.config import COCO_CATEGORY_IDS, COCO_CLASSES, CONFIGS, DRAWN_CATEGORY_IDS
+from yolact_ascend.config import COCO_CATEGORY_IDS, COCO_CLASSES, CONFIGS, DEMO_CONFIG, DRAWN_CATEGORY_IDS
 from yolact_ascend.errors import DatasetError, TrainingError, UsageError
 from yolact_ascend.losses import Losses
 from yolact_ascend.samples import Phase, Sample, TrainingSet
@@ -32,7 +32,7 @@ from yolact_ascend.train import (
 )
 from yolact_ascend.weights import load_network, read_config
 
-DEMO = CONFIGS["yolact_edge_demo_config"]
+DEMO = CONFIGS[DEMO_CONFIG]
 CPU = torch.device("cpu")
 PHASES = (Phase(64, 2, 3), Phase(96, 1, 3))
 RECIPE = Recipe(PHASES, learning_rate=0.02, warmup_steps=2, decay="cosine", clip_norm=10, seed=4)
@@ -57,7 +57,7 @@ def training_set(dataset):
 
 def losses_of(folder):
     lines = [json.loads(line) for line in TrainingFiles(folder).log.read_text().splitlines()]
-    return [{key: value for key, value in line.items() if key != "seconds"} for line in lines]
+    return [{key: value for key, value in line.items() if key != "unix_time_s"} for line in lines]
 
 
 @pytest.fixture

@@ -111,6 +111,7 @@ CONFIGS = {
     )
 }
 DEFAULT_CONFIG = "yolact_edge_resnet50_config"
+DEMO_CONFIG = "yolact_edge_demo_config"  # the one that upstream does not have; its weights come with this repository
 DEFAULT_WEIGHTS = "yolact_edge_resnet50_54_800000.pth"
 OFFICIAL_WEIGHTS_URL = (
     "https://ascend-repo-modelzoo.obs.cn-east-2.myhuaweicloud.com/model/1_PyTorch_PTH/YOLACTEDGE/PTH/"

@@ -35,6 +35,8 @@ from yolact_ascend.weights import load_fitting, write_weights
 
 REFERENCE_BATCH = 8  # images; the learning rate grows in proportion to the batch
 LOG_STEPS = 20
+# Convolutions of bfloat16 run 3 to 5 times as fast with the channels last on the CPU. NPUs have layouts of their own.
+CHANNELS_LAST_DEVICES = {"cpu", "cuda"}
 
 
 @dataclass(frozen=True)
@@ -193,7 +195,8 @@ class Trainer:
         self.trainee = Trainee(config)
         initialise(self.trainee, recipe.seed)
         self.trainee.train().to(device)
-        self.trainee.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # its stubs lack it
+        if device.type in CHANNELS_LAST_DEVICES:
+            self.trainee.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # its stubs lack it
         self.optimiser = torch.optim.SGD(
             self.trainee.parameters(),
             lr=recipe.learning_rate,
@@ -209,7 +212,8 @@ class Trainer:
         for group in self.optimiser.param_groups:
             group["lr"] = rate
         self.optimiser.zero_grad(set_to_none=True)
-        images = images.contiguous(memory_format=torch.channels_last)
+        if self.device.type in CHANNELS_LAST_DEVICES:
+            images = images.contiguous(memory_format=torch.channels_last)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.recipe.bfloat16):
             head, protos, class_logits = self.trainee(images)
         losses = compute_losses(head, protos, class_logits, targets)
@@ -289,7 +293,7 @@ def train(
     for losses in _steps(trainer, training_set, workers):
         is_last = trainer.step == recipe.steps
         if losses:
-            trainer.log.append({"step": trainer.step, "seconds": round(time.time(), 1), **losses})
+            trainer.log.append({"step": trainer.step, "unix_time_s": round(time.time(), 1), **losses})
         if validation and (is_last or (validate_every and trainer.step % validate_every == 0)):
             evaluation = score_network(trainer.trainee.network, config, validation, validation_limit, device)
             trainer.log.append(
