@@ -21,6 +21,7 @@ from yolact_ascend.train import (
     Trainee,
     Trainer,
     TrainingFiles,
+    Validation,
     adopt_classes,
     initialise,
     learning_rate,
@@ -139,7 +140,7 @@ def test_steps_on_the_same_images_lower_every_loss(training_set):
 
 
 def test_a_training_leaves_weights_log_and_curve(training_set, dataset, tmp_path, log_every_step):
-    evaluation = train(DEMO, RECIPE, training_set, tmp_path, validation=dataset, validation_limit=2)
+    evaluation = train(DEMO, RECIPE, training_set, tmp_path, validation=Validation(dataset, limit=2))
     files = TrainingFiles(tmp_path)
     assert evaluation.images == 2
     *lines, scores = losses_of(tmp_path)
@@ -176,6 +177,18 @@ def test_a_killed_training_goes_on_to_the_same_curve(training_set, tmp_path, mon
     whole, killed = (load_network(TrainingFiles(tmp_path / name).weights, DEMO) for name in ("whole", "killed"))
     for key, value in whole.state_dict().items():
         torch.testing.assert_close(killed.state_dict()[key], value, rtol=1e-4, atol=1e-5)
+
+
+def test_the_log_has_a_line_at_least_at_every_checkpoint(training_set, tmp_path):
+    """So that the means after a resumed checkpoint are those of an uninterrupted run."""
+    train(DEMO, RECIPE, training_set, tmp_path, checkpoint_every=4)
+    assert [line["step"] for line in losses_of(tmp_path)] == [4, 6]
+
+
+def test_scores_are_logged_as_often_as_asked(training_set, dataset, tmp_path):
+    recipe = dataclasses.replace(RECIPE, phases=(Phase(64, 1, 3),))
+    train(DEMO, recipe, training_set, tmp_path, validation=Validation(dataset, limit=1, every=2))
+    assert [line["step"] for line in losses_of(tmp_path) if "mask_map" in line] == [2, 3]
 
 
 def test_a_finished_training_is_not_repeated(training_set, tmp_path, monkeypatch):

@@ -242,16 +242,20 @@ def _add_train(parser: argparse.ArgumentParser) -> None:
 
 def _train(arguments: argparse.Namespace) -> None:
     from yolact_ascend.augment import Augmentation
-    from yolact_ascend.coco import load_dataset
+    from yolact_ascend.coco import check_categories, load_dataset
     from yolact_ascend.evaluate import format_table
     from yolact_ascend.samples import Phase, TrainingSet
-    from yolact_ascend.train import Recipe, adopt_classes, train, use_device
+    from yolact_ascend.train import Recipe, Validation, adopt_classes, train, use_device
 
     if (arguments.val_image_path is None) != (arguments.val_json_file is None):
         raise UsageError("--val_image_path and --val_json_file go together: give both, or neither.")
     dataset = load_dataset(arguments.json_file, arguments.image_path)
     config = adopt_classes(get_config(arguments.config), dataset)
-    validation = load_dataset(arguments.val_json_file, arguments.val_image_path) if arguments.val_json_file else None
+    validation = None
+    if arguments.val_json_file:
+        held_out = load_dataset(arguments.val_json_file, arguments.val_image_path)
+        check_categories(held_out, config)
+        validation = Validation(held_out, arguments.val_limit, arguments.val_every or 0)
     recipe = Recipe(
         tuple(Phase(*numbers) for numbers in arguments.phases),
         learning_rate=arguments.learning_rate,
@@ -272,8 +276,6 @@ def _train(arguments: argparse.Namespace) -> None:
         TrainingSet(dataset, config.category_ids),
         arguments.save_path,
         validation=validation,
-        validation_limit=arguments.val_limit,
-        validate_every=arguments.val_every or 0,
         checkpoint_every=arguments.checkpoint_every,
         pretrained=arguments.trained_model,
         device=use_device(arguments.device, arguments.threads),

@@ -8,8 +8,8 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+import sys
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -23,6 +23,7 @@ from yolact_ascend.artifacts import atomic_path, make_folder
 from yolact_ascend.augment import Augmentation
 from yolact_ascend.coco import CocoDataset
 from yolact_ascend.config import ModelConfig
+from yolact_ascend.curve import draw_curve
 from yolact_ascend.detections import bbox_results, detect, mask_results
 from yolact_ascend.errors import DatasetError, TrainingError, UsageError
 from yolact_ascend.evaluate import Evaluation, evaluate
@@ -262,15 +263,22 @@ def recipe_to_json(recipe: Recipe) -> dict[str, Any]:
     return json.loads(json.dumps(dataclasses.asdict(recipe)))
 
 
+@dataclass(frozen=True)
+class Validation:
+    """What to score a network on: the first `limit` images (None: all), after every `every` steps (0: at the end)."""
+
+    dataset: CocoDataset
+    limit: int | None = None
+    every: int = 0
+
+
 def train(
     config: ModelConfig,
     recipe: Recipe,
     training_set: TrainingSet,
     save_path: Path,
     *,
-    validation: CocoDataset | None = None,
-    validation_limit: int | None = None,
-    validate_every: int = 0,
+    validation: Validation | None = None,
     checkpoint_every: int = 500,
     pretrained: Path | None = None,
     device: str = "cpu",
@@ -280,8 +288,6 @@ def train(
 
     Returns the last scores on `validation`. Raises TrainingError, DatasetError, WeightsError, ArtifactError.
     """
-    from yolact_ascend.curve import draw_curve
-
     make_folder(save_path)
     files = TrainingFiles(save_path)
     trainer = Trainer(config, recipe, torch.device(device))
@@ -290,35 +296,10 @@ def train(
     elif pretrained is not None:
         load_fitting(trainer.trainee.network, pretrained, config)
     evaluation = None
-    for losses in _steps(trainer, training_set, workers):
-        is_last = trainer.step == recipe.steps
-        if losses:
-            trainer.log.append({"step": trainer.step, "unix_time_s": round(time.time(), 1), **losses})
-        if validation and (is_last or (validate_every and trainer.step % validate_every == 0)):
-            evaluation = score_network(trainer.trainee.network, config, validation, validation_limit, device)
-            trainer.log.append(
-                {
-                    "step": trainer.step,
-                    "box_map": evaluation.box.table["all"],
-                    "mask_map": evaluation.mask.table["all"],
-                    "images": evaluation.images,
-                }
-            )
-            tqdm.write(json.dumps(trainer.log[-1]))
-        if is_last or trainer.step % checkpoint_every == 0:
-            trainer.save(files.checkpoint)
-            write_weights(trainer.trainee.network, config, files.weights)
-            write_log(trainer.log, files.log)
-            draw_curve(trainer.log, files.curve)
-    return evaluation
-
-
-def _steps(trainer: Trainer, training_set: TrainingSet, workers: int) -> Iterator[dict[str, float] | None]:
-    """Train to the end; after each step give None, or every `LOG_STEPS` the mean losses since the last."""
-    recipe = trainer.recipe
+    recent: list[Losses] = []
     batches = load_batches(
         training_set,
-        trainer.config.num_classes,
+        config.num_classes,
         recipe.phases,
         recipe.augmentation,
         recipe.most_masks,
@@ -326,22 +307,48 @@ def _steps(trainer: Trainer, training_set: TrainingSet, workers: int) -> Iterato
         first_step=trainer.step,
         workers=workers,
     )
-    recent: list[Losses] = []
     with tqdm(total=recipe.steps, initial=trainer.step, desc="train", unit="step") as progress:
         for samples in batches:
-            losses = trainer.take_step(*stack_samples(samples, trainer.device))
-            recent.append(Losses(*(value.detach() for value in losses)))
+            recent.append(trainer.take_step(*stack_samples(samples, trainer.device)))
             progress.update()
-            if trainer.step % LOG_STEPS == 0 or trainer.step == recipe.steps:
-                means = {
-                    name: round(torch.stack(values).mean().item(), 4)
-                    for name, values in zip(Losses._fields, zip(*recent))
-                }
+            is_last = trainer.step == recipe.steps
+            is_saved = is_last or trainer.step % checkpoint_every == 0
+            if is_saved or trainer.step % LOG_STEPS == 0:
+                means = mean_losses(recent)
                 recent.clear()
                 progress.set_postfix(means)
-                yield means
-            else:
-                yield None
+                trainer.log.append({"step": trainer.step, "unix_time_s": round(time.time(), 1), **means})
+            if validation and (is_last or (validation.every and trainer.step % validation.every == 0)):
+                evaluation = score_network(
+                    trainer.trainee.network, config, validation.dataset, validation.limit, device
+                )
+                trainer.log.append({"step": trainer.step, **summarise(evaluation)})
+                tqdm.write(json.dumps(trainer.log[-1]), file=sys.stderr)
+            if is_saved:
+                save_run(trainer, files)
+    return evaluation
+
+
+def mean_losses(steps: list[Losses]) -> dict[str, float]:
+    """Return the mean of each loss over some steps, with four decimals."""
+    return {
+        name: round(torch.stack([value.detach() for value in values]).mean().item(), 4)
+        for name, values in zip(Losses._fields, zip(*steps))
+    }
+
+
+def summarise(evaluation: Evaluation) -> dict[str, Any]:
+    """Return what a log line says of an evaluation: mAP in percent, and of how many images."""
+    box, mask = evaluation.box.table["all"], evaluation.mask.table["all"]
+    return {"box_map": box, "mask_map": mask, "images": evaluation.images}
+
+
+def save_run(trainer: Trainer, files: TrainingFiles) -> None:
+    """Write checkpoint, weights, log and loss curve, each whole or not at all."""
+    trainer.save(files.checkpoint)
+    write_weights(trainer.trainee.network, trainer.config, files.weights)
+    write_log(trainer.log, files.log)
+    draw_curve(trainer.log, files.curve)
 
 
 def score_network(
