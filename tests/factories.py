@@ -11,7 +11,6 @@ import numpy as np
 import torch
 from pycocotools import mask as coco_mask
 
-from yolact_ascend.boxes import CENTRE_VARIANCE, SIZE_VARIANCE
 from yolact_ascend.config import CONFIGS, ModelConfig
 from yolact_ascend.masks import Rle
 from yolact_ascend.network import YolactEdge
@@ -99,14 +98,6 @@ def _box(image_id: int, category_id: int, x: int, y: int, w: int, h: int) -> dic
         "iscrowd": 0,
         "segmentation": [[x, y, x + w, y, x + w, y + h, x, y + h]],
     }
-
-
-def encode_boxes(boxes_xyxy_rel: np.ndarray, anchors: np.ndarray) -> np.ndarray:
-    """Turn boxes [N,4] of positive size into offsets `loc` [N,4] from `anchors` [N,4]: undo `decode_boxes`."""
-    sizes = boxes_xyxy_rel[:, 2:] - boxes_xyxy_rel[:, :2]
-    centres = boxes_xyxy_rel[:, :2] + sizes / 2
-    offsets = (centres - anchors[:, :2]) / anchors[:, 2:] / CENTRE_VARIANCE
-    return np.concatenate([offsets, np.log(sizes / anchors[:, 2:]) / SIZE_VARIANCE], axis=1).astype(np.float32)
 
 
 def decode_mask(rle: Rle) -> np.ndarray:

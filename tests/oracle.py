@@ -14,11 +14,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 import torch
-from factories import decode_mask, encode_boxes
+from factories import decode_mask
 from pycocotools.coco import COCO
 
 from yolact_ascend.artifacts import FPN_CUT_OUTPUTS, output_bin
-from yolact_ascend.boxes import box_iou, make_anchors
+from yolact_ascend.boxes import box_iou, encode_boxes, make_anchors
 from yolact_ascend.coco import CocoDataset
 from yolact_ascend.config import (
     ANCHORS_PER_CELL,

@@ -16,16 +16,16 @@ LAYERS = (
     {"artifacts"},
     {"aipp", "atc_errors", "backbones", "boxes", "coco", "compiled", "manifest", "masks", "process", "settings"},
     {"steps", "transforms"},
-    {"cards", "devices"},
-    {"ascend", "batch_file", "compare", "detections", "evaluate", "network", "preprocess", "rehearse"},
-    {"postprocess", "weights"},
+    {"augment", "cards", "curve", "devices", "matching", "shapes"},
+    {"ascend", "batch_file", "compare", "detections", "evaluate", "network", "preprocess", "rehearse", "samples"},
+    {"losses", "postprocess", "scenes", "weights"},
     {"heads", "stages", "upstream"},
-    {"doctor", "export", "report"},
+    {"doctor", "export", "report", "train"},
     {"pipeline"},
     {"cli"},
     {"__main__"},
 )
-TORCH = {"backbones", "network", "weights", "heads", "upstream", "export"}
+TORCH = {"backbones", "network", "weights", "heads", "upstream", "export", "losses", "train"}
 ENVIRONMENT = {"ascend"}
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from factories import encode_boxes
 
-from yolact_ascend.boxes import box_iou, decode_boxes, fast_nms, make_anchors, scale_boxes
+from yolact_ascend.boxes import box_iou, decode_boxes, encode_boxes, fast_nms, level_sizes, make_anchors, scale_boxes
+from yolact_ascend.config import FPN_SIZES
 
 NO_BOXES = np.zeros((0, 4), dtype=np.float32)
 
@@ -28,6 +28,18 @@ def test_anchors_cover_all_levels_in_order():
     np.testing.assert_allclose(anchors[3 * 69, :2], [0.5 / 69, 1.5 / 69], rtol=1e-6)
     # last cell of P7
     np.testing.assert_allclose(anchors[-3], [4.5 / 5, 4.5 / 5, 384 / 550, 384 / 550], rtol=1e-6)
+
+
+def test_levels_of_other_image_sizes():
+    assert level_sizes(550) == FPN_SIZES
+    assert level_sizes(275) == (35, 18, 9, 5, 3)
+    assert level_sizes(64) == (8, 4, 2, 1, 1)
+
+
+def test_anchors_are_as_large_in_pixels_at_every_image_size():
+    small, usual = make_anchors(275), make_anchors(550)
+    assert len(small) == 3 * (35**2 + 18**2 + 9**2 + 5**2 + 3**2)
+    np.testing.assert_allclose(np.unique(small[:, 2] * 275), np.unique(usual[:, 2] * 550), rtol=1e-5)
 
 
 @pytest.mark.parametrize(

@@ -75,6 +75,12 @@ def test_defaults_are_the_guides(monkeypatch, script, defaults):
         (["-m", "yolact_ascend", "run", "bs=0"], 2, "error: bs=0: expected whole numbers"),
         (["-m", "yolact_ascend", "run", "--bs=8"], 2, "error: '--bs=8' is no setting of run_all.sh. Settings are KEY="),
         (["-m", "yolact_ascend", "export", "bs=8"], 2, "unrecognized arguments: bs=8"),
+        (["-m", "yolact_ascend", "draw", "--train_images=0"], 2, "'0' is no whole number above 0"),
+        (["-m", "yolact_ascend", "draw", "--seed=-1"], 2, "'-1' is no whole number"),
+        (["-m", "yolact_ascend", "train", "--phases=275x16"], 2, "'275x16': expected SIZExBATCH:STEPS, such as"),
+        (["-m", "yolact_ascend", "train", "--phases=275x0:5"], 2, "'275x0:5': expected SIZExBATCH:STEPS, such as"),
+        (["-m", "yolact_ascend", "train", "--val_image_path=a"], 2, "error: --val_image_path and --val_json_file go "),
+        (["-m", "yolact_ascend", "train", "--image_path=nowhere"], 1, "error: There is no image folder nowhere"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else None,
 )
@@ -107,3 +113,24 @@ def test_annotated_only_and_limit(small_coco, tmp_path):
     assert json.loads((tmp_path / "a" / "ids.json").read_text()) == {"ids": [3, 1, 2]}
     result = run("preprocess.py", *words, f"--save_path={tmp_path}/b", "--limit=2")
     assert json.loads((tmp_path / "b" / "ids.json").read_text()) == {"ids": [3, 1]}
+
+
+def test_drawing_and_training_from_the_command_line(tmp_path):
+    drawn = tmp_path / "drawn"
+    result = run("-m", "yolact_ascend", "draw", f"--save_path={drawn}", "--train_images=2", "--val_images=1")
+    assert result.stdout == f"2 + 1 scenes in {drawn}\n"
+    words = [
+        "--config=yolact_edge_demo_config",
+        f"--image_path={drawn}/train2017",
+        f"--json_file={drawn}/annotations/instances_train2017.json",
+        f"--val_image_path={drawn}/val2017",
+        f"--val_json_file={drawn}/annotations/instances_val2017.json",
+        f"--save_path={tmp_path}/training",
+        "--phases=64x2:1,96x1:1",
+        "--warmup_steps=0",
+    ]
+    result = run("-m", "yolact_ascend", "train", *words)
+    assert "mAP in percent, 1 images:" in result.stdout, result.stderr
+    assert result.stdout.endswith(f"weights, log and loss curve in {tmp_path}/training\n")
+    files = {path.name for path in (tmp_path / "training").iterdir()}
+    assert files == {"checkpoint.pth", "weights.pth", "log.jsonl", "curve.png"}

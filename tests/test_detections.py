@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from factories import encode_boxes
 from numpy.testing import assert_allclose
 
-from yolact_ascend.boxes import box_iou, make_anchors
+from yolact_ascend.boxes import box_iou, encode_boxes, make_anchors
 from yolact_ascend.config import COCO_CATEGORY_IDS, DetectionSettings
 from yolact_ascend.detections import (
     Detections,

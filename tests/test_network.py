@@ -1,13 +1,27 @@
 """Shapes and order of what the network gives."""
 
+import dataclasses
+
 import pytest
 import torch
 from factories import SMALL_CONFIG
 
 from yolact_ascend.artifacts import FPN_CUT_OUTPUTS, INPUT
-from yolact_ascend.backbones import MobileNetV2, ResNet
-from yolact_ascend.config import MOBILENETV2_STAGES
+from yolact_ascend.backbones import make_backbone
+from yolact_ascend.config import CONFIGS, DEMO_CONFIG
 from yolact_ascend.network import PredictionHead, YolactEdge
+
+# Channels and strides of each stage.
+RESNET_STAGES = [256, 512, 1024, 2048], [4, 8, 16, 32]
+BACKBONE_STAGES = {
+    "yolact_edge_resnet50_config": RESNET_STAGES,
+    "yolact_edge_config": RESNET_STAGES,
+    "yolact_edge_mobilenetv2_config": (
+        [32, 16, 24, 32, 64, 96, 160, 320, 1280],
+        [2, 2, 4, 8, 16, 16, 32, 32, 32],
+    ),
+    DEMO_CONFIG: ([16, 8, 16, 24, 48, 64, 96], [2, 2, 4, 8, 16, 16, 32]),
+}
 
 
 @pytest.mark.parametrize("batch_size", [1, 2])
@@ -20,23 +34,61 @@ def test_outputs_have_the_contracts_shapes(batch_size):
     assert (outputs[-1] >= 0).all()
 
 
-@pytest.mark.parametrize(
-    ("backbone", "channels", "strides"),
-    [
-        (ResNet((1, 1, 1, 1)), [256, 512, 1024, 2048], [4, 8, 16, 32]),
-        (MobileNetV2(MOBILENETV2_STAGES), [32, 16, 24, 32, 64, 96, 160, 320, 1280], [2, 2, 4, 8, 16, 16, 32, 32, 32]),
-    ],
-    ids=["resnet", "mobilenetv2"],
-)
-def test_backbones_say_their_channels(backbone, channels, strides):
+@pytest.mark.parametrize("name", CONFIGS)
+def test_backbones_say_their_channels(name):
+    backbone = make_backbone(CONFIGS[name]).eval()
     with torch.inference_mode():
-        outputs = backbone.eval()(torch.zeros(1, 3, 64, 64))
+        outputs = backbone(torch.zeros(1, 3, 64, 64))
+    channels, strides = BACKBONE_STAGES[name]
     assert backbone.channels == channels
     assert [tuple(output.shape[1:]) for output in outputs] == [(c, 64 // s, 64 // s) for c, s in zip(channels, strides)]
 
 
+def test_the_narrow_config_has_its_own_widths():
+    config = CONFIGS[DEMO_CONFIG]
+    network = YolactEdge(config).eval()
+    with torch.inference_mode():
+        *levels, protos = network(torch.zeros(1, 3, 128, 128))
+        head = network.prediction_layers[0].predict_levels(levels)
+    assert [tuple(level.shape[1:]) for level in levels] == [(64, n, n) for n in (16, 8, 4, 2, 1)]
+    assert tuple(protos.shape) == (1, 32, 32, 24)
+    anchors = 3 * (16**2 + 8**2 + 4**2 + 2**2 + 1)
+    assert [tuple(part.shape) for part in head] == [(1, anchors, 4), (1, anchors, 9), (1, anchors, 24)]
+
+
+def test_the_narrow_config_is_small_enough_for_a_laptop():
+    """At most 10 GMAC an image, and 4 MB on disk as float32."""
+    network = YolactEdge(CONFIGS[DEMO_CONFIG]).eval()
+    assert 1e9 < count_macs(network) < 10e9
+    assert sum(value.numel() * 4 for value in network.state_dict().values()) < 4e6
+
+
+def test_macs_of_a_known_network_are_what_is_known():
+    """The graph of ResNet-50 up to FPN and prototypes has 100.3 GFLOP, two for each multiplication."""
+    network = YolactEdge(CONFIGS["yolact_edge_resnet50_config"])
+    assert count_macs(network, with_head=False) == pytest.approx(50.15e9, rel=0.01)
+
+
+def count_macs(network, with_head=True):
+    """Return the multiplications of the convolutions for one image of 550×550 pixels."""
+    total = 0
+
+    def count(layer, _, output):
+        nonlocal total
+        total += output.numel() * layer.weight[0].numel()
+
+    for module in network.modules():
+        if isinstance(module, torch.nn.Conv2d):
+            module.register_forward_hook(count)
+    network.to("meta")  # shapes alone
+    *levels, _ = network(torch.zeros(1, 3, 550, 550, device="meta"))
+    if with_head:
+        network.prediction_layers[0].predict_levels(levels)
+    return total
+
+
 def test_head_orders_anchors_by_level_row_column_and_ratio():
-    head = PredictionHead(num_classes=2)
+    head = PredictionHead(dataclasses.replace(SMALL_CONFIG, class_names=("a", "b"), category_ids=(1, 2)))
     for parameter in head.parameters():
         torch.nn.init.zeros_(parameter)
     # The bias alone tells an anchor's aspect ratio; the centre tap of one channel tells its place.

@@ -1,5 +1,6 @@
 """Upstream's weights load strictly; what does not fit is refused by name."""
 
+import dataclasses
 import pickle
 
 import pytest
@@ -9,7 +10,15 @@ from factories import SMALL_CONFIG, random_state_dict
 from yolact_ascend.config import CONFIGS
 from yolact_ascend.errors import WeightsError
 from yolact_ascend.network import YolactEdge
-from yolact_ascend.weights import compare_shapes, expected_shapes, load_network, read_state_dict
+from yolact_ascend.weights import (
+    compare_shapes,
+    expected_shapes,
+    load_fitting,
+    load_network,
+    read_config,
+    read_state_dict,
+    write_weights,
+)
 
 # Seen in upstream @ a9a0028 for each config: state-dict entries and parameters, training-only layer included.
 UPSTREAM_COUNTS = {
@@ -35,7 +44,7 @@ def write(tmp_path):
     return write
 
 
-@pytest.mark.parametrize("name", CONFIGS)
+@pytest.mark.parametrize("name", UPSTREAM_COUNTS)
 def test_the_networks_are_as_large_as_upstreams(name):
     with torch.device("meta"):
         network = YolactEdge(CONFIGS[name])
@@ -140,6 +149,61 @@ def test_a_file_without_a_state_dict_is_refused(write, value, found):
     config = CONFIGS["yolact_edge_resnet50_config"]
     with pytest.raises(WeightsError, match=found):
         read_state_dict(write(value), config)
+
+
+OWN_CLASSES = dataclasses.replace(SMALL_CONFIG, class_names=("screw", "nut"), category_ids=(7, 9))
+
+
+@pytest.fixture
+def own_weights(tmp_path):
+    torch.manual_seed(0)
+    network = YolactEdge(OWN_CLASSES)
+    write_weights(network, OWN_CLASSES, tmp_path / "own.pth")
+    return network, tmp_path / "own.pth"
+
+
+def test_classes_travel_with_the_weights(own_weights):
+    network, path = own_weights
+    assert read_config(path, SMALL_CONFIG) == OWN_CLASSES
+    loaded = load_network(path, OWN_CLASSES).state_dict()
+    assert all(torch.equal(loaded[key], value) for key, value in network.state_dict().items())
+
+
+def test_written_weights_are_a_plain_state_dict(own_weights):
+    network, path = own_weights
+    weights = torch.load(path, weights_only=True)
+    assert list(weights) == list(network.state_dict())
+    YolactEdge(OWN_CLASSES).load_state_dict(weights, strict=True)
+
+
+def test_upstreams_files_name_no_classes(state, write):
+    assert read_config(write(state), SMALL_CONFIG) == SMALL_CONFIG
+
+
+def test_weights_say_which_config_they_are_of(own_weights):
+    _, path = own_weights
+    with pytest.raises(WeightsError, match=f"holds weights of {SMALL_CONFIG.name}: use --config={SMALL_CONFIG.name}"):
+        read_config(path, CONFIGS["yolact_edge_config"])
+
+
+def test_loading_what_fits_takes_all_of_the_same_classes(own_weights):
+    network, path = own_weights
+    other = YolactEdge(OWN_CLASSES)
+    assert load_fitting(other, path, OWN_CLASSES) == []
+    assert all(torch.equal(a, b) for a, b in zip(other.state_dict().values(), network.state_dict().values()))
+
+
+def test_loading_what_fits_spares_only_the_class_layer(own_weights):
+    _, path = own_weights
+    network = YolactEdge(SMALL_CONFIG)
+    before = network.head.conf_layer.weight.clone()
+    assert load_fitting(network, path, SMALL_CONFIG) == [
+        "prediction_layers.0.conf_layer.weight",
+        "prediction_layers.0.conf_layer.bias",
+    ]
+    assert torch.equal(network.head.conf_layer.weight, before)
+    with pytest.raises(WeightsError, match="does not fit yolact_edge_config"):
+        load_fitting(YolactEdge(CONFIGS["yolact_edge_config"]), path, CONFIGS["yolact_edge_config"])
 
 
 def test_compare_shapes_of_equal_dicts_is_empty():

@@ -12,10 +12,10 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
+from yolact_ascend.config import ModelConfig
+
 BOTTLENECK_EXPANSION = 4
 RESNET_STAGE_CHANNELS = (64, 128, 256, 512)
-MOBILENETV2_STEM_CHANNELS = 32
-MOBILENETV2_LAST_CHANNELS = 1280
 
 
 class Bottleneck(nn.Module):
@@ -106,11 +106,11 @@ class InvertedResidual(nn.Module):
 
 
 class MobileNetV2(nn.Module):
-    """MobileNetV2 without its classifier; the stem and the last 1×1 convolution count as stages."""
+    """MobileNetV2 without its classifier; the stem and the last 1×1 convolution, if any, count as stages."""
 
-    def __init__(self, stages: Sequence[tuple[int, int, int, int]]) -> None:
+    def __init__(self, stages: Sequence[tuple[int, int, int, int]], stem_channels: int, last_channels: int) -> None:
         super().__init__()
-        in_channels = MOBILENETV2_STEM_CHANNELS
+        in_channels = stem_channels
         self.layers = nn.ModuleList([ConvBNReLU6(3, in_channels, 3, stride=2)])
         self.channels = [in_channels]
         for expansion, channels, count, first_stride in stages:
@@ -120,8 +120,9 @@ class MobileNetV2(nn.Module):
                 in_channels = channels
             self.layers.append(nn.Sequential(*blocks))
             self.channels.append(channels)
-        self.layers.append(ConvBNReLU6(in_channels, MOBILENETV2_LAST_CHANNELS, 1))
-        self.channels.append(MOBILENETV2_LAST_CHANNELS)
+        if last_channels:
+            self.layers.append(ConvBNReLU6(in_channels, last_channels, 1))
+            self.channels.append(last_channels)
 
     def forward(self, x: torch.Tensor) -> list[torch.Tensor]:
         outputs = []
@@ -131,4 +132,8 @@ class MobileNetV2(nn.Module):
         return outputs
 
 
-BACKBONES = {"resnet": ResNet, "mobilenetv2": MobileNetV2}
+def make_backbone(config: ModelConfig) -> ResNet | MobileNetV2:
+    """Return the config's backbone, with PyTorch's initial weights."""
+    if config.backbone == "resnet":
+        return ResNet(config.backbone_stages)
+    return MobileNetV2(config.backbone_stages, config.stem_channels, config.last_channels)

@@ -10,7 +10,7 @@ import functools
 
 import numpy as np
 
-from yolact_ascend.config import ANCHOR_ASPECT_RATIOS, ANCHOR_SCALES_PX, FPN_SIZES, IMAGE_SIZE
+from yolact_ascend.config import ANCHOR_ASPECT_RATIOS, ANCHOR_SCALES_PX, FPN_STRIDES, IMAGE_SIZE
 
 # What the network predicts is divided by these: centre offsets and log sizes (SSD's "variances").
 CENTRE_VARIANCE = 0.1
@@ -20,18 +20,27 @@ MAX_LOG_SIZE = 20.0
 
 
 @functools.cache
-def make_anchors() -> np.ndarray:
-    """Return all anchors [A,4], cxcywh_rel, by level P3..P7, row, column, aspect ratio; read-only."""
-    anchors = np.concatenate([_level_anchors(n, scale) for n, scale in zip(FPN_SIZES, ANCHOR_SCALES_PX)])
+def make_anchors(image_size: int = IMAGE_SIZE) -> np.ndarray:
+    """Return all anchors [A,4], cxcywh_rel, by level P3..P7, row, column, aspect ratio; read-only.
+
+    They are as large in pixels at every `image_size` (training runs at smaller ones, too), and fewer where it is small.
+    """
+    levels = zip(level_sizes(image_size), ANCHOR_SCALES_PX)
+    anchors = np.concatenate([_level_anchors(cells, scale_px, image_size) for cells, scale_px in levels])
     anchors.setflags(write=False)  # one array for all callers
     return anchors
 
 
-def _level_anchors(cells: int, scale_px: float) -> np.ndarray:
+def level_sizes(image_size: int) -> tuple[int, ...]:
+    """Return the cells along each side of P3..P7 for a square image; `FPN_SIZES` at 550 pixels."""
+    return tuple(-(-image_size // stride) for stride in FPN_STRIDES)
+
+
+def _level_anchors(cells: int, scale_px: float, image_size: int) -> np.ndarray:
     """Return the anchors [cells·cells·ratios,4] of one level, centred in its cells."""
     centres = (np.arange(cells) + 0.5) / cells
     # Square at every "aspect ratio": upstream's weights were trained that way (use_square_anchors).
-    sizes = scale_px * np.sqrt(ANCHOR_ASPECT_RATIOS) / IMAGE_SIZE
+    sizes = scale_px * np.sqrt(ANCHOR_ASPECT_RATIOS) / image_size
     cy, cx, size = np.meshgrid(centres, centres, sizes, indexing="ij")
     return np.stack([cx, cy, size, size], axis=-1).reshape(-1, 4).astype(np.float32)
 
@@ -44,6 +53,14 @@ def decode_boxes(loc: np.ndarray, anchors: np.ndarray) -> np.ndarray:
     sizes = anchors[:, 2:] * np.exp(log_sizes.astype(np.float64)).astype(np.float32)
     top_left = centres - sizes / 2
     return np.concatenate([top_left, sizes + top_left], axis=1)
+
+
+def encode_boxes(boxes_xyxy_rel: np.ndarray, anchors: np.ndarray) -> np.ndarray:
+    """Turn boxes [N,4] of positive size into offsets `loc` [N,4] from `anchors` [N,4]: undo `decode_boxes`."""
+    sizes = boxes_xyxy_rel[:, 2:] - boxes_xyxy_rel[:, :2]
+    centres = boxes_xyxy_rel[:, :2] + sizes / 2
+    offsets = (centres - anchors[:, :2]) / anchors[:, 2:] / CENTRE_VARIANCE
+    return np.concatenate([offsets, np.log(sizes / anchors[:, 2:]) / SIZE_VARIANCE], axis=1).astype(np.float32)
 
 
 def box_iou(boxes_xyxy: np.ndarray, others_xyxy: np.ndarray) -> np.ndarray:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import signal
 import sys
 from collections.abc import Callable, Sequence
@@ -12,11 +13,12 @@ from pathlib import Path
 
 from yolact_ascend import __version__
 from yolact_ascend.config import CONFIGS, DEFAULT_CONFIG, DEFAULT_WEIGHTS, get_config
-from yolact_ascend.errors import ToolError, YolactAscendError, describe_os_error
+from yolact_ascend.errors import ToolError, UsageError, YolactAscendError, describe_os_error
 from yolact_ascend.settings import STAGES_OF_MODE, describe_keys, parse_words
 
 DEFAULT_IMAGES = Path("./data/coco/val2017")
 DEFAULT_ANNOTATIONS = Path("./data/coco/annotations/instances_val2017.json")
+DEFAULT_DRAWN = Path("./data/drawn")
 DEFAULT_INPUTS = Path("./inputs")
 INTERRUPTED = 130  # as shells report SIGINT
 
@@ -219,6 +221,107 @@ def _rehearse(arguments: argparse.Namespace) -> None:
     print(json.dumps(to_json(ranges, len(images)), indent=2) if arguments.json else format_ranges(ranges, len(images)))
 
 
+def _add_draw(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--save_path", type=Path, default=DEFAULT_DRAWN, help="folder to draw, in COCO's layout")
+    parser.add_argument("--train_images", type=_count, default=4000, help="scenes in train2017/")
+    parser.add_argument("--val_images", type=_count, default=200, help="scenes in val2017/")
+    parser.add_argument("--seed", type=_number, default=1, help="another seed draws other scenes")
+
+
+def _draw(arguments: argparse.Namespace) -> None:
+    from yolact_ascend.scenes import draw_dataset
+
+    draw_dataset(arguments.save_path, arguments.train_images, arguments.val_images, arguments.seed)
+    print(f"{arguments.train_images} + {arguments.val_images} scenes in {arguments.save_path}")
+
+
+def _add_train(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--config", default=DEFAULT_CONFIG, help=f"one of {', '.join(CONFIGS)}")
+    parser.add_argument("--trained_model", type=Path, help="weights to start from, instead of from scratch")
+    parser.add_argument("--image_path", type=Path, default=Path("./data/coco/train2017"), help="training images")
+    parser.add_argument(
+        "--json_file",
+        type=Path,
+        default=Path("./data/coco/annotations/instances_train2017.json"),
+        help="their COCO annotation file; its categories become the classes",
+    )
+    parser.add_argument("--val_image_path", type=Path, help="images to score the network on")
+    parser.add_argument("--val_json_file", type=Path, help="their COCO annotation file")
+    parser.add_argument("--val_limit", type=_count, help="score only the first N of them")
+    parser.add_argument("--val_every", type=_count, help="score after every N steps, too, not only at the end")
+    parser.add_argument(
+        "--save_path", type=Path, default=Path("training"), help="folder; a run there that was killed goes on"
+    )
+    parser.add_argument("--checkpoint_every", type=_count, default=500, help="steps between checkpoints")
+    parser.add_argument(
+        "--phases",
+        type=_phases,
+        default="550x8:800000",
+        help="image size in pixels x batch size : steps; several phases with commas, such as 275x16:6000,550x4:1000",
+    )
+    parser.add_argument("--learning_rate", type=float, default=1e-3, help="for a batch of 8; in proportion for others")
+    parser.add_argument("--warmup_steps", type=_number, default=500, help="the learning rate rises over these")
+    parser.add_argument("--decay", choices=("steps", "cosine"), default="steps", help="how it falls after that")
+    parser.add_argument("--weight_decay", type=float, default=5e-4, help="of all weights")
+    parser.add_argument("--clip_norm", type=float, default=0.0, help="largest norm of all gradients; 0: no limit")
+    parser.add_argument("--expand_most", type=float, default=4.0, help="augmentation: largest canvas; 1: none")
+    parser.add_argument("--crop_least", type=float, default=0.3, help="augmentation: smallest window; 1: none")
+    parser.add_argument("--no_photometric", action="store_true", help="leave the colours as they are")
+    parser.add_argument("--no_mirror", action="store_true", help="never mirror the image")
+    parser.add_argument("--most_masks", type=_count, default=100, help="anchors an image whose masks are scored")
+    parser.add_argument("--bfloat16", action="store_true", help="run the network in bfloat16; the losses stay float32")
+    parser.add_argument("--seed", type=_number, default=0, help="of initial weights, order and augmentation")
+    parser.add_argument("--device", default="cpu", help="cpu, cuda, cuda:1, npu (with torch_npu) …")
+    parser.add_argument("--workers", type=_count, default=2, help="threads that read and augment images")
+    parser.add_argument("--threads", type=_count, help="threads of PyTorch on the CPU (its own default: one a core)")
+
+
+def _train(arguments: argparse.Namespace) -> None:
+    from yolact_ascend.augment import Augmentation
+    from yolact_ascend.coco import check_categories, load_dataset
+    from yolact_ascend.evaluate import format_table
+    from yolact_ascend.samples import Phase, TrainingSet
+    from yolact_ascend.train import Recipe, Validation, adopt_classes, train, use_device
+
+    if (arguments.val_image_path is None) != (arguments.val_json_file is None):
+        raise UsageError("--val_image_path and --val_json_file go together: give both, or neither.")
+    dataset = load_dataset(arguments.json_file, arguments.image_path)
+    config = adopt_classes(get_config(arguments.config), dataset)
+    validation = None
+    if arguments.val_json_file:
+        held_out = load_dataset(arguments.val_json_file, arguments.val_image_path)
+        check_categories(held_out, config)
+        validation = Validation(held_out, arguments.val_limit, arguments.val_every or 0)
+    recipe = Recipe(
+        tuple(Phase(*numbers) for numbers in arguments.phases),
+        learning_rate=arguments.learning_rate,
+        warmup_steps=arguments.warmup_steps,
+        decay=arguments.decay,
+        weight_decay=arguments.weight_decay,
+        clip_norm=arguments.clip_norm,
+        augmentation=Augmentation(
+            arguments.expand_most, arguments.crop_least, not arguments.no_photometric, not arguments.no_mirror
+        ),
+        most_masks=arguments.most_masks,
+        bfloat16=arguments.bfloat16,
+        seed=arguments.seed,
+    )
+    evaluation = train(
+        config,
+        recipe,
+        TrainingSet(dataset, config.category_ids),
+        arguments.save_path,
+        validation=validation,
+        checkpoint_every=arguments.checkpoint_every,
+        pretrained=arguments.trained_model,
+        device=use_device(arguments.device, arguments.threads),
+        workers=arguments.workers,
+    )
+    if evaluation:
+        print(f"mAP in percent, {evaluation.images} images:\n{format_table(evaluation)}")
+    print(f"weights, log and loss curve in {arguments.save_path}")
+
+
 def _add_model(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--config", default=DEFAULT_CONFIG, help=f"one of {', '.join(CONFIGS)}")
     parser.add_argument("--trained_model", type=Path, default=Path(DEFAULT_WEIGHTS), help="weights file (.pth)")
@@ -238,6 +341,21 @@ def _count(word: str) -> int:
     return int(word)
 
 
+def _number(word: str) -> int:
+    if not (word.isascii() and word.isdigit()):
+        raise argparse.ArgumentTypeError(f"'{word}' is no whole number")
+    return int(word)
+
+
+def _phases(words: str) -> tuple[tuple[int, ...], ...]:
+    """Read `SIZExBATCH:STEPS,…` as rows of image size, batch size, steps."""
+    matches = [re.fullmatch(r"(\d+)x(\d+):(\d+)", word, re.ASCII) for word in words.split(",")]
+    phases = tuple(tuple(int(number) for number in match.groups()) for match in matches if match)
+    if len(phases) != len(matches) or not all(number > 0 for phase in phases for number in phase):
+        raise argparse.ArgumentTypeError(f"'{words}': expected SIZExBATCH:STEPS, such as 275x16:6000,550x4:1000")
+    return phases
+
+
 VERBS = {
     "run": (_add_words, _run, "Do all stages, from weights to the report; redo only what changed."),
     "doctor": (_add_doctor, _doctor, "Check tools, card, weights, data set and disk for a run of these settings."),
@@ -250,4 +368,6 @@ VERBS = {
     ),
     "compare": (_add_compare, _compare, "Compare the outputs and mAP of two runs over the same images."),
     "rehearse": (_add_rehearse, _rehearse, "Name the operators of an ONNX file whose values float16 cannot hold."),
+    "draw": (_add_draw, _draw, "Draw a data set in COCO's format, with classes of its own."),
+    "train": (_add_train, _train, "Train a config, from scratch or from weights, on data in COCO's format."),
 }

@@ -21,12 +21,17 @@ COCO_CLASSES = (
 # COCO's category_id of each class above: 1..90 with ten gaps.
 COCO_CATEGORY_IDS = tuple(i for i in range(1, 91) if i not in {12, 26, 29, 30, 45, 66, 68, 69, 71, 83})
 
+# The classes of the data set that `draw` makes. Their ids are none of COCO's, so that neither passes for the other.
+DRAWN_CLASSES = ("ball", "crate", "star", "leaf", "ring", "gear", "capsule", "cross")
+DRAWN_CATEGORY_IDS = tuple(range(101, 101 + len(DRAWN_CLASSES)))
+
 # Means and standard deviations of ImageNet's pixels (0..255) in RGB order; upstream lists them in BGR.
 MEAN_RGB = (123.68, 116.78, 103.94)
 STD_RGB = (58.40, 57.12, 57.38)
 
 IMAGE_SIZE = 550  # pixels; height and width of the network's input
 FPN_SIZES = (69, 35, 18, 9, 5)  # cells; height and width of P3..P7 at 550 pixels
+FPN_STRIDES = (8, 16, 32, 64, 128)  # pixels a cell; a rest of a cell counts as one
 FPN_CHANNELS = 256
 PROTO_SIZE = 138  # cells; height and width of the prototype grid at 550 pixels
 PROTO_CHANNELS = 32  # prototypes, and mask coefficients of each detection
@@ -45,14 +50,27 @@ MOBILENETV2_STAGES = (
     (6, 160, 3, 2),
     (6, 320, 1, 1),
 )
+# Half as wide and with less expansion; without the stages that the FPN does not read.
+NARROW_MOBILENETV2_STAGES = (
+    (1, 8, 1, 1),
+    (4, 16, 2, 2),
+    (4, 24, 3, 2),
+    (4, 48, 4, 2),
+    (4, 64, 3, 1),
+    (4, 96, 3, 2),
+)
+MOBILENETV2_STEM_CHANNELS = 32
+MOBILENETV2_LAST_CHANNELS = 1280
 
 
 @dataclass(frozen=True)
 class ModelConfig:
     """One network variant: what `--config` names.
 
-    `backbone_stages` are blocks a stage for "resnet", rows of `MOBILENETV2_STAGES` for "mobilenetv2";
-    `fpn_sources` index the backbone's stage outputs that feed P3..P5.
+    `backbone_stages` are blocks a stage for "resnet", rows of `MOBILENETV2_STAGES` for "mobilenetv2", whose first and
+    last convolution have `stem_channels` and `last_channels` (0: there is no last one); `fpn_sources` index the
+    backbone's stage outputs that feed P3..P5. The classes are those of the config's published weights: weights
+    trained on other data bring their own (`weights.read_config`).
     """
 
     name: str
@@ -61,6 +79,10 @@ class ModelConfig:
     fpn_sources: tuple[int, int, int]
     class_names: tuple[str, ...] = COCO_CLASSES
     category_ids: tuple[int, ...] = COCO_CATEGORY_IDS
+    stem_channels: int = MOBILENETV2_STEM_CHANNELS
+    last_channels: int = MOBILENETV2_LAST_CHANNELS
+    fpn_channels: int = FPN_CHANNELS
+    proto_channels: int = PROTO_CHANNELS
 
     @property
     def num_classes(self) -> int:
@@ -74,9 +96,22 @@ CONFIGS = {
         ModelConfig("yolact_edge_resnet50_config", "resnet", (3, 4, 6, 3), (1, 2, 3)),
         ModelConfig("yolact_edge_config", "resnet", (3, 4, 23, 3), (1, 2, 3)),
         ModelConfig("yolact_edge_mobilenetv2_config", "mobilenetv2", MOBILENETV2_STAGES, (3, 4, 6)),
+        ModelConfig(
+            "yolact_edge_demo_config",
+            "mobilenetv2",
+            NARROW_MOBILENETV2_STAGES,
+            (3, 5, 6),
+            DRAWN_CLASSES,
+            DRAWN_CATEGORY_IDS,
+            stem_channels=16,
+            last_channels=0,
+            fpn_channels=64,
+            proto_channels=24,
+        ),
     )
 }
 DEFAULT_CONFIG = "yolact_edge_resnet50_config"
+DEMO_CONFIG = "yolact_edge_demo_config"  # the one that upstream does not have; its weights come with this repository
 DEFAULT_WEIGHTS = "yolact_edge_resnet50_54_800000.pth"
 OFFICIAL_WEIGHTS_URL = (
     "https://ascend-repo-modelzoo.obs.cn-east-2.myhuaweicloud.com/model/1_PyTorch_PTH/YOLACTEDGE/PTH/"

@@ -38,3 +38,7 @@ class ArtifactError(YolactAscendError):
 
 class ToolError(YolactAscendError):
     """A program that a stage runs is missing or failed."""
+
+
+class TrainingError(YolactAscendError):
+    """A training cannot begin or go on."""

@@ -34,12 +34,12 @@ class HostHeads:
     def load(cls, weights: Path, config: ModelConfig) -> HostHeads:
         """Read the head from an upstream weights file; raises WeightsError when it does not fit the config."""
         state = read_state_dict(weights, config)
-        head = PredictionHead(config.num_classes)
+        head = PredictionHead(config)
         head.load_state_dict({k[len(HEAD_PREFIX) :]: v for k, v in state.items() if k.startswith(HEAD_PREFIX)})
         return cls(head)
 
     def __call__(self, levels: Sequence[np.ndarray]) -> HeadOutputs:
-        """Run the head on the levels P3..P7 of one image, each [256,h,w]."""
+        """Run the head on the levels P3..P7 of one image, each [C,h,w]."""
         with torch.inference_mode():
             tensors = self._head.predict_levels([torch.from_numpy(level)[None] for level in levels])
         return HeadOutputs(*(tensor[0].numpy() for tensor in tensors))

@@ -6,14 +6,14 @@ Bolya et al., "YOLACT" (2019), sections 3 and 4.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import torch
 from torch import nn
 from torch.nn import functional
 
-from yolact_ascend.backbones import BACKBONES
-from yolact_ascend.config import ANCHORS_PER_CELL, FPN_CHANNELS, PROTO_CHANNELS, ModelConfig
+from yolact_ascend.backbones import make_backbone
+from yolact_ascend.config import ANCHORS_PER_CELL, ModelConfig
 
 FPN_DOWNSAMPLES = 2  # P6 and P7 come from P5 by strided convolutions
 
@@ -26,13 +26,13 @@ def conv3x3(in_channels: int, out_channels: int, stride: int = 1) -> nn.Conv2d:
 class FpnTopDown(nn.Module):
     """Lateral 1×1 convolutions and the top-down pathway; upstream calls it phase 1."""
 
-    def __init__(self, in_channels: list[int]) -> None:
+    def __init__(self, in_channels: list[int], out_channels: int) -> None:
         super().__init__()
         # The state dict holds the deepest level first.
-        self.lat_layers = nn.ModuleList(nn.Conv2d(channels, FPN_CHANNELS, 1) for channels in reversed(in_channels))
+        self.lat_layers = nn.ModuleList(nn.Conv2d(channels, out_channels, 1) for channels in reversed(in_channels))
 
     def forward(self, stages: list[torch.Tensor]) -> list[torch.Tensor]:
-        """Merge stage outputs (finest first) into levels [B,256,h,w], finest first."""
+        """Merge stage outputs (finest first) into levels [B,C,h,w], finest first."""
         levels: list[torch.Tensor] = []
         for lateral, stage in zip(self.lat_layers, reversed(stages)):
             level = lateral(stage)
@@ -48,15 +48,13 @@ class FpnTopDown(nn.Module):
 class FpnPrediction(nn.Module):
     """3×3 convolutions on P3..P5, and P6, P7 by strided convolutions; upstream calls it phase 2."""
 
-    def __init__(self) -> None:
+    def __init__(self, channels: int) -> None:
         super().__init__()
-        self.pred_layers = nn.ModuleList(conv3x3(FPN_CHANNELS, FPN_CHANNELS) for _ in range(3))
-        self.downsample_layers = nn.ModuleList(
-            conv3x3(FPN_CHANNELS, FPN_CHANNELS, stride=2) for _ in range(FPN_DOWNSAMPLES)
-        )
+        self.pred_layers = nn.ModuleList(conv3x3(channels, channels) for _ in range(3))
+        self.downsample_layers = nn.ModuleList(conv3x3(channels, channels, stride=2) for _ in range(FPN_DOWNSAMPLES))
 
     def forward(self, levels: list[torch.Tensor]) -> list[torch.Tensor]:
-        """Map P3..P5 to the five levels P3..P7, each [B,256,h,w]."""
+        """Map P3..P5 to the five levels P3..P7, each [B,C,h,w]."""
         # Stored deepest first, like the lateral layers.
         outputs = [functional.relu(layer(level)) for layer, level in zip(reversed(self.pred_layers), levels)]
         for downsample in self.downsample_layers:
@@ -64,20 +62,20 @@ class FpnPrediction(nn.Module):
         return outputs
 
 
-def make_proto_net() -> nn.Sequential:
-    """Three 3×3 convolutions, twofold upsampling, one more, then 1×1 to the prototypes: [B,256,h,w] -> [B,32,2h,2w]."""
+def make_proto_net(channels: int, prototypes: int) -> nn.Sequential:
+    """Three 3×3 convolutions, twofold upsampling, one more, then 1×1 to the prototypes: [B,C,h,w] -> [B,M,2h,2w]."""
     return nn.Sequential(
-        conv3x3(FPN_CHANNELS, FPN_CHANNELS),
+        conv3x3(channels, channels),
         nn.ReLU(inplace=True),
-        conv3x3(FPN_CHANNELS, FPN_CHANNELS),
+        conv3x3(channels, channels),
         nn.ReLU(inplace=True),
-        conv3x3(FPN_CHANNELS, FPN_CHANNELS),
+        conv3x3(channels, channels),
         nn.ReLU(inplace=True),
         nn.Upsample(scale_factor=2, mode="bilinear", align_corners=False),
         nn.ReLU(inplace=True),
-        conv3x3(FPN_CHANNELS, FPN_CHANNELS),
+        conv3x3(channels, channels),
         nn.ReLU(inplace=True),
-        nn.Conv2d(FPN_CHANNELS, PROTO_CHANNELS, 1),
+        nn.Conv2d(channels, prototypes, 1),
     )
 
 
@@ -92,25 +90,26 @@ class HeadTensors(NamedTuple):
 class PredictionHead(nn.Module):
     """One head for all levels: box offsets, class logits (class 0: background) and mask coefficients (tanh)."""
 
-    def __init__(self, num_classes: int) -> None:
+    def __init__(self, config: ModelConfig) -> None:
         super().__init__()
-        self.upfeature = nn.Sequential(conv3x3(FPN_CHANNELS, FPN_CHANNELS), nn.ReLU(inplace=True))
-        self.bbox_layer = conv3x3(FPN_CHANNELS, ANCHORS_PER_CELL * 4)
-        self.conf_layer = conv3x3(FPN_CHANNELS, ANCHORS_PER_CELL * (num_classes + 1))
-        self.mask_layer = conv3x3(FPN_CHANNELS, ANCHORS_PER_CELL * PROTO_CHANNELS)
+        channels = config.fpn_channels
+        self.upfeature = nn.Sequential(conv3x3(channels, channels), nn.ReLU(inplace=True))
+        self.bbox_layer = conv3x3(channels, ANCHORS_PER_CELL * 4)
+        self.conf_layer = conv3x3(channels, ANCHORS_PER_CELL * (config.num_classes + 1))
+        self.mask_layer = conv3x3(channels, ANCHORS_PER_CELL * config.proto_channels)
 
     def forward(self, level: torch.Tensor) -> HeadTensors:
-        """Map one level [B,256,h,w] to its h·w·3 anchors, by row, column, aspect ratio."""
+        """Map one level [B,C,h,w] to its h·w·3 anchors, by row, column, aspect ratio."""
 
-        def anchors_last(x: torch.Tensor, values: int) -> torch.Tensor:
-            return x.permute(0, 2, 3, 1).reshape(x.shape[0], -1, values)
+        def anchors_last(layer: nn.Conv2d) -> torch.Tensor:
+            x = layer(features)
+            return x.permute(0, 2, 3, 1).reshape(x.shape[0], -1, layer.out_channels // ANCHORS_PER_CELL)
 
         features = self.upfeature(level)
-        conf_values = self.conf_layer.out_channels // ANCHORS_PER_CELL
         return HeadTensors(
-            loc=anchors_last(self.bbox_layer(features), 4),
-            conf=anchors_last(self.conf_layer(features), conf_values),
-            coeffs=torch.tanh(anchors_last(self.mask_layer(features), PROTO_CHANNELS)),
+            loc=anchors_last(self.bbox_layer),
+            conf=anchors_last(self.conf_layer),
+            coeffs=torch.tanh(anchors_last(self.mask_layer)),
         )
 
     def predict_levels(self, levels: list[torch.Tensor]) -> HeadTensors:
@@ -119,19 +118,28 @@ class PredictionHead(nn.Module):
 
 
 class YolactEdge(nn.Module):
-    """The network up to FPN levels and prototypes (`forward`), and its head (`prediction_layers[0]`)."""
+    """The network up to FPN levels and prototypes (`forward`), and its `head`."""
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.fpn_sources = config.fpn_sources
-        self.backbone = BACKBONES[config.backbone](config.backbone_stages)
-        self.fpn_phase_1 = FpnTopDown([self.backbone.channels[i] for i in config.fpn_sources])
-        self.fpn_phase_2 = FpnPrediction()
-        self.proto_net = make_proto_net()
-        self.prediction_layers = nn.ModuleList([PredictionHead(config.num_classes)])
+        self.backbone = make_backbone(config)
+        in_channels = [self.backbone.channels[i] for i in config.fpn_sources]
+        self.fpn_phase_1 = FpnTopDown(in_channels, config.fpn_channels)
+        self.fpn_phase_2 = FpnPrediction(config.fpn_channels)
+        self.proto_net = make_proto_net(config.fpn_channels, config.proto_channels)
+        self.prediction_layers = nn.ModuleList([PredictionHead(config)])
+
+    @property
+    def head(self) -> PredictionHead:
+        """The prediction head, which all levels share."""
+        return cast(PredictionHead, self.prediction_layers[0])
 
     def forward(self, images: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        """Map normalised RGB images [B,3,550,550] to P3..P7 [B,256,h,w] and prototypes [B,138,138,32]."""
+        """Map normalised RGB images [B,3,550,550] to P3..P7 [B,C,h,w] and prototypes [B,138,138,M].
+
+        C and M are the config's `fpn_channels` and `proto_channels`; other sizes of image give other h and w.
+        """
         stages = self.backbone(images)
         levels = self.fpn_phase_2(self.fpn_phase_1([stages[i] for i in self.fpn_sources]))
         protos = functional.relu(self.proto_net(levels[0])).permute(0, 2, 3, 1)

@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+import dataclasses
+from collections import OrderedDict
 from pathlib import Path
 
 import torch
 
-from yolact_ascend.artifacts import require_weights
+from yolact_ascend.artifacts import atomic_path, require_weights
 from yolact_ascend.config import CONFIGS, ModelConfig
 from yolact_ascend.errors import WeightsError
 from yolact_ascend.network import YolactEdge
 
 # The 1×1 convolution of the semantic-segmentation loss: upstream trains with it and never runs it afterwards.
 TRAINING_ONLY_PREFIXES = ("semantic_seg_conv.",)
+CLASS_LAYER = "prediction_layers.0.conf_layer."  # the one whose shape depends on the classes
 # YOLACT's one-piece FPN against YolactEdge's two phases; upstream converts such files, too.
 RENAMED_PREFIXES = {
     "fpn.lat_layers.": "fpn_phase_1.lat_layers.",
     "fpn.pred_layers.": "fpn_phase_2.pred_layers.",
     "fpn.downsample_layers.": "fpn_phase_2.downsample_layers.",
 }
+# An attribute of the saved OrderedDict, as PyTorch's own `_metadata` is: whoever loads the file strictly never sees it.
+METADATA = "yolact_ascend"
 NAMED_KEYS = 4  # how many keys of a kind a message lists
 
 Shapes = dict  # state-dict key -> tuple of ints
@@ -39,8 +44,17 @@ def read_state_dict(path: Path, config: ModelConfig) -> dict[str, torch.Tensor]:
 
     Raises WeightsError that names missing, extra and misshapen keys, or the config that would fit.
     """
+    weights = _inference_weights(path)
+    _require_fit(path, weights, config)
+    return weights
+
+
+def _inference_weights(path: Path) -> dict[str, torch.Tensor]:
     weights = _rename_keys(_read_pth(path))
-    weights = {key: value for key, value in weights.items() if not key.startswith(TRAINING_ONLY_PREFIXES)}
+    return {key: value for key, value in weights.items() if not key.startswith(TRAINING_ONLY_PREFIXES)}
+
+
+def _require_fit(path: Path, weights: dict[str, torch.Tensor], config: ModelConfig) -> None:
     shapes = {key: tuple(value.shape) for key, value in weights.items()}
     problems = compare_shapes(shapes, expected_shapes(config))
     if problems:
@@ -51,7 +65,49 @@ def read_state_dict(path: Path, config: ModelConfig) -> dict[str, torch.Tensor]:
             else (f"They fit none of the configs either: {', '.join(CONFIGS)}.")
         )
         raise WeightsError(f"{path} does not fit {config.name}: {'; '.join(problems)}. {hint}")
-    return weights
+
+
+def read_config(path: Path, config: ModelConfig) -> ModelConfig:
+    """Return the config with the classes that the file's weights were trained for; upstream's files name none.
+
+    Raises WeightsError when the file is missing or broken, or says that it is of another config.
+    """
+    metadata = getattr(_read_pth(path), METADATA, None)
+    if metadata is None:
+        return config
+    if metadata["config"] != config.name:
+        raise WeightsError(f"{path} holds weights of {metadata['config']}: use --config={metadata['config']}.")
+    return dataclasses.replace(
+        config, class_names=tuple(metadata["class_names"]), category_ids=tuple(metadata["category_ids"])
+    )
+
+
+def write_weights(network: YolactEdge, config: ModelConfig, path: Path) -> None:
+    """Write a network's weights as upstream's files have them; config and classes travel as an attribute."""
+    weights = OrderedDict((key, value.detach().cpu().contiguous()) for key, value in network.state_dict().items())
+    metadata = {
+        "config": config.name,
+        "class_names": list(config.class_names),
+        "category_ids": list(config.category_ids),
+    }
+    setattr(weights, METADATA, metadata)
+    with atomic_path(path) as temporary:
+        torch.save(weights, temporary)
+
+
+def load_fitting(network: YolactEdge, path: Path, config: ModelConfig) -> list[str]:
+    """Load a file's weights into a network of `config`, but for the class layer when that is of other classes.
+
+    Returns the keys that keep their values. Raises WeightsError when anything else does not fit.
+    """
+    weights = _inference_weights(path)
+    expected = network.state_dict()
+    kept = [key for key in expected if key.startswith(CLASS_LAYER) and key in weights]
+    kept = [key for key in kept if weights[key].shape != expected[key].shape]
+    weights.update({key: expected[key] for key in kept})
+    _require_fit(path, weights, config)
+    network.load_state_dict(weights)
+    return kept
 
 
 def expected_shapes(config: ModelConfig) -> Shapes:

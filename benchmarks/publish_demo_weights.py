@@ -1,0 +1,60 @@
+"""Put the weights of a finished training of the demo config into weights/, with the scores that a test holds them to.
+
+.venv/bin/python benchmarks/publish_demo_weights.py --training data/training --drawn data/drawn --seed 1
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import sys
+from pathlib import Path
+
+CHECKOUT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(CHECKOUT))
+
+from yolact_ascend.artifacts import sha256_file, write_json  # noqa: E402
+from yolact_ascend.coco import find_split, load_dataset  # noqa: E402
+from yolact_ascend.config import CONFIGS, DEMO_CONFIG  # noqa: E402
+from yolact_ascend.scenes import draw_dataset  # noqa: E402
+from yolact_ascend.train import TrainingFiles, score_network, summarise  # noqa: E402
+from yolact_ascend.weights import load_network  # noqa: E402
+
+WEIGHTS = CHECKOUT / "weights" / "yolact_edge_demo.pth"
+FIRST = 40  # held-out scenes that the test draws and scores
+
+
+def main() -> None:
+    """Score, copy, and write the note beside the weights."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--training", type=Path, required=True, help="--save_path of the training")
+    parser.add_argument("--drawn", type=Path, required=True, help="the data set that it was trained and scored on")
+    parser.add_argument("--seed", type=int, required=True, help="of that data set")
+    arguments = parser.parse_args()
+    files = TrainingFiles(arguments.training)
+    config = CONFIGS[DEMO_CONFIG]
+    network = load_network(files.weights, config)
+    image_folder, annotation_file = find_split(arguments.drawn, "val2017")
+    every = score_network(network, config, load_dataset(annotation_file, image_folder))
+    first_scenes = arguments.training / f"first_{FIRST}"
+    draw_dataset(first_scenes, train_images=1, val_images=FIRST, seed=arguments.seed)
+    image_folder, annotation_file = find_split(first_scenes, "val2017")
+    first = score_network(network, config, load_dataset(annotation_file, image_folder))
+    shutil.copyfile(files.weights, WEIGHTS)
+    shutil.copyfile(files.curve, WEIGHTS.with_name("yolact_edge_demo_curve.png"))
+    note = {
+        "config": config.name,
+        "seed": arguments.seed,
+        "sha256": sha256_file(WEIGHTS),
+        "all": summarise(every),
+        "all_tables": {"box": every.box.table, "mask": every.mask.table},
+        "by_size_mask_map": dict(zip(("small", "medium", "large"), every.mask.summary[3:6])),
+        "first": summarise(first),
+    }
+    write_json(WEIGHTS.with_suffix(".json"), note)
+    print(json.dumps(note, indent=2))
+
+
+if __name__ == "__main__":
+    main()

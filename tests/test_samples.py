@@ -1,0 +1,206 @@
+"""Training samples: what they hold, and that they depend on seed and position alone."""
+
+import cv2
+import numpy as np
+import pytest
+
+from yolact_ascend.augment import Augmentation, Window
+from yolact_ascend.boxes import decode_boxes, make_anchors
+from yolact_ascend.coco import load_dataset
+from yolact_ascend.config import COCO_CATEGORY_IDS, MEAN_RGB, STD_RGB
+from yolact_ascend.errors import DatasetError
+from yolact_ascend.masks import compress_runs
+from yolact_ascend.matching import Matches
+from yolact_ascend.samples import (
+    Objects,
+    Phase,
+    TrainingSet,
+    View,
+    cut_objects,
+    decode_segmentation,
+    draw_scored,
+    load_batches,
+    make_sample,
+    map_classes,
+    mirror_view,
+    tight_box,
+)
+
+PLAIN = Augmentation(expand_most=1, crop_least=1, photometric=False, mirror=False)
+NO_BOXES = np.zeros((0, 4), dtype=np.float32)
+
+
+@pytest.fixture
+def training_set(small_coco, annotation_file):
+    return TrainingSet(load_dataset(annotation_file, small_coco / "val2017"), COCO_CATEGORY_IDS)
+
+
+def objects_of(*masks, class_ids=None, crowds=NO_BOXES):
+    ids = np.arange(len(masks)) if class_ids is None else np.array(class_ids)
+    return Objects(np.array(masks, dtype=np.uint8), ids, crowds)
+
+
+def rectangle(height, width, left, top, right, bottom):
+    mask = np.zeros((height, width), dtype=np.uint8)
+    mask[top:bottom, left:right] = 1
+    return mask
+
+
+def cut(objects, window, grid=8):
+    boxes_px = np.array([tight_box(mask) for mask in objects.masks], dtype=np.float32).reshape(-1, 4)
+    return cut_objects(objects, boxes_px, window, grid)
+
+
+RUN_LENGTHS = {"size": [3, 4], "counts": [4, 1, 2, 1, 4]}  # column by column, zeros first
+
+
+@pytest.mark.parametrize(
+    "segmentation",
+    [[[1, 1, 3, 1, 3, 2, 1, 2]], RUN_LENGTHS, compress_runs([RUN_LENGTHS["counts"]], 3, 4)[0]],
+    ids=["polygon", "run lengths", "packed run lengths"],
+)
+def test_segmentations_of_every_kind_decode(segmentation):
+    assert decode_segmentation(segmentation, 3, 4).tolist() == [[0, 0, 0, 0], [0, 1, 1, 0], [0, 0, 0, 0]]
+
+
+def test_tight_box_of_a_mask_and_of_none():
+    assert tight_box(rectangle(6, 8, 2, 1, 5, 4)) == (2, 1, 5, 4)
+    assert tight_box(np.zeros((6, 8))) == (0, 0, 0, 0)
+
+
+def test_reading_gives_masks_classes_and_crowds(training_set):
+    by_id = {entry.image_id: index for index, entry in enumerate(training_set.images)}
+    image, objects = training_set.read(by_id[1])
+    assert image.shape == (480, 640, 3)
+    assert objects.class_ids.tolist() == [0, COCO_CATEGORY_IDS.index(90)]
+    assert [tight_box(mask) for mask in objects.masks] == [(100, 50, 300, 350), (400, 200, 500, 300)]
+    image, objects = training_set.read(by_id[2])
+    assert objects.masks.shape == (0, 500, 300)
+    assert objects.crowds_xyxy_px.tolist() == [[0, 0, 300, 250]]
+    _, objects = training_set.read(by_id[4])
+    assert (len(objects.masks), len(objects.crowds_xyxy_px)) == (0, 0)
+
+
+def test_an_image_of_another_size_is_refused(training_set, small_coco):
+    cv2.imwrite(str(small_coco / "val2017" / f"{training_set.images[0].image_id:012d}.jpg"), np.zeros((7, 9, 3)))
+    with pytest.raises(DatasetError, match="has 9×7 pixels, its annotations say 100×80"):
+        training_set.read(0)
+
+
+def test_objects_are_cut_to_the_window():
+    # The window shows the right half of the first object, and a sliver of the second, too little to learn from.
+    objects = objects_of(rectangle(8, 16, 4, 2, 12, 6), rectangle(8, 16, 0, 0, 9, 2))
+    view = cut(objects, Window(8, 0, 16, 8))
+    np.testing.assert_allclose(view.boxes_xyxy_rel, [[0, 0.25, 0.5, 0.75]])
+    assert view.masks.tolist() == [rectangle(8, 8, 0, 2, 4, 6).tolist()]
+    assert view.class_ids.tolist() == [0]
+    np.testing.assert_allclose(view.ignored_xyxy_rel, [[0, 0, 0.125, 0.25]])
+
+
+def test_the_box_of_a_cut_object_is_that_of_its_visible_pixels():
+    corner = rectangle(8, 16, 4, 0, 12, 1) | rectangle(8, 16, 4, 0, 5, 8)  # an L lying on its back
+    view = cut(objects_of(corner), Window(8, 0, 16, 8))
+    np.testing.assert_allclose(view.boxes_xyxy_rel, [[0, 0, 0.5, 0.125]])
+
+
+def test_objects_elsewhere_are_left_out_and_crowds_are_clipped():
+    crowds = np.array([[4, 0, 12, 4], [0, 0, 8, 8]], dtype=np.float32)
+    view = cut(objects_of(rectangle(8, 16, 0, 0, 4, 4), crowds=crowds), Window(8, 0, 16, 8))
+    assert len(view.boxes_xyxy_rel) == len(view.masks) == len(view.class_ids) == 0
+    np.testing.assert_allclose(view.ignored_xyxy_rel, [[0, 0, 0.5, 0.5]])
+
+
+def test_mirroring_turns_boxes_and_masks_alike():
+    view = cut(objects_of(rectangle(8, 8, 1, 2, 3, 5)), Window(0, 0, 8, 8))
+    mirrored = mirror_view(view._replace(ignored_xyxy_rel=view.boxes_xyxy_rel))
+    np.testing.assert_allclose(mirrored.boxes_xyxy_rel * 8, [[5, 2, 7, 5]])
+    np.testing.assert_allclose(mirrored.ignored_xyxy_rel, mirrored.boxes_xyxy_rel)
+    assert tight_box(mirrored.masks[0]) == (5, 2, 7, 5)
+
+
+def test_class_maps_join_the_masks_of_a_class():
+    masks = np.array([rectangle(4, 4, 0, 0, 2, 1), rectangle(4, 4, 2, 2, 4, 4), rectangle(4, 4, 2, 0, 3, 1)])
+    view = View(NO_BOXES, masks, np.array([1, 1, 0]), NO_BOXES)
+    # Half of the first cell counts, a quarter of another does not.
+    assert map_classes(view, 3).tolist() == [[[0, 0], [0, 0]], [[1, 0], [0, 1]], [[0, 0], [0, 0]]]
+
+
+def test_scored_anchors_are_the_positive_ones_with_a_mask():
+    masks = np.array([rectangle(2, 2, 0, 0, 1, 1), np.zeros((2, 2), dtype=np.uint8)])
+    matches = Matches(np.array([1, 0, 2, -1, 1]), np.array([0, 0, 1, 0, 0]), NO_BOXES)
+    anchor_ids, weight = draw_scored(matches, masks, 10, np.random.default_rng(0))
+    assert (anchor_ids.tolist(), weight) == ([0, 4], 1.0)
+
+
+def test_too_many_positive_anchors_are_drawn_from_and_weighted():
+    matches = Matches(np.ones(20, dtype=int), np.zeros(20, dtype=int), NO_BOXES)
+    masks = np.ones((1, 2, 2), dtype=np.uint8)
+    drawn = [draw_scored(matches, masks, 8, np.random.default_rng(seed)) for seed in range(5)]
+    assert all(len(set(ids.tolist())) == 8 and weight == 2.5 for ids, weight in drawn)
+    assert len({tuple(ids.tolist()) for ids, _ in drawn}) > 1
+
+
+@pytest.mark.parametrize("image_size", [275, 550])
+def test_targets_of_a_whole_image_say_where_its_object_is(image_size):
+    image = np.full((400, 500, 3), 90, dtype=np.uint8)
+    objects = objects_of(rectangle(400, 500, 100, 80, 250, 200), class_ids=[3])
+    sample = make_sample(image, objects, image_size, 5, PLAIN, 100, np.random.default_rng(0))
+    grid = {275: 70, 550: 138}[image_size]
+    assert sample.image.shape == (3, image_size, image_size) and sample.image.dtype == np.float32
+    np.testing.assert_allclose(
+        sample.image[:, 0, 0], [(90 - mean) / std for mean, std in zip(MEAN_RGB, STD_RGB)], rtol=1e-5
+    )
+    if image_size == 550:  # a smaller input shows a piece
+        positive = np.flatnonzero(sample.classes > 0)
+        assert set(sample.classes[positive]) == {4}
+        np.testing.assert_allclose(
+            decode_boxes(sample.loc[positive], make_anchors()[positive]),
+            np.repeat([[0.2, 0.2, 0.5, 0.5]], len(positive), axis=0),
+            atol=1e-5,
+        )
+        assert sample.anchor_ids.tolist() == positive.tolist()
+        assert sample.masks[0].mean() == pytest.approx(0.09, abs=0.01)
+        assert sample.class_map[3].mean() == pytest.approx(0.09, abs=0.01)
+    assert sample.class_map.shape == (5, grid // 2, grid // 2)
+    assert sample.class_map[[0, 1, 2, 4]].max() == 0
+    assert sample.masks.shape == (len(sample.anchor_ids), grid, grid)
+    assert sample.classes.shape == (len(make_anchors(image_size)),)
+
+
+def collect(training_set, first_step=0, workers=1, seed=5):
+    phases = (Phase(64, 2, 2), Phase(128, 1, 2))
+    return list(load_batches(training_set, 80, phases, Augmentation(), 100, seed, first_step, workers))
+
+
+def same(batches, others):
+    pairs = [pair for batch, other in zip(batches, others) for pair in zip(batch, other)]
+    return len(batches) == len(others) and all(np.array_equal(a.image, b.image) for a, b in pairs)
+
+
+def test_batches_have_the_sizes_of_their_phases(training_set):
+    batches = collect(training_set)
+    assert [[sample.image.shape[1] for sample in batch] for batch in batches] == [[64, 64], [64, 64], [128], [128]]
+
+
+def test_batches_depend_on_seed_and_step_alone(training_set):
+    batches = collect(training_set)
+    assert same(batches, collect(training_set, workers=3))
+    assert same(batches[1:], collect(training_set, first_step=1))
+    assert same(batches[3:], collect(training_set, first_step=3))
+    assert not same(batches, collect(training_set, seed=6))
+
+
+def test_every_epoch_shows_every_image_once_in_an_order_of_its_own(training_set):
+    read = training_set.read
+    seen = []
+    training_set.read = lambda index: seen.append(index) or read(index)
+    list(load_batches(training_set, 80, (Phase(64, 1, 40),), PLAIN, 100, 0))
+    epochs = [seen[start : start + 4] for start in range(0, 40, 4)]
+    assert all(sorted(epoch) == [0, 1, 2, 3] for epoch in epochs)
+    assert len({tuple(epoch) for epoch in epochs}) > 1
+
+
+def test_a_missing_image_ends_the_training_with_its_name(training_set, small_coco):
+    (small_coco / "val2017" / "000000000003.jpg").unlink()
+    with pytest.raises(DatasetError, match=r"There is no image .*000000000003.jpg"):
+        collect(training_set)

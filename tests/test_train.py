@@ -1,0 +1,276 @@
+"""Training: schedule, steps that lower the loss, checkpoints that resume to the same curve, weights that load."""
+
+import dataclasses
+import json
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from yolact_ascend import train as train_module
+from yolact_ascend.augment import Augmentation
+from yolact_ascend.coco import load_dataset
+from yolact_ascend.config import COCO_CATEGORY_IDS, COCO_CLASSES, CONFIGS, DEMO_CONFIG, DRAWN_CATEGORY_IDS
+from yolact_ascend.errors import DatasetError, TrainingError, UsageError
+from yolact_ascend.losses import Losses
+from yolact_ascend.samples import Phase, Sample, TrainingSet
+from yolact_ascend.scenes import draw_dataset
+from yolact_ascend.train import (
+    Recipe,
+    Trainee,
+    Trainer,
+    TrainingFiles,
+    Validation,
+    adopt_classes,
+    initialise,
+    learning_rate,
+    phase_of,
+    score_network,
+    stack_samples,
+    train,
+    use_device,
+)
+from yolact_ascend.weights import load_network, read_config
+
+DEMO = CONFIGS[DEMO_CONFIG]
+CPU = torch.device("cpu")
+PHASES = (Phase(64, 2, 3), Phase(96, 1, 3))
+RECIPE = Recipe(PHASES, learning_rate=0.02, warmup_steps=2, decay="cosine", clip_norm=10, seed=4)
+
+
+@pytest.fixture(scope="module")
+def drawn(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("drawn")
+    draw_dataset(folder, train_images=4, val_images=2, seed=3)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def dataset(drawn):
+    return load_dataset(drawn / "annotations" / "instances_train2017.json", drawn / "train2017")
+
+
+@pytest.fixture(scope="module")
+def training_set(dataset):
+    return TrainingSet(dataset, DRAWN_CATEGORY_IDS)
+
+
+def losses_of(folder):
+    lines = [json.loads(line) for line in TrainingFiles(folder).log.read_text().splitlines()]
+    return [{key: value for key, value in line.items() if key != "unix_time_s"} for line in lines]
+
+
+@pytest.fixture
+def log_every_step(monkeypatch):
+    monkeypatch.setattr(train_module, "LOG_STEPS", 1)
+
+
+STEPS = Recipe((Phase(550, 8, 1000),), learning_rate=0.8, warmup_steps=10, decay_at=(0.5, 0.75))
+COSINE = dataclasses.replace(STEPS, decay="cosine")
+
+
+@pytest.mark.parametrize(
+    ("recipe", "step", "expected"),
+    [
+        (STEPS, 0, 0.08),
+        (STEPS, 9, 0.8),
+        (STEPS, 499, 0.8),
+        (STEPS, 500, 0.08),
+        (STEPS, 749, 0.08),
+        (STEPS, 999, 0.008),
+        (COSINE, 9, 0.8),
+        (COSINE, 500, 0.4),
+        (COSINE, 750, 0.4 * (1 - math.sqrt(0.5))),
+        (dataclasses.replace(STEPS, phases=(Phase(275, 16, 100), Phase(550, 4, 900))), 99, 1.6),
+        (dataclasses.replace(STEPS, phases=(Phase(275, 16, 100), Phase(550, 4, 900))), 100, 0.4),
+    ],
+)
+def test_learning_rate_warms_up_and_decays(recipe, step, expected):
+    assert learning_rate(recipe, step) == pytest.approx(expected)
+
+
+def test_phases_follow_each_other():
+    assert [phase_of(PHASES, step).image_size for step in range(6)] == [64, 64, 64, 96, 96, 96]
+    with pytest.raises(ValueError, match="end 1 steps before"):
+        phase_of(PHASES, 6)
+
+
+def test_initial_weights_depend_on_the_seed_alone():
+    def weights(seed):
+        trainee = Trainee(DEMO)
+        initialise(trainee, seed)
+        return trainee.state_dict()
+
+    first, again, other = weights(1), weights(1), weights(2)
+    assert all(torch.equal(first[key], again[key]) for key in first)
+    key = "network.proto_net.0.weight"
+    assert not torch.equal(first[key], other[key])
+    assert not first["network.proto_net.0.bias"].any()
+
+
+def test_samples_are_padded_to_the_most_scored_anchors():
+    def sample(anchors):
+        return Sample(
+            np.full((3, 8, 8), anchors, dtype=np.float32),
+            np.zeros(6, dtype=np.int64),
+            np.zeros((6, 4), dtype=np.float32),
+            np.zeros((2, 1, 1), dtype=np.uint8),
+            np.arange(anchors),
+            np.ones((anchors, 2, 2), dtype=np.uint8),
+            np.ones((anchors, 4), dtype=np.float32),
+            1.5,
+        )
+
+    images, targets = stack_samples([sample(1), sample(3), sample(0)], CPU)
+    assert images[:, 0, 0, 0].tolist() == [1, 3, 0]
+    assert targets.anchor_ids.tolist() == [[0, 0, 0], [0, 1, 2], [0, 0, 0]]
+    assert targets.mask_weights.tolist() == [[1.5, 0, 0], [1.5, 1.5, 1.5], [0, 0, 0]]
+    assert targets.masks.sum(dim=(2, 3)).tolist() == [[4, 0, 0], [4, 4, 4], [0, 0, 0]]
+
+
+def test_steps_on_the_same_images_lower_every_loss(training_set):
+    plain = Augmentation(1, 1, photometric=False, mirror=False)
+    recipe = dataclasses.replace(RECIPE, phases=(Phase(96, 4, 25),), decay="steps", augmentation=plain)
+    trainer = Trainer(DEMO, recipe, CPU)
+    batch = next(iter(train_module.load_batches(training_set, 8, recipe.phases, plain, 100, 0)))
+    images, targets = stack_samples(batch, CPU)
+    curve = [[value.item() for value in trainer.take_step(images, targets)] for _ in range(recipe.steps)]
+    assert all(last < 0.8 * first for first, last in zip(curve[0], curve[-1])), (curve[0], curve[-1])
+
+
+def test_a_training_leaves_weights_log_and_curve(training_set, dataset, tmp_path, log_every_step):
+    evaluation = train(DEMO, RECIPE, training_set, tmp_path, validation=Validation(dataset, limit=2))
+    files = TrainingFiles(tmp_path)
+    assert evaluation.images == 2
+    *lines, scores = losses_of(tmp_path)
+    assert [line["step"] for line in lines] == [1, 2, 3, 4, 5, 6]
+    assert all(set(line) == {"step", *Losses._fields} and all(map(math.isfinite, line.values())) for line in lines)
+    assert scores == {
+        "step": 6,
+        "box_map": evaluation.box.table["all"],
+        "mask_map": evaluation.mask.table["all"],
+        "images": 2,
+    }
+    assert files.curve.read_bytes().startswith(b"\x89PNG")
+    assert load_network(files.weights, DEMO)
+    assert read_config(files.weights, DEMO) == DEMO
+
+
+def test_a_killed_training_goes_on_to_the_same_curve(training_set, tmp_path, monkeypatch, log_every_step):
+    train(DEMO, RECIPE, training_set, tmp_path / "whole")
+    take_step = Trainer.take_step
+
+    def die_at_the_fifth(trainer, images, targets):
+        if trainer.step == 4:
+            raise KeyboardInterrupt
+        return take_step(trainer, images, targets)
+
+    monkeypatch.setattr(Trainer, "take_step", die_at_the_fifth)
+    with pytest.raises(KeyboardInterrupt):
+        train(DEMO, RECIPE, training_set, tmp_path / "killed", checkpoint_every=3)
+    assert [line["step"] for line in losses_of(tmp_path / "killed")] == [1, 2, 3]
+    monkeypatch.setattr(Trainer, "take_step", take_step)
+    train(DEMO, RECIPE, training_set, tmp_path / "killed", workers=3)
+    for line, expected in zip(losses_of(tmp_path / "killed"), losses_of(tmp_path / "whole")):
+        assert line == pytest.approx(expected, rel=1e-3)  # logged with four decimals
+    whole, killed = (load_network(TrainingFiles(tmp_path / name).weights, DEMO) for name in ("whole", "killed"))
+    for key, value in whole.state_dict().items():
+        torch.testing.assert_close(killed.state_dict()[key], value, rtol=1e-4, atol=1e-5)
+
+
+def test_the_log_has_a_line_at_least_at_every_checkpoint(training_set, tmp_path):
+    """So that the means after a resumed checkpoint are those of an uninterrupted run."""
+    train(DEMO, RECIPE, training_set, tmp_path, checkpoint_every=4)
+    assert [line["step"] for line in losses_of(tmp_path)] == [4, 6]
+
+
+def test_scores_are_logged_as_often_as_asked(training_set, dataset, tmp_path):
+    recipe = dataclasses.replace(RECIPE, phases=(Phase(64, 1, 3),))
+    train(DEMO, recipe, training_set, tmp_path, validation=Validation(dataset, limit=1, every=2))
+    assert [line["step"] for line in losses_of(tmp_path) if "mask_map" in line] == [2, 3]
+
+
+def test_a_finished_training_is_not_repeated(training_set, tmp_path, monkeypatch):
+    train(DEMO, RECIPE, training_set, tmp_path)
+    monkeypatch.setattr(Trainer, "take_step", lambda *_: pytest.fail("a step was taken"))
+    train(DEMO, RECIPE, training_set, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("config", "recipe"),
+    [
+        (DEMO, dataclasses.replace(RECIPE, learning_rate=0.01)),
+        (dataclasses.replace(DEMO, class_names=("a",) * 8), RECIPE),
+    ],
+    ids=["recipe", "classes"],
+)
+def test_a_checkpoint_of_another_training_is_refused(training_set, tmp_path, config, recipe):
+    files = TrainingFiles(tmp_path)
+    Trainer(DEMO, RECIPE, CPU).save(files.checkpoint)
+    with pytest.raises(TrainingError, match="other settings or classes.*another --save_path"):
+        train(config, recipe, training_set, tmp_path)
+
+
+def test_a_loss_that_is_not_finite_ends_the_training(training_set, tmp_path):
+    recipe = dataclasses.replace(RECIPE, learning_rate=1e9, clip_norm=0, warmup_steps=0)
+    with pytest.raises(TrainingError, match="The loss of step . is not finite .*Lower --learning_rate"):
+        train(DEMO, recipe, training_set, tmp_path)
+
+
+def test_training_from_weights_of_other_classes_keeps_all_but_the_class_layer(training_set, tmp_path):
+    train(DEMO, RECIPE, training_set, tmp_path / "first")
+    two = dataclasses.replace(DEMO, class_names=("ball", "rest"), category_ids=(101, 102))
+    trainer = Trainer(two, RECIPE, CPU)
+    fresh = {key: value.clone() for key, value in trainer.trainee.network.state_dict().items()}
+    weights = TrainingFiles(tmp_path / "first").weights
+    kept = train_module.load_fitting(trainer.trainee.network, weights, two)
+    assert kept == ["prediction_layers.0.conf_layer.weight", "prediction_layers.0.conf_layer.bias"]
+    trained = load_network(weights, DEMO).state_dict()
+    for key, value in trainer.trainee.network.state_dict().items():
+        assert torch.equal(value, fresh[key] if key in kept else trained[key]), key
+
+
+def test_classes_come_from_the_data_set_and_travel_with_the_weights(training_set, dataset, tmp_path):
+    config = adopt_classes(CONFIGS["yolact_edge_mobilenetv2_config"], dataset)
+    assert (config.class_names, config.category_ids) == (DEMO.class_names, DEMO.category_ids)
+    recipe = dataclasses.replace(RECIPE, phases=(Phase(64, 2, 1),))
+    train(config, recipe, training_set, tmp_path)
+    weights = TrainingFiles(tmp_path).weights
+    assert read_config(weights, CONFIGS["yolact_edge_mobilenetv2_config"]) == config
+    assert load_network(weights, config).head.conf_layer.out_channels == 3 * 9
+
+
+def test_cocos_own_annotations_give_cocos_classes(small_coco, annotation_file):
+    config = adopt_classes(DEMO, load_dataset(annotation_file, small_coco / "val2017"))
+    assert (config.class_names, config.category_ids) == (COCO_CLASSES, COCO_CATEGORY_IDS)
+
+
+def test_categories_without_a_name_are_refused(dataset):
+    nameless = dataclasses.replace(dataset, annotations={**dataset.annotations, "categories": [{"id": 3}]})
+    with pytest.raises(DatasetError, match='category 3 has no "name"'):
+        adopt_classes(DEMO, nameless)
+
+
+def test_scoring_leaves_the_network_in_training(dataset):
+    network = Trainee(DEMO).network.train()
+    statistics = network.backbone.layers[0][1].running_mean.clone()
+    assert score_network(network, DEMO, dataset, 1).images == 1
+    assert network.training
+    assert torch.equal(network.backbone.layers[0][1].running_mean, statistics)
+
+
+def test_bfloat16_gives_nearly_the_same_losses(training_set):
+    batch = next(iter(train_module.load_batches(training_set, 8, PHASES, Augmentation(), 100, 0)))
+    first, second = (
+        Trainer(DEMO, dataclasses.replace(RECIPE, bfloat16=flag), CPU).take_step(*stack_samples(batch, CPU))
+        for flag in (False, True)
+    )
+    for value, other in zip(first, second):
+        assert value.item() == pytest.approx(other.item(), rel=0.1) and value.item() != other.item()
+
+
+@pytest.mark.parametrize("name", ["cuda:99", "nonsense"])
+def test_a_device_that_is_not_there_is_said_so(name):
+    with pytest.raises(UsageError, match=f"PyTorch cannot use --device {name} here: "):
+        use_device(name)
