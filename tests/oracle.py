@@ -17,11 +17,13 @@ import torch
 from factories import decode_mask
 from pycocotools.coco import COCO
 
-from yolact_ascend.artifacts import FPN_CUT_OUTPUTS, output_bin
+from yolact_ascend.artifacts import fpn_cut_outputs, output_bin
 from yolact_ascend.boxes import box_iou, encode_boxes, make_anchors
 from yolact_ascend.coco import CocoDataset
 from yolact_ascend.config import (
     ANCHORS_PER_CELL,
+    CONFIGS,
+    DEFAULT_CONFIG,
     FPN_CHANNELS,
     PROTO_CHANNELS,
     PROTO_SIZE,
@@ -204,7 +206,7 @@ def _cell_features(
 def _split_levels(features: np.ndarray) -> list[np.ndarray]:
     """Turn features [cells,256] of all levels into one array [256,h,w] a level."""
     levels, start = [], 0
-    for spec in FPN_CUT_OUTPUTS[:-1]:
+    for spec in fpn_cut_outputs(CONFIGS[DEFAULT_CONFIG])[:-1]:
         channels, h, w = spec.shape
         levels.append(np.ascontiguousarray(features[start : start + h * w].T.reshape(channels, h, w)))
         start += h * w

@@ -13,7 +13,7 @@ MODULES = {path.stem: path for path in PACKAGE.glob("*.py")}
 LAYERS = (
     {"__init__", "errors"},
     {"config"},
-    {"artifacts"},
+    {"artifacts", "classes"},
     {"aipp", "atc_errors", "backbones", "boxes", "coco", "compiled", "manifest", "masks", "process", "settings"},
     {"steps", "transforms"},
     {"augment", "cards", "curve", "devices", "matching", "shapes"},

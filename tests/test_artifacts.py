@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 
 from yolact_ascend.artifacts import (
-    FPN_CUT_OUTPUTS,
     INPUT,
     INPUTS,
     UINT8_INPUT,
     TensorSpec,
     atomic_path,
+    fpn_cut_outputs,
     read_json,
     read_tensor,
     require_outputs,
@@ -24,18 +24,30 @@ from yolact_ascend.artifacts import (
     write_bytes,
     write_json,
 )
+from yolact_ascend.config import CONFIGS, DEFAULT_CONFIG, DEMO_CONFIG
 from yolact_ascend.errors import ArtifactError, WeightsError
 
 SMALL = TensorSpec("output9", (2, 3))
+OUTPUTS = fpn_cut_outputs(CONFIGS[DEFAULT_CONFIG])
 
 
 def test_the_contract_has_the_guides_sizes():
     """The guide's README: 3 630 000 bytes in and 2 251 904 floats out an image."""
     assert INPUT.size_bytes == 3_630_000
-    assert [spec.name for spec in FPN_CUT_OUTPUTS] == [f"output{i}" for i in range(6)]
-    assert sum(spec.size_bytes for spec in FPN_CUT_OUTPUTS) == 2_251_904 * 4
-    assert FPN_CUT_OUTPUTS[1].shape == (256, 35, 35)
-    assert FPN_CUT_OUTPUTS[5].shape == (138, 138, 32)
+    assert [spec.name for spec in OUTPUTS] == [f"output{i}" for i in range(6)]
+    assert sum(spec.size_bytes for spec in OUTPUTS) == 2_251_904 * 4
+    assert OUTPUTS[1].shape == (256, 35, 35)
+    assert OUTPUTS[5].shape == (138, 138, 32)
+
+
+def test_outputs_are_as_wide_as_the_configs_layers():
+    shapes = [spec.shape for spec in fpn_cut_outputs(CONFIGS[DEMO_CONFIG])]
+    assert shapes == [*((64, size, size) for size in (69, 35, 18, 9, 5)), (138, 138, 24)]
+
+
+@pytest.mark.parametrize("spec", [INPUT, UINT8_INPUT, *OUTPUTS], ids=lambda spec: f"{spec.name} {spec.dtype}")
+def test_a_description_of_a_batch_tells_the_sample(spec):
+    assert TensorSpec.of_sample(json.loads(json.dumps(spec.of_batch(8)))) == spec
 
 
 def test_an_input_of_uint8_takes_a_quarter():
@@ -128,15 +140,15 @@ def test_a_file_is_closed_to_others_while_it_is_written(tmp_path):
 )
 def test_require_outputs_looks_at_each(tmp_path, change, message):
     for index in range(2):
-        for k, spec in enumerate(FPN_CUT_OUTPUTS):
+        for k, spec in enumerate(OUTPUTS):
             with (tmp_path / f"{index}_{k}.bin").open("wb") as file:
                 file.truncate(spec.size_bytes)
     change(tmp_path)
     if message is None:
-        require_outputs(tmp_path, 2)
+        require_outputs(tmp_path, 2, OUTPUTS)
     else:
         with pytest.raises(ArtifactError, match=message):
-            require_outputs(tmp_path, 2)
+            require_outputs(tmp_path, 2, OUTPUTS)
 
 
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT], ids=["disk full", "quota"])

@@ -5,22 +5,17 @@ import json
 import numpy as np
 import pytest
 
-from yolact_ascend import compare
 from yolact_ascend.artifacts import TensorSpec, WorkFolder, ids_file, input_bin, output_bin, write_bytes, write_json
 from yolact_ascend.cli import main
 from yolact_ascend.compare import compare_runs, format_comparison
+from yolact_ascend.compiled import SideCar, write_sidecar
 from yolact_ascend.errors import ArtifactError
 
 SPECS = (TensorSpec("output0", (2,)), TensorSpec("output1", (1, 2)))
 ZEROS = {"box": {"all": 30.0, "50": 50.0, "75": None}, "mask": {"all": 20.0, "50": 40.0, "75": 10.0}}
 
 
-@pytest.fixture(autouse=True)
-def small_outputs(monkeypatch):
-    monkeypatch.setattr(compare, "FPN_CUT_OUTPUTS", SPECS)
-
-
-def make_run(root, outputs, batch_size=1, scores=ZEROS, input_bytes=4):
+def make_run(root, outputs, batch_size=1, scores=ZEROS, input_bytes=4, specs=SPECS):
     """Write a run over the images of `outputs`: image id -> one list of values for each of SPECS."""
     folder = WorkFolder(root)
     write_json(ids_file(folder.inputs), {"ids": list(outputs)})
@@ -31,6 +26,8 @@ def make_run(root, outputs, batch_size=1, scores=ZEROS, input_bytes=4):
             write_bytes(path, np.array(value, dtype=np.float32).tobytes())
     folder.outputs(batch_size).mkdir(parents=True, exist_ok=True)
     write_json(folder.scores(batch_size), scores)
+    model = SideCar("Ascend310P3", "", [], "", "", batch_size, "fpn", "fp16", {}, [s.of_batch(4) for s in specs], "")
+    write_sidecar(folder.sidecar(batch_size), model)
     return folder.run(batch_size)
 
 
@@ -83,6 +80,13 @@ def test_runs_of_other_images_are_refused(tmp_path):
     first = make_run(tmp_path / "a", {1: [[1, 2], [3, 4]]})
     second = make_run(tmp_path / "b", {2: [[1, 2], [3, 4]]})
     with pytest.raises(ArtifactError, match="no image in common.*same data set"):
+        compare_runs(first, second)
+
+
+def test_models_with_other_outputs_are_refused(tmp_path):
+    first = make_run(tmp_path / "a", {1: [[1, 2], [3, 4]]})
+    second = make_run(tmp_path / "b", {1: [[1, 2], [3, 4]]}, specs=SPECS[:1])
+    with pytest.raises(ArtifactError, match="models with other outputs"):
         compare_runs(first, second)
 
 

@@ -8,6 +8,7 @@ import pytest
 
 from yolact_ascend.artifacts import INPUT, UINT8_INPUT, TensorSpec, sha256_file
 from yolact_ascend.compiled import (
+    SCHEMA,
     Need,
     adopt_model,
     describe_model,
@@ -27,6 +28,7 @@ NEED = Need(
     cut="fpn",
     precision="fp16",
     input=INPUT,
+    outputs=(TensorSpec("output0", (2,)),),
 )
 SMALL = TensorSpec("image", (2, 3), "uint8", "NHWC")
 
@@ -45,9 +47,9 @@ def test_a_side_car_says_all_about_its_model(model):
     fields = json.loads(path.read_text())
     assert list(fields) == [
         *("schema", "soc_version", "cann", "flags", "onnx_sha256", "om_sha256", "batch_size", "cut", "precision"),
-        *("input", "command"),
+        *("input", "outputs", "command"),
     ]
-    assert fields["schema"] == 1
+    assert fields["schema"] == SCHEMA
     assert fields["input"] == {"name": "image", "shape": [8, 3, 550, 550], "dtype": "float32", "layout": "NCHW"}
     assert read_sidecar(om, path).batch_size == 8
 
@@ -95,10 +97,10 @@ def test_a_model_that_was_replaced_is_refused(model):
     [
         (None, r"There is no .*bs8\.om\.json, so .* compiled by hand .* for a run, compile it again: from=compile"),
         ("{", r"is not JSON: .* Compile it again"),
-        ("[]", r"has schema None, expected 1\. Compile it again"),
-        ('{"onnx_sha256": "0"}', r"has schema None, expected 1\. Compile it again"),
-        ('{"schema": 2}', r"has schema 2, expected 1\. Compile it again"),
-        ('{"schema": 1, "cut": "fpn"}', r"is damaged: .*soc_version.*\. Compile it again"),
+        ("[]", rf"has schema None, expected {SCHEMA}\. Compile it again"),
+        ('{"onnx_sha256": "0"}', rf"has schema None, expected {SCHEMA}\. Compile it again"),
+        (f'{{"schema": {SCHEMA + 1}}}', rf"has schema {SCHEMA + 1}, expected {SCHEMA}\. Compile it again"),
+        (f'{{"schema": {SCHEMA}, "cut": "fpn"}}', r"is damaged: .*soc_version.*\. Compile it again"),
     ],
     ids=["missing", "cut short", "a list", "of an earlier version", "of a later version", "lacks fields"],
 )

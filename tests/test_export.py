@@ -13,10 +13,12 @@ import torch
 from factories import CHECKOUT, SMALL_CONFIG
 
 from yolact_ascend import export
-from yolact_ascend.artifacts import FPN_CUT_OUTPUTS, INPUT, sha256_file
-from yolact_ascend.config import COCO_CLASSES, CONFIGS, DEMO_CONFIG
+from yolact_ascend.artifacts import INPUT, fpn_cut_outputs, sha256_file
+from yolact_ascend.config import COCO_CLASSES, CONFIGS, DEFAULT_CONFIG, DEMO_CONFIG
 from yolact_ascend.errors import ArtifactError, WeightsError
 from yolact_ascend.export import Difference, check_contract, export_onnx, largest_by_output, refuse_different
+
+OUTPUTS = fpn_cut_outputs(CONFIGS[DEFAULT_CONFIG])
 
 
 @pytest.fixture(scope="module")
@@ -68,15 +70,15 @@ def test_metadata_says_where_it_comes_from(model, small_weights):
 def test_it_was_compared_with_torch_at_two_batch_sizes(exported):
     _, differences = exported
     assert {d.batch_size for d in differences} == {1, 3}
-    assert {d.output for d in differences} == {spec.name for spec in FPN_CUT_OUTPUTS}
+    assert {d.output for d in differences} == {spec.name for spec in OUTPUTS}
     assert all(0 <= d.relative < 1e-4 for d in differences)
-    assert [d.output for d in largest_by_output(differences)] == [spec.name for spec in FPN_CUT_OUTPUTS]
+    assert [d.output for d in largest_by_output(differences)] == [spec.name for spec in OUTPUTS]
 
 
 def test_any_batch_size_runs(exported):
     session = onnxruntime.InferenceSession(str(exported[0]), providers=["CPUExecutionProvider"])
     outputs = session.run(None, {"image": np.zeros((2, *INPUT.shape), np.float32)})
-    assert [output.shape for output in outputs] == [(2, *spec.shape) for spec in FPN_CUT_OUTPUTS]
+    assert [output.shape for output in outputs] == [(2, *spec.shape) for spec in OUTPUTS]
 
 
 def test_the_same_weights_give_the_same_bytes(exported, small_weights, tmp_path):
@@ -152,7 +154,7 @@ def test_a_broken_contract_is_refused(model, tmp_path, change, message):
     change(changed)
     onnx.save(changed, tmp_path / "changed.onnx")
     with pytest.raises(ArtifactError, match=message):
-        check_contract(tmp_path / "changed.onnx")
+        check_contract(tmp_path / "changed.onnx", OUTPUTS)
 
 
 @pytest.mark.upstream
@@ -193,6 +195,6 @@ def test_export_from_upstream_records_it(upstream_dir, small_weights, tmp_path):
     command += [f"--upstream={upstream_dir}", f"--output={tmp_path / 'a.onnx'}"]
     result = subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stderr
-    check_contract(tmp_path / "a.onnx")
+    check_contract(tmp_path / "a.onnx", OUTPUTS)
     metadata = {entry.key: entry.value for entry in onnx.load(tmp_path / "a.onnx").metadata_props}
     assert metadata["network"].startswith("upstream yolact_edge @ a9a00281b33b3ac90253a4939773308a8f95e21d")

@@ -10,7 +10,7 @@ import oracle
 import pytest
 from factories import SMALL_CONFIG
 
-from yolact_ascend.artifacts import FPN_CUT_OUTPUTS, output_bin
+from yolact_ascend.artifacts import fpn_cut_outputs, output_bin
 from yolact_ascend.coco import load_dataset
 from yolact_ascend.errors import ArtifactError
 from yolact_ascend.heads import HostHeads
@@ -109,7 +109,7 @@ def test_annotated_only_without_annotations_is_refused(run):
         pytest.param(lambda path: path.write_bytes(path.read_bytes()[:-4]), "expected 331776 for output2", id="short"),
         pytest.param(lambda path: path.write_bytes(path.read_bytes() * 8), "another batch size", id="batch"),
         pytest.param(
-            lambda path: np.full(FPN_CUT_OUTPUTS[2].shape, np.nan, np.float32).tofile(path),
+            lambda path: np.full(fpn_cut_outputs(SMALL_CONFIG)[2].shape, np.nan, np.float32).tofile(path),
             "not finite.*Compile with precision=fp32",
             id="nan",
         ),

@@ -16,7 +16,7 @@ import torch
 from factories import CHECKOUT, decode_mask, random_state_dict
 from numpy.testing import assert_allclose, assert_array_equal
 
-from yolact_ascend.artifacts import output_bin
+from yolact_ascend.artifacts import fpn_cut_outputs, output_bin
 from yolact_ascend.coco import CocoImage, load_dataset
 from yolact_ascend.config import CONFIGS, DEMO_CONFIG, get_config
 from yolact_ascend.detections import Detections
@@ -43,7 +43,7 @@ def test_detections_equal_upstreams(config_name, upstream_dir, coco_mini, tmp_pa
     found, equal_pixels, pixels = 0, 0, 0
     for index, image in enumerate(images):
         theirs = np.load(tmp_path / f"{index}.npz")
-        ours = detect_image(tmp_path, index, heads, image.height, image.width)
+        ours = detect_image(tmp_path, index, fpn_cut_outputs(config), heads, image.height, image.width)
         assert_same_detections(ours, theirs)
         masks = np.stack([decode_mask(rle) for rle in ours.masks])
         set_pixels = np.unpackbits(theirs["masks"], count=masks.size).reshape(masks.shape).astype(bool)

@@ -10,6 +10,7 @@ import torch
 
 from yolact_ascend import train as train_module
 from yolact_ascend.augment import Augmentation
+from yolact_ascend.classes import read_config
 from yolact_ascend.coco import load_dataset
 from yolact_ascend.config import COCO_CATEGORY_IDS, COCO_CLASSES, CONFIGS, DEMO_CONFIG, DRAWN_CATEGORY_IDS
 from yolact_ascend.errors import DatasetError, TrainingError, UsageError
@@ -31,7 +32,7 @@ from yolact_ascend.train import (
     train,
     use_device,
 )
-from yolact_ascend.weights import load_network, read_config
+from yolact_ascend.weights import load_network
 
 DEMO = CONFIGS[DEMO_CONFIG]
 CPU = torch.device("cpu")

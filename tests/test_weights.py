@@ -7,6 +7,7 @@ import pytest
 import torch
 from factories import SMALL_CONFIG, random_state_dict
 
+from yolact_ascend.classes import read_config
 from yolact_ascend.config import CONFIGS
 from yolact_ascend.errors import WeightsError
 from yolact_ascend.network import YolactEdge
@@ -15,7 +16,6 @@ from yolact_ascend.weights import (
     expected_shapes,
     load_fitting,
     load_network,
-    read_config,
     read_state_dict,
     write_weights,
 )
@@ -174,16 +174,6 @@ def test_written_weights_are_a_plain_state_dict(own_weights):
     weights = torch.load(path, weights_only=True)
     assert list(weights) == list(network.state_dict())
     YolactEdge(OWN_CLASSES).load_state_dict(weights, strict=True)
-
-
-def test_upstreams_files_name_no_classes(state, write):
-    assert read_config(write(state), SMALL_CONFIG) == SMALL_CONFIG
-
-
-def test_weights_say_which_config_they_are_of(own_weights):
-    _, path = own_weights
-    with pytest.raises(WeightsError, match=f"holds weights of {SMALL_CONFIG.name}: use --config={SMALL_CONFIG.name}"):
-        read_config(path, CONFIGS["yolact_edge_config"])
 
 
 def test_loading_what_fits_takes_all_of_the_same_classes(own_weights):

@@ -13,7 +13,7 @@ import json
 import math
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,12 +21,11 @@ from typing import Any
 import numpy as np
 
 from yolact_ascend.config import (
-    FPN_CHANNELS,
     FPN_SIZES,
     IMAGE_SIZE,
     OFFICIAL_WEIGHTS_URL,
-    PROTO_CHANNELS,
     PROTO_SIZE,
+    ModelConfig,
 )
 from yolact_ascend.errors import ArtifactError, WeightsError
 
@@ -53,6 +52,11 @@ class TensorSpec:
         """Describe a whole batch, as JSON has it."""
         return {"name": self.name, "shape": [batch_size, *self.shape], "dtype": self.dtype, "layout": self.layout}
 
+    @classmethod
+    def of_sample(cls, batch: dict[str, Any]) -> TensorSpec:
+        """Turn such a description back into that of one sample."""
+        return cls(batch["name"], tuple(batch["shape"][1:]), batch["dtype"], batch["layout"])
+
 
 OUTPUT_DIRNAME = "output"
 BENCHMARK_DIRNAME = "perf"
@@ -62,10 +66,14 @@ INPUT = TensorSpec("image", (3, IMAGE_SIZE, IMAGE_SIZE), layout="NCHW")
 # What a model with AIPP compiled in takes: the card normalises.
 UINT8_INPUT = TensorSpec("image", (IMAGE_SIZE, IMAGE_SIZE, 3), "uint8", "NHWC")
 INPUTS = {spec.dtype: spec for spec in (INPUT, UINT8_INPUT)}
-FPN_CUT_OUTPUTS = (
-    *(TensorSpec(f"output{i}", (FPN_CHANNELS, size, size)) for i, size in enumerate(FPN_SIZES)),
-    TensorSpec(f"output{len(FPN_SIZES)}", (PROTO_SIZE, PROTO_SIZE, PROTO_CHANNELS)),
-)
+
+
+def fpn_cut_outputs(config: ModelConfig) -> tuple[TensorSpec, ...]:
+    """Return the outputs at the `fpn` cut, in the model's order: the levels P3..P7, then the prototypes."""
+    return (
+        *(TensorSpec(f"output{i}", (config.fpn_channels, size, size)) for i, size in enumerate(FPN_SIZES)),
+        TensorSpec(f"output{len(FPN_SIZES)}", (PROTO_SIZE, PROTO_SIZE, config.proto_channels)),
+    )
 
 
 @dataclass(frozen=True)
@@ -188,10 +196,10 @@ def read_tensor(path: Path, spec: TensorSpec) -> np.ndarray:
     return np.fromfile(path, dtype=spec.dtype).reshape(spec.shape)
 
 
-def require_outputs(output_folder: Path, count: int) -> None:
+def require_outputs(output_folder: Path, count: int, outputs: Sequence[TensorSpec]) -> None:
     """Raise ArtifactError unless each of `count` images has every output, of the right size."""
     for index in range(count):
-        for k, spec in enumerate(FPN_CUT_OUTPUTS):
+        for k, spec in enumerate(outputs):
             require_size(output_bin(output_folder, index, k), spec)
 
 

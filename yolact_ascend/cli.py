@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from yolact_ascend import __version__
+from yolact_ascend.classes import read_config
 from yolact_ascend.config import CONFIGS, DEFAULT_CONFIG, DEFAULT_WEIGHTS, get_config
 from yolact_ascend.errors import ToolError, UsageError, YolactAscendError, describe_os_error
 from yolact_ascend.settings import STAGES_OF_MODE, describe_keys, parse_words
@@ -123,7 +124,7 @@ def _add_export(parser: argparse.ArgumentParser) -> None:
 def _export(arguments: argparse.Namespace) -> None:
     from yolact_ascend.export import export_onnx, largest_by_output
 
-    config = get_config(arguments.config)
+    config = read_config(arguments.trained_model, get_config(arguments.config))
     differences = export_onnx(arguments.trained_model, config, arguments.output, arguments.upstream)
     for worst in largest_by_output(differences):
         print(
@@ -172,7 +173,7 @@ def _postprocess(arguments: argparse.Namespace) -> None:
     from yolact_ascend.heads import HostHeads
     from yolact_ascend.postprocess import postprocess, read_ids
 
-    config = get_config(arguments.config)
+    config = read_config(arguments.trained_model, get_config(arguments.config))
     dataset = load_dataset(arguments.json_file, arguments.image_path)
     check_categories(dataset, config)
     evaluation = postprocess(

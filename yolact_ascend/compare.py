@@ -12,7 +12,6 @@ from tabulate import tabulate
 from tqdm import tqdm
 
 from yolact_ascend.artifacts import (
-    FPN_CUT_OUTPUTS,
     TensorSpec,
     WorkFolder,
     ids_file,
@@ -22,6 +21,7 @@ from yolact_ascend.artifacts import (
     read_json,
     read_tensor,
 )
+from yolact_ascend.compiled import read_sidecar
 from yolact_ascend.errors import ArtifactError
 
 MAP_COLUMNS = ("all", "50", "75")
@@ -64,7 +64,10 @@ def compare_runs(first: Path, second: Path) -> Comparison:
             f"{first} and {second} have no image in common, so there is nothing to compare. "
             "Run both on the same data set (coco=, limit=)."
         )
-    meters = [_Meter(spec) for spec in FPN_CUT_OUTPUTS]
+    specs = [run.outputs for run in runs]
+    if specs[0] != specs[1]:
+        raise ArtifactError(f"{first} and {second} are of models with other outputs: {specs[0]} and {specs[1]}.")
+    meters = [_Meter(spec) for spec in specs[0]]
     for image_id in tqdm(shared, desc="compare", unit="image"):
         for k, meter in enumerate(meters):
             meter.add(*(run.read_output(image_id, k) for run in runs))
@@ -109,10 +112,11 @@ class _Run:
     batch_size: int
     indices: dict[int, int]  # image id -> index in file names
     scores: dict[str, Any]
+    outputs: tuple[TensorSpec, ...]
 
     def read_output(self, image_id: int, k: int) -> np.ndarray:
         path = output_bin(self.folder.outputs(self.batch_size), self.indices[image_id], k)
-        return read_tensor(path, FPN_CUT_OUTPUTS[k])
+        return read_tensor(path, self.outputs[k])
 
     def input_bytes(self, image_id: int) -> int:
         return input_bin(self.folder.inputs, self.indices[image_id]).stat().st_size
@@ -122,7 +126,9 @@ def _read_run(path: Path) -> _Run:
     folder, batch_size = locate_run(path)
     ids = read_json(ids_file(folder.inputs), "the image ids of that run")["ids"]
     scores = read_json(folder.scores(batch_size), "the scores of that run")
-    return _Run(folder, batch_size, {image_id: index for index, image_id in enumerate(ids)}, scores)
+    sidecar = read_sidecar(folder.om(batch_size), folder.sidecar(batch_size))
+    outputs = tuple(TensorSpec.of_sample(output) for output in sidecar.outputs)
+    return _Run(folder, batch_size, {image_id: index for index, image_id in enumerate(ids)}, scores, outputs)
 
 
 class _Meter:

@@ -18,7 +18,7 @@ from yolact_ascend.artifacts import (
 )
 from yolact_ascend.errors import ArtifactError
 
-SCHEMA = 1
+SCHEMA = 2
 ARCHITECTURES = ("aarch64", "x86_64")
 COMPILE_AGAIN = "Compile it again: from=compile force=compile."
 
@@ -36,6 +36,7 @@ class SideCar:
     cut: str
     precision: str
     input: dict[str, Any]  # TensorSpec.of_batch
+    outputs: list[dict[str, Any]]  # the same, in the model's order
     command: str
     schema: int = SCHEMA
 
@@ -51,6 +52,7 @@ class Need:
     cut: str
     precision: str
     input: TensorSpec
+    outputs: tuple[TensorSpec, ...]
 
 
 def describe_model(om: Path, need: Need, flags: list[str], command: str) -> SideCar:
@@ -65,6 +67,7 @@ def describe_model(om: Path, need: Need, flags: list[str], command: str) -> Side
         cut=need.cut,
         precision=need.precision,
         input=need.input.of_batch(need.batch_size),
+        outputs=[output.of_batch(need.batch_size) for output in need.outputs],
         command=command,
     )
 

@@ -70,7 +70,7 @@ class ModelConfig:
     `backbone_stages` are blocks a stage for "resnet", rows of `MOBILENETV2_STAGES` for "mobilenetv2", whose first and
     last convolution have `stem_channels` and `last_channels` (0: there is no last one); `fpn_sources` index the
     backbone's stage outputs that feed P3..P5. The classes are those of the config's published weights: weights
-    trained on other data bring their own (`weights.read_config`).
+    trained on other data bring their own (`classes.read_config`).
     """
 
     name: str

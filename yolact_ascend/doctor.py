@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from yolact_ascend import __version__
-from yolact_ascend.artifacts import FPN_CUT_OUTPUTS, INPUTS, WorkFolder, bin_folder, require_weights
+from yolact_ascend.artifacts import INPUTS, WorkFolder, bin_folder, fpn_cut_outputs, require_weights
 from yolact_ascend.ascend import (
     CPU_EMULATION,
     NPU,
@@ -28,6 +28,7 @@ from yolact_ascend.ascend import (
 )
 from yolact_ascend.atc_errors import COMPILER_MODULES, COMPILER_PIP
 from yolact_ascend.cards import choose_chips, read_chips, soc_version_of
+from yolact_ascend.classes import read_config
 from yolact_ascend.coco import check_categories, find_split, load_dataset, require_images
 from yolact_ascend.config import get_config
 from yolact_ascend.errors import ToolError, YolactAscendError, describe_os_error
@@ -188,7 +189,7 @@ def check_dataset(settings: RunSettings) -> Check:
     if not settings.needs_dataset:
         return Check("data set", OK, "not needed in mode=perf", {"images": 0})
     dataset = load_dataset(*reversed(find_split(settings.coco)))
-    check_categories(dataset, get_config(settings.config))
+    check_categories(dataset, read_config(settings.weights, get_config(settings.config)))
     images = dataset.select(limit=settings.image_limit)
     require_images(images)
     annotated = len(dataset.select(annotated_only=True, limit=settings.image_limit))
@@ -237,7 +238,8 @@ def needed_bytes(settings: RunSettings, images: int) -> int:
     """
     folder = WorkFolder(settings.out)
     model = settings.weights.stat().st_size if settings.weights.is_file() else WEIGHTS_BYTES
-    an_input, an_output = INPUTS[settings.input_dtype].size_bytes, sum(spec.size_bytes for spec in FPN_CUT_OUTPUTS)
+    an_input = INPUTS[settings.input_dtype].size_bytes
+    an_output = sum(spec.size_bytes for spec in fpn_cut_outputs(get_config(settings.config)))
     written = [("export", folder.onnx, model), ("preprocess", bin_folder(folder.inputs), images * an_input)]
     for batch_size in settings.batch_sizes:
         written += [

@@ -18,7 +18,7 @@ import torch
 from torch import nn
 
 from yolact_ascend import __version__
-from yolact_ascend.artifacts import CUT, FPN_CUT_OUTPUTS, INPUT, atomic_path, sha256_file
+from yolact_ascend.artifacts import CUT, INPUT, TensorSpec, atomic_path, fpn_cut_outputs, sha256_file
 from yolact_ascend.config import MEAN_RGB, STD_RGB, ModelConfig
 from yolact_ascend.errors import ArtifactError
 from yolact_ascend.upstream import describe_upstream, load_upstream_network
@@ -51,17 +51,18 @@ def export_onnx(weights: Path, config: ModelConfig, path: Path, upstream: Path |
     network = load_upstream_network(upstream, weights, config) if upstream else load_network(weights, config)
     path.unlink(missing_ok=True)
     with atomic_path(path) as temporary:
-        _write_onnx(network, temporary)
+        outputs = fpn_cut_outputs(config)
+        _write_onnx(network, temporary, outputs)
         model = _simplify(onnx.load(temporary))
         _set_metadata(model, _describe(weights, config, upstream))
         onnx.save(model, temporary)
-        check_contract(temporary)
-        differences = compare_with_torch(temporary, network)
+        check_contract(temporary, outputs)
+        differences = compare_with_torch(temporary, network, outputs)
         refuse_different(differences)
     return differences
 
 
-def check_contract(path: Path) -> None:
+def check_contract(path: Path, outputs: Sequence[TensorSpec]) -> None:
     """Raise ArtifactError unless the file is valid ONNX with the opset, names and shapes that later stages rely on."""
     model = onnx.load(path)
     try:
@@ -69,7 +70,7 @@ def check_contract(path: Path) -> None:
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
         raise ArtifactError(f"The exported ONNX is not valid: {error}") from error
     found = {value.name: _shape(value) for value in (*model.graph.input, *model.graph.output)}
-    expected = {spec.name: [BATCH_AXIS, *spec.shape] for spec in (INPUT, *FPN_CUT_OUTPUTS)}
+    expected = {spec.name: [BATCH_AXIS, *spec.shape] for spec in (INPUT, *outputs)}
     opset = {imported.domain: imported.version for imported in model.opset_import}.get("")
     if list(found.items()) != list(expected.items()) or opset != OPSET:
         raise ArtifactError(
@@ -78,7 +79,7 @@ def check_contract(path: Path) -> None:
         )
 
 
-def compare_with_torch(path: Path, network: nn.Module) -> list[Difference]:
+def compare_with_torch(path: Path, network: nn.Module, outputs: Sequence[TensorSpec]) -> list[Difference]:
     """Run the ONNX file and the network on the same random images at each of `CHECKED_BATCHES`."""
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     generator = np.random.default_rng(0)
@@ -88,7 +89,7 @@ def compare_with_torch(path: Path, network: nn.Module) -> list[Difference]:
         with torch.inference_mode():
             expected = [output.numpy() for output in network(torch.from_numpy(images))]
         found = session.run(None, {INPUT.name: images})
-        for spec, ours, reference in zip(FPN_CUT_OUTPUTS, found, expected):
+        for spec, ours, reference in zip(outputs, found, expected):
             max_abs = float(np.abs(ours - reference).max())
             largest = float(np.abs(reference).max())
             differences.append(Difference(spec.name, batch_size, max_abs, max_abs / largest if largest else max_abs))
@@ -117,8 +118,8 @@ def refuse_different(differences: Sequence[Difference]) -> None:
         )
 
 
-def _write_onnx(network: nn.Module, path: Path) -> None:
-    names = [spec.name for spec in (INPUT, *FPN_CUT_OUTPUTS)]
+def _write_onnx(network: nn.Module, path: Path, outputs: Sequence[TensorSpec]) -> None:
+    names = [spec.name for spec in (INPUT, *outputs)]
     with torch.inference_mode(), _quiet_exporter():
         torch.onnx.export(
             network,

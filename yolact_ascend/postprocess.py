@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from yolact_ascend.artifacts import FPN_CUT_OUTPUTS, output_bin, read_json, read_tensor, write_json
+from yolact_ascend.artifacts import TensorSpec, fpn_cut_outputs, output_bin, read_json, read_tensor, write_json
 from yolact_ascend.coco import CocoDataset
 from yolact_ascend.config import EVALUATION_SETTINGS, DetectionSettings, ModelConfig
 from yolact_ascend.detections import Detections, bbox_results, detect, mask_results
@@ -45,10 +45,11 @@ def postprocess(
         raise ArtifactError(
             "None of the images in ids.json is annotated, so there is nothing to score. Leave out --annotated_only."
         )
+    outputs = fpn_cut_outputs(config)
     boxes: list[dict[str, Any]] = []
     masks: list[dict[str, Any]] = []
     for index, image_id in tqdm(chosen, desc="postprocess", unit="image"):
-        found = detect_image(output_folder, index, heads, *sizes[image_id], settings)
+        found = detect_image(output_folder, index, outputs, heads, *sizes[image_id], settings)
         boxes += bbox_results(found, image_id, config.category_ids)
         masks += mask_results(found, image_id, config.category_ids)
     write_json(bbox_file, boxes, indent=None)
@@ -59,13 +60,14 @@ def postprocess(
 def detect_image(
     output_folder: Path,
     index: int,
+    outputs: Sequence[TensorSpec],
     heads: Heads,
     height: int,
     width: int,
     settings: DetectionSettings = EVALUATION_SETTINGS,
 ) -> Detections:
     """Read the outputs of image `index` and detect its instances at its size in pixels."""
-    *levels, protos = [read_tensor(output_bin(output_folder, index, k), spec) for k, spec in enumerate(FPN_CUT_OUTPUTS)]
+    *levels, protos = [read_tensor(output_bin(output_folder, index, k), spec) for k, spec in enumerate(outputs)]
     head_outputs = heads(levels)
     # A float16 overflow on the device would otherwise end as "nothing found", or as a plausible mAP.
     if not all(np.isfinite(values).all() for values in (*head_outputs, protos)):

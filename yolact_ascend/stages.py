@@ -17,12 +17,12 @@ from yolact_ascend.artifacts import (
     BENCHMARK_DIRNAME,
     CUT,
     FILE_MODE,
-    FPN_CUT_OUTPUTS,
     INPUTS,
     TensorSpec,
     WorkFolder,
     bin_folder,
     digest_files,
+    fpn_cut_outputs,
     ids_file,
     input_bin,
     make_folder,
@@ -42,6 +42,7 @@ from yolact_ascend.ascend import (
     read_timings,
 )
 from yolact_ascend.atc_errors import explain_atc_failure
+from yolact_ascend.classes import read_config
 from yolact_ascend.coco import (
     CocoDataset,
     CocoImage,
@@ -62,7 +63,7 @@ from yolact_ascend.compiled import (
     require_model,
     write_sidecar,
 )
-from yolact_ascend.config import get_config
+from yolact_ascend.config import ModelConfig, get_config
 from yolact_ascend.devices import clear_devices, collect_outputs, devices_for, merge_summaries
 from yolact_ascend.errors import ToolError
 from yolact_ascend.manifest import Records, digest
@@ -118,11 +119,21 @@ class Stages:
         return INPUTS[self.settings.input_dtype]
 
     @cached_property
+    def config(self) -> ModelConfig:
+        """The config, with the classes of the weights."""
+        return read_config(self.settings.weights, get_config(self.settings.config))
+
+    @property
+    def outputs(self) -> tuple[TensorSpec, ...]:
+        """What the compiled model gives."""
+        return fpn_cut_outputs(self.config)
+
+    @cached_property
     def dataset(self) -> CocoDataset:
         """The data set of `coco=`, checked against the config's classes."""
         image_folder, annotation_file = find_split(self.settings.coco)
         dataset = load_dataset(annotation_file, image_folder)
-        check_categories(dataset, get_config(self.settings.config))
+        check_categories(dataset, self.config)
         return dataset
 
     @cached_property
@@ -225,6 +236,7 @@ class Stages:
             cut=CUT,
             precision=self.settings.precision,
             input=self.input,
+            outputs=self.outputs,
         )
 
     def require_model(self, batch_size: int) -> SideCar:
@@ -282,7 +294,7 @@ class Stages:
 
         def outputs() -> list[Path]:
             indices = range(len(self.images))
-            files = [output_bin(output_folder, index, k) for index in indices for k in range(len(FPN_CUT_OUTPUTS))]
+            files = [output_bin(output_folder, index, k) for index in indices for k in range(len(self.outputs))]
             return [folder.summary(batch_size), *files]
 
         def work() -> int:
@@ -301,7 +313,7 @@ class Stages:
                 output_folder,
                 collect_outputs,
             )
-            require_outputs(output_folder, len(self.images))
+            require_outputs(output_folder, len(self.images), self.outputs)
             return len(self.images)
 
         return Step("infer", batch_size, inputs, outputs, work)

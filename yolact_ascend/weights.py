@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections import OrderedDict
 from pathlib import Path
 
 import torch
 
 from yolact_ascend.artifacts import atomic_path, require_weights
+from yolact_ascend.classes import add_classes
 from yolact_ascend.config import CONFIGS, ModelConfig
 from yolact_ascend.errors import WeightsError
 from yolact_ascend.network import YolactEdge
@@ -22,8 +22,6 @@ RENAMED_PREFIXES = {
     "fpn.pred_layers.": "fpn_phase_2.pred_layers.",
     "fpn.downsample_layers.": "fpn_phase_2.downsample_layers.",
 }
-# An attribute of the saved OrderedDict, as PyTorch's own `_metadata` is: whoever loads the file strictly never sees it.
-METADATA = "yolact_ascend"
 NAMED_KEYS = 4  # how many keys of a kind a message lists
 
 Shapes = dict  # state-dict key -> tuple of ints
@@ -67,32 +65,12 @@ def _require_fit(path: Path, weights: dict[str, torch.Tensor], config: ModelConf
         raise WeightsError(f"{path} does not fit {config.name}: {'; '.join(problems)}. {hint}")
 
 
-def read_config(path: Path, config: ModelConfig) -> ModelConfig:
-    """Return the config with the classes that the file's weights were trained for; upstream's files name none.
-
-    Raises WeightsError when the file is missing or broken, or says that it is of another config.
-    """
-    metadata = getattr(_read_pth(path), METADATA, None)
-    if metadata is None:
-        return config
-    if metadata["config"] != config.name:
-        raise WeightsError(f"{path} holds weights of {metadata['config']}: use --config={metadata['config']}.")
-    return dataclasses.replace(
-        config, class_names=tuple(metadata["class_names"]), category_ids=tuple(metadata["category_ids"])
-    )
-
-
 def write_weights(network: YolactEdge, config: ModelConfig, path: Path) -> None:
-    """Write a network's weights as upstream's files have them; config and classes travel as an attribute."""
+    """Write a network's weights as upstream's files have them; config and classes travel inside (`classes`)."""
     weights = OrderedDict((key, value.detach().cpu().contiguous()) for key, value in network.state_dict().items())
-    metadata = {
-        "config": config.name,
-        "class_names": list(config.class_names),
-        "category_ids": list(config.category_ids),
-    }
-    setattr(weights, METADATA, metadata)
     with atomic_path(path) as temporary:
         torch.save(weights, temporary)
+        add_classes(temporary, config)
 
 
 def load_fitting(network: YolactEdge, path: Path, config: ModelConfig) -> list[str]:
