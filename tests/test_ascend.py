@@ -220,7 +220,10 @@ def test_a_python_without_ais_bench_is_named(fake_cann, monkeypatch):
 def test_the_evaluator_of_the_same_name_is_told_apart(fake_cann):
     """AISBench/benchmark also owns a package ais_bench, without the inference tool in it."""
     (fake_cann / "cann" / "python" / "ais_bench" / "infer" / "interface.py").unlink()
-    with pytest.raises(ToolError, match="No module named 'ais_bench.infer.interface'"):
+    with pytest.raises(
+        ToolError,
+        match="another package called ais_bench.*AISBench.*No module named 'ais_bench.infer.interface'.*ASCEND_PYTHON",
+    ):
         find_tools("auto")
 
 
@@ -263,8 +266,11 @@ def test_the_emulation_computes_in_our_python(no_cann, monkeypatch):
 def test_identity_tells_worlds_cards_and_versions_apart(no_cann, monkeypatch, tmp_path):
     emulated = find_tools("cpu").identity()
     assert emulated == find_tools("cpu").identity()
+    monkeypatch.setenv("EMULATED_NPUS", "2")
+    assert find_tools("cpu").identity() == emulated  # how many cards there are changes no model
     monkeypatch.setenv("EMULATED_CANN", "6.0")
     assert find_tools("cpu").identity() != emulated
+    assert find_tools("cpu").cann == "none, CPU emulation of CANN 6.0"
     monkeypatch.delenv("EMULATED_CANN")
     changed = tmp_path / "emulation"
     shutil.copytree(CHECKOUT / "emulation", changed)
@@ -280,6 +286,41 @@ def test_identity_tells_worlds_cards_and_versions_apart(no_cann, monkeypatch, tm
     ]
     (tmp_path / "version.cfg").write_text("version=8.0.RC2\n")
     assert all(other != real.identity() for other in [emulated, *(other.identity() for other in others)])
+
+
+@pytest.mark.parametrize(
+    ("line", "found"),
+    [
+        ("[INFO] throughput 1000*batchsize.mean(4)/NPU_compute_time.mean(1.5): 2666.6666666666665", 2666.6666666666665),
+        ("[INFO] throughput 1000*batchsize(4)/NPU_compute_time.mean(1.5): 2666.5", 2666.5),
+        ("[INFO] throughput (1000*batchsize/NPU_compute_time): 12", 12),
+        ("[INFO] i:0 device_1 throughput:1.5 start_time:1 end_time:2\nsummary throughput:3.5", 3.5),
+        (
+            "bar 100%|#| 2/2\r[INFO] throughput 1000*batchsize.mean(4)/NPU_compute_time.mean(1.5): 7.25\n[INFO] end",
+            7.25,
+        ),
+        ("[INFO] throughput unknown", None),
+        ("[INFO] end to finalize acl", None),
+    ],
+    ids=["2023 and later", "2022-11", "2022-07", "several devices", "behind a bar", "no number", "no line"],
+)
+def test_the_console_tells_the_throughput_where_no_summary_is(tmp_path, line, found):
+    (tmp_path / "infer.log").write_text(f"[INFO] load model\n{line}\n")
+    if found is None:
+        with pytest.raises(ArtifactError, match="There is no .*output_summary.json"):
+            read_timings(tmp_path / "output_summary.json", tmp_path / "infer.log")
+        return
+    timings = read_timings(tmp_path / "output_summary.json", tmp_path / "infer.log")
+    assert timings.throughput_images_per_s == found
+    assert set(timings.latency_ms().values()) == {None}
+    assert timings.drift_percent() is None
+
+
+def test_the_summary_comes_before_the_console(tmp_path):
+    (tmp_path / "infer.log").write_text("[INFO] throughput: 99\n")
+    summary = {"npu_compute_time_list": [2.0], "throughput": 500}
+    (tmp_path / "output_summary.json").write_text(json.dumps(summary))
+    assert read_timings(tmp_path / "output_summary.json", tmp_path / "infer.log").throughput_images_per_s == 500
 
 
 @pytest.mark.parametrize(("folder", "work"), [("a b", "out"), ("ab", "o+t"), ("ab", "ö")])

@@ -36,6 +36,7 @@ def test_random_samples_are_what_an_image_can_be(spec):
 def test_images_are_as_preprocess_makes_them_and_begin_again(small_coco, annotation_file, spec, transform):
     images = load_dataset(annotation_file, small_coco / "val2017").images[:2]
     samples = list(itertools.islice(image_samples(images, spec), 5))
+    assert len(samples) == 5
     expected = [transform(decode_image(image.path)) for image in images]
     for sample, image in zip(samples, [0, 1, 0, 1, 0]):
         assert sample.dtype == spec.dtype and np.array_equal(sample, expected[image])

@@ -18,6 +18,16 @@ TWO_310P3 = """\
 | 0       1         | 0000:89:00.0    | 0            1070 / 21534                            |
 +===================+=================+======================================================+
 """  # the guide's README
+# Here a row of a process looks like the second row of a chip: its 0 is the number of a chip, not of a device.
+BUSY_TWO_310P3 = f"""\
+{TWO_310P3}\
+| NPU     Chip      | Process id      | Process name             | Process memory(MB)        |
++===================+=================+======================================================+
+| 0       0         | 4711            | python3                  | 1024                      |
++===================+=================+======================================================+
+| 1       0         | 4712            | python3                  | 1024                      |
++===================+=================+======================================================+
+"""
 ONE_310P3 = """\
 +--------------------------------------------------------------------------------------------------------+
 | npu-smi 23.0.0                                   Version: 23.0.0                                       |
@@ -135,6 +145,7 @@ NO_DRIVER = "dcmi model initialized failed, because the device is used. ret is -
         (ONE_310P3, [Chip(0, 0, "310P3")]),
         (BUSY_310P3, [Chip(0, 0, "310P3")]),
         (TWO_310P3, [Chip(0, 0, "310P3"), Chip(1, 1, "310P3")]),
+        (BUSY_TWO_310P3, [Chip(0, 0, "310P3"), Chip(1, 1, "310P3")]),
         (SPREAD_310P3, [Chip(0, 4, "310P3"), Chip(1, 32, "310P3")]),
         (GAP_310P3, [Chip(0, 4, "310P3"), Chip(2, 32, "310P3")]),
         (DUAL_310P3, [Chip(0, 1, "310P3"), Chip(1, 1, "310P3"), Chip(2, 2, "310P3"), Chip(3, 2, "310P3")]),
@@ -150,6 +161,7 @@ NO_DRIVER = "dcmi model initialized failed, because the device is used. ret is -
         "310P3",
         "310P3 with a process whose number is a chip's name",
         "310P3, two cards",
+        "310P3, two cards, processes on both",
         "310P3, cards numbered by slot, one with a warning",
         "310P3, a device number left out",
         "310P3, two cards of two chips",

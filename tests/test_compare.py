@@ -1,33 +1,49 @@
 """Two runs side by side, on outputs small enough to compute by hand."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from yolact_ascend.artifacts import TensorSpec, WorkFolder, ids_file, input_bin, output_bin, write_bytes, write_json
+from yolact_ascend.artifacts import (
+    INPUT,
+    UINT8_INPUT,
+    TensorSpec,
+    WorkFolder,
+    ids_file,
+    output_bin,
+    write_bytes,
+    write_json,
+)
 from yolact_ascend.cli import main
 from yolact_ascend.compare import compare_runs, format_comparison
 from yolact_ascend.compiled import SideCar, write_sidecar
 from yolact_ascend.errors import ArtifactError
+from yolact_ascend.manifest import Record, Records
 
 SPECS = (TensorSpec("output0", (2,)), TensorSpec("output1", (1, 2)))
 ZEROS = {"box": {"all": 30.0, "50": 50.0, "75": None}, "mask": {"all": 20.0, "50": 40.0, "75": 10.0}}
 
 
-def make_run(root, outputs, batch_size=1, scores=ZEROS, input_bytes=4, specs=SPECS):
+def make_run(root, outputs, batch_size=1, scores=ZEROS, spec=INPUT, specs=SPECS):
     """Write a run over the images of `outputs`: image id -> one list of values for each of SPECS."""
     folder = WorkFolder(root)
     write_json(ids_file(folder.inputs), {"ids": list(outputs)})
     for index, values in enumerate(outputs.values()):
-        write_bytes(input_bin(folder.inputs, index), bytes(input_bytes))
         for k, value in enumerate(values):
             path = output_bin(folder.outputs(batch_size), index, k)
             write_bytes(path, np.array(value, dtype=np.float32).tobytes())
     folder.outputs(batch_size).mkdir(parents=True, exist_ok=True)
     write_json(folder.scores(batch_size), scores)
-    model = SideCar("Ascend310P3", "", [], "", "", batch_size, "fpn", "fp16", {}, [s.of_batch(4) for s in specs], "")
-    write_sidecar(folder.sidecar(batch_size), model)
+    outputs_of_batch = [output.of_batch(batch_size) for output in specs]
+    sidecar = SideCar(
+        *("Ascend310P3", "", [], "", "", batch_size, "fpn", "fp16", spec.of_batch(batch_size), outputs_of_batch, "")
+    )
+    write_sidecar(folder.sidecar(batch_size), sidecar)
+    records = Records(folder)
+    records.save("preprocess", Record({}, records.describe([ids_file(folder.inputs)]), 0, None))
+    records.save(f"infer bs{batch_size}", Record({"inputs": records.token("preprocess")}, {}, 0, None))
     return folder.run(batch_size)
 
 
@@ -50,9 +66,10 @@ def test_differences_are_of_the_same_image_whatever_its_index(tmp_path):
         ([1, 0], [-1, 0], -1, 0),
         ([np.inf, 1], [np.inf, 1], 1, 0),
         ([np.inf, 1], [65504, 1], 1, 1),
+        ([65504, 1], [np.inf, 1], 1, 1),
         ([np.nan, 1], [0, 1], 1, 1),
     ],
-    ids=["one is zero", "opposite", "same infinity", "one overflowed", "NaN"],
+    ids=["one is zero", "opposite", "same infinity", "the first overflowed", "the second overflowed", "NaN"],
 )
 def test_what_has_no_direction_or_no_size(tmp_path, a, b, cosine, not_finite):
     first = make_run(tmp_path / "a", {1: [a, [1, 1]]})
@@ -64,10 +81,10 @@ def test_what_has_no_direction_or_no_size(tmp_path, a, b, cosine, not_finite):
 
 def test_scores_and_bytes_stand_side_by_side(tmp_path):
     better = {"box": {"all": 31.5, "50": 50.0, "75": 1.0}, "mask": {"all": 19.0, "50": 40.0, "75": 10.0}}
-    first = make_run(tmp_path / "a", {1: [[1, 2], [3, 4]]}, input_bytes=12)
-    second = make_run(tmp_path / "b", {1: [[1, 2], [3, 4]]}, scores=better, input_bytes=3)
+    first = make_run(tmp_path / "a", {1: [[1, 2], [3, 4]]})
+    second = make_run(tmp_path / "b", {1: [[1, 2], [3, 4]]}, scores=better, spec=UINT8_INPUT)
     comparison = compare_runs(first, second)
-    assert comparison.input_bytes == (12, 3)
+    assert comparison.input_bytes == (3630000, 907500)
     assert comparison.scores["box"]["all"] == (30.0, 31.5)
     text = format_comparison(comparison, ["fp32", "aipp"])
     cells = [[cell.strip() for cell in line.split("|")[1:-1]] for line in text.splitlines() if "|" in line]
@@ -88,6 +105,31 @@ def test_models_with_other_outputs_are_refused(tmp_path):
     second = make_run(tmp_path / "b", {1: [[1, 2], [3, 4]]}, specs=SPECS[:1])
     with pytest.raises(ArtifactError, match="models with other outputs"):
         compare_runs(first, second)
+
+
+def test_outputs_of_other_inputs_are_refused(tmp_path):
+    run = make_run(tmp_path / "a", {1: [[1, 2], [3, 4]], 2: [[1, 2], [3, 4]]})
+    write_json(ids_file(tmp_path / "a" / "inputs"), {"ids": [2]})
+    records = Records(WorkFolder(tmp_path / "a"))
+    records.save("preprocess", Record({}, records.describe([ids_file(tmp_path / "a" / "inputs")]), 0, None))
+    with pytest.raises(ArtifactError, match="not of the inputs that lie in .*inputs now.*Run it again"):
+        compare_runs(run, run)
+
+
+@pytest.mark.parametrize(
+    ("name", "content"), [("inputs/ids.json", {}), ("inputs/ids.json", [1]), ("bs1/scores.json", {"box": {}})]
+)
+def test_damaged_files_are_said(tmp_path, name, content):
+    run = make_run(tmp_path / "a", {1: [[1, 2], [3, 4]]})
+    write_json(tmp_path / "a" / name, content)
+    with pytest.raises(ArtifactError, match="are damaged: .*Run it again"):
+        compare_runs(run, run)
+
+
+def test_a_run_is_named_from_inside_its_folder(tmp_path, monkeypatch):
+    run = make_run(tmp_path / "a", {1: [[1, 2], [3, 4]]})
+    monkeypatch.chdir(run)
+    assert compare_runs(Path(), run).images == 1
 
 
 @pytest.mark.parametrize("name", ["results", "bs8", "bs8/output"])

@@ -182,3 +182,29 @@ def test_what_an_earlier_atc_left_goes_under_every_name(tmp_path):
     remove_models(tmp_path / "m")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["m.om.json", "m1.om"]
     remove_models(tmp_path / "m")
+
+
+@pytest.mark.parametrize(
+    ("spoil", "said"),
+    [
+        (lambda path: (path.rename(path.with_name("real")), path.symlink_to("real")), r"is a link, which ais_bench"),
+        (lambda path: path.chmod(0o664), r"has mode 0664, .*chmod 640"),
+    ],
+    ids=["link", "writable by the group"],
+)
+def test_what_ais_bench_would_refuse_late_is_refused_now(inputs, model, spoil, said):
+    require_inputs(inputs, SMALL, 2)
+    spoil(inputs / "bin_file" / "1.bin")
+    with pytest.raises(ArtifactError, match=rf"1\.bin {said}"):
+        require_inputs(inputs, SMALL, 2)
+    om, path = model
+    spoil(om)
+    with pytest.raises(ArtifactError, match=rf"bs8\.om {said}"):
+        require_model(om, path, NEED)
+
+
+def test_a_side_car_whose_input_lacks_fields_is_damaged(model):
+    om, path = model
+    path.write_text(json.dumps({**json.loads(path.read_text()), "input": {"name": "image"}}))
+    with pytest.raises(ArtifactError, match="is damaged: .*dtype.* Compile it again"):
+        read_sidecar(om, path)

@@ -76,6 +76,17 @@ def test_a_machine_with_everything_is_ready(machine):
     assert text.endswith("9 OK, 0 WARN, 0 FAIL")
 
 
+@pytest.mark.parametrize(
+    ("words", "chosen"),
+    [([], "soc_version Ascend310P3.* device 0, a 310P3"), (["npus=1"], "Ascend910B3.* device 1, a 9")],
+)
+def test_of_cards_that_differ_the_chosen_one_is_named(machine, words, chosen):
+    machine.npu_smi("310P3", "910B3")
+    card = next(check for check in examine(parse_words([*machine.words, *words])) if check.name == "card")
+    assert card.status == OK
+    assert re.search(rf"{chosen}.*npus= chooses", card.text)
+
+
 NO_ATC = {"world": (FAIL, "There is no atc on PATH. Source CANN's"), "atc": (FAIL, "Source CANN's set_env.sh")}
 
 
@@ -86,7 +97,6 @@ NO_ATC = {"world": (FAIL, "There is no atc on PATH. Source CANN's"), "atc": (FAI
         (lambda m: m.npu_smi(), {"card": (FAIL, "dcmi model initialized failed. Is the driver loaded")}),
         (lambda m: m.npu_smi("Ascend910"), {"card": (FAIL, "give it as soc=")}),
         (lambda m: m.words.append("npus=0,1"), {"card": (FAIL, "npus=0,1: npu-smi info shows no device 1")}),
-        (lambda m: m.npu_smi("310P3", "910B3"), {"card": (WARN, "310P3, 910B3 .* soc= says for which")}),
         (lambda m: (m.packages / "aclruntime.py").unlink(), {"ais_bench": (FAIL, "name the Python .* ASCEND_PYTHON")}),
         (lambda m: m.monkeypatch.setenv("ASCEND_PYTHON", "/no/python"), {"ais_bench": (FAIL, "Cannot start /no/pyth")}),
         (
@@ -125,7 +135,6 @@ NO_ATC = {"world": (FAIL, "There is no atc on PATH. Source CANN's"), "atc": (FAI
             "no card",
             "A3",
             "no such device",
-            "two kinds of cards",
             "no aclruntime",
             "no such Python",
             "numpy 2",

@@ -14,15 +14,16 @@ from yolact_ascend.errors import ArtifactError, DatasetError
 from yolact_ascend.rehearse import find_images, format_ranges, rehearse
 
 
-def write_model(path, *factors, input_name=INPUT.name):
+def write_model(path, *factors, input_name=INPUT.name, dims=("batch", *INPUT.shape), operator="Mul"):
     """Write a chain of multiplications, one operator `mul<i>` and one weight `factor<i>` each."""
     names = [input_name, *(f"product{i}" for i in range(len(factors)))]
     nodes = [
-        helper.make_node("Mul", [names[i], f"factor{i}"], [names[i + 1]], name=f"mul{i}") for i in range(len(factors))
+        helper.make_node(operator, [names[i], f"factor{i}"], [names[i + 1]], name=f"mul{i}")
+        for i in range(len(factors))
     ]
     weights = [numpy_helper.from_array(np.array([value], np.float32), f"factor{i}") for i, value in enumerate(factors)]
-    image = helper.make_tensor_value_info(input_name, TensorProto.FLOAT, ["batch", *INPUT.shape])
-    output = helper.make_tensor_value_info(names[-1], TensorProto.FLOAT, ["batch", *INPUT.shape])
+    image = helper.make_tensor_value_info(input_name, TensorProto.FLOAT, dims)
+    output = helper.make_tensor_value_info(names[-1], TensorProto.FLOAT, dims)
     graph = helper.make_graph(nodes, "chain", [image], [output], weights)
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 11)], ir_version=7), path)
     return path
@@ -111,8 +112,23 @@ def test_a_model_that_is_none_of_ours_is_refused(tmp_path, photographs):
     with pytest.raises(ArtifactError, match=r"text\.onnx cannot be read as ONNX.*pth2onnx\.py"):
         rehearse(tmp_path / "text.onnx", find_images(photographs, 1))
     other = write_model(tmp_path / "other.onnx", 1, input_name="data")
-    with pytest.raises(ArtifactError, match=r"has the inputs \['data'\], expected 'image'"):
+    with pytest.raises(ArtifactError, match=r"takes \[\('data', 'float32', .*expected one input \('image'"):
         rehearse(other, find_images(photographs, 1))
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"dims": (8, *INPUT.shape)}, r"takes \[.* 8\)\], expected one input .* whose batch is free"),
+        ({"dims": ("batch", 3, 224, 224)}, r"takes \[.*\(3, 224, 224\).*expected"),
+        ({"operator": "NoSuchOperator"}, "cannot be run: .*NoSuchOperator"),
+    ],
+    ids=["batch fixed", "another size", "unknown operator"],
+)
+def test_a_model_that_cannot_be_run_is_refused(tmp_path, photographs, changes, said):
+    model = write_model(tmp_path / "m.onnx", 1, **changes)
+    with pytest.raises(ArtifactError, match=said):
+        rehearse(model, find_images(photographs, 1))
 
 
 @pytest.mark.parametrize("name", ["empty", "missing"])

@@ -152,8 +152,9 @@ class WorkFolder:
 
 def locate_run(run_folder: Path) -> tuple[WorkFolder, int]:
     """Return the work folder and batch size of a run folder such as `results/bs8`; raises ArtifactError for another."""
-    found = re.fullmatch(r"bs(\d+)", run_folder.name)
-    folder = WorkFolder(run_folder.parent)
+    path = run_folder.absolute().resolve()  # "." has a name, too
+    found = re.fullmatch(r"bs(\d+)", path.name)
+    folder = WorkFolder(path.parent)
     if not found or not folder.outputs(int(found.group(1))).is_dir():
         raise ArtifactError(
             f"{run_folder} is no run folder with outputs. Name that of one batch size, such as results/bs8, after a "

@@ -37,6 +37,7 @@ EMULATION = Path(__file__).resolve().parent.parent / "emulation"
 CANN_SET_ENV = Path("/usr/local/Ascend/ascend-toolkit/set_env.sh")
 ATC_SUCCESS = "ATC run success"
 NOT_FOR_OTHERS = 0o027  # the permissions that ais_bench refuses on an output folder
+PLAYED_CANN = "EMULATED_CANN"  # the release that the emulated atc plays
 NPU, CPU_EMULATION = "npu", "cpu-emulation"
 PRECISION_FLAGS = {"fp16": (), "fp32": ("--precision_mode", "must_keep_origin_dtype")}
 # What ais_bench takes in a path; it checks the whole path, with the current folder.
@@ -68,14 +69,17 @@ class Tools:
         versions = {"npu_smi": self.npu_smi, "cann": self.cann_version()}
         if self.is_emulated:
             sources = sorted([*EMULATION.rglob("*.py"), *(EMULATION / "bin").iterdir()])
-            played = {name: value for name, value in self.env.items() if name.startswith("EMULATED_")}
-            versions = {"emulation": digest_files(sources), "onnxruntime": metadata.version("onnxruntime"), **played}
+            versions = {"emulation": digest_files(sources), "onnxruntime": metadata.version("onnxruntime")}
+            versions["played"] = self.env.get(PLAYED_CANN, "")
         return {"kind": self.kind, "soc_version": self.soc_version, **versions}
 
     @property
     def cann(self) -> str:
         """What reports and side-cars say of the toolkit."""
-        return "none, CPU emulation" if self.is_emulated else self.cann_version()
+        if not self.is_emulated:
+            return self.cann_version()
+        played = self.env.get(PLAYED_CANN)
+        return f"none, CPU emulation of CANN {played}" if played else "none, CPU emulation"
 
     def cann_version(self) -> str:
         """The toolkit's version as its `version.cfg` or install info states it, else "unknown"."""
@@ -325,6 +329,12 @@ def require_ais_bench(shell: Shell, kind: str | None) -> dict[str, str]:
     result = capture([shell.python, "-c", _AIS_BENCH_PROBE], shell.env)
     if result.returncode != 0:
         error = result.stderr.strip().splitlines()
+        if error and "No module named 'ais_bench.infer" in error[-1]:
+            raise ToolError(
+                f"{shell.python} has another package called ais_bench, without the inference tool (AISBench's "
+                f"evaluator of language models has that name, too): {error[-1]}. Uninstall it there, or name a Python "
+                "that has the inference tool in ASCEND_PYTHON."
+            )
         raise ToolError(
             f"{shell.python} cannot import ais_bench and aclruntime: {error[-1] if error else 'no message'}. Install "
             "the ais_bench inference tool in that Python, or name the Python that has it in ASCEND_PYTHON."
@@ -349,8 +359,10 @@ class Timings:
     d2h_ms: float | None = None  # and of its outputs back
     npus: tuple[int, ...] = ()  # the devices, where there were several: the throughput is their sum
 
-    def latency_ms(self) -> dict[str, float]:
-        """Mean, median, extremes and percentiles of a batch's latency."""
+    def latency_ms(self) -> dict[str, float | None]:
+        """Mean, median, extremes and percentiles of a batch's latency; None each where only the console told."""
+        if not self.latencies_ms:
+            return dict.fromkeys(("mean", "median", "min", "max", "p90", "p95", "p99"))
         values = np.array(self.latencies_ms)
         named = {"mean": values.mean(), "median": np.median(values), "min": values.min(), "max": values.max()}
         named.update({f"p{q}": np.percentile(values, q) for q in (90, 95, 99)})
@@ -365,11 +377,16 @@ class Timings:
         return round(float(100 * (last / first - 1)), 2)
 
 
-def read_timings(summary: Path) -> Timings:
-    """Read the summary that ais_bench writes beside its output folder; raises ArtifactError when it is not one.
+def read_timings(summary: Path, log: Path | None = None) -> Timings:
+    """Read the summary that ais_bench writes beside its output folder, or the throughput off its console's `log`.
 
-    Versions until mid-2023 list durations, later ones (start, end) pairs; both in ms.
+    Versions until mid-2023 list durations, later ones (start, end) pairs; both in ms. Those of 2022 write the summary
+    elsewhere. Raises ArtifactError when the summary is none, or when neither is there.
     """
+    if log is not None and not summary.exists():
+        throughput = read_console_throughput(log)
+        if throughput is not None:
+            return Timings(throughput, ())
     data = read_json(summary, "ais_bench's summary")
     try:
         durations = tuple(_duration(entry) for entry in data["npu_compute_time_list"])
@@ -380,6 +397,17 @@ def read_timings(summary: Path) -> Timings:
         return Timings(float(data["throughput"]), durations, h2d, d2h, npus)
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise ArtifactError(f"{summary} is no summary of ais_bench: {type(error).__name__} {error}.") from error
+
+
+def read_console_throughput(log: Path) -> float | None:
+    """Return the number that ends the last line about throughput in ais_bench's output, in images/s; None without one.
+
+    Every release words that line in another way, and all end it with the number.
+    """
+    text = log.read_text(errors="replace") if log.is_file() else ""
+    lines = [line for line in re.split(r"[\r\n]", text) if "throughput" in line]
+    found = re.search(r"[:=]?\s*([0-9.]+(?:e[+-]?\d+)?)\s*$", lines[-1]) if lines else None
+    return float(found.group(1)) if found else None
 
 
 def _duration(entry: Any) -> float:

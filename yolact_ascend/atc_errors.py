@@ -20,8 +20,9 @@ _PARSER = (
     "Export again with opset 11 and standard operators only (the export stage does: force=export)."
 )
 _ENGINE = (
-    "no engine of this card runs an operator of the model. Is soc= the card's own? Else take a newer CANN, "
-    "or rewrite that operator in the network and export again."
+    "no engine of this card runs an operator of the model. Is soc= the card's own? Was it precision=fp32 (or "
+    "--precision_mode must_keep_origin_dtype)? Some cards convolve in float16 only: take precision=fp16. Else take a "
+    "newer CANN, or rewrite that operator in the network and export again."
 )
 _IR = "this CANN does not know an operator type of the model. Export again with opset 11, or take a newer CANN."
 _INNER = (

@@ -15,7 +15,6 @@ from yolact_ascend.artifacts import (
     TensorSpec,
     WorkFolder,
     ids_file,
-    input_bin,
     locate_run,
     output_bin,
     read_json,
@@ -23,6 +22,7 @@ from yolact_ascend.artifacts import (
 )
 from yolact_ascend.compiled import read_sidecar
 from yolact_ascend.errors import ArtifactError
+from yolact_ascend.manifest import Records
 
 MAP_COLUMNS = ("all", "50", "75")
 
@@ -75,10 +75,10 @@ def compare_runs(first: Path, second: Path) -> Comparison:
         images=len(shared),
         outputs=tuple(meter.result() for meter in meters),
         scores={
-            kind: {column: (runs[0].scores[kind][column], runs[1].scores[kind][column]) for column in MAP_COLUMNS}
-            for kind in ("box", "mask")
+            kind: {column: (value, runs[1].scores[kind][column]) for column, value in columns.items()}
+            for kind, columns in runs[0].scores.items()
         },
-        input_bytes=(runs[0].input_bytes(shared[0]), runs[1].input_bytes(shared[0])),
+        input_bytes=(runs[0].input_bytes, runs[1].input_bytes),
     )
 
 
@@ -111,24 +111,42 @@ class _Run:
     folder: WorkFolder
     batch_size: int
     indices: dict[int, int]  # image id -> index in file names
-    scores: dict[str, Any]
+    scores: dict[str, dict[str, float | None]]  # by "box" and "mask", of MAP_COLUMNS
+    input_bytes: int  # of one image
     outputs: tuple[TensorSpec, ...]
 
     def read_output(self, image_id: int, k: int) -> np.ndarray:
         path = output_bin(self.folder.outputs(self.batch_size), self.indices[image_id], k)
         return read_tensor(path, self.outputs[k])
 
-    def input_bytes(self, image_id: int) -> int:
-        return input_bin(self.folder.inputs, self.indices[image_id]).stat().st_size
-
 
 def _read_run(path: Path) -> _Run:
     folder, batch_size = locate_run(path)
-    ids = read_json(ids_file(folder.inputs), "the image ids of that run")["ids"]
-    scores = read_json(folder.scores(batch_size), "the scores of that run")
+    records = Records(folder)
+    inferred = records.load(f"infer bs{batch_size}")
+    if inferred is None or inferred.inputs.get("inputs") != records.token("preprocess"):
+        raise ArtifactError(
+            f"The outputs in {path} are not of the inputs that lie in {folder.inputs} now, so nothing tells which "
+            f"image is which. Run it again: bash scripts/run_all.sh bs={batch_size} out={folder.root}, with its other "
+            "settings."
+        )
     sidecar = read_sidecar(folder.om(batch_size), folder.sidecar(batch_size))
-    outputs = tuple(TensorSpec.of_sample(output) for output in sidecar.outputs)
-    return _Run(folder, batch_size, {image_id: index for index, image_id in enumerate(ids)}, scores, outputs)
+    ids = read_json(ids_file(folder.inputs), "the image ids of that run")
+    scores = read_json(folder.scores(batch_size), "the scores of that run")
+    try:
+        return _Run(
+            folder,
+            batch_size,
+            {image_id: index for index, image_id in enumerate(ids["ids"])},
+            {kind: {column: scores[kind][column] for column in MAP_COLUMNS} for kind in ("box", "mask")},
+            TensorSpec.of_sample(sidecar.input).size_bytes,
+            tuple(TensorSpec.of_sample(output) for output in sidecar.outputs),
+        )
+    except (KeyError, TypeError) as error:
+        raise ArtifactError(
+            f"The files of {path} are damaged: {type(error).__name__} {error} in {ids_file(folder.inputs).name} or "
+            f"{folder.scores(batch_size).name}. Run it again: force=preprocess,postprocess."
+        ) from error
 
 
 class _Meter:

@@ -20,6 +20,7 @@ from yolact_ascend.errors import ArtifactError
 
 SCHEMA = 2
 ARCHITECTURES = ("aarch64", "x86_64")
+WRITABLE_BY_OTHERS = 0o022
 COMPILE_AGAIN = "Compile it again: from=compile force=compile."
 
 
@@ -89,8 +90,10 @@ def read_sidecar(om: Path, path: Path) -> SideCar:
     if schema != SCHEMA:
         raise ArtifactError(f"{path} has schema {schema}, expected {SCHEMA}. {COMPILE_AGAIN}")
     try:
-        return SideCar(**fields)
-    except TypeError as error:
+        sidecar = SideCar(**fields)
+        _describe(sidecar.input)
+        return sidecar
+    except (KeyError, TypeError) as error:
         raise ArtifactError(f"{path} is damaged: {error}. {COMPILE_AGAIN}") from error
 
 
@@ -115,6 +118,7 @@ def require_model(om: Path, sidecar_path: Path, need: Need) -> SideCar:
             raise ArtifactError(
                 f"{om} was compiled for something else: {name} is {found}, expected {expected}. {COMPILE_AGAIN}"
             )
+    require_plain(om, COMPILE_AGAIN)
     om_sha256 = sha256_file(om)
     if om_sha256 != sidecar.om_sha256:
         raise ArtifactError(
@@ -139,9 +143,21 @@ def require_inputs(save_path: Path, spec: TensorSpec, count: int) -> None:
         )
     for index in range(count):
         path = input_bin(save_path, index)
+        require_plain(path, remedy)
         size = path.stat().st_size if path.is_file() else 0
         if size != spec.size_bytes:
             raise ArtifactError(f"{path} holds {size} bytes, expected {spec.size_bytes} for {takes}. {remedy}")
+
+
+def require_plain(path: Path, remedy: str) -> None:
+    """Raise ArtifactError for a link, or a file that group or others may write: ais_bench refuses both, but late."""
+    if path.is_symlink():
+        raise ArtifactError(f"{path} is a link, which ais_bench refuses. {remedy}")
+    if path.exists() and path.stat().st_mode & WRITABLE_BY_OTHERS:
+        raise ArtifactError(
+            f"{path} has mode {path.stat().st_mode & 0o777:04o}, and ais_bench refuses files that group or others may "
+            f"write. chmod 640 {path}"
+        )
 
 
 def remove_models(prefix: Path) -> None:

@@ -141,12 +141,12 @@ def check_card(shell: Shell, soc: str | None, npus: Sequence[int]) -> Check:
         raise ToolError("There is no npu-smi on PATH. Install the driver, or use device=cpu for the emulation.")
     found, version = read_chips(shell.env)
     chips = [chip.name for chip in found]
-    chosen = choose_chips(found, npus)[0].name
-    soc_version = soc or soc_version_of(chosen)
+    chosen = choose_chips(found, npus)[0]
+    soc_version = soc or soc_version_of(chosen.name)
     text = f"{', '.join(chips)} (npu-smi {version}, {path}); soc_version {soc_version}{', as soc= says' if soc else ''}"
     facts = {"chips": chips, "soc_version": soc_version, "npu_smi": version, "npu_smi_path": path}
-    if len(set(chips)) > 1 and not soc:
-        return Check("card", WARN, f"{text}. The cards differ; soc= says for which one to compile.", facts)
+    if len(set(chips)) > 1:
+        text += f". The cards differ; this run takes device {chosen.device_id}, a {chosen.name} (npus= chooses)"
     return Check("card", OK, text, facts)
 
 

@@ -51,15 +51,15 @@ class ValueRange:
 def rehearse(onnx_file: Path, images: Sequence[Path]) -> list[ValueRange]:
     """Run the model on image files, one at a time; return the range of every operator and weight, in graph order.
 
-    Raises ArtifactError when `onnx_file` is not an ONNX model with the contract's input, DatasetError for an image
-    that cannot be decoded.
+    Raises ArtifactError when `onnx_file` is no ONNX model with the contract's input that runs, DatasetError for an
+    image that cannot be decoded.
     """
     model = _load_model(onnx_file)
     kinds = {
         node.output[0]: (node.name or node.output[0], WEIGHT if node.op_type == "Constant" else node.op_type)
         for node in model.graph.node
     }
-    session, names = _open_with_all_outputs(model, kinds)
+    session, names = _open_with_all_outputs(onnx_file, model, kinds)
     meters = {name: _Meter() for name in names}
     for path in tqdm(images, desc="rehearse", unit="image"):
         values = session.run(names, {INPUT.name: normalise_image(decode_image(path))[np.newaxis]})
@@ -88,8 +88,8 @@ def format_ranges(ranges: Sequence[ValueRange], images: int) -> str:
         rows = [[value.fault, value.name, value.kind, *_figures(value)] for value in at_risk]
         lines += [
             tabulate(rows, ["", "name", "type", *_FIGURES], tablefmt="pipe", disable_numparse=True),
-            "In float16 these lose their values. Compile with precision=fp32, or keep them in float32: name the "
-            "operators, one a line, in a file for atc --keep_dtype.",
+            "In float16 these lose their values. Keep them in float32: name the operators, one a line, in a file for "
+            "atc --keep_dtype; or compile with precision=fp32, where the card can (some convolve in float16 only).",
         ]
     else:
         lines.append("Nothing overflows or vanishes in float16.")
@@ -142,16 +142,27 @@ def _load_model(path: Path) -> onnx.ModelProto:
         model = onnx.load(path)
     except Exception as error:  # protobuf and the file system have no common base class
         raise ArtifactError(f"{path} cannot be read as ONNX: {error}. Export it first (pth2onnx.py).") from error
-    inputs = {value.name for value in model.graph.input}
-    if INPUT.name not in inputs:
+    weights = {tensor.name for tensor in model.graph.initializer}
+    inputs = [_describe_input(value) for value in model.graph.input if value.name not in weights]
+    expected = (INPUT.name, INPUT.dtype, INPUT.shape)
+    if [entry[:3] for entry in inputs] != [expected] or inputs[0][3] not in (None, 1):
         raise ArtifactError(
-            f"{path} has the inputs {sorted(inputs)}, expected '{INPUT.name}'. Give an ONNX file of pth2onnx.py."
+            f"{path} takes {inputs}, expected one input {expected} whose batch is free. "
+            "Give an ONNX file of pth2onnx.py."
         )
     return model
 
 
+def _describe_input(value: onnx.ValueInfoProto) -> tuple[str, str, tuple[int | None, ...], int | None]:
+    """Return name, type, shape without the batch axis, and the batch; None where a dimension is free."""
+    tensor = value.type.tensor_type
+    dims = [dim.dim_value if dim.HasField("dim_value") else None for dim in tensor.shape.dim]
+    dtype = np.dtype(helper.tensor_dtype_to_np_dtype(tensor.elem_type)).name
+    return value.name, dtype, tuple(dims[1:]), dims[0] if dims else 0
+
+
 def _open_with_all_outputs(
-    model: onnx.ModelProto, names: Iterable[str]
+    path: Path, model: onnx.ModelProto, names: Iterable[str]
 ) -> tuple[onnxruntime.InferenceSession, list[str]]:
     """Open `model` so that every float32 tensor of `names` is an output; return the session and these names."""
     inferred = shape_inference.infer_shapes(model)
@@ -162,8 +173,11 @@ def _open_with_all_outputs(
     options = onnxruntime.SessionOptions()
     # A fused operator has no outputs inside.
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-    content = inferred.SerializeToString()
-    return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"]), floats
+    try:
+        content = inferred.SerializeToString()
+        return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"]), floats
+    except Exception as error:  # the exceptions of ONNX Runtime have no common base class
+        raise ArtifactError(f"{path} cannot be run: {str(error).strip()} Export it again (pth2onnx.py).") from error
 
 
 def _weight_ranges(initializers: Iterable[TensorProto]) -> list[ValueRange]:

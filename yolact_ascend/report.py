@@ -145,7 +145,8 @@ def _describe_versions(stages: Stages) -> dict[str, str]:
 def _result(stages: Stages, batch_size: int) -> dict[str, Any]:
     folder = WorkFolder(stages.settings.out)
     is_full = stages.settings.mode == "full"
-    timings = read_timings(folder.summary(batch_size) if is_full else folder.benchmark_summary(batch_size))
+    summary = folder.summary(batch_size) if is_full else folder.benchmark_summary(batch_size)
+    timings = read_timings(summary, folder.log(f"{'infer' if is_full else 'benchmark'}_bs{batch_size}"))
     scores = read_json(folder.scores(batch_size), "the scores") if is_full else {}
     model = read_sidecar(folder.om(batch_size), folder.sidecar(batch_size))
     return {

@@ -383,7 +383,8 @@ class Stages:
                 shutil.rmtree(folder.benchmark_input(batch_size).parent, ignore_errors=True)
                 remove_matching(output_folder, r"(pure_infer_data|batch)_\d+\.bin")
                 clear_devices(output_folder)
-            return len(read_timings(summary).latencies_ms) * batch_size
+            read_timings(summary, folder.log(f"benchmark_bs{batch_size}"))  # else the report would be the one to fail
+            return settings.loop * batch_size * len(tools.npus)
 
         return Step("benchmark", batch_size, inputs, lambda: [summary], work)
 
@@ -393,7 +394,10 @@ class Stages:
 
         is_dataset = self.settings.needs_dataset
         samples = image_samples(self.images, self.input) if is_dataset else random_samples(self.input)
-        print(f"{path}: one batch of {batch_size}, {self.settings.input}, {self.input.dtype}", file=sys.stderr)
+        print(
+            f"{path}: one batch of {batch_size}, {self.settings.input}, {self.input.dtype}; removed afterwards",
+            file=sys.stderr,
+        )
         write_batch(path, samples, batch_size)
 
     def _run_on_devices(

@@ -75,8 +75,9 @@ def read_aipp(path: Path) -> list[Any]:
     """The aipp_op blocks of `path`, checked as far as they stand alone; raises AtcError."""
     whole = _message_class()()
     try:
-        text_format.Parse(path.read_text(encoding="utf-8"), whole)
-    except (text_format.ParseError, UnicodeDecodeError) as error:
+        # comments may be in any encoding: protobuf's own parser skips their bytes
+        text_format.Parse(path.read_text(encoding="utf-8", errors="replace"), whole)
+    except text_format.ParseError as error:
         raise AtcError("E13005", value=path, reason=str(error)) from error
     blocks = list(whole.aipp_op)
     if not blocks:

@@ -47,9 +47,11 @@ def work(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def atc(run: Run, work: Path, config: str, *flags: str, model: str = "negate", shape: str = "") -> Result:
+def atc(
+    run: Run, work: Path, config: str, *flags: str, model: str = "negate", shape: str = "", encoding: str = "utf-8"
+) -> Result:
     """Compile `model`.onnx with a file of AIPP blocks; `config` without braces is one block."""
-    (work / "aipp.cfg").write_text(config if "{" in config else f"aipp_op {{ {config} }}\n")
+    (work / "aipp.cfg").write_text(config if "{" in config else f"aipp_op {{ {config} }}\n", encoding=encoding)
     if not shape:
         shape = {"negate": "image:1,3,4,4", "grey": "image:1,1,4,4", "wide": "image:1,3,1100,1100"}.get(model, "")
     words = ["--model", f"{model}.onnx", "--output", model, "--insert_op_conf", "aipp.cfg", *flags]
@@ -186,6 +188,15 @@ def test_blocks_for_both_inputs_and_comments(run: Run, work: Path) -> None:
     assert atc(run, work, config, model="two").code == 0
     assert [tensor["dtype"] for tensor in header_of(work / "two.om")["inputs"]] == ["uint8", "uint8"]
     assert [block.get("related_input_rank") for block in header_of(work / "two.om")["aipp"]] == [None, 1]
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "gbk"])
+def test_comments_in_any_encoding(run: Run, work: Path, encoding: str) -> None:
+    config = f"# 图像预处理\naipp_op {{ {RGB} # 均值\n mean_chn_2: 3 }}\n"
+    assert atc(run, work, config, encoding=encoding).code == 0
+    assert header_of(work / "negate.om")["aipp"] == [
+        {"input_format": "RGB888_U8", "aipp_mode": "static", "mean_chn_2": 3}
+    ]
 
 
 def test_small_bins_do_not_fit_a_large_batch_unnoticed(run: Run, work: Path) -> None:

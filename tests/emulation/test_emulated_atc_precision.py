@@ -129,6 +129,29 @@ def test_what_a_kept_operator_makes_is_rounded_for_the_next(compile_model: Compi
     np.testing.assert_array_equal(y, half(half(product) * half(FACTOR)))
 
 
+def test_the_bias_joins_a_float32_sum_as_it_is(compile_model: Compile) -> None:
+    gemm = helper.make_node("Gemm", ["x", "weight", "bias"], ["y"])
+    bias = np.array([0.1, 1 / 3], np.float32)  # float16 has neither
+    model = model_of([gemm], (1, 2), ["y"], weight=WEIGHT, bias=bias)
+    (found,) = execute(compile_model(model, "--precision_mode=force_fp32"), X)
+    # a sum of three, in any order; rounded, a bias would differ in the 12th bit
+    np.testing.assert_allclose(found, ROUNDED_PRODUCT + bias, rtol=2**-21)
+
+
+FLOAT32_RELU = {"mode": ["--precision_mode=allow_fp32_to_fp16"], "keep_dtype": ["--keep_dtype=keep.cfg"]}
+
+
+@pytest.mark.parametrize("flags", FLOAT32_RELU.values(), ids=FLOAT32_RELU.keys())
+def test_rounding_does_not_wait_for_a_float32_relu(compile_model: Compile, tmp_path: Path, flags: list[str]) -> None:
+    (tmp_path / "keep.cfg").write_text("Relu_0")
+    nodes = [
+        helper.make_node("MatMul", ["x", "weight"], ["product"]),
+        helper.make_node("Relu", ["product"], ["y"], name="Relu_0"),
+    ]
+    (found,) = execute(compile_model(model_of(nodes, (1, 2), ["y"], weight=WEIGHT), *flags), X)
+    np.testing.assert_array_equal(found, np.maximum(half(ROUNDED_PRODUCT), 0))
+
+
 def header_of(folder: Path) -> dict:
     return json.loads((folder / "m.om").read_bytes().split(b"\n", 2)[1])
 
@@ -230,6 +253,24 @@ def test_moves_and_choices_are_not_rounded_again(compile_model: Compile) -> None
     compiled = compile_model(small_model(batch=2))
     # around the image, behind the Conv and behind the mean; none behind Resize and Flatten
     assert operators(compiled).count("Cast") == 6
+
+
+LINEAR_RESIZES = {"Resize 11": ["x", "roi", "scales"], "Resize 10": ["x", "scales"], "Upsample 9": ["x", "scales"]}
+
+
+@pytest.mark.parametrize(("kind", "inputs"), LINEAR_RESIZES.items(), ids=LINEAR_RESIZES.keys())
+def test_linear_resize_keeps_its_scales_and_rounds_its_values(
+    compile_model: Compile, kind: str, inputs: list[str]
+) -> None:
+    operator, opset = kind.split()
+    weights = {"scales": np.array([1, 1, 1, 69 / 35]), "roi": np.array([])}  # float16 has no 69/35
+    node = helper.make_node(operator, inputs, ["y"], mode="linear")
+    model = model_of([node], (1, 1, 1, 35), ["y"], int(opset), **{name: weights[name] for name in inputs[1:]})
+    x = np.random.default_rng(4).normal(size=(1, 1, 1, 35)).astype(np.float32)
+    (interpolated,) = execute(model, half(x))
+    (found,) = execute(compile_model(model), x)
+    np.testing.assert_array_equal(found, half(interpolated))
+    assert not np.array_equal(found, interpolated)
 
 
 def test_clip_by_attributes_with_a_bound_that_float16_has_not(compile_model: Compile) -> None:
