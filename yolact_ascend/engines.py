@@ -1,0 +1,155 @@
+"""What computes the network: the exported ONNX on ONNX Runtime, or a compiled .om on a device (real or emulated)."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import mmap
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from yolact_ascend.ascend import Tools
+from yolact_ascend.errors import ArtifactError, ToolError
+
+WORKER = Path(__file__).with_name("device_worker.py")
+SHARED_MEMORY = Path("/dev/shm")  # a file there never reaches a disk
+
+
+class Engine(Protocol):
+    """Computes batches; a context manager that frees what it holds."""
+
+    name: str
+    batch_size: int | None  # of every batch; None: any
+
+    def infer(self, images: np.ndarray) -> list[np.ndarray]:
+        """Map inputs [B,...] as the model takes them to its outputs, each [B,...]; a short batch is filled up."""
+
+    def __enter__(self) -> Engine: ...
+
+    def __exit__(self, *_: object) -> None: ...
+
+
+class OnnxEngine:
+    """An exported ONNX file on ONNX Runtime, on the CPU."""
+
+    name = "onnx"
+    batch_size = None
+
+    def __init__(self, model: Path, threads: int | None = None) -> None:
+        import onnxruntime  # here: the device engine needs none of it
+
+        options = onnxruntime.SessionOptions()
+        if threads:
+            options.intra_op_num_threads = threads
+        try:
+            self._session = onnxruntime.InferenceSession(str(model), options, providers=["CPUExecutionProvider"])
+        except Exception as error:  # the exceptions of ONNX Runtime have no common base class
+            raise ArtifactError(f"{model} cannot be opened as ONNX: {error}. Export it first (pth2onnx.py).") from error
+        self._input = self._session.get_inputs()[0].name
+
+    def infer(self, images: np.ndarray) -> list[np.ndarray]:
+        return self._session.run(None, {self._input: images})
+
+    def __enter__(self) -> OnnxEngine:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+
+class DeviceEngine:
+    """A compiled .om on one device, through ais_bench's InferSession in the Python that has it."""
+
+    name = "om"
+
+    def __init__(self, model: Path, tools: Tools, device: int = 0) -> None:
+        """Load `model`; raises ToolError with the tool's own words when that fails."""
+        self._exit = contextlib.ExitStack()
+        with self._exit:  # closes everything when one of the steps fails
+            folder = SHARED_MEMORY if os.access(SHARED_MEMORY, os.W_OK) else None
+            self._file = self._exit.enter_context(tempfile.NamedTemporaryFile(dir=folder, prefix="yolact-ascend-"))
+            from_worker, answers = os.pipe()
+            commands, to_worker = os.pipe()
+            self._replies = self._exit.enter_context(os.fdopen(from_worker))
+            self._requests = self._exit.enter_context(os.fdopen(to_worker, "w"))
+            command = [tools.python, str(WORKER), str(model), str(device), self._file.name, str(commands), str(answers)]
+            try:
+                # Its own messages, which it prints on standard output, are no result of ours.
+                self._process = subprocess.Popen(
+                    command,
+                    env=dict(tools.env),
+                    pass_fds=(commands, answers),
+                    stdin=subprocess.DEVNULL,
+                    stdout=sys.stderr,
+                )
+            except OSError as error:
+                raise ToolError(f"Cannot start {tools.python}: {error.strerror}.") from error
+            finally:
+                os.close(commands)
+                os.close(answers)
+            self._exit.callback(self._stop)
+            description = self._receive()
+            self._input, *others = description["inputs"]
+            if others:
+                raise ArtifactError(
+                    f"{model} has {1 + len(others)} inputs, expected one. Compile it from pth2onnx.py's."
+                )
+            self.batch_size = int(self._input["shape"][0])
+            self._file.truncate(self._input["size_bytes"] + sum(o["size_bytes"] for o in description["outputs"]))
+            self._memory = mmap.mmap(self._file.fileno(), 0)
+            self._exit = self._exit.pop_all()
+
+    def infer(self, images: np.ndarray) -> list[np.ndarray]:
+        count, size = len(images), self._input["size_bytes"]
+        if count * size != self.batch_size * images.nbytes or not 0 < count <= self.batch_size:
+            raise ArtifactError(
+                f"A batch of {count} images has {images.nbytes} bytes, but the model takes {self.batch_size} images of "
+                f"{size // self.batch_size} bytes. Was it compiled with other AIPP or batch settings?"
+            )
+        shared = np.frombuffer(self._memory, np.uint8)
+        flat = np.ascontiguousarray(images).view(np.uint8).reshape(-1)
+        shared[:size] = np.resize(flat, size)  # a short batch is filled up with its own images
+        self._requests.write(json.dumps({"input_bytes": size}) + "\n")
+        self._requests.flush()
+        answer = self._receive()
+        outputs, start = [], size
+        for shape, dtype in zip(answer["shapes"], answer["dtypes"]):
+            values = int(np.prod(shape))
+            output = np.frombuffer(self._memory, dtype, values, start).reshape(shape)
+            outputs.append(output[:count].copy())  # the next batch overwrites the shared file
+            start += output.nbytes
+        return outputs
+
+    def __enter__(self) -> DeviceEngine:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._exit.close()
+
+    def _receive(self) -> dict[str, Any]:
+        line = self._replies.readline()
+        answer = json.loads(line) if line else {"error": f"it ended with exit code {self._process.wait()}"}
+        if "error" in answer:
+            raise ToolError(f"ais_bench failed on the device: {answer['error']}. Its messages are above.")
+        return answer
+
+    def _stop(self) -> None:
+        """End the worker: no more commands come, so it leaves its loop and frees the device."""
+        self._requests.close()
+        try:
+            self._process.wait(timeout=30)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+
+def batches(images: Sequence[Any], size: int) -> list[Sequence[Any]]:
+    """Cut a sequence into pieces of `size`, the last one may be shorter."""
+    return [images[start : start + size] for start in range(0, len(images), size)]
