@@ -16,10 +16,10 @@ LAYERS = (
     {"artifacts", "classes"},
     {"aipp", "atc_errors", "backbones", "boxes", "coco", "compiled", "manifest", "masks", "process", "settings"},
     {"steps", "transforms"},
-    {"augment", "cards", "curve", "devices", "matching", "shapes"},
+    {"augment", "cards", "curve", "device_worker", "devices", "matching", "shapes"},
     {"ascend", "batch_file", "compare", "detections", "evaluate", "network", "preprocess", "rehearse", "samples"},
     {"losses", "postprocess", "scenes", "weights"},
-    {"heads", "stages", "upstream"},
+    {"engines", "heads", "stages", "upstream"},
     {"doctor", "export", "report", "train"},
     {"pipeline"},
     {"cli"},
@@ -69,8 +69,10 @@ def test_one_module_reads_the_environment(name):
 
 def test_package_and_emulation_do_not_know_each_other():
     inside = {path.name.removesuffix(".py") for path in (CHECKOUT / "emulation").iterdir()} - {"bin"}
-    for path in MODULES.values():
-        assert not {full.split(".")[0] for full in imported(path)} & inside, path.name
+    for name, path in MODULES.items():
+        # The worker runs in the tools' Python, and takes the ais_bench of whichever world that is.
+        known = {"ais_bench"} if name == "device_worker" else set()
+        assert {full.split(".")[0] for full in imported(path)} & inside == known, name
     for path in (CHECKOUT / "emulation").rglob("*.py"):
         assert "yolact_ascend" not in {full.split(".")[0] for full in imported(path)}, path
 

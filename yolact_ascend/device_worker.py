@@ -7,14 +7,16 @@ JSON each, pass through two pipes. Standard output stays ais_bench's, whose runt
 
 import json
 import mmap
+import os
 import sys
+from pathlib import Path
 
 import numpy as np
 
 
 def main(model, device, shared, commands, answers):
     """Load `model` on `device`, describe it, then run it on the shared input once for each line that comes."""
-    with open(int(commands)) as requests, open(int(answers), "w") as replies:
+    with os.fdopen(int(commands)) as requests, os.fdopen(int(answers), "w") as replies:
 
         def reply(**fields):
             replies.write(json.dumps(fields) + "\n")
@@ -24,7 +26,7 @@ def main(model, device, shared, commands, answers):
             session = open_session(model, int(device))
             reply(inputs=describe(session.get_inputs()), outputs=describe(session.get_outputs()))
         except Exception as error:  # whatever the tool raises becomes the engine's message
-            reply(error="{}: {}".format(type(error).__name__, error))
+            reply(error=f"{type(error).__name__}: {error}")
             return 1
         memory = None
         for line in requests:
@@ -37,14 +39,14 @@ def main(model, device, shared, commands, answers):
                     shapes=[list(output.shape) for output in outputs], dtypes=[output.dtype.name for output in outputs]
                 )
             except Exception as error:
-                reply(error="{}: {}".format(type(error).__name__, error))
+                reply(error=f"{type(error).__name__}: {error}")
                 return 1
     return 0
 
 
 def open_session(model, device):
     """Return ais_bench's session; what its import prints goes where its messages go."""
-    from ais_bench.infer.interface import InferSession
+    from ais_bench.infer.interface import InferSession  # type: ignore[import-not-found]
 
     return InferSession(device, model)
 
@@ -58,7 +60,7 @@ def describe(tensors):
 
 def map_file(path):
     """Map the shared file, which the engine has made as large as the model needs."""
-    with open(path, "r+b") as file:
+    with Path(path).open("r+b") as file:
         return mmap.mmap(file.fileno(), 0)
 
 

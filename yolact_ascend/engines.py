@@ -74,7 +74,8 @@ class DeviceEngine:
         self._exit = contextlib.ExitStack()
         with self._exit:  # closes everything when one of the steps fails
             folder = SHARED_MEMORY if os.access(SHARED_MEMORY, os.W_OK) else None
-            self._file = self._exit.enter_context(tempfile.NamedTemporaryFile(dir=folder, prefix="yolact-ascend-"))
+            shared = tempfile.NamedTemporaryFile(dir=folder, prefix="yolact-ascend-")  # noqa: SIM115  on the stack
+            self._file = self._exit.enter_context(shared)
             from_worker, answers = os.pipe()
             commands, to_worker = os.pipe()
             self._replies = self._exit.enter_context(os.fdopen(from_worker))
