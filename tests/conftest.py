@@ -14,6 +14,8 @@ import torch
 from factories import CHECKOUT, SMALL_CONFIG, random_state_dict, write_coco
 
 from yolact_ascend import ascend
+from yolact_ascend.aipp import aipp_config
+from yolact_ascend.export import export_onnx
 
 
 @pytest.fixture(scope="session")
@@ -46,6 +48,42 @@ def small_weights(tmp_path_factory) -> Path:
     path = tmp_path_factory.mktemp("weights") / "yolact_edge_mobilenetv2_0_0.pth"
     torch.save(random_state_dict(SMALL_CONFIG), path)
     return path
+
+
+@pytest.fixture(scope="session")
+def exported(small_weights, tmp_path_factory):
+    """The network of `small_weights` as an ONNX file, and how far it is from PyTorch."""
+    path = tmp_path_factory.mktemp("export") / "yolact_edge.onnx"
+    return path, export_onnx(small_weights, SMALL_CONFIG, path)
+
+
+@pytest.fixture(scope="session")
+def emulation() -> ascend.Tools:
+    """The stand-ins, as a run with device=cpu finds them."""
+    return ascend.find_tools("cpu")
+
+
+@pytest.fixture(scope="session")
+def compiled(exported, emulation) -> Path:
+    """`exported` for batches of two, in float32: its outputs are those of the ONNX."""
+    return compile_model(exported[0], emulation, "yolact_edge_bs2", precision="fp32")
+
+
+@pytest.fixture(scope="session")
+def compiled_with_aipp(exported, emulation) -> Path:
+    """The same for uint8 images, which the device normalises, one at a time."""
+    aipp = exported[0].with_name("aipp.cfg")
+    aipp.write_text(aipp_config())
+    return compile_model(exported[0], emulation, "yolact_edge_aipp", 1, "fp32", aipp)
+
+
+def compile_model(onnx: Path, tools: ascend.Tools, name: str, batch_size=2, precision="fp32", aipp=None) -> Path:
+    prefix = onnx.with_name(name)
+    command = ascend.atc_command(onnx, prefix, batch_size, tools.soc_version, precision, aipp)
+    subprocess.run(command, env=dict(tools.env), check=True, capture_output=True)
+    om = prefix.with_suffix(".om")
+    om.chmod(0o640)
+    return om
 
 
 @pytest.fixture

@@ -22,12 +22,6 @@ OUTPUTS = fpn_cut_outputs(CONFIGS[DEFAULT_CONFIG])
 
 
 @pytest.fixture(scope="module")
-def exported(small_weights, tmp_path_factory):
-    path = tmp_path_factory.mktemp("export") / "yolact_edge.onnx"
-    return path, export_onnx(small_weights, SMALL_CONFIG, path)
-
-
-@pytest.fixture(scope="module")
 def model(exported):
     return onnx.load(exported[0])
 

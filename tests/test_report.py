@@ -33,6 +33,7 @@ REPORT = {
     },
     "dataset": None,
     "stages": [],
+    "overlays": [],
 }
 
 

@@ -9,6 +9,7 @@ import contextlib
 import errno
 import glob
 import hashlib
+import itertools
 import json
 import math
 import os
@@ -146,6 +147,11 @@ class WorkFolder:
         return self.root / "report.md"
 
     @property
+    def overlays(self) -> Path:
+        """Pictures of the run's first images, `<image stem>.jpg`."""
+        return self.root / "overlays"
+
+    @property
     def records(self) -> Path:
         return self.root / ".stages"
 
@@ -186,6 +192,15 @@ def recipe_file(save_path: Path) -> Path:
 def output_bin(output_folder: Path, index: int, k: int) -> Path:
     """Output `k` of image `index`, as ais_bench names it."""
     return output_folder / f"{index}_{k}.bin"
+
+
+def distinct_stems(paths: Iterable[Path]) -> list[str]:
+    """Return a file name without ending for each path: its own stem, numbered where an earlier path has that."""
+    taken: dict[str, None] = {}
+    for path in paths:
+        numbered = (f"{path.stem}_{number}" for number in itertools.count(2))
+        taken[next(stem for stem in itertools.chain([path.stem], numbered) if stem not in taken)] = None
+    return list(taken)
 
 
 def read_tensor(path: Path, spec: TensorSpec) -> np.ndarray:

@@ -13,9 +13,9 @@ from pathlib import Path
 
 from yolact_ascend import __version__
 from yolact_ascend.classes import read_config
-from yolact_ascend.config import CONFIGS, DEFAULT_CONFIG, DEFAULT_WEIGHTS, get_config
-from yolact_ascend.errors import ToolError, UsageError, YolactAscendError, describe_os_error
-from yolact_ascend.settings import STAGES_OF_MODE, describe_keys, parse_words
+from yolact_ascend.config import CONFIGS, DEFAULT_CONFIG, DEFAULT_WEIGHTS, DetectionSettings, get_config
+from yolact_ascend.errors import DatasetError, ToolError, UsageError, YolactAscendError, describe_os_error
+from yolact_ascend.settings import DEVICES, STAGES_OF_MODE, describe_keys, parse_words
 
 DEFAULT_IMAGES = Path("./data/coco/val2017")
 DEFAULT_ANNOTATIONS = Path("./data/coco/annotations/instances_val2017.json")
@@ -222,6 +222,41 @@ def _rehearse(arguments: argparse.Namespace) -> None:
     print(json.dumps(to_json(ranges, len(images)), indent=2) if arguments.json else format_ranges(ranges, len(images)))
 
 
+def _add_predict(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("source", type=Path, metavar="SOURCE", help="an image, a folder of images, or a video")
+    _add_model(parser)
+    parser.add_argument(
+        "--model", type=Path, default=Path("results/yolact_edge.onnx"), help="exported .onnx or compiled .om"
+    )
+    parser.add_argument("--device_kind", choices=DEVICES, default="auto", help="which card or emulation runs a .om")
+    parser.add_argument("--npu", type=_number, default=0, help="number of the device that runs a .om")
+    parser.add_argument("--save_path", type=Path, default=Path("predictions"), help="folder for the results")
+    parser.add_argument("--score_threshold", type=_share, default=0.3, help="leave out what scores no more than this")
+    parser.add_argument("--top_k", type=_count, default=100, help="most detections an image")
+    parser.add_argument("--limit", type=_count, help="only the first N images or frames")
+
+
+def _predict(arguments: argparse.Namespace) -> None:
+    from yolact_ascend import predict
+    from yolact_ascend.heads import HostHeads
+
+    source, is_video = arguments.source, predict.is_video(arguments.source)
+    images = [] if is_video else predict.find_images(source, arguments.limit)
+    config = read_config(arguments.trained_model, get_config(arguments.config))
+    heads = HostHeads.load(arguments.trained_model, config)
+    settings = DetectionSettings(score_threshold=arguments.score_threshold, max_detections=arguments.top_k)
+    model = (arguments.model, arguments.trained_model, arguments.device_kind, arguments.npu)
+    with predict.open_engine(*model) as (engine, world):
+        predictor = predict.Predictor(engine, heads, config, settings)
+        if is_video:
+            summary = predict.predict_video(source, predictor, arguments.save_path, arguments.limit)
+        else:
+            summary = predict.predict_images(images, predictor, arguments.save_path)
+    print(f"{summary.describe()}\n{arguments.model} on {world}; results in {arguments.save_path}")
+    if summary.skipped:
+        raise DatasetError(f"{len(summary.skipped)} of {len(images)} images cannot be decoded; they are named above.")
+
+
 def _add_draw(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--save_path", type=Path, default=DEFAULT_DRAWN, help="folder to draw, in COCO's layout")
     parser.add_argument("--train_images", type=_count, default=4000, help="scenes in train2017/")
@@ -348,6 +383,16 @@ def _number(word: str) -> int:
     return int(word)
 
 
+def _share(word: str) -> float:
+    try:
+        value = float(word)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"'{word}' is no number from 0 to 1")
+    return value
+
+
 def _phases(words: str) -> tuple[tuple[int, ...], ...]:
     """Read `SIZExBATCH:STEPS,…` as rows of image size, batch size, steps."""
     matches = [re.fullmatch(r"(\d+)x(\d+):(\d+)", word, re.ASCII) for word in words.split(",")]
@@ -369,6 +414,7 @@ VERBS = {
     ),
     "compare": (_add_compare, _compare, "Compare the outputs and mAP of two runs over the same images."),
     "rehearse": (_add_rehearse, _rehearse, "Name the operators of an ONNX file whose values float16 cannot hold."),
+    "predict": (_add_predict, _predict, "Draw what a model finds in images or a video, and write it as JSON."),
     "draw": (_add_draw, _draw, "Draw a data set in COCO's format, with classes of its own."),
     "train": (_add_train, _train, "Train a config, from scratch or from weights, on data in COCO's format."),
 }

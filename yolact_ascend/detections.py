@@ -77,6 +77,20 @@ def detect(
     return Detections(class_ids, scores, boxes_px, tuple(masks[i] for i in which))
 
 
+def keep_scores(detections: Detections, threshold: float) -> Detections:
+    """Return the detections that score above the threshold.
+
+    `DetectionSettings.score_threshold` is on an anchor's best class; its other classes may come with lower scores.
+    """
+    count = int(np.count_nonzero(detections.scores > threshold))  # the best come first
+    return Detections(
+        detections.class_ids[:count],
+        detections.scores[:count],
+        detections.boxes_xyxy_px[:count],
+        detections.masks[:count],
+    )
+
+
 def score_anchors(conf: np.ndarray, threshold: float) -> tuple[np.ndarray, np.ndarray]:
     """Return the anchors [n] whose best class exceeds the threshold, and their class probabilities [n,K].
 

@@ -15,6 +15,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from yolact_ascend.artifacts import INPUT
 from yolact_ascend.ascend import Tools
 from yolact_ascend.errors import ArtifactError, ToolError
 
@@ -26,7 +27,11 @@ class Engine(Protocol):
     """Computes batches; a context manager that frees what it holds."""
 
     name: str
-    batch_size: int | None  # of every batch; None: any
+    image_bytes: int  # of one image as the model takes it: which of artifacts.INPUTS that is
+
+    @property
+    def batch_size(self) -> int | None:
+        """Images of every batch; None: any number."""
 
     def infer(self, images: np.ndarray) -> list[np.ndarray]:
         """Map inputs [B,...] as the model takes them to its outputs, each [B,...]; a short batch is filled up."""
@@ -41,6 +46,7 @@ class OnnxEngine:
 
     name = "onnx"
     batch_size = None
+    image_bytes = INPUT.size_bytes
 
     def __init__(self, model: Path, threads: int | None = None) -> None:
         import onnxruntime  # here: the device engine needs none of it
@@ -53,9 +59,16 @@ class OnnxEngine:
         except Exception as error:  # the exceptions of ONNX Runtime have no common base class
             raise ArtifactError(f"{model} cannot be opened as ONNX: {error}. Export it first (pth2onnx.py).") from error
         self._input = self._session.get_inputs()[0].name
+        self.metadata: dict[str, str] = dict(self._session.get_modelmeta().custom_metadata_map)  # export's
 
     def infer(self, images: np.ndarray) -> list[np.ndarray]:
-        return self._session.run(None, {self._input: images})
+        try:
+            return self._session.run(None, {self._input: images})
+        except Exception as error:  # as above
+            raise ArtifactError(
+                f"The model does not take a batch of {images.dtype} {list(images.shape)}: {error} Was it exported by "
+                "pth2onnx.py?"
+            ) from error
 
     def __enter__(self) -> OnnxEngine:
         return self
@@ -103,22 +116,24 @@ class DeviceEngine:
                     f"{model} has {1 + len(others)} inputs, expected one. Compile it from pth2onnx.py's."
                 )
             self.batch_size = int(self._input["shape"][0])
+            self.image_bytes = self._input["size_bytes"] // self.batch_size
             self._file.truncate(self._input["size_bytes"] + sum(o["size_bytes"] for o in description["outputs"]))
             self._memory = mmap.mmap(self._file.fileno(), 0)
             self._exit = self._exit.pop_all()
 
     def infer(self, images: np.ndarray) -> list[np.ndarray]:
         count, size = len(images), self._input["size_bytes"]
-        if count * size != self.batch_size * images.nbytes or not 0 < count <= self.batch_size:
+        if images.nbytes != count * self.image_bytes or not 0 < count <= self.batch_size:
             raise ArtifactError(
                 f"A batch of {count} images has {images.nbytes} bytes, but the model takes {self.batch_size} images of "
-                f"{size // self.batch_size} bytes. Was it compiled with other AIPP or batch settings?"
+                f"{self.image_bytes} bytes. Was it compiled with other AIPP or batch settings?"
             )
         shared = np.frombuffer(self._memory, np.uint8)
         flat = np.ascontiguousarray(images).view(np.uint8).reshape(-1)
         shared[:size] = np.resize(flat, size)  # a short batch is filled up with its own images
-        self._requests.write(json.dumps({"input_bytes": size}) + "\n")
-        self._requests.flush()
+        with contextlib.suppress(BrokenPipeError):  # the worker has ended: its answer, or that there is none, says more
+            self._requests.write(json.dumps({"input_bytes": size}) + "\n")
+            self._requests.flush()
         answer = self._receive()
         outputs, start = [], size
         for shape, dtype in zip(answer["shapes"], answer["dtypes"]):
@@ -143,7 +158,8 @@ class DeviceEngine:
 
     def _stop(self) -> None:
         """End the worker: no more commands come, so it leaves its loop and frees the device."""
-        self._requests.close()
+        with contextlib.suppress(BrokenPipeError):  # it has ended before it read the last command
+            self._requests.close()
         try:
             self._process.wait(timeout=30)
         except subprocess.TimeoutExpired:

@@ -9,11 +9,13 @@ from datetime import datetime, timezone
 from importlib import metadata
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from yolact_ascend import __version__
 from yolact_ascend.artifacts import UINT8_INPUT, WorkFolder, read_json, write_bytes, write_json
 from yolact_ascend.ascend import Tools, read_timings
 from yolact_ascend.compiled import read_sidecar
+from yolact_ascend.overlays import OVERLAY_SCORE, remove_overlays, write_overlays
 from yolact_ascend.process import format_command
 from yolact_ascend.settings import RunSettings
 from yolact_ascend.stages import LIBRARIES, Stages
@@ -27,8 +29,10 @@ TABLE_COLUMNS = ("all", *(str(percent) for percent in range(50, 100, 5)))
 
 def write_report(stages: Stages, outcomes: Sequence[Outcome], words: Sequence[str]) -> str:
     """Write report.json and report.md from what the stages left; return the short form for the terminal."""
-    report = build_report(stages, outcomes, words)
     folder = WorkFolder(stages.settings.out)
+    overlays = _draw_overlays(stages, folder)
+    report = build_report(stages, outcomes, words)
+    report["overlays"] = [path.relative_to(folder.root).as_posix() for path in overlays]
     write_json(folder.report_json, report)
     markdown = render_markdown(report)
     write_bytes(folder.report_md, markdown.encode())
@@ -40,6 +44,7 @@ def remove_report(settings: RunSettings) -> None:
     folder = WorkFolder(settings.out)
     for path in (folder.report_json, folder.report_md):
         path.unlink(missing_ok=True)
+    remove_overlays(folder.overlays)
 
 
 def build_report(stages: Stages, outcomes: Sequence[Outcome], words: Sequence[str]) -> dict[str, Any]:
@@ -94,7 +99,18 @@ def render_markdown(report: dict[str, Any]) -> str:
         lines += _accuracy_tables(report["results"])
     lines += _throughput_table(report["results"], device["chip"], is_emulated)
     lines += _stage_table(report["stages"])
+    lines += _overlay_list(report["overlays"], report["results"])
     return "\n".join(lines) + "\n"
+
+
+def _draw_overlays(stages: Stages, folder: WorkFolder) -> list[Path]:
+    """Draw the first images of a full run with the detections of its first batch size; a benchmark has none."""
+    if stages.settings.mode != "full":
+        remove_overlays(folder.overlays)
+        return []
+    batch_size = stages.settings.batch_sizes[0]
+    files = folder.bbox_detections(batch_size), folder.mask_detections(batch_size)
+    return write_overlays(folder.overlays, stages.images, stages.dataset, stages.config, *files)
 
 
 def _describe_device(tools: Tools) -> dict[str, Any]:
@@ -251,6 +267,14 @@ def _stage_table(stages: Sequence[dict[str, Any]]) -> list[str]:
             _row([stage["name"], stage["batch_size"] or "", _number(stage["seconds"]), *counts, stage["status"]])
         )
     return lines
+
+
+def _overlay_list(overlays: Sequence[str], results: Sequence[dict[str, Any]]) -> list[str]:
+    if not overlays:
+        return []
+    what = f"ground truth beside the detections of bs={results[0]['batch_size']} that score at least {OVERLAY_SCORE}"
+    pictures = [f"![{Path(name).stem}]({quote(name)})" for name in overlays]
+    return ["", f"## First images: {what}", "", *pictures]
 
 
 def _table_head(names: Sequence[str]) -> list[str]:

@@ -1,0 +1,104 @@
+"""The pictures of a run, on drawn images with detections made by hand."""
+
+import json
+
+import cv2
+import numpy as np
+import pytest
+from factories import SMALL_CONFIG
+from pycocotools import mask as coco_mask
+
+from yolact_ascend import overlays
+from yolact_ascend.coco import load_dataset
+from yolact_ascend.overlays import OVERLAY_SCORE, remove_overlays, write_overlays
+from yolact_ascend.visualize import GAP_PX
+
+SIZES = {1: (640, 480), 2: (300, 500), 3: (100, 80), 4: (550, 550)}  # those of factories.write_coco
+ORDER = (3, 1, 2, 4)
+
+
+@pytest.fixture
+def dataset(small_coco, annotation_file):
+    return load_dataset(annotation_file, small_coco / "val2017")
+
+
+def entries(image_id, score, box=(5, 40, 60, 30)):
+    width, height = SIZES[image_id]
+    x, y, w, h = box
+    mask = np.zeros((height, width), np.uint8, order="F")
+    mask[y : y + h, x : x + w] = 1
+    rle = coco_mask.encode(mask)
+    common = {"image_id": image_id, "category_id": 18, "score": score}
+    segmentation = {"size": rle["size"], "counts": rle["counts"].decode()}
+    return {**common, "bbox": list(box)}, {**common, "segmentation": segmentation}
+
+
+@pytest.fixture
+def draw(dataset, tmp_path):
+    def draw(*pairs, images=None):
+        files = tmp_path / "bbox.json", tmp_path / "mask.json"
+        for file, column in zip(files, zip(*pairs) if pairs else ((), ())):
+            file.write_text(json.dumps(column))
+        images = dataset.images if images is None else images
+        return write_overlays(tmp_path / "overlays", images, dataset, SMALL_CONFIG, *files)
+
+    return draw
+
+
+def panels(path, width):
+    picture = cv2.imread(str(path))
+    assert picture.shape[1] == 2 * width + GAP_PX
+    return picture[:, :width], picture[:, width + GAP_PX :]
+
+
+def test_each_image_has_its_picture(draw, tmp_path):
+    files = draw()
+    assert files == [tmp_path / "overlays" / f"{image_id:012d}.jpg" for image_id in ORDER]
+    for image_id, file in zip(ORDER, files):
+        left, _ = panels(file, SIZES[image_id][0])
+        assert left.shape[0] > SIZES[image_id][1]  # a title above
+
+
+def test_annotations_are_left_and_detections_right_where_they_are(draw, dataset):
+    image = next(image for image in dataset.images if image.image_id == 4)  # without annotations
+    (plain,) = draw(images=[image])
+    truth, empty = (panel.astype(int) for panel in panels(plain, 550))
+    bar = truth.shape[0] - 550
+    assert np.abs(truth[bar:] - empty[bar:]).max() < 60  # only JPEG's noise
+    (file,) = draw(entries(4, 0.9, (200, 300, 100, 120)), images=[image])
+    still, found = (panel.astype(int) for panel in panels(file, 550))
+    changed = np.abs(found - empty)[bar:].sum(axis=-1) > 90
+    assert changed[300:420, 200:300].mean() > 0.5 and changed[430:].mean() < 0.02 and changed[:, :190].mean() < 0.02
+    assert np.abs(still - truth)[bar:].max() < 60
+
+
+def test_what_scores_less_is_not_drawn(draw, dataset):
+    image = dataset.images[:1]
+    with_low = draw(entries(3, OVERLAY_SCORE - 0.01), images=image)[0].read_bytes()
+    assert with_low == draw(images=image)[0].read_bytes()
+    assert with_low != draw(entries(3, OVERLAY_SCORE), images=image)[0].read_bytes()
+
+
+def test_only_the_first_images_are_drawn(draw, monkeypatch):
+    monkeypatch.setattr(overlays, "OVERLAY_IMAGES", 2)
+    assert [file.stem for file in draw(entries(2, 0.9))] == ["000000000003", "000000000001"]
+
+
+def test_pictures_of_an_earlier_run_go(draw, dataset, tmp_path):
+    draw()
+    (tmp_path / "overlays" / "notes.txt").touch()
+    draw(images=dataset.images[:1])
+    assert {path.name for path in (tmp_path / "overlays").iterdir()} == {"000000000003.jpg", "notes.txt"}
+    remove_overlays(tmp_path / "overlays")
+    assert [path.name for path in (tmp_path / "overlays").iterdir()] == ["notes.txt"]
+    (tmp_path / "overlays" / "notes.txt").unlink()
+    remove_overlays(tmp_path / "overlays")
+    assert not (tmp_path / "overlays").exists()
+    remove_overlays(tmp_path / "overlays")
+
+
+def test_an_image_of_another_size_is_drawn_in_the_annotations_frame(draw, dataset, small_coco):
+    path = small_coco / "val2017" / "000000000003.jpg"
+    cv2.imwrite(str(path), cv2.resize(cv2.imread(str(path)), (200, 160)))
+    (file,) = draw(entries(3, 0.9), images=dataset.images[:1])
+    panels(file, 100)

@@ -1,0 +1,316 @@
+"""`predict` on images and on a video: what is written, what is left out, what is refused."""
+
+import json
+import math
+from types import SimpleNamespace
+
+import cv2
+import numpy as np
+import pytest
+from factories import SMALL_CONFIG, decode_mask, random_state_dict
+
+from yolact_ascend import predict
+from yolact_ascend.artifacts import INPUT, UINT8_INPUT, fpn_cut_outputs
+from yolact_ascend.cli import main
+from yolact_ascend.config import DetectionSettings
+from yolact_ascend.detections import Detections, keep_scores
+from yolact_ascend.errors import ArtifactError, DatasetError
+from yolact_ascend.predict import Predictor, Summary, find_images, input_dtype, is_video
+
+SIZES = {"a": (640, 480), "b": (100, 80), "c": (300, 500)}  # width, height
+
+
+@pytest.fixture
+def photographs(tmp_path):
+    folder = tmp_path / "photographs"
+    folder.mkdir()
+    generator = np.random.default_rng(0)
+    for name, (width, height) in SIZES.items():
+        pixels = cv2.GaussianBlur(generator.integers(0, 255, (height, width, 3), dtype=np.uint8), (0, 0), 3)
+        cv2.imwrite(str(folder / f"{name}.jpg"), pixels)
+    (folder / "notes.txt").write_text("no image")
+    return folder
+
+
+@pytest.fixture(params=["mp4v .mp4", "MJPG .avi"])
+def video(request, tmp_path):
+    """Five frames of 160×120 at 10 a second, each lighter than the one before."""
+    codec, suffix = request.param.split()
+    path = tmp_path / "videos" / f"walk{suffix}"
+    path.parent.mkdir()
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*codec), 10.0, (160, 120))
+    for level in range(0, 250, 50):
+        writer.write(np.full((120, 160, 3), level, np.uint8))
+    writer.release()
+    return path
+
+
+@pytest.fixture
+def run(exported, small_weights, tmp_path):
+    """Run the verb on the exported network; return its exit code. The results are in `out`."""
+
+    def run(source, *more, model=exported[0]):
+        common = (f"--config={SMALL_CONFIG.name}", f"--trained_model={small_weights}", f"--model={model}")
+        return main(["predict", str(source), *common, f"--save_path={tmp_path / 'out'}", *more])
+
+    return run
+
+
+def read_detections(tmp_path):
+    return json.loads((tmp_path / "out" / "detections.json").read_text())
+
+
+def test_a_folder_gives_a_picture_each_and_one_file_of_detections(run, photographs, tmp_path, capsys):
+    assert run(photographs) == 0
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"a.jpg", "b.jpg", "c.jpg", "detections.json"}
+    for name, (width, height) in SIZES.items():
+        drawn, source = (cv2.imread(str(folder / f"{name}.jpg")) for folder in (tmp_path / "out", photographs))
+        assert drawn.shape == (height, width, 3)
+        assert np.abs(drawn.astype(int) - source).max() > 60  # something is drawn in
+    entries = read_detections(tmp_path)
+    assert {entry["file_name"] for entry in entries} == {"a.jpg", "b.jpg", "c.jpg"}
+    names = dict(zip(SMALL_CONFIG.category_ids, SMALL_CONFIG.class_names))
+    for entry in entries:
+        assert list(entry) == [
+            *("image_id", "category_id", "bbox", "segmentation", "score", "class_name", "file_name"),
+        ]
+        assert entry["class_name"] == names[entry["category_id"]] and entry["score"] > 0.3
+        assert entry["image_id"] == 1 + list(SIZES).index(entry["file_name"][0])
+        assert decode_mask(entry["segmentation"]).shape == SIZES[entry["file_name"][0]][::-1]
+    said = capsys.readouterr().out
+    assert f"3 images, {len(entries)} detections, " in said and " images/s end to end\n" in said
+    assert all(step in said for step in predict.STEPS) and "yolact_edge.onnx on ONNX Runtime on the CPU" in said
+
+
+def test_one_image_is_the_same_as_in_its_folder(run, photographs, tmp_path):
+    assert run(photographs / "b.jpg") == 0
+    alone = read_detections(tmp_path)
+    assert run(photographs) == 0
+    together = [entry for entry in read_detections(tmp_path) if entry["file_name"] == "b.jpg"]
+    assert together == [{**entry, "image_id": 2} for entry in alone] and alone
+
+
+def test_threshold_top_k_and_limit_choose_the_best(run, photographs, tmp_path):
+    assert run(photographs) == 0
+    everything = [entry for entry in read_detections(tmp_path) if entry["file_name"] == "a.jpg"]
+    scores = [entry["score"] for entry in everything]
+    assert len(scores) > 3 and scores == sorted(scores, reverse=True)
+    assert run(photographs, "--top_k=3", "--limit=1") == 0
+    assert read_detections(tmp_path) == everything[:3]
+    middle = scores[len(scores) // 2]
+    assert run(photographs, f"--score_threshold={middle}", "--limit=1") == 0
+    fewer = [entry["score"] for entry in read_detections(tmp_path)]
+    assert 0 < len(fewer) < len(scores) and min(fewer) > middle
+    assert run(photographs, "--score_threshold=1", "--limit=1") == 0
+    assert read_detections(tmp_path) == []
+
+
+def test_a_video_gives_a_video_and_the_detections_of_each_frame(run, video, tmp_path, capsys):
+    assert run(video) == 0
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"walk.mp4", "walk.json"}
+    found = json.loads((tmp_path / "out" / "walk.json").read_text())
+    assert (found["video"], found["fps"], found["width"], found["height"]) == (video.name, 10.0, 160, 120)
+    assert [frame["frame"] for frame in found["frames"]] == list(range(5))
+    some = [entry for frame in found["frames"] for entry in frame["detections"]]
+    assert set(some[0]) == {"category_id", "bbox", "segmentation", "score", "class_name"}
+    copy = cv2.VideoCapture(str(tmp_path / "out" / "walk.mp4"))
+    assert copy.get(cv2.CAP_PROP_FPS) == 10.0
+    frames = [copy.read()[1] for _ in range(5)]
+    assert [frame.shape for frame in frames] == [(120, 160, 3)] * 5 and not copy.read()[0]
+    medians = [np.median(frame) for frame in frames]
+    assert medians == sorted(medians) and medians[-1] - medians[0] > 50  # in the source's order
+    assert "5 images, " in capsys.readouterr().out
+
+
+def test_only_the_first_frames_of_a_video(run, video, tmp_path):
+    assert run(video, "--limit=2") == 0
+    assert len(json.loads((tmp_path / "out" / "walk.json").read_text())["frames"]) == 2
+
+
+@pytest.mark.parametrize("name", ["compiled", "compiled_with_aipp"])
+def test_a_compiled_model_finds_the_same(run, name, request, photographs, tmp_path, capsys):
+    """Three images in batches of two, the last one filled up; with AIPP the resize rounds to whole levels."""
+    assert run(photographs, "--score_threshold=0.5") == 0
+    expected = read_detections(tmp_path)
+    model = request.getfixturevalue(name)
+    assert run(photographs, "--score_threshold=0.5", "--device_kind=cpu", model=model) == 0
+    assert f"{model} on CPU emulation of Ascend310P3, not an NPU, device 0" in capsys.readouterr().out
+    found = read_detections(tmp_path)
+    if name == "compiled":  # float32 as well: only the order of sums differs
+        assert [(entry["file_name"], entry["category_id"]) for entry in found] == [
+            (entry["file_name"], entry["category_id"]) for entry in expected
+        ]
+        np.testing.assert_allclose([e["score"] for e in found], [e["score"] for e in expected], atol=1e-3)
+    else:
+        best = {name: max(e["score"] for e in expected if e["file_name"] == name) for name in ("a.jpg", "c.jpg")}
+        for file_name, score in best.items():
+            assert max(e["score"] for e in found if e["file_name"] == file_name) == pytest.approx(score, abs=0.05)
+
+
+def test_a_bad_image_is_named_and_the_others_are_done(run, photographs, tmp_path, capsys):
+    (photographs / "a.jpg").write_bytes(b"\xff\xd8 no picture")
+    assert run(photographs, "--limit=2") == 1
+    out, err = capsys.readouterr()
+    assert f"skipped: {photographs / 'a.jpg'} cannot be decoded as an image." in err
+    assert "error: 1 of 2 images cannot be decoded" in err and out.startswith("1 images, ")
+    assert {entry["image_id"] for entry in read_detections(tmp_path)} == {2}
+    assert not (tmp_path / "out" / "a.jpg").exists() and (tmp_path / "out" / "b.jpg").exists()
+
+
+def test_nothing_but_bad_images(run, tmp_path, capsys):
+    (tmp_path / "bad.png").touch()
+    assert run(tmp_path / "bad.png") == 1
+    assert read_detections(tmp_path) == [] and "No image was predicted." in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("none", r"There is no .*none\. Name an image, a folder of images or a video\."),
+        ("none.mp4", r"There is no video .*none\.mp4\."),
+        ("empty", r"There is no image in the folder .*empty \(\.jpg, "),
+        ("text.txt", r"text\.txt is neither an image \(\.jpg.* nor a video \(\.mp4"),
+        ("text.mp4", r"text\.mp4 \(2 bytes\) cannot be read as a video\."),
+    ],
+)
+def test_a_source_that_is_none_is_one_sentence(run, tmp_path, capfd, name, said):
+    (tmp_path / "empty").mkdir()
+    for suffix in ("txt", "mp4"):
+        (tmp_path / f"text.{suffix}").write_text("no")
+    assert run(tmp_path / name) == 1
+    errors = [line for line in capfd.readouterr().err.splitlines() if line.startswith("error: ")]
+    with pytest.raises(DatasetError, match=said):
+        raise DatasetError(*errors)
+
+
+@pytest.mark.parametrize(
+    ("name", "said", "code"),
+    [
+        ("none.onnx", "error: There is no model ", 1),
+        ("m.pth", "expected an exported .onnx or a compiled .om.", 2),
+        ("m.onnx", "m.onnx cannot be opened as ONNX", 1),
+    ],
+)
+def test_a_model_that_is_none_is_one_sentence(run, photographs, tmp_path, capsys, name, said, code):
+    (tmp_path / "m.onnx").write_text("no")
+    assert run(photographs, model=tmp_path / name) == code
+    assert said in capsys.readouterr().err
+
+
+def test_a_model_of_other_weights_is_refused(exported, photographs, tmp_path, capsys):
+    import torch
+
+    torch.save(random_state_dict(SMALL_CONFIG, seed=1), tmp_path / "other.pth")
+    words = [f"--config={SMALL_CONFIG.name}", f"--trained_model={tmp_path / 'other.pth'}", f"--model={exported[0]}"]
+    assert main(["predict", str(photographs), *words, f"--save_path={tmp_path / 'out'}"]) == 1
+    assert "was exported from other weights than " in capsys.readouterr().err
+
+
+def test_results_never_take_the_place_of_their_source(run, photographs, capsys):
+    before = (photographs / "a.jpg").read_bytes()
+    assert run(photographs, f"--save_path={photographs / '..' / photographs.name}") == 2
+    assert "is the folder of the source" in capsys.readouterr().err
+    assert (photographs / "a.jpg").read_bytes() == before
+
+
+@pytest.mark.parametrize("word", ["--score_threshold=1.5", "--score_threshold=x", "--score_threshold=nan", "--top_k=0"])
+def test_flags_out_of_range_are_refused(run, photographs, word):
+    with pytest.raises(SystemExit, match="2"):
+        run(photographs, word)
+
+
+def test_images_are_found_by_name_in_order(photographs):
+    (photographs / "B.PNG").touch()
+    (photographs / "folder.jpg").mkdir()
+    assert [path.name for path in find_images(photographs)] == ["B.PNG", "a.jpg", "b.jpg", "c.jpg"]
+    assert [path.name for path in find_images(photographs, 1)] == ["B.PNG"]
+
+
+def test_a_folder_is_no_video_whatever_its_name(tmp_path):
+    (tmp_path / "frames.mp4").mkdir()
+    assert (
+        is_video(tmp_path / "clip.MP4") and not is_video(tmp_path / "frames.mp4") and not is_video(tmp_path / "a.jpg")
+    )
+
+
+class PlayedEngine:
+    """Gives the same outputs for every image."""
+
+    name, batch_size, image_bytes = "played", 2, INPUT.size_bytes
+
+    def __init__(self, specs, value=0.0):
+        self.outputs = [np.full(spec.shape, value, np.float32) for spec in specs]
+        self.batches = []
+
+    def infer(self, images):
+        self.batches.append(len(images))
+        return [np.stack([output] * len(images)) for output in self.outputs]
+
+
+def nothing_found(levels):
+    conf = np.zeros((19248, SMALL_CONFIG.num_classes + 1), np.float32)
+    conf[:, 0] = 10
+    return np.zeros((19248, 4), np.float32), conf, np.zeros((19248, 32), np.float32)
+
+
+def test_images_come_in_batches_of_the_engine(photographs, tmp_path):
+    engine = PlayedEngine(fpn_cut_outputs(SMALL_CONFIG))
+    predictor = Predictor(engine, nothing_found, SMALL_CONFIG, DetectionSettings())
+    summary = predict.predict_images(find_images(photographs), predictor, tmp_path / "out")
+    assert engine.batches == [2, 1] and (summary.images, summary.detections) == (3, 0)
+    assert read_detections(tmp_path) == []
+
+
+def test_images_of_one_stem_have_pictures_of_their_own(tmp_path):
+    folder = tmp_path / "photographs"
+    folder.mkdir()
+    for name in ("a.jpg", "a.png", "a_2.png"):
+        cv2.imwrite(str(folder / name), np.zeros((20, 30, 3), np.uint8))
+    predictor = Predictor(PlayedEngine(fpn_cut_outputs(SMALL_CONFIG)), nothing_found, SMALL_CONFIG, DetectionSettings())
+    predict.predict_images(find_images(folder), predictor, tmp_path / "out")
+    assert {path.name for path in (tmp_path / "out").glob("*.jpg")} == {"a.jpg", "a_2.jpg", "a_2_2.jpg"}
+
+
+@pytest.mark.parametrize(
+    ("specs", "value", "said"),
+    [
+        (fpn_cut_outputs(SMALL_CONFIG)[:5], 0, "outputs are .* expected .* for yolact_edge_mobilenetv2_config"),
+        (fpn_cut_outputs(SMALL_CONFIG), math.inf, "not finite numbers. Did float16 overflow"),
+    ],
+    ids=["other outputs", "infinite"],
+)
+def test_outputs_that_cannot_be_are_refused(specs, value, said):
+    predictor = Predictor(PlayedEngine(specs, value), nothing_found, SMALL_CONFIG, DetectionSettings())
+    with pytest.raises(ArtifactError, match=said):
+        predictor.predict([np.zeros((20, 30, 3), np.uint8)], Summary())
+
+
+def test_the_input_is_told_by_its_bytes():
+    told = {spec.dtype: input_dtype(SimpleNamespace(image_bytes=spec.size_bytes)) for spec in (INPUT, UINT8_INPUT)}
+    assert told == {"float32": "float32", "uint8": "uint8"}
+    with pytest.raises(
+        ArtifactError, match=r"takes 5 bytes an image, expected 3630000 \(float32\) or 907500 \(uint8\)"
+    ):
+        input_dtype(SimpleNamespace(image_bytes=5))
+
+
+def test_a_video_that_fails_midway_leaves_no_half_copy(video, tmp_path):
+    class Failing(PlayedEngine):
+        def infer(self, images):
+            if self.batches:
+                raise ArtifactError("failed")
+            return super().infer(images)
+
+    predictor = Predictor(Failing(fpn_cut_outputs(SMALL_CONFIG)), nothing_found, SMALL_CONFIG, DetectionSettings())
+    with pytest.raises(ArtifactError, match="failed"):
+        predict.predict_video(video, predictor, tmp_path / "out")
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+@pytest.mark.parametrize(("threshold", "kept"), [(0.0, 3), (0.5, 1), (0.9, 0), (1.0, 0)])
+def test_scores_above_a_threshold_are_kept(threshold, kept):
+    scores = np.array([0.9, 0.5, 0.2])
+    boxes = np.arange(12).reshape(3, 4)
+    boxes[:, 2:] += 20
+    found = keep_scores(Detections(np.array([3, 1, 2]), scores, boxes, ({}, {}, {})), threshold)
+    assert len(found) == len(found.masks) == kept and found.class_ids.tolist() == [3, 1, 2][:kept]
