@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from yolact_ascend.artifacts import (
     UINT8_INPUT,
     TensorSpec,
     atomic_path,
+    distinct_stems,
     fpn_cut_outputs,
     read_json,
     read_tensor,
@@ -212,3 +214,17 @@ def test_sha256_of_a_known_text(tmp_path):
 def test_json_is_written_in_one_line_when_asked(tmp_path):
     write_json(tmp_path / "a.json", [1, 2], indent=None)
     assert (tmp_path / "a.json").read_text() == json.dumps([1, 2]) + "\n"
+
+
+@pytest.mark.parametrize(
+    ("names", "stems"),
+    [
+        ([], []),
+        (["b.jpg", "a.jpg"], ["b", "a"]),
+        (["x/a.jpg", "y/a.jpg", "a.png"], ["a", "a_2", "a_3"]),
+        (["a.jpg", "a_2.jpg", "a.png"], ["a", "a_2", "a_3"]),
+    ],
+    ids=["none", "different", "the same", "a number that is taken"],
+)
+def test_stems_are_distinct_and_in_order(names, stems):
+    assert distinct_stems([Path(name) for name in names]) == stems

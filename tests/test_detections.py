@@ -13,6 +13,7 @@ from yolact_ascend.detections import (
     bbox_results,
     best_pairs,
     detect,
+    keep_scores,
     mask_results,
     score_anchors,
     softmax,
@@ -204,3 +205,12 @@ def test_detections_are_checked(change, message):
 def test_detections_with_swapped_corners_are_refused():
     with pytest.raises(ValueError, match="left <= right"):
         Detections(np.zeros(1, int), np.ones(1), np.array([[5, 0, 4, 9]]), ({},))
+
+
+@pytest.mark.parametrize(("threshold", "kept"), [(0.0, 3), (0.5, 1), (0.9, 0), (1.0, 0)])
+def test_scores_above_a_threshold_are_kept(threshold, kept):
+    scores = np.array([0.9, 0.5, 0.2])
+    boxes = np.arange(12).reshape(3, 4)
+    boxes[:, 2:] += 20
+    found = keep_scores(Detections(np.array([3, 1, 2]), scores, boxes, ({}, {}, {})), threshold)
+    assert len(found) == len(found.masks) == kept and found.class_ids.tolist() == [3, 1, 2][:kept]

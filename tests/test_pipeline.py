@@ -108,6 +108,15 @@ def test_the_markdown_labels_the_world(finished):
     assert "| 3 | box |" in text and "| 3 | mask |" in text
 
 
+def test_the_report_shows_the_first_images(finished):
+    expected = [f"overlays/{image_id:012d}.jpg" for image_id in (3, 1, 2, 4)]  # the data set's order
+    assert finished.report()["overlays"] == expected
+    assert {str(path.relative_to(finished.out)) for path in (finished.out / "overlays").iterdir()} == set(expected)
+    text = finished.folder.report_md.read_text()
+    assert "## First images: ground truth beside the detections of bs=3 that score at least 0.3" in text
+    assert [f"![{Path(name).stem}]({name})" in text for name in expected] == [True] * 4
+
+
 def test_files_have_the_guides_names(finished):
     folder = finished.folder
     names = {str(path.relative_to(folder.root)) for path in folder.root.rglob("*") if path.is_file()}
@@ -469,6 +478,7 @@ def test_nothing_of_the_benchmark_but_its_timings_stays(copied):
     copied(mode="perf", loop="1")
     assert list((copied.out / "bs3" / "perf").iterdir()) == []
     assert (copied.out / "bs3" / "perf_summary.json").is_file()
+    assert copied.report()["overlays"] == [] and not (copied.out / "overlays").exists()  # those of the full run went
 
 
 def test_a_stage_runs_alone(copied):
@@ -485,6 +495,7 @@ def test_a_report_goes_when_the_folder_no_longer_holds_what_it_says(copied):
     with pytest.raises(ToolError):
         copied()
     assert not copied.folder.report_json.exists() and not copied.folder.report_md.exists()
+    assert not (copied.out / "overlays").exists()
 
 
 def test_starting_later_needs_what_comes_before(copied):

@@ -114,3 +114,9 @@ def test_figures_that_drift_are_called_so(drift, shown):
     assert ("not steady" in text) == shown
     if shown:
         assert f"{drift:+.1f} %" in text
+
+
+def test_pictures_are_links_that_markdown_takes():
+    text = render({"batch_size": 8}, overlays=["overlays/a b.jpg"])
+    assert "detections of bs=8 that score at least 0.3\n\n![a b](overlays/a%20b.jpg)\n" in text
+    assert "First images" not in render({})

@@ -7,7 +7,6 @@ import json
 import mmap
 import os
 import subprocess
-import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,6 +19,7 @@ from yolact_ascend.ascend import Tools
 from yolact_ascend.errors import ArtifactError, ToolError
 
 WORKER = Path(__file__).with_name("device_worker.py")
+STANDARD_ERROR = 2  # the descriptor: sys.stderr may be an object without one, as in a notebook
 SHARED_MEMORY = Path("/dev/shm")  # a file there never reaches a disk
 
 
@@ -101,7 +101,7 @@ class DeviceEngine:
                     env=dict(tools.env),
                     pass_fds=(commands, answers),
                     stdin=subprocess.DEVNULL,
-                    stdout=sys.stderr,
+                    stdout=STANDARD_ERROR,
                 )
             except OSError as error:
                 raise ToolError(f"Cannot start {tools.python}: {error.strerror}.") from error
