@@ -2,6 +2,7 @@
 
 import pytest
 
+from yolact_ascend.demo import NOTE
 from yolact_ascend.report import render_markdown
 
 RESULT = {
@@ -26,6 +27,7 @@ REPORT = {
     "created": "2026-11-20T00:00:00+00:00",
     "command": "bash scripts/run_all.sh mode=perf",
     "mode": "perf",
+    "note": None,
     "device": {"kind": "npu", "chip": "310P3", "soc_version": "Ascend310P3", "host": "a CPU", "note": "of a card"},
     "model": {
         **{"config": "c", "network": "n", "cut": "fpn", "weights_sha256": "0" * 64},
@@ -113,3 +115,8 @@ def test_figures_that_drift_are_called_so(drift, shown):
     assert ("not steady" in text) == shown
     if shown:
         assert f"{drift:+.1f} %" in text
+
+
+def test_a_run_on_demo_data_says_so():
+    assert "demo" not in render({})
+    assert "- **This is demo data, not COCO: drawn scenes" in render({}, note=NOTE)
