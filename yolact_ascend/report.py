@@ -45,7 +45,7 @@ def remove_report(settings: RunSettings) -> None:
 
 
 def build_report(stages: Stages, outcomes: Sequence[Outcome], words: Sequence[str]) -> dict[str, Any]:
-    """Gather the report of a run as a JSON value; the keys are a contract (README, "The report")."""
+    """Gather the report of a run as a JSON value; the keys are a contract (docs/report.md)."""
     settings = stages.settings
     return {
         "schema_version": SCHEMA_VERSION,
