@@ -16,7 +16,7 @@ LAYERS = (
     {"artifacts", "classes"},
     {"aipp", "atc_errors", "backbones", "boxes", "coco", "compiled", "manifest", "masks", "process", "settings"},
     {"steps", "transforms"},
-    {"augment", "cards", "curve", "device_worker", "devices", "matching", "shapes"},
+    {"augment", "cards", "curve", "demo", "device_worker", "devices", "matching", "shapes"},
     {"ascend", "batch_file", "compare", "detections", "evaluate", "network", "preprocess", "rehearse", "samples"},
     {"losses", "postprocess", "scenes", "visualize", "weights"},
     {"engines", "heads", "overlays", "stages", "upstream"},

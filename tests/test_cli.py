@@ -75,7 +75,7 @@ def test_defaults_are_the_guides(monkeypatch, script, defaults):
         (["-m", "yolact_ascend", "run", "bs=0"], 2, "error: bs=0: expected whole numbers"),
         (["-m", "yolact_ascend", "run", "--bs=8"], 2, "error: '--bs=8' is no setting of run_all.sh. Settings are KEY="),
         (["-m", "yolact_ascend", "export", "bs=8"], 2, "unrecognized arguments: bs=8"),
-        (["-m", "yolact_ascend", "draw", "--train_images=0"], 2, "'0' is no whole number above 0"),
+        (["-m", "yolact_ascend", "draw", "--train_images=-1"], 2, "'-1' is no whole number"),
         (["-m", "yolact_ascend", "draw", "--seed=-1"], 2, "'-1' is no whole number"),
         (["-m", "yolact_ascend", "train", "--phases=275x16"], 2, "'275x16': expected SIZExBATCH:STEPS, such as"),
         (["-m", "yolact_ascend", "train", "--phases=275x0:5"], 2, "'275x0:5': expected SIZExBATCH:STEPS, such as"),

@@ -2,6 +2,7 @@
 
 import pytest
 
+from yolact_ascend.demo import NOTE
 from yolact_ascend.report import render_markdown
 
 RESULT = {
@@ -26,6 +27,7 @@ REPORT = {
     "created": "2026-11-20T00:00:00+00:00",
     "command": "bash scripts/run_all.sh mode=perf",
     "mode": "perf",
+    "note": None,
     "device": {"kind": "npu", "chip": "310P3", "soc_version": "Ascend310P3", "host": "a CPU", "note": "of a card"},
     "model": {
         **{"config": "c", "network": "n", "cut": "fpn", "weights_sha256": "0" * 64},
@@ -120,3 +122,8 @@ def test_pictures_are_links_that_markdown_takes():
     text = render({"batch_size": 8}, overlays=["overlays/a b.jpg"])
     assert "detections of bs=8 that score at least 0.3\n\n![a b](overlays/a%20b.jpg)\n" in text
     assert "First images" not in render({})
+
+
+def test_a_run_on_demo_data_says_so():
+    assert "demo" not in render({})
+    assert "- **This is demo data, not COCO: drawn scenes" in render({}, note=NOTE)

@@ -104,6 +104,11 @@ class WorkFolder:
         return self.root / "yolact_edge_aipp.cfg"
 
     @property
+    def demo_data(self) -> Path:
+        """The drawn data set, in COCO's layout, of a run without weights and data."""
+        return self.root / "demo_data"
+
+    @property
     def inputs(self) -> Path:
         return self.root / "inputs"
 

@@ -259,8 +259,8 @@ def _predict(arguments: argparse.Namespace) -> None:
 
 def _add_draw(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--save_path", type=Path, default=DEFAULT_DRAWN, help="folder to draw, in COCO's layout")
-    parser.add_argument("--train_images", type=_count, default=4000, help="scenes in train2017/")
-    parser.add_argument("--val_images", type=_count, default=200, help="scenes in val2017/")
+    parser.add_argument("--train_images", type=_number, default=4000, help="scenes in train2017/")
+    parser.add_argument("--val_images", type=_number, default=200, help="scenes in val2017/")
     parser.add_argument("--seed", type=_number, default=1, help="another seed draws other scenes")
 
 

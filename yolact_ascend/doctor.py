@@ -31,6 +31,7 @@ from yolact_ascend.cards import choose_chips, read_chips, soc_version_of
 from yolact_ascend.classes import read_config
 from yolact_ascend.coco import check_categories, find_split, load_dataset, require_images
 from yolact_ascend.config import get_config
+from yolact_ascend.demo import IMAGES, NOTE, is_drawn, with_demo
 from yolact_ascend.errors import ToolError, YolactAscendError, describe_os_error
 from yolact_ascend.process import capture
 from yolact_ascend.settings import RunSettings
@@ -75,6 +76,7 @@ class Check:
 
 def examine(settings: RunSettings) -> list[Check]:
     """Make every check that a run of these settings depends on; a failed one does not keep the next from being made."""
+    settings = with_demo(settings)
     checks = [_check("libraries", check_libraries)]
     shell, world = _check_world(settings)
     checks.append(world)
@@ -188,6 +190,9 @@ def check_dataset(settings: RunSettings) -> Check:
     """Whether the data set is whole, and of the config's classes."""
     if not settings.needs_dataset:
         return Check("data set", OK, "not needed in mode=perf", {"images": 0})
+    if settings.is_demo and not is_drawn(settings.coco):
+        scenes = min(IMAGES, settings.image_limit or IMAGES)
+        return Check("data set", OK, f"none, so a run draws scenes of its own: {NOTE}", {"images": scenes})
     dataset = load_dataset(*reversed(find_split(settings.coco)))
     check_categories(dataset, read_config(settings.weights, get_config(settings.config)))
     images = dataset.select(limit=settings.image_limit)

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from yolact_ascend.artifacts import WorkFolder, require_weights
 from yolact_ascend.ascend import Tools, find_tools, require_usable_paths
+from yolact_ascend.demo import NOTE, with_demo
 from yolact_ascend.doctor import OK, check_disk
 from yolact_ascend.errors import ArtifactError, UsageError
 from yolact_ascend.manifest import Record, Records, as_json, lock_folder
@@ -22,7 +23,7 @@ def run(words: Sequence[str]) -> str:
 
     Raises YolactAscendError before any work when something it needs is missing; what was finished stays.
     """
-    settings = parse_words(words)
+    settings = with_demo(parse_words(words))
     require_weights(settings.weights)
     require_usable_paths(settings.out)
     tools = find_tools(settings.device, settings.soc, settings.npus)
@@ -30,6 +31,9 @@ def run(words: Sequence[str]) -> str:
         folder = WorkFolder(settings.out)
         records = Records(folder)
         stages = Stages(settings, tools, records, lock)
+        if settings.is_demo:
+            _say(f"No weights, no data set: this is a run on {NOTE}")
+            stages.prepare_demo()
         if settings.needs_dataset:
             stages.images  # noqa: B018  a data set that is not whole ends the run here, before the work
         steps = stages.steps()

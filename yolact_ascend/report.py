@@ -15,6 +15,7 @@ from yolact_ascend import __version__
 from yolact_ascend.artifacts import UINT8_INPUT, WorkFolder, read_json, write_bytes, write_json
 from yolact_ascend.ascend import Tools, read_timings
 from yolact_ascend.compiled import read_sidecar
+from yolact_ascend.demo import NOTE
 from yolact_ascend.overlays import OVERLAY_SCORE, remove_overlays, write_overlays
 from yolact_ascend.process import format_command
 from yolact_ascend.settings import RunSettings
@@ -36,7 +37,8 @@ def write_report(stages: Stages, outcomes: Sequence[Outcome], words: Sequence[st
     write_json(folder.report_json, report)
     markdown = render_markdown(report)
     write_bytes(folder.report_md, markdown.encode())
-    return f"{markdown}\nReport: {folder.report_md} and {folder.report_json.name}"
+    note = f"\nThis was {report['note']}" if report["note"] else ""
+    return f"{markdown}\nReport: {folder.report_md} and {folder.report_json.name}{note}"
 
 
 def remove_report(settings: RunSettings) -> None:
@@ -48,13 +50,14 @@ def remove_report(settings: RunSettings) -> None:
 
 
 def build_report(stages: Stages, outcomes: Sequence[Outcome], words: Sequence[str]) -> dict[str, Any]:
-    """Gather the report of a run as a JSON value; the keys are a contract (README, "The report")."""
+    """Gather the report of a run as a JSON value; the keys are a contract (docs/report.md)."""
     settings = stages.settings
     return {
         "schema_version": SCHEMA_VERSION,
         "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "command": format_command(["bash", "scripts/run_all.sh", *words]),
         "mode": settings.mode,
+        "note": NOTE if settings.is_demo else None,
         "device": _describe_device(stages.tools),
         "model": _describe_model(stages),
         "dataset": _describe_dataset(stages) if settings.mode == "full" else None,
@@ -93,6 +96,7 @@ def render_markdown(report: dict[str, Any]) -> str:
         f"- Compiled: precision {model['precision']}, input {model['input_dtype']}"
         f"{', normalised on the device (AIPP)' if model['aipp'] else ''}",
         f"- Data set: {data}",
+        *([f"- **This is {report['note']}**"] if report["note"] else []),
         "",
     ]
     if report["mode"] == "full":
@@ -142,7 +146,7 @@ def _describe_model(stages: Stages) -> dict[str, Any]:
 def _describe_dataset(stages: Stages) -> dict[str, Any]:
     annotated = {image.image_id for image in stages.dataset.select(annotated_only=True)}
     return {
-        "name": stages.dataset.annotation_file.stem,
+        "name": "drawn scenes" if stages.settings.is_demo else stages.dataset.annotation_file.stem,
         "images": len(stages.images),
         "annotated_images": sum(image.image_id in annotated for image in stages.images),
         "of_images": len(stages.dataset.images),

@@ -272,13 +272,15 @@ def annotate(instance: Instance, image_id: int, annotation_id: int) -> dict[str,
 
 
 def draw_dataset(folder: Path, train_images: int, val_images: int, seed: int) -> None:
-    """Draw so many scenes for training and to hold out into a folder in COCO's layout.
+    """Draw so many scenes for training and to hold out into a folder in COCO's layout; a split of none is left out.
 
     Image ids count from 1 through both splits. Raises ArtifactError when the folder cannot be written.
     """
     cv2.setNumThreads(1)  # scenes are small: more threads cost more than they save
     image_id = 0
     for split, count in zip(SPLITS, (train_images, val_images)):
+        if not count:
+            continue
         make_folder(folder / split)
         images: list[dict[str, Any]] = []
         annotations: list[dict[str, Any]] = []

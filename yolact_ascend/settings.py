@@ -43,6 +43,8 @@ class RunSettings:
     precision: str
     aipp: bool
     input: str
+    given: frozenset[str] = frozenset()  # the keys that the user wrote
+    is_demo: bool = False  # see `demo`
 
     @property
     def input_dtype(self) -> str:
@@ -179,7 +181,7 @@ def parse_words(words: Sequence[str]) -> RunSettings:
             values[name] = setting.read(given.get(name, setting.default))
         except ValueError as error:
             raise UsageError(f"{name}={given[name]}: expected {error}.") from None
-    return _settings(values)
+    return _settings(values, frozenset(given))
 
 
 def describe_keys() -> str:
@@ -191,7 +193,7 @@ def describe_keys() -> str:
     )
 
 
-def _settings(values: dict[str, Any]) -> RunSettings:
+def _settings(values: dict[str, Any], given: frozenset[str]) -> RunSettings:
     stages = STAGES_OF_MODE[values["mode"]]
     first, last = values["from"] or stages[0], values["to"] or stages[-1]
     for key, stage in (("from", first), ("to", last)):
@@ -222,4 +224,5 @@ def _settings(values: dict[str, Any]) -> RunSettings:
         precision=values["precision"],
         aipp=values["aipp"],
         input=values["input"] or ("dataset" if values["mode"] == "full" else "zeros"),
+        given=given,
     )

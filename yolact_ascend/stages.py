@@ -64,6 +64,7 @@ from yolact_ascend.compiled import (
     write_sidecar,
 )
 from yolact_ascend.config import ModelConfig, get_config
+from yolact_ascend.demo import draw_command, is_drawn, note_drawn
 from yolact_ascend.devices import clear_devices, collect_outputs, devices_for, merge_summaries
 from yolact_ascend.errors import ToolError
 from yolact_ascend.manifest import Records, digest
@@ -142,6 +143,13 @@ class Stages:
         images = self.dataset.select(limit=self.settings.image_limit)
         require_images(images)
         return images
+
+    def prepare_demo(self) -> None:
+        """Draw the demo's scenes where they are needed and not there yet: before the plan, which depends on them."""
+        folder = self.folder.demo_data
+        if self.settings.needs_dataset and not is_drawn(folder):
+            self._run_own(draw_command(python_command(), folder))
+            note_drawn(folder)
 
     def _patch(self) -> Step:
         upstream = self.settings.upstream
@@ -427,9 +435,9 @@ class Stages:
         run_tool(command, self.tools.own_env, pass_fds=[self._lock])
 
 
-def python_command(verb: str) -> list[str]:
+def python_command(*verb: str) -> list[str]:
     """Return the words that start one of our own stages, by the Python that runs now."""
-    return [_relative(Path(sys.executable)), "-m", "yolact_ascend", verb]
+    return [_relative(Path(sys.executable)), "-m", "yolact_ascend", *verb]
 
 
 @cache
