@@ -19,7 +19,7 @@ from yolact_ascend.coco import find_split, load_dataset  # noqa: E402
 from yolact_ascend.config import CONFIGS, DEMO_CONFIG  # noqa: E402
 from yolact_ascend.scenes import draw_dataset  # noqa: E402
 from yolact_ascend.train import TrainingFiles, score_network, summarise  # noqa: E402
-from yolact_ascend.weights import load_network  # noqa: E402
+from yolact_ascend.weights import load_network, write_weights  # noqa: E402
 
 WEIGHTS = CHECKOUT / "weights" / "yolact_edge_demo.pth"
 FIRST = 40  # held-out scenes that the test draws and scores
@@ -41,7 +41,8 @@ def main() -> None:
     draw_dataset(first_scenes, train_images=1, val_images=FIRST, seed=arguments.seed)
     image_folder, annotation_file = find_split(first_scenes, "val2017")
     first = score_network(network, config, load_dataset(annotation_file, image_folder))
-    shutil.copyfile(files.weights, WEIGHTS)
+    WEIGHTS.parent.mkdir(exist_ok=True)
+    write_weights(network, config, WEIGHTS)
     shutil.copyfile(files.curve, WEIGHTS.with_name("yolact_edge_demo_curve.png"))
     note = {
         "config": config.name,
