@@ -6,7 +6,7 @@ import pytest
 import torch
 from factories import SMALL_CONFIG
 
-from yolact_ascend.artifacts import FPN_CUT_OUTPUTS, INPUT
+from yolact_ascend.artifacts import INPUT, fpn_cut_outputs
 from yolact_ascend.backbones import make_backbone
 from yolact_ascend.config import CONFIGS, DEMO_CONFIG
 from yolact_ascend.network import PredictionHead, YolactEdge
@@ -24,12 +24,18 @@ BACKBONE_STAGES = {
 }
 
 
-@pytest.mark.parametrize("batch_size", [1, 2])
-def test_outputs_have_the_contracts_shapes(batch_size):
-    network = YolactEdge(SMALL_CONFIG).eval()
+@pytest.mark.parametrize(
+    ("config", "batch_size"),
+    [(SMALL_CONFIG, 1), (SMALL_CONFIG, 2), (CONFIGS[DEMO_CONFIG], 1)],
+    ids=["1", "2", "narrow"],
+)
+def test_outputs_have_the_contracts_shapes(config, batch_size):
+    network = YolactEdge(config).eval()
     with torch.inference_mode():
         outputs = network(torch.zeros(batch_size, *INPUT.shape))
-    assert [tuple(output.shape) for output in outputs] == [(batch_size, *spec.shape) for spec in FPN_CUT_OUTPUTS]
+    assert [tuple(output.shape) for output in outputs] == [
+        (batch_size, *spec.shape) for spec in fpn_cut_outputs(config)
+    ]
     assert outputs[-1].is_contiguous()
     assert (outputs[-1] >= 0).all()
 
