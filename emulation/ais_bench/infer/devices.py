@@ -65,8 +65,10 @@ def run_on_devices(options: Options, arguments: Sequence[str]) -> int:
     """
     devices = options.devices
     log.info(f"multidevice:{list(devices)} run begin")
-    # The processes start before this one opens a device: what is open here would look open there.
-    pool, queue = Pool(len(devices)), Manager().Queue()
+    # The queue's process first: the pool has threads, and a fork beside threads may never end. And both before this
+    # process opens a device, since what is open here would look open there.
+    queue = Manager().Queue()
+    pool = Pool(len(devices))
     if options.divide_input and options.input is not None:
         parts = _divide(options, options.input)
     else:
