@@ -20,6 +20,7 @@ from factories import CHECKOUT, SMALL_CONFIG
 
 from yolact_ascend import pipeline, stages
 from yolact_ascend.artifacts import INPUT, UINT8_INPUT, WorkFolder, sha256_file
+from yolact_ascend.compiled import SCHEMA
 from yolact_ascend.config import MEAN_RGB, STD_RGB
 from yolact_ascend.errors import ArtifactError, DatasetError, ToolError, UsageError, WeightsError
 
@@ -142,7 +143,7 @@ def test_the_model_has_its_side_car(finished):
     folder = finished.folder
     sidecar = json.loads(folder.sidecar(3).read_text())
     assert sidecar["onnx_sha256"] == sha256_file(folder.onnx) and sidecar["om_sha256"] == sha256_file(folder.om(3))
-    assert (sidecar["schema"], sidecar["soc_version"], sidecar["batch_size"]) == (1, "Ascend310P3", 3)
+    assert (sidecar["schema"], sidecar["soc_version"], sidecar["batch_size"]) == (SCHEMA, "Ascend310P3", 3)
     assert (sidecar["cut"], sidecar["precision"], sidecar["cann"]) == ("fpn", "fp16", "none, CPU emulation")
     assert sidecar["input"] == {"name": "image", "shape": [3, 3, 550, 550], "dtype": "float32", "layout": "NCHW"}
     assert sidecar["command"].startswith(f"atc --model {folder.onnx} --framework 5 ")
