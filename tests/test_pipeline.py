@@ -719,7 +719,7 @@ def detections(run: Run, batch_size: int = 3) -> list[bytes]:
     return [run.folder.bbox_detections(batch_size).read_bytes(), run.folder.mask_detections(batch_size).read_bytes()]
 
 
-@pytest.mark.parametrize(("npus", "limit"), [("0,1", 4), ("1,0", 3), ("0,1,2", 2), ("2,1", 1)])
+@pytest.mark.parametrize(("npus", "limit"), [("1,0", 4), ("0,1,2", 2)])  # a device with less work, one without any
 def test_devices_divide_the_images_and_the_detections_stay(copied, monkeypatch, capfd, npus, limit):
     """Images that do not go up in devices and batches, and fewer of them than devices."""
     monkeypatch.setenv("EMULATED_NPUS", "3")
@@ -743,7 +743,7 @@ def test_devices_divide_the_images_and_the_detections_stay(copied, monkeypatch, 
     assert copied(limit=str(limit), npus=npus) == []
 
 
-@pytest.mark.parametrize("batch", ["zeros", "random"])
+@pytest.mark.parametrize("batch", ["random"])
 def test_perf_mode_runs_the_loop_on_every_device(copied, monkeypatch, batch):
     monkeypatch.setenv("EMULATED_NPUS", "2")
     assert copied(mode="perf", loop="2", npus="0,1", input=batch) == ["benchmark bs3"]
