@@ -152,5 +152,5 @@ def test_a_python_that_is_not_there_is_said(tmp_path):
 
 @pytest.mark.parametrize(("count", "sizes"), [(0, []), (2, [2]), (5, [2, 2, 1])], ids=["none", "one", "a short one"])
 def test_batches(count, sizes):
-    cut = batches(list(range(count)), 2)
+    cut = list(batches(range(count), 2))
     assert [len(batch) for batch in cut] == sizes and [i for batch in cut for i in batch] == list(range(count))

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import mmap
 import os
 import subprocess
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -26,7 +27,6 @@ SHARED_MEMORY = Path("/dev/shm")  # a file there never reaches a disk
 class Engine(Protocol):
     """Computes batches; a context manager that frees what it holds."""
 
-    name: str
     image_bytes: int  # of one image as the model takes it: which of artifacts.INPUTS that is
 
     @property
@@ -44,7 +44,6 @@ class Engine(Protocol):
 class OnnxEngine:
     """An exported ONNX file on ONNX Runtime, on the CPU."""
 
-    name = "onnx"
     batch_size = None
     image_bytes = INPUT.size_bytes
 
@@ -79,8 +78,6 @@ class OnnxEngine:
 
 class DeviceEngine:
     """A compiled .om on one device, through ais_bench's InferSession in the Python that has it."""
-
-    name = "om"
 
     def __init__(self, model: Path, tools: Tools, device: int = 0) -> None:
         """Load `model`; raises ToolError with the tool's own words when that fails."""
@@ -167,6 +164,7 @@ class DeviceEngine:
             self._process.wait()
 
 
-def batches(images: Sequence[Any], size: int) -> list[Sequence[Any]]:
-    """Cut a sequence into pieces of `size`, the last one may be shorter."""
-    return [images[start : start + size] for start in range(0, len(images), size)]
+def batches(values: Iterable[Any], size: int) -> Iterator[list[Any]]:
+    """Give `size` values at a time, as they come; the last batch may be shorter."""
+    iterator = iter(values)
+    return iter(lambda: list(itertools.islice(iterator, size)), [])

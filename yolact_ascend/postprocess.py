@@ -67,15 +67,36 @@ def detect_image(
     settings: DetectionSettings = EVALUATION_SETTINGS,
 ) -> Detections:
     """Read the outputs of image `index` and detect its instances at its size in pixels."""
-    *levels, protos = [read_tensor(output_bin(output_folder, index, k), spec) for k, spec in enumerate(outputs)]
+    paths = [output_bin(output_folder, index, k) for k in range(len(outputs))]
+    tensors = [read_tensor(path, spec) for path, spec in zip(paths, outputs)]
+    source = f"{paths[0]} to {paths[-1].name}"
+    remedy = (
+        "Compile with precision=fp32 (by hand: atc --precision_mode must_keep_origin_dtype), or export again, then run "
+        "`infer`."
+    )
+    return detect_outputs(tensors, heads, height, width, settings, source, remedy)
+
+
+def detect_outputs(
+    outputs: Sequence[np.ndarray],
+    heads: Heads,
+    height: int,
+    width: int,
+    settings: DetectionSettings,
+    source: str,
+    remedy: str,
+) -> Detections:
+    """Detect the instances in one image's outputs: the levels P3..P7, each [C,h,w], then the prototypes [h,w,M].
+
+    Raises ArtifactError when values are not finite; `source` names where the outputs are from, `remedy` what to do.
+    """
+    *levels, protos = outputs
     head_outputs = heads(levels)
     # A float16 overflow on the device would otherwise end as "nothing found", or as a plausible mAP.
     if not all(np.isfinite(values).all() for values in (*head_outputs, protos)):
         raise ArtifactError(
-            f"{output_bin(output_folder, index, 0)} to {output_bin(output_folder, index, len(levels)).name} give "
-            "values that are not finite numbers. Did float16 overflow on the device, or do the weights not belong "
-            "to this model? Compile with precision=fp32 (by hand: atc --precision_mode must_keep_origin_dtype), or "
-            "export again, then run `infer`."
+            f"{source} give values that are not finite numbers. Did float16 overflow on the device, or do the weights "
+            f"not belong to this model? {remedy}"
         )
     return detect(head_outputs, protos, height, width, settings)
 

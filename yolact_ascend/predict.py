@@ -20,10 +20,10 @@ from tqdm import tqdm
 from yolact_ascend.artifacts import INPUTS, distinct_stems, fpn_cut_outputs, make_folder, sha256_file, write_json
 from yolact_ascend.ascend import find_tools
 from yolact_ascend.config import DetectionSettings, ModelConfig
-from yolact_ascend.detections import Detections, bbox_results, detect, keep_scores
-from yolact_ascend.engines import DeviceEngine, Engine, OnnxEngine
+from yolact_ascend.detections import Detections, bbox_results, keep_scores
+from yolact_ascend.engines import DeviceEngine, Engine, OnnxEngine, batches
 from yolact_ascend.errors import ArtifactError, DatasetError, UsageError
-from yolact_ascend.postprocess import Heads
+from yolact_ascend.postprocess import Heads, detect_outputs
 from yolact_ascend.transforms import TRANSFORMS, decode_image
 from yolact_ascend.visualize import draw_instances, from_detections, write_jpeg
 
@@ -94,14 +94,8 @@ class Predictor:
         return draw_instances(image_bgr, from_detections(detections, self.config))
 
     def _detect(self, outputs: Sequence[np.ndarray], height: int, width: int) -> Detections:
-        *levels, protos = outputs
-        head_outputs = self.heads(levels)
-        if not all(np.isfinite(values).all() for values in (*head_outputs, protos)):
-            raise ArtifactError(
-                "The model's outputs give values that are not finite numbers. Did float16 overflow on the device, or "
-                "do the weights not belong to this model? Compile with precision=fp32, or export again."
-            )
-        detections = detect(head_outputs, protos, height, width, self.settings)
+        source, remedy = "The model's outputs", "Compile with precision=fp32, or export again."
+        detections = detect_outputs(outputs, self.heads, height, width, self.settings, source, remedy)
         return keep_scores(detections, self.settings.score_threshold)
 
     def _require_outputs(self, outputs: Sequence[np.ndarray]) -> None:
@@ -179,7 +173,7 @@ def predict_images(paths: Sequence[Path], predictor: Predictor, save_path: Path)
     results: list[dict[str, Any]] = []
     stems = distinct_stems(paths)
     readable = _decode_all(tqdm(paths, desc="predict", unit="image"), summary)
-    for batch in _in_batches(readable, predictor.batch_size):
+    for batch in batches(readable, predictor.batch_size):
         found = predictor.predict([pixels for _, pixels in batch], summary)
         with summary.timed("draw and write"):
             for (index, pixels), detections in zip(batch, found):
@@ -204,7 +198,7 @@ def predict_video(source: Path, predictor: Predictor, save_path: Path, limit: in
     with contextlib.closing(_Video(source)) as video:
         progress = tqdm(video.frames(limit, summary), desc="predict", unit="frame", total=limit)
         with video.copy(save_path / f"{source.stem}.mp4") as writer:
-            for batch in _in_batches(progress, predictor.batch_size):
+            for batch in batches(progress, predictor.batch_size):
                 found = predictor.predict(batch, summary)
                 with summary.timed("draw and write"):
                     for pixels, detections in zip(batch, found):
@@ -296,11 +290,6 @@ def _decode_all(paths: Iterable[Path], summary: Summary) -> Iterator[tuple[int, 
             tqdm.write(f"skipped: {path} cannot be decoded as an image.", file=sys.stderr)
             continue
         yield index, pixels
-
-
-def _in_batches(values: Iterable[Any], size: int) -> Iterator[list[Any]]:
-    iterator = iter(values)
-    return iter(lambda: list(itertools.islice(iterator, size)), [])
 
 
 def _require_other_folder(sources: Sequence[Path], save_path: Path) -> None:

@@ -22,6 +22,7 @@ from ascend_emulation.aipp_fit import check_fit
 from ascend_emulation.atc_errors import AtcError
 from ascend_emulation.model_ends import prepend_to_input
 from ascend_emulation.onnx_graph import graph_inputs, opset_of
+from ascend_emulation.precision import FLOAT16_MAX
 
 OPSET_MIN = 11  # Pad and Clip take their values as inputs from here on
 
@@ -135,6 +136,6 @@ def _append_normalisation(chain: _Chain, block: Any, channels: int) -> None:
     factors = [half(first(block, f"var_reci_chn_{c}", 1.0)) for c in range(channels)]
     chain.add("Sub", per_channel(offsets))
     chain.add("Mul", per_channel(factors))
-    chain.add("Clip", np.array(-65504, np.float32), np.array(65504, np.float32))
+    chain.add("Clip", np.array(-FLOAT16_MAX, np.float32), np.array(FLOAT16_MAX, np.float32))
     chain.add("Cast", to=TensorProto.FLOAT16)
     chain.add("Cast", to=TensorProto.FLOAT)
