@@ -138,6 +138,8 @@ def test_padding_repeats_the_first_file_of_its_batch(run: Run, six: Path, compil
 def test_devices_divide_the_files_and_leave_none_out(run: Run, compiled: Path, tmp_path: Path, images: int) -> None:
     """Whatever the numbers, each image is computed once, and gives what one device makes of it."""
     write_samples(tmp_path / "in", [f"{index}.bin" for index in range(images)])
+    for folder in ("run", "run/two"):  # else its processes may all try to make it and fail, as the real one's
+        (tmp_path / folder).mkdir(mode=0o750)
     command = f"--model {compiled / 'small_bs4.om'} --input in --output run --output_dirname"
     one = run("python3", "-m", "ais_bench", *command.split(), "one")
     two = run(
