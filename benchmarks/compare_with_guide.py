@@ -38,8 +38,8 @@ from yolact_ascend.artifacts import output_bin, write_json  # noqa: E402
 from yolact_ascend.coco import CocoDataset, find_split, load_dataset  # noqa: E402
 from yolact_ascend.config import COCO_CATEGORY_IDS, DEFAULT_CONFIG, get_config  # noqa: E402
 from yolact_ascend.evaluate import format_table  # noqa: E402
-from yolact_ascend.heads import HostHeads  # noqa: E402
-from yolact_ascend.postprocess import postprocess, read_ids  # noqa: E402
+from yolact_ascend.export import load_heads  # noqa: E402
+from yolact_ascend.postprocess import Detector, postprocess, read_ids  # noqa: E402
 
 TOLERANCE = 0.01  # percent points: the last digit that the guide prints
 PERCENT = [n / 100 for n in range(101)]
@@ -93,7 +93,7 @@ def compare(args: argparse.Namespace, work: Path) -> int:
         dataset = load_dataset(annotation_file, image_folder)
     config = get_config(args.config)
     weights = oracle.save_weights(work / "weights.pth", config)
-    heads = HostHeads.load(weights, config)
+    detector = Detector(config, load_heads(weights, config))
 
     common = (f"--image_path={image_folder}", f"--json_file={annotation_file}")
     preprocess = GuideRun(args.guide, args.upstream, annotation_file, (*common, f"--save_path={work / 'guide'}"), ())
@@ -107,9 +107,9 @@ def compare(args: argparse.Namespace, work: Path) -> int:
     outputs = work / "output"
     oracle.write_outputs(outputs, dataset, our_ids, config, oracle.NOISY)
     files = work / "bbox_detections.json", work / "mask_detections.json"
-    ours = postprocess(outputs, heads, config, dataset, our_ids, *files, annotated_only=True)
+    ours = postprocess(outputs, detector, dataset, our_ids, *files, annotated_only=True).evaluation
     guide_outputs = link_outputs(outputs, work / "guide_output", len(guide_ids))
-    ours_on_theirs = postprocess(guide_outputs, heads, config, dataset, guide_ids, *files)
+    ours_on_theirs = postprocess(guide_outputs, detector, dataset, guide_ids, *files).evaluation
     found = {entry["image_id"] for entry in json.loads(files[0].read_text())}
     print(f"Noise: {oracle.NOISY}; nothing is found in {len(set(guide_ids) - found)} of {ours.images} images.")
     print("Ours, --annotated_only, on our outputs and ids.json:", format_table(ours), sep="\n")

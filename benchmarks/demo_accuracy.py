@@ -29,8 +29,7 @@ from yolact_ascend.demo import SEED, WEIGHTS  # noqa: E402
 from yolact_ascend.detections import bbox_results, detect, mask_results  # noqa: E402
 from yolact_ascend.engines import DeviceEngine, OnnxEngine  # noqa: E402
 from yolact_ascend.evaluate import Evaluation, evaluate  # noqa: E402
-from yolact_ascend.export import export_onnx  # noqa: E402
-from yolact_ascend.heads import HostHeads  # noqa: E402
+from yolact_ascend.export import export_onnx, load_heads  # noqa: E402
 from yolact_ascend.process import run_tool  # noqa: E402
 from yolact_ascend.scenes import draw_dataset  # noqa: E402
 from yolact_ascend.transforms import TRANSFORMS, decode_image  # noqa: E402
@@ -101,7 +100,7 @@ def open_engine(name: str, dtype: str, words: dict[str, str] | None, out: Path, 
 
 def score(infer: Infer, dtype: str, dataset: CocoDataset, name: str) -> Evaluation:
     """Run every image through an engine, detect on the host, and score."""
-    heads = HostHeads.load(WEIGHTS, CONFIG)
+    heads = load_heads(WEIGHTS, CONFIG)
     images = dataset.select()
     boxes, masks = [], []
     for start in tqdm(range(0, len(images), BATCH_SIZE), desc=name, unit="batch"):

@@ -17,7 +17,7 @@ import torch
 from factories import decode_mask
 from pycocotools.coco import COCO
 
-from yolact_ascend.artifacts import fpn_cut_outputs, output_bin
+from yolact_ascend.artifacts import cut_outputs, output_bin
 from yolact_ascend.boxes import box_iou, encode_boxes, make_anchors
 from yolact_ascend.coco import CocoDataset
 from yolact_ascend.config import (
@@ -206,7 +206,7 @@ def _cell_features(
 def _split_levels(features: np.ndarray) -> list[np.ndarray]:
     """Turn features [cells,256] of all levels into one array [256,h,w] a level."""
     levels, start = [], 0
-    for spec in fpn_cut_outputs(CONFIGS[DEFAULT_CONFIG])[:-1]:
+    for spec in cut_outputs(CONFIGS[DEFAULT_CONFIG], "fpn")[:-1]:
         channels, h, w = spec.shape
         levels.append(np.ascontiguousarray(features[start : start + h * w].T.reshape(channels, h, w)))
         start += h * w

@@ -12,20 +12,20 @@ MODULES = {path.stem: path for path in PACKAGE.glob("*.py")}
 # Each module may import those of the lines before its own.
 LAYERS = (
     {"__init__", "errors"},
-    {"config"},
-    {"artifacts", "classes"},
+    {"config", "timings"},
+    {"artifacts", "classes", "heads"},
     {"aipp", "atc_errors", "backbones", "boxes", "coco", "compiled", "manifest", "masks", "process", "settings"},
-    {"steps", "transforms"},
+    {"steps", "transforms", "workers"},
     {"augment", "cards", "curve", "demo", "device_worker", "devices", "matching", "shapes"},
     {"ascend", "batch_file", "compare", "detections", "evaluate", "network", "preprocess", "rehearse", "samples"},
     {"losses", "postprocess", "scenes", "visualize", "weights"},
-    {"engines", "heads", "overlays", "stages", "upstream"},
+    {"engines", "overlays", "stages", "upstream"},
     {"doctor", "export", "predict", "report", "train"},
     {"pipeline"},
     {"cli"},
     {"__main__"},
 )
-TORCH = {"backbones", "network", "weights", "heads", "upstream", "export", "losses", "train"}
+TORCH = {"backbones", "network", "weights", "upstream", "export", "losses", "train"}
 ENVIRONMENT = {"ascend"}
 
 

@@ -16,8 +16,8 @@ from yolact_ascend.artifacts import (
     UINT8_INPUT,
     TensorSpec,
     atomic_path,
+    cut_outputs,
     distinct_stems,
-    fpn_cut_outputs,
     read_json,
     read_tensor,
     require_outputs,
@@ -30,7 +30,7 @@ from yolact_ascend.config import CONFIGS, DEFAULT_CONFIG, DEMO_CONFIG
 from yolact_ascend.errors import ArtifactError, WeightsError
 
 SMALL = TensorSpec("output9", (2, 3))
-OUTPUTS = fpn_cut_outputs(CONFIGS[DEFAULT_CONFIG])
+OUTPUTS = cut_outputs(CONFIGS[DEFAULT_CONFIG], "fpn")
 
 
 def test_the_contract_has_the_guides_sizes():
@@ -43,7 +43,7 @@ def test_the_contract_has_the_guides_sizes():
 
 
 def test_outputs_are_as_wide_as_the_configs_layers():
-    shapes = [spec.shape for spec in fpn_cut_outputs(CONFIGS[DEMO_CONFIG])]
+    shapes = [spec.shape for spec in cut_outputs(CONFIGS[DEMO_CONFIG], "fpn")]
     assert shapes == [*((64, size, size) for size in (69, 35, 18, 9, 5)), (138, 138, 24)]
 
 

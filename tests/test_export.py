@@ -13,12 +13,12 @@ import torch
 from factories import CHECKOUT, SMALL_CONFIG
 
 from yolact_ascend import export
-from yolact_ascend.artifacts import INPUT, fpn_cut_outputs, sha256_file
+from yolact_ascend.artifacts import INPUT, cut_outputs, sha256_file
 from yolact_ascend.config import COCO_CLASSES, CONFIGS, DEFAULT_CONFIG, DEMO_CONFIG
 from yolact_ascend.errors import ArtifactError, WeightsError
 from yolact_ascend.export import Difference, check_contract, export_onnx, largest_by_output, refuse_different
 
-OUTPUTS = fpn_cut_outputs(CONFIGS[DEFAULT_CONFIG])
+OUTPUTS = cut_outputs(CONFIGS[DEFAULT_CONFIG], "fpn")
 
 
 @pytest.fixture(scope="module")

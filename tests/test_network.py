@@ -6,7 +6,7 @@ import pytest
 import torch
 from factories import SMALL_CONFIG
 
-from yolact_ascend.artifacts import INPUT, fpn_cut_outputs
+from yolact_ascend.artifacts import INPUT, cut_outputs
 from yolact_ascend.backbones import make_backbone
 from yolact_ascend.config import CONFIGS, DEMO_CONFIG
 from yolact_ascend.network import PredictionHead, YolactEdge
@@ -34,7 +34,7 @@ def test_outputs_have_the_contracts_shapes(config, batch_size):
     with torch.inference_mode():
         outputs = network(torch.zeros(batch_size, *INPUT.shape))
     assert [tuple(output.shape) for output in outputs] == [
-        (batch_size, *spec.shape) for spec in fpn_cut_outputs(config)
+        (batch_size, *spec.shape) for spec in cut_outputs(config, "fpn")
     ]
     assert outputs[-1].is_contiguous()
     assert (outputs[-1] >= 0).all()

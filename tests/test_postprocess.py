@@ -10,11 +10,11 @@ import oracle
 import pytest
 from factories import SMALL_CONFIG
 
-from yolact_ascend.artifacts import fpn_cut_outputs, output_bin
+from yolact_ascend.artifacts import cut_outputs, output_bin
 from yolact_ascend.coco import load_dataset
 from yolact_ascend.errors import ArtifactError
-from yolact_ascend.heads import HostHeads
-from yolact_ascend.postprocess import postprocess, read_ids, require_outputs_of
+from yolact_ascend.export import load_heads
+from yolact_ascend.postprocess import Detector, postprocess, read_ids, require_outputs_of
 
 IMAGES = 12  # of coco_mini in the tests of meaning: enough for a stable order of the scores
 
@@ -24,9 +24,9 @@ def load_split(coco_folder: Path):
 
 
 @pytest.fixture(scope="module")
-def heads(tmp_path_factory) -> HostHeads:
+def detector(tmp_path_factory) -> Detector:
     path = oracle.save_weights(tmp_path_factory.mktemp("weights") / "oracle.pth", SMALL_CONFIG)
-    return HostHeads.load(path, SMALL_CONFIG)
+    return Detector(SMALL_CONFIG, load_heads(path, SMALL_CONFIG))
 
 
 @pytest.fixture
@@ -35,14 +35,14 @@ def dataset(small_coco):
 
 
 @pytest.fixture
-def run(tmp_path, dataset, heads):
+def run(tmp_path, dataset, detector):
     """Run the stage on the oracle's outputs for these images; returns the evaluation and both files' content."""
 
     def run(image_ids, noise=oracle.EXACT, dataset=dataset, **options):
         folder = tmp_path / "output"
         oracle.write_outputs(folder, dataset, image_ids, SMALL_CONFIG, noise)
         files = tmp_path / "bbox_detections.json", tmp_path / "mask_detections.json"
-        evaluation = postprocess(folder, heads, SMALL_CONFIG, dataset, image_ids, *files, **options)
+        evaluation, _ = postprocess(folder, detector, dataset, image_ids, *files, **options)
         return evaluation, *(json.loads(file.read_text()) for file in files)
 
     return run
@@ -109,18 +109,18 @@ def test_annotated_only_without_annotations_is_refused(run):
         pytest.param(lambda path: path.write_bytes(path.read_bytes()[:-4]), "expected 331776 for output2", id="short"),
         pytest.param(lambda path: path.write_bytes(path.read_bytes() * 8), "another batch size", id="batch"),
         pytest.param(
-            lambda path: np.full(fpn_cut_outputs(SMALL_CONFIG)[2].shape, np.nan, np.float32).tofile(path),
+            lambda path: np.full(cut_outputs(SMALL_CONFIG, "fpn")[2].shape, np.nan, np.float32).tofile(path),
             "not finite.*Compile with precision=fp32",
             id="nan",
         ),
     ],
 )
-def test_bad_outputs_leave_no_results(tmp_path, dataset, heads, damage, message):
+def test_bad_outputs_leave_no_results(tmp_path, dataset, detector, damage, message):
     oracle.write_outputs(tmp_path / "output", dataset, [3, 1], SMALL_CONFIG)
     damage(output_bin(tmp_path / "output", 1, 2))
     files = tmp_path / "bbox.json", tmp_path / "mask.json"
     with pytest.raises(ArtifactError, match=message):
-        postprocess(tmp_path / "output", heads, SMALL_CONFIG, dataset, [3, 1], *files)
+        postprocess(tmp_path / "output", detector, dataset, [3, 1], *files)
     assert not any(file.exists() for file in files)
 
 
@@ -179,7 +179,7 @@ def test_no_outputs_are_refused(tmp_path):
 
 
 @pytest.fixture(scope="module")
-def score_photographs(coco_mini, heads, tmp_path_factory):
+def score_photographs(coco_mini, detector, tmp_path_factory):
     """Score real photographs, found with this noise."""
     dataset = load_split(coco_mini)
     image_ids = [image.image_id for image in dataset.select(limit=IMAGES)]
@@ -187,7 +187,7 @@ def score_photographs(coco_mini, heads, tmp_path_factory):
 
     def score(noise):
         oracle.write_outputs(folder, dataset, image_ids, SMALL_CONFIG, noise)
-        return postprocess(folder, heads, SMALL_CONFIG, dataset, image_ids, folder / "bbox.json", folder / "mask.json")
+        return postprocess(folder, detector, dataset, image_ids, folder / "bbox.json", folder / "mask.json").evaluation
 
     return score
 

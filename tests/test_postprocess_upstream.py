@@ -16,12 +16,13 @@ import torch
 from factories import CHECKOUT, decode_mask, random_state_dict
 from numpy.testing import assert_allclose, assert_array_equal
 
-from yolact_ascend.artifacts import fpn_cut_outputs, output_bin
+from yolact_ascend.artifacts import output_bin
 from yolact_ascend.coco import CocoImage, load_dataset
 from yolact_ascend.config import CONFIGS, DEMO_CONFIG, get_config
 from yolact_ascend.detections import Detections
-from yolact_ascend.heads import HostHeads
-from yolact_ascend.postprocess import detect_image
+from yolact_ascend.export import load_heads
+from yolact_ascend.postprocess import Detector, detect_image
+from yolact_ascend.timings import Timings
 
 PHOTOGRAPHS = 24
 
@@ -39,11 +40,11 @@ def test_detections_equal_upstreams(config_name, upstream_dir, coco_mini, tmp_pa
         env={**os.environ, "PYTHONPATH": os.pathsep.join([str(CHECKOUT), str(upstream_dir)])},
         cwd=tmp_path,
     )
-    heads = HostHeads.load(weights, config)
+    detector = Detector(config, load_heads(weights, config))
     found, equal_pixels, pixels = 0, 0, 0
     for index, image in enumerate(images):
         theirs = np.load(tmp_path / f"{index}.npz")
-        ours = detect_image(tmp_path, index, fpn_cut_outputs(config), heads, image.height, image.width)
+        ours = detect_image(tmp_path, index, detector, image.height, image.width, Timings())
         assert_same_detections(ours, theirs)
         masks = np.stack([decode_mask(rle) for rle in ours.masks])
         set_pixels = np.unpackbits(theirs["masks"], count=masks.size).reshape(masks.shape).astype(bool)

@@ -14,11 +14,12 @@ import torch
 from factories import SMALL_CONFIG, decode_mask, random_state_dict
 
 from yolact_ascend import predict
-from yolact_ascend.artifacts import INPUT, UINT8_INPUT, fpn_cut_outputs
+from yolact_ascend.artifacts import INPUT, UINT8_INPUT, cut_outputs
 from yolact_ascend.cli import main
-from yolact_ascend.config import DetectionSettings
+from yolact_ascend.config import CUTS
 from yolact_ascend.errors import ArtifactError, DatasetError
-from yolact_ascend.predict import Predictor, Summary, find_images, input_dtype, is_video
+from yolact_ascend.postprocess import Detector
+from yolact_ascend.predict import Predictor, Summary, find_cut, find_images, input_dtype, is_video
 
 SIZES = {"a": (640, 480), "b": (100, 80), "c": (300, 500)}  # width, height
 
@@ -272,8 +273,8 @@ def nothing_found(levels):
 
 
 def test_images_come_in_batches_of_the_engine(photographs, tmp_path):
-    engine = PlayedEngine(fpn_cut_outputs(SMALL_CONFIG))
-    predictor = Predictor(engine, nothing_found, SMALL_CONFIG, DetectionSettings())
+    engine = PlayedEngine(cut_outputs(SMALL_CONFIG, "fpn"))
+    predictor = Predictor(engine, Detector(SMALL_CONFIG, nothing_found))
     summary = predict.predict_images(find_images(photographs), predictor, tmp_path / "out")
     assert engine.batches == [2, 1] and (summary.images, summary.detections) == (3, 0)
     assert read_detections(tmp_path) == []
@@ -284,23 +285,26 @@ def test_images_of_one_stem_have_pictures_of_their_own(tmp_path):
     folder.mkdir()
     for name in ("a.jpg", "a.png", "a_2.png"):
         cv2.imwrite(str(folder / name), np.zeros((20, 30, 3), np.uint8))
-    predictor = Predictor(PlayedEngine(fpn_cut_outputs(SMALL_CONFIG)), nothing_found, SMALL_CONFIG, DetectionSettings())
+    predictor = Predictor(PlayedEngine(cut_outputs(SMALL_CONFIG, "fpn")), Detector(SMALL_CONFIG, nothing_found))
     predict.predict_images(find_images(folder), predictor, tmp_path / "out")
     assert {path.name for path in (tmp_path / "out").glob("*.jpg")} == {"a.jpg", "a_2.jpg", "a_2_2.jpg"}
 
 
-@pytest.mark.parametrize(
-    ("specs", "value", "said"),
-    [
-        (fpn_cut_outputs(SMALL_CONFIG)[:5], 0, "outputs are .* expected .* for yolact_edge_mobilenetv2_config"),
-        (fpn_cut_outputs(SMALL_CONFIG), math.inf, "not finite numbers. Did float16 overflow"),
-    ],
-    ids=["other outputs", "infinite"],
-)
-def test_outputs_that_cannot_be_are_refused(specs, value, said):
-    predictor = Predictor(PlayedEngine(specs, value), nothing_found, SMALL_CONFIG, DetectionSettings())
-    with pytest.raises(ArtifactError, match=said):
+def test_outputs_that_are_not_finite_are_refused():
+    engine = PlayedEngine(cut_outputs(SMALL_CONFIG, "fpn"), math.inf)
+    predictor = Predictor(engine, Detector(SMALL_CONFIG, nothing_found))
+    with pytest.raises(ArtifactError, match="not finite numbers. Did float16 overflow"):
         predictor.predict([np.zeros((20, 30, 3), np.uint8)], Summary())
+
+
+def test_the_cut_is_told_by_the_outputs():
+    def shapes(cut):
+        return SimpleNamespace(output_shapes=[spec.shape for spec in cut_outputs(SMALL_CONFIG, cut)])
+
+    assert {cut: find_cut(shapes(cut), SMALL_CONFIG) for cut in CUTS} == {cut: cut for cut in CUTS}
+    other = SimpleNamespace(output_shapes=shapes("fpn").output_shapes[:5])
+    with pytest.raises(ArtifactError, match=f"outputs are .* expected .* for {SMALL_CONFIG.name}"):
+        find_cut(other, SMALL_CONFIG)
 
 
 def test_the_input_is_told_by_its_bytes():
@@ -319,7 +323,7 @@ def test_a_video_that_fails_midway_leaves_no_half_copy(video, tmp_path):
                 raise ArtifactError("failed")
             return super().infer(images)
 
-    predictor = Predictor(Failing(fpn_cut_outputs(SMALL_CONFIG)), nothing_found, SMALL_CONFIG, DetectionSettings())
+    predictor = Predictor(Failing(cut_outputs(SMALL_CONFIG, "fpn")), Detector(SMALL_CONFIG, nothing_found))
     with pytest.raises(ArtifactError, match="failed"):
         predict.predict_video(video, predictor, tmp_path / "out")
     assert list((tmp_path / "out").iterdir()) == []

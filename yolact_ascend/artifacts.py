@@ -24,6 +24,7 @@ import numpy as np
 from yolact_ascend.config import (
     FPN_SIZES,
     IMAGE_SIZE,
+    NUM_ANCHORS,
     OFFICIAL_WEIGHTS_URL,
     PROTO_SIZE,
     ModelConfig,
@@ -62,19 +63,24 @@ class TensorSpec:
 OUTPUT_DIRNAME = "output"
 BENCHMARK_DIRNAME = "perf"
 
-CUT = "fpn"  # where the graph ends and the host begins
 INPUT = TensorSpec("image", (3, IMAGE_SIZE, IMAGE_SIZE), layout="NCHW")
 # What a model with AIPP compiled in takes: the card normalises.
 UINT8_INPUT = TensorSpec("image", (IMAGE_SIZE, IMAGE_SIZE, 3), "uint8", "NHWC")
 INPUTS = {spec.dtype: spec for spec in (INPUT, UINT8_INPUT)}
 
 
-def fpn_cut_outputs(config: ModelConfig) -> tuple[TensorSpec, ...]:
-    """Return the outputs at the `fpn` cut, in the model's order: the levels P3..P7, then the prototypes."""
-    return (
-        *(TensorSpec(f"output{i}", (config.fpn_channels, size, size)) for i, size in enumerate(FPN_SIZES)),
-        TensorSpec(f"output{len(FPN_SIZES)}", (PROTO_SIZE, PROTO_SIZE, config.proto_channels)),
-    )
+def cut_outputs(config: ModelConfig, cut: str) -> tuple[TensorSpec, ...]:
+    """Return the outputs at a cut, in the model's order.
+
+    `fpn`: the levels P3..P7, each [C,h,w], then the prototypes [h,w,M]. `heads`: what the prediction head makes of the
+    levels, loc [A,4], conf logits [A,K+1] and coeffs [A,M], then the prototypes.
+    """
+    protos = (PROTO_SIZE, PROTO_SIZE, config.proto_channels)
+    if cut == "heads":
+        last = {"loc": 4, "conf": config.num_classes + 1, "coeffs": config.proto_channels}
+        return (*(TensorSpec(name, (NUM_ANCHORS, size)) for name, size in last.items()), TensorSpec("protos", protos))
+    levels = (TensorSpec(f"output{i}", (config.fpn_channels, size, size)) for i, size in enumerate(FPN_SIZES))
+    return (*levels, TensorSpec(f"output{len(FPN_SIZES)}", protos))
 
 
 @dataclass(frozen=True)

@@ -10,12 +10,27 @@ import signal
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from yolact_ascend import __version__
 from yolact_ascend.classes import read_config
-from yolact_ascend.config import CONFIGS, DEFAULT_CONFIG, DEFAULT_WEIGHTS, DetectionSettings, get_config
+from yolact_ascend.config import (
+    CONFIGS,
+    CUTS,
+    DEFAULT_CONFIG,
+    DEFAULT_CUT,
+    DEFAULT_WEIGHTS,
+    EVALUATION_SETTINGS,
+    DetectionSettings,
+    ModelConfig,
+    get_config,
+)
 from yolact_ascend.errors import DatasetError, ToolError, UsageError, YolactAscendError, describe_os_error
+from yolact_ascend.process import count_cores
 from yolact_ascend.settings import DEVICES, STAGES_OF_MODE, describe_keys, parse_words
+
+if TYPE_CHECKING:  # not when `--help` is all that is asked for
+    from yolact_ascend.postprocess import Detector
 
 DEFAULT_IMAGES = Path("./data/coco/val2017")
 DEFAULT_ANNOTATIONS = Path("./data/coco/annotations/instances_val2017.json")
@@ -118,6 +133,7 @@ def _doctor(arguments: argparse.Namespace) -> None:
 def _add_export(parser: argparse.ArgumentParser) -> None:
     _add_model(parser)
     parser.add_argument("--output", type=Path, default=Path("yolact_edge.onnx"), help="ONNX file to write")
+    _add_cut(parser)
     parser.add_argument("--upstream", type=Path, help="export the network of this patched checkout instead of ours")
 
 
@@ -125,7 +141,7 @@ def _export(arguments: argparse.Namespace) -> None:
     from yolact_ascend.export import export_onnx, largest_by_output
 
     config = read_config(arguments.trained_model, get_config(arguments.config))
-    differences = export_onnx(arguments.trained_model, config, arguments.output, arguments.upstream)
+    differences = export_onnx(arguments.trained_model, config, arguments.output, arguments.upstream, arguments.cut)
     for worst in largest_by_output(differences):
         print(
             f"{worst.output}: max-abs {worst.max_abs:.2e} from PyTorch, relative {worst.relative:.2e} "
@@ -164,30 +180,31 @@ def _add_postprocess(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--bbox_det_file", type=Path, default=Path("results/bbox_detections.json"), help="boxes, out")
     parser.add_argument("--mask_det_file", type=Path, default=Path("results/mask_detections.json"), help="masks, out")
     parser.add_argument("--scores_file", type=Path, help="also write the scores as JSON")
+    _add_cut(parser)
+    _add_workers(parser)
 
 
 def _postprocess(arguments: argparse.Namespace) -> None:
     from yolact_ascend.artifacts import write_json
     from yolact_ascend.coco import check_categories, load_dataset
     from yolact_ascend.evaluate import format_summary, format_table
-    from yolact_ascend.heads import HostHeads
     from yolact_ascend.postprocess import postprocess, read_ids
 
     config = read_config(arguments.trained_model, get_config(arguments.config))
     dataset = load_dataset(arguments.json_file, arguments.image_path)
     check_categories(dataset, config)
-    evaluation = postprocess(
+    evaluation, timings = postprocess(
         arguments.file_path,
-        HostHeads.load(arguments.trained_model, config),
-        config,
+        _load_detector(arguments, config, arguments.cut),
         dataset,
         read_ids(arguments.ids_path, dataset),
         arguments.bbox_det_file,
         arguments.mask_det_file,
         annotated_only=arguments.annotated_only,
+        workers=arguments.workers,
     )
     if arguments.scores_file:
-        write_json(arguments.scores_file, evaluation.to_json())
+        write_json(arguments.scores_file, {**evaluation.to_json(), "host": timings.to_json()})
     print(f"mAP in percent, {evaluation.images} images:\n{format_table(evaluation)}")
     for kind, score in (("box", evaluation.box), ("mask", evaluation.mask)):
         print(f"\nCOCOeval, {kind} (fractions):\n{format_summary(score)}")
@@ -238,16 +255,15 @@ def _add_predict(parser: argparse.ArgumentParser) -> None:
 
 def _predict(arguments: argparse.Namespace) -> None:
     from yolact_ascend import predict
-    from yolact_ascend.heads import HostHeads
 
     source, is_video = arguments.source, predict.is_video(arguments.source)
     images = [] if is_video else predict.find_images(source, arguments.limit)
     config = read_config(arguments.trained_model, get_config(arguments.config))
-    heads = HostHeads.load(arguments.trained_model, config)
     settings = DetectionSettings(score_threshold=arguments.score_threshold, max_detections=arguments.top_k)
     model = (arguments.model, arguments.trained_model, arguments.device_kind, arguments.npu)
     with predict.open_engine(*model) as (engine, world):
-        predictor = predict.Predictor(engine, heads, config, settings)
+        detector = _load_detector(arguments, config, predict.find_cut(engine, config), settings)
+        predictor = predict.Predictor(engine, detector)
         if is_video:
             summary = predict.predict_video(source, predictor, arguments.save_path, arguments.limit)
         else:
@@ -361,6 +377,32 @@ def _train(arguments: argparse.Namespace) -> None:
 def _add_model(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--config", default=DEFAULT_CONFIG, help=f"one of {', '.join(CONFIGS)}")
     parser.add_argument("--trained_model", type=Path, default=Path(DEFAULT_WEIGHTS), help="weights file (.pth)")
+
+
+def _add_cut(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--cut",
+        choices=CUTS,
+        default=DEFAULT_CUT,
+        help="where the graph ends: fpn, before the prediction heads, as the guide does, or heads, after them",
+    )
+
+
+def _add_workers(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--workers", type=_count, default=count_cores(), help="processes; all cores unless told")
+
+
+def _load_detector(
+    arguments: argparse.Namespace, config: ModelConfig, cut: str, settings: DetectionSettings = EVALUATION_SETTINGS
+) -> Detector:
+    """Return the host's part behind a cut; torch is needed only where that has the prediction head."""
+    from yolact_ascend.postprocess import Detector
+
+    if cut == "heads":
+        return Detector(config, None, settings)
+    from yolact_ascend.export import load_heads
+
+    return Detector(config, load_heads(arguments.trained_model, config), settings)
 
 
 def _add_dataset(parser: argparse.ArgumentParser) -> None:

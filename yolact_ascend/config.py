@@ -29,6 +29,10 @@ DRAWN_CATEGORY_IDS = tuple(range(101, 101 + len(DRAWN_CLASSES)))
 MEAN_RGB = (123.68, 116.78, 103.94)
 STD_RGB = (58.40, 57.12, 57.38)
 
+# Where the graph on the device ends and the host begins: before the prediction heads, or after them.
+CUTS = ("fpn", "heads")
+DEFAULT_CUT = "fpn"
+
 IMAGE_SIZE = 550  # pixels; height and width of the network's input
 FPN_SIZES = (69, 35, 18, 9, 5)  # cells; height and width of P3..P7 at 550 pixels
 FPN_STRIDES = (8, 16, 32, 64, 128)  # pixels a cell; a rest of a cell counts as one
@@ -39,6 +43,7 @@ PROTO_CHANNELS = 32  # prototypes, and mask coefficients of each detection
 ANCHOR_SCALES_PX = (24, 48, 96, 192, 384)  # one a level, P3..P7
 ANCHOR_ASPECT_RATIOS = (1, 1 / 2, 2)
 ANCHORS_PER_CELL = len(ANCHOR_ASPECT_RATIOS)
+NUM_ANCHORS = ANCHORS_PER_CELL * sum(size * size for size in FPN_SIZES)  # of the whole image
 
 # MobileNetV2's inverted residuals: expansion, channels, blocks, stride of the first (paper, table 2).
 MOBILENETV2_STAGES = (

@@ -14,6 +14,7 @@ import numpy as np
 from yolact_ascend.boxes import decode_boxes, fast_nms, make_anchors, scale_boxes
 from yolact_ascend.config import EVALUATION_SETTINGS, DetectionSettings
 from yolact_ascend.masks import Rle, encode_masks
+from yolact_ascend.timings import Timings
 
 # How many of the best (class, anchor) pairs NMS looks at first, and by how much more when too few are left.
 FIRST_PAIRS = 1000
@@ -60,20 +61,23 @@ def detect(
     height: int,
     width: int,
     settings: DetectionSettings = EVALUATION_SETTINGS,
+    timings: Timings | None = None,
 ) -> Detections:
     """Detect the instances in one image of height×width pixels.
 
     Takes the head's loc [A,4], conf logits [A,K+1] and coeffs [A,M], and the prototypes [h,w,M]; all float32.
     """
+    timings = timings or Timings()
     loc, conf, coeffs = head_outputs
-    anchor_ids, scores = score_anchors(conf, settings.score_threshold)
-    boxes = decode_boxes(loc[anchor_ids], make_anchors()[anchor_ids])  # [n,4] xyxy_rel
-    class_ids, scores, rows = suppress_overlaps(scores, boxes, settings)
-    # One anchor often appears with several classes; its mask is the same.
-    distinct, which = np.unique(rows, return_inverse=True)
-    distinct_coeffs = coeffs[anchor_ids[distinct]]
-    masks = encode_masks(protos, distinct_coeffs, boxes[distinct], height, width, settings.mask_threshold)
-    boxes_px = scale_boxes(boxes[rows], height, width)
+    with timings.timed("detect"):
+        anchor_ids, scores = score_anchors(conf, settings.score_threshold)
+        boxes = decode_boxes(loc[anchor_ids], make_anchors()[anchor_ids])  # [n,4] xyxy_rel
+        class_ids, scores, rows = suppress_overlaps(scores, boxes, settings)
+        # One anchor often appears with several classes; its mask is the same.
+        distinct, which = np.unique(rows, return_inverse=True)
+        distinct_coeffs = coeffs[anchor_ids[distinct]]
+        boxes_px = scale_boxes(boxes[rows], height, width)
+    masks = encode_masks(protos, distinct_coeffs, boxes[distinct], height, width, settings.mask_threshold, timings)
     return Detections(class_ids, scores, boxes_px, tuple(masks[i] for i in which))
 
 

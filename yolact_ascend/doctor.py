@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from yolact_ascend import __version__
-from yolact_ascend.artifacts import INPUTS, WorkFolder, bin_folder, fpn_cut_outputs, require_weights
+from yolact_ascend.artifacts import INPUTS, WorkFolder, bin_folder, cut_outputs, require_weights
 from yolact_ascend.ascend import (
     CPU_EMULATION,
     NPU,
@@ -244,7 +244,7 @@ def needed_bytes(settings: RunSettings, images: int) -> int:
     folder = WorkFolder(settings.out)
     model = settings.weights.stat().st_size if settings.weights.is_file() else WEIGHTS_BYTES
     an_input = INPUTS[settings.input_dtype].size_bytes
-    an_output = sum(spec.size_bytes for spec in fpn_cut_outputs(get_config(settings.config)))
+    an_output = sum(spec.size_bytes for spec in cut_outputs(get_config(settings.config), settings.cut))
     written = [("export", folder.onnx, model), ("preprocess", bin_folder(folder.inputs), images * an_input)]
     for batch_size in settings.batch_sizes:
         written += [

@@ -28,6 +28,7 @@ class Engine(Protocol):
     """Computes batches; a context manager that frees what it holds."""
 
     image_bytes: int  # of one image as the model takes it: which of artifacts.INPUTS that is
+    output_shapes: list[tuple[int, ...]]  # of one image: at which cut the model ends
 
     @property
     def batch_size(self) -> int | None:
@@ -58,6 +59,7 @@ class OnnxEngine:
         except Exception as error:  # the exceptions of ONNX Runtime have no common base class
             raise ArtifactError(f"{model} cannot be opened as ONNX: {error}. Export it first (pth2onnx.py).") from error
         self._input = self._session.get_inputs()[0].name
+        self.output_shapes = [tuple(output.shape[1:]) for output in self._session.get_outputs()]
         self.metadata: dict[str, str] = dict(self._session.get_modelmeta().custom_metadata_map)  # export's
 
     def infer(self, images: np.ndarray) -> list[np.ndarray]:
@@ -114,6 +116,7 @@ class DeviceEngine:
                 )
             self.batch_size = int(self._input["shape"][0])
             self.image_bytes = self._input["size_bytes"] // self.batch_size
+            self.output_shapes = [tuple(output["shape"][1:]) for output in description["outputs"]]
             self._file.truncate(self._input["size_bytes"] + sum(o["size_bytes"] for o in description["outputs"]))
             self._memory = mmap.mmap(self._file.fileno(), 0)
             self._exit = self._exit.pop_all()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
+import tempfile
 import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -18,9 +19,11 @@ import torch
 from torch import nn
 
 from yolact_ascend import __version__
-from yolact_ascend.artifacts import CUT, INPUT, TensorSpec, atomic_path, fpn_cut_outputs, sha256_file
-from yolact_ascend.config import MEAN_RGB, STD_RGB, ModelConfig
+from yolact_ascend.artifacts import INPUT, TensorSpec, atomic_path, cut_outputs, sha256_file
+from yolact_ascend.config import DEFAULT_CUT, MEAN_RGB, STD_RGB, ModelConfig
 from yolact_ascend.errors import ArtifactError
+from yolact_ascend.heads import HostHeads
+from yolact_ascend.network import HeadTensors, PredictionHead, WithHeads
 from yolact_ascend.upstream import describe_upstream, load_upstream_network
 from yolact_ascend.weights import load_network
 
@@ -28,6 +31,8 @@ OPSET = 11  # inside the documented range of every CANN
 BATCH_AXIS = "batch"
 # Largest |ONNX - PyTorch| over largest |PyTorch| of an output. Seen: 2e-6; summation order alone explains 1e-5.
 TOLERANCE = 1e-4
+# Of the mask coefficients: tanh, whose argument can be far larger than its result, is as far off as that.
+TANH_TOLERANCE = 1e-3
 CHECKED_BATCHES = (1, 3)
 OWN_NETWORK = "yolact_ascend"
 
@@ -41,25 +46,63 @@ class Difference(NamedTuple):
     relative: float  # max_abs over the output's largest magnitude
 
 
-def export_onnx(weights: Path, config: ModelConfig, path: Path, upstream: Path | None = None) -> list[Difference]:
-    """Export the network to `path`: `image` -> `output0`..`output5`, batch axis free, height and width fixed.
+def export_onnx(
+    weights: Path, config: ModelConfig, path: Path, upstream: Path | None = None, cut: str = DEFAULT_CUT
+) -> list[Difference]:
+    """Export the network to `path`: `image` -> the outputs at the cut, batch axis free, height and width fixed.
 
     The network is ours, or the one in the patched checkout `upstream`. Returns the differences from PyTorch.
     Raises WeightsError, ToolError (checkout), or ArtifactError when the file fails a check; then no file is left.
     """
     # Read the weights before the old file goes: a wrong name loses nothing.
-    network = load_upstream_network(upstream, weights, config) if upstream else load_network(weights, config)
+    levels = load_upstream_network(upstream, weights, config) if upstream else load_network(weights, config)
+    network = WithHeads(levels).eval() if cut == "heads" else levels
     path.unlink(missing_ok=True)
     with atomic_path(path) as temporary:
-        outputs = fpn_cut_outputs(config)
+        outputs = cut_outputs(config, cut)
         _write_onnx(network, temporary, outputs)
         model = _simplify(onnx.load(temporary))
-        _set_metadata(model, _describe(weights, config, upstream))
+        _set_metadata(model, _describe(weights, config, upstream, cut))
         onnx.save(model, temporary)
         check_contract(temporary, outputs)
         differences = compare_with_torch(temporary, network, outputs)
         refuse_different(differences)
     return differences
+
+
+def load_heads(weights: Path, config: ModelConfig) -> HostHeads:
+    """Return the prediction head of these weights as the host runs it.
+
+    Raises WeightsError when the weights do not fit the config.
+    """
+    return HostHeads(export_heads(load_network(weights, config).head, config))
+
+
+def export_heads(head: PredictionHead, config: ModelConfig) -> bytes:
+    """Return a prediction head as ONNX: the levels P3..P7 of one image to loc, conf and coeffs."""
+    *levels, _ = cut_outputs(config, "fpn")
+    *names, _ = (output.name for output in cut_outputs(config, "heads"))
+    with tempfile.TemporaryDirectory() as folder, torch.inference_mode(), _quiet_exporter():
+        path = Path(folder) / "heads.onnx"
+        torch.onnx.export(
+            _OnLevels(head).eval(),
+            tuple(torch.zeros(1, *level.shape) for level in levels),
+            str(path),
+            input_names=[level.name for level in levels],
+            output_names=names,
+            opset_version=OPSET,
+            dynamo=False,
+        )
+        return path.read_bytes()
+
+
+class _OnLevels(nn.Module):
+    def __init__(self, head: PredictionHead) -> None:
+        super().__init__()
+        self.head = head
+
+    def forward(self, *levels: torch.Tensor) -> HeadTensors:
+        return self.head.predict_levels(list(levels))
 
 
 def check_contract(path: Path, outputs: Sequence[TensorSpec]) -> None:
@@ -106,16 +149,21 @@ def largest_by_output(differences: Sequence[Difference]) -> list[Difference]:
 
 
 def refuse_different(differences: Sequence[Difference]) -> None:
-    """Raise ArtifactError that names the worst output when one is further from PyTorch than `TOLERANCE`."""
+    """Raise ArtifactError that names the worst output when one is further from PyTorch than its tolerance."""
     # `not <=` rather than `>`: NaN is refused, too.
-    refused = [difference for difference in differences if not difference.relative <= TOLERANCE]
+    refused = [difference for difference in differences if not difference.relative <= _tolerance(difference.output)]
     if refused:
         worst = max(refused, key=lambda difference: np.nan_to_num(difference.relative, nan=np.inf))
         raise ArtifactError(
             f"The exported ONNX differs from PyTorch: {worst.output} at batch {worst.batch_size} by "
-            f"{worst.max_abs:.2e} (relative {worst.relative:.2e}, allowed {TOLERANCE:.0e}). Do the weights hold NaN or "
-            "huge values, or is this version of torch, onnxsim or onnxruntime untested (requirements.txt)?"
+            f"{worst.max_abs:.2e} (relative {worst.relative:.2e}, allowed {_tolerance(worst.output):.0e}). Do the "
+            "weights hold NaN or huge values, or is this version of torch, onnxsim or onnxruntime untested "
+            "(requirements.txt)?"
         )
+
+
+def _tolerance(output: str) -> float:
+    return TANH_TOLERANCE if output == "coeffs" else TOLERANCE
 
 
 def _write_onnx(network: nn.Module, path: Path, outputs: Sequence[TensorSpec]) -> None:
@@ -158,12 +206,12 @@ def _simplify(model: onnx.ModelProto) -> onnx.ModelProto:
     return simplified
 
 
-def _describe(weights: Path, config: ModelConfig, upstream: Path | None) -> dict[str, str]:
+def _describe(weights: Path, config: ModelConfig, upstream: Path | None, cut: str) -> dict[str, str]:
     return {
         "producer": f"yolact-ascend {__version__}",
         "network": describe_upstream(upstream) if upstream else OWN_NETWORK,
         "config": config.name,
-        "cut": CUT,
+        "cut": cut,
         "weights_sha256": sha256_file(weights),
         "class_names": json.dumps(config.class_names),
         "category_ids": json.dumps(config.category_ids),

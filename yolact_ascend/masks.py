@@ -11,6 +11,8 @@ from typing import NamedTuple
 import numpy as np
 from pycocotools import mask as coco_mask
 
+from yolact_ascend.timings import Timings
+
 # Cells around the box in which the prototypes still count (upstream's `crop`).
 CROP_PADDING = 1
 
@@ -31,22 +33,28 @@ def encode_masks(
     height: int,
     width: int,
     threshold: float,
+    timings: Timings | None = None,
 ) -> list[Rle]:
     """Assemble the masks of N detections and encode them at the image's size.
 
     Takes protos [h,w,M], coeffs [N,M] and boxes [N,4]; a pixel is set where the upsampled mask exceeds `threshold`.
     """
+    timings = timings or Timings()
     rows = upsampling(protos.shape[0], height)
     columns = upsampling(protos.shape[1], width)
     runs = []
     for (left, top, right, bottom), coefficients in zip(crop_windows(boxes_xyxy_rel, *protos.shape[:2]), coeffs):
-        # Interpolation reaches one cell beyond the window, where the mask is zero.
-        cells = np.zeros((bottom - top + 2, right - left + 2), dtype=np.float32)
-        cells[1:-1, 1:-1] = assemble_mask(protos[top:bottom, left:right], coefficients)
-        y, by_row = _upsample(cells, rows, top, bottom)  # [pixels,cells+2]
-        x, by_column = _upsample(by_row.T, columns, left, right)  # [columns,rows] of pixels
-        runs.append(run_lengths(by_column > threshold, x, y, height, width))
-    return compress_runs(runs, height, width)
+        with timings.timed("masks"):
+            # Interpolation reaches one cell beyond the window, where the mask is zero.
+            cells = np.zeros((bottom - top + 2, right - left + 2), dtype=np.float32)
+            cells[1:-1, 1:-1] = assemble_mask(protos[top:bottom, left:right], coefficients)
+            y, by_row = _upsample(cells, rows, top, bottom)  # [pixels,cells+2]
+            x, by_column = _upsample(by_row.T, columns, left, right)  # [columns,rows] of pixels
+            is_set = by_column > threshold
+        with timings.timed("RLE"):
+            runs.append(run_lengths(is_set, x, y, height, width))
+    with timings.timed("RLE"):
+        return compress_runs(runs, height, width)
 
 
 def crop_windows(boxes_xyxy_rel: np.ndarray, h: int, w: int) -> np.ndarray:

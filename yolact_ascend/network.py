@@ -6,7 +6,7 @@ Bolya et al., "YOLACT" (2019), sections 3 and 4.
 
 from __future__ import annotations
 
-from typing import NamedTuple, cast
+from typing import Any, NamedTuple, Protocol, cast
 
 import torch
 from torch import nn
@@ -101,9 +101,12 @@ class PredictionHead(nn.Module):
     def forward(self, level: torch.Tensor) -> HeadTensors:
         """Map one level [B,C,h,w] to its h·w·3 anchors, by row, column, aspect ratio."""
 
+        # Constant sizes: an exported head then reshapes by a constant, with the batch left free.
+        cells = int(level.shape[2]) * int(level.shape[3])
+
         def anchors_last(layer: nn.Conv2d) -> torch.Tensor:
-            x = layer(features)
-            return x.permute(0, 2, 3, 1).reshape(x.shape[0], -1, layer.out_channels // ANCHORS_PER_CELL)
+            x = layer(features).permute(0, 2, 3, 1)  # [B,h,w,3·values]
+            return x.reshape(-1, cells * ANCHORS_PER_CELL, layer.out_channels // ANCHORS_PER_CELL)
 
         features = self.upfeature(level)
         return HeadTensors(
@@ -114,7 +117,12 @@ class PredictionHead(nn.Module):
 
     def predict_levels(self, levels: list[torch.Tensor]) -> HeadTensors:
         """Run the head on P3..P7 and join the anchors in that order."""
-        return HeadTensors(*(torch.cat(parts, dim=1) for parts in zip(*(self(level) for level in levels))))
+        return join_levels([self(level) for level in levels])
+
+
+def join_levels(outputs: list[HeadTensors]) -> HeadTensors:
+    """Join the anchors of the levels P3..P7."""
+    return HeadTensors(*(torch.cat(parts, dim=1) for parts in zip(*outputs)))
 
 
 class YolactEdge(nn.Module):
@@ -144,3 +152,27 @@ class YolactEdge(nn.Module):
         levels = self.fpn_phase_2(self.fpn_phase_1([stages[i] for i in self.fpn_sources]))
         protos = functional.relu(self.proto_net(levels[0])).permute(0, 2, 3, 1)
         return (*levels, protos.contiguous())
+
+
+class HasHead(Protocol):
+    """`YolactEdge`, or upstream's network in its place."""
+
+    @property
+    def head(self) -> Any:
+        """What has `predict_levels`."""
+
+    def __call__(self, images: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """Map images to levels and prototypes."""
+
+
+class WithHeads(nn.Module):
+    """A network and its prediction head in one, for the cut behind the heads."""
+
+    def __init__(self, network: HasHead) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, images: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """Map images [B,3,550,550] to loc [B,A,4], conf logits [B,A,K+1], coeffs [B,A,M], prototypes [B,138,138,M]."""
+        *levels, protos = self.network(images)
+        return (*self.network.head.predict_levels(levels), protos)

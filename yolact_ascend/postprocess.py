@@ -4,34 +4,84 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from tqdm import tqdm
 
-from yolact_ascend.artifacts import TensorSpec, fpn_cut_outputs, output_bin, read_json, read_tensor, write_json
+from yolact_ascend.artifacts import TensorSpec, cut_outputs, output_bin, read_json, read_tensor, write_json
 from yolact_ascend.coco import CocoDataset
 from yolact_ascend.config import EVALUATION_SETTINGS, DetectionSettings, ModelConfig
 from yolact_ascend.detections import Detections, bbox_results, detect, mask_results
 from yolact_ascend.errors import ArtifactError
 from yolact_ascend.evaluate import Evaluation, evaluate
+from yolact_ascend.timings import Timings
+from yolact_ascend.workers import open_workers
 
-# The prediction head on the host (heads.HostHeads): P3..P7 of one image, each [256,h,w] -> loc, conf logits, coeffs.
+# The prediction head on the host (heads.HostHeads): P3..P7 of one image, each [C,h,w] -> loc, conf logits, coeffs.
 Heads = Callable[[Sequence[np.ndarray]], tuple[np.ndarray, np.ndarray, np.ndarray]]
+
+
+@dataclass(frozen=True)
+class Detector:
+    """The host's part: from the outputs of one image to its detections. Goes to other processes whole."""
+
+    config: ModelConfig
+    heads: Heads | None  # None: the device ran them
+    settings: DetectionSettings = EVALUATION_SETTINGS
+
+    @property
+    def cut(self) -> str:
+        return "heads" if self.heads is None else "fpn"
+
+    @property
+    def outputs(self) -> tuple[TensorSpec, ...]:
+        """What the model gives for one image."""
+        return cut_outputs(self.config, self.cut)
+
+    def detect(
+        self, outputs: Sequence[np.ndarray], height: int, width: int, source: str, remedy: str, timings: Timings
+    ) -> Detections:
+        """Detect the instances in one image's outputs, at its size in pixels.
+
+        Raises ArtifactError when values are not finite; `source` names where the outputs are from, `remedy` what to do.
+        """
+        *head_outputs, protos = outputs
+        if self.heads is not None:
+            with timings.timed("heads"):
+                head_outputs = list(self.heads(head_outputs))
+        loc, conf, coeffs = head_outputs
+        # A float16 overflow on the device would otherwise end as "nothing found", or as a plausible mAP.
+        with timings.timed("detect"):
+            is_finite = all(np.isfinite(values).all() for values in (loc, conf, coeffs, protos))
+        if not is_finite:
+            raise ArtifactError(
+                f"{source} give values that are not finite numbers. Did float16 overflow on the device, or do the "
+                f"weights not belong to this model? {remedy}"
+            )
+        timings.images += 1
+        return detect((loc, conf, coeffs), protos, height, width, self.settings, timings)
+
+
+class Scored(NamedTuple):
+    """What a postprocess gives: the scores, and what its host work took."""
+
+    evaluation: Evaluation
+    timings: Timings
 
 
 def postprocess(
     output_folder: Path,
-    heads: Heads,
-    config: ModelConfig,
+    detector: Detector,
     dataset: CocoDataset,
     image_ids: Sequence[int],
     bbox_file: Path,
     mask_file: Path,
     annotated_only: bool = False,
-    settings: DetectionSettings = EVALUATION_SETTINGS,
-) -> Evaluation:
+    workers: int = 1,
+) -> Scored:
     """Detect instances in the outputs of every image, write them as two COCO results files, and score them.
 
     `<index>_<k>.bin` in `output_folder` belongs to `image_ids[index]` (from `read_ids`); `annotated_only` leaves out
@@ -45,60 +95,49 @@ def postprocess(
         raise ArtifactError(
             "None of the images in ids.json is annotated, so there is nothing to score. Leave out --annotated_only."
         )
-    outputs = fpn_cut_outputs(config)
     boxes: list[dict[str, Any]] = []
     masks: list[dict[str, Any]] = []
-    for index, image_id in tqdm(chosen, desc="postprocess", unit="image"):
-        found = detect_image(output_folder, index, outputs, heads, *sizes[image_id], settings)
-        boxes += bbox_results(found, image_id, config.category_ids)
-        masks += mask_results(found, image_id, config.category_ids)
+    timings = Timings()
+    jobs = [(output_folder, index, *sizes[image_id]) for index, image_id in chosen]
+    with open_workers(min(workers, len(jobs)), _take_detector, detector) as pool:
+        results = tqdm(pool.map(_detect_job, jobs), desc="postprocess", unit="image", total=len(jobs))
+        for (found, spent), (_, image_id) in zip(results, chosen):
+            boxes += bbox_results(found, image_id, detector.config.category_ids)
+            masks += mask_results(found, image_id, detector.config.category_ids)
+            timings.add(spent)
     write_json(bbox_file, boxes, indent=None)
     write_json(mask_file, masks, indent=None)
-    return evaluate(dataset.annotations, [image_id for _, image_id in chosen], boxes, masks)
+    with timings.timed("eval"):
+        evaluation = evaluate(dataset.annotations, [image_id for _, image_id in chosen], boxes, masks)
+    return Scored(evaluation, timings)
+
+
+_detector: Detector  # of this worker
+
+
+def _take_detector(detector: Detector) -> None:
+    global _detector
+    _detector = detector
+
+
+def _detect_job(job: tuple[Path, int, int, int]) -> tuple[Detections, Timings]:
+    timings = Timings()
+    return detect_image(*job[:2], _detector, *job[2:], timings), timings
 
 
 def detect_image(
-    output_folder: Path,
-    index: int,
-    outputs: Sequence[TensorSpec],
-    heads: Heads,
-    height: int,
-    width: int,
-    settings: DetectionSettings = EVALUATION_SETTINGS,
+    output_folder: Path, index: int, detector: Detector, height: int, width: int, timings: Timings
 ) -> Detections:
     """Read the outputs of image `index` and detect its instances at its size in pixels."""
-    paths = [output_bin(output_folder, index, k) for k in range(len(outputs))]
-    tensors = [read_tensor(path, spec) for path, spec in zip(paths, outputs)]
+    paths = [output_bin(output_folder, index, k) for k in range(len(detector.outputs))]
+    with timings.timed("read"):
+        outputs = [read_tensor(path, spec) for path, spec in zip(paths, detector.outputs)]
     source = f"{paths[0]} to {paths[-1].name}"
     remedy = (
         "Compile with precision=fp32 (by hand: atc --precision_mode must_keep_origin_dtype), or export again, then run "
         "`infer`."
     )
-    return detect_outputs(tensors, heads, height, width, settings, source, remedy)
-
-
-def detect_outputs(
-    outputs: Sequence[np.ndarray],
-    heads: Heads,
-    height: int,
-    width: int,
-    settings: DetectionSettings,
-    source: str,
-    remedy: str,
-) -> Detections:
-    """Detect the instances in one image's outputs: the levels P3..P7, each [C,h,w], then the prototypes [h,w,M].
-
-    Raises ArtifactError when values are not finite; `source` names where the outputs are from, `remedy` what to do.
-    """
-    *levels, protos = outputs
-    head_outputs = heads(levels)
-    # A float16 overflow on the device would otherwise end as "nothing found", or as a plausible mAP.
-    if not all(np.isfinite(values).all() for values in (*head_outputs, protos)):
-        raise ArtifactError(
-            f"{source} give values that are not finite numbers. Did float16 overflow on the device, or do the weights "
-            f"not belong to this model? {remedy}"
-        )
-    return detect(head_outputs, protos, height, width, settings)
+    return detector.detect(outputs, height, width, source, remedy, timings)
 
 
 def read_ids(ids_file: Path, dataset: CocoDataset) -> list[int]:

@@ -17,13 +17,14 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
-from yolact_ascend.artifacts import INPUTS, distinct_stems, fpn_cut_outputs, make_folder, sha256_file, write_json
+from yolact_ascend.artifacts import INPUTS, cut_outputs, distinct_stems, make_folder, sha256_file, write_json
 from yolact_ascend.ascend import find_tools
-from yolact_ascend.config import DetectionSettings, ModelConfig
+from yolact_ascend.config import CUTS, ModelConfig
 from yolact_ascend.detections import Detections, bbox_results, keep_scores
 from yolact_ascend.engines import DeviceEngine, Engine, OnnxEngine, batches
 from yolact_ascend.errors import ArtifactError, DatasetError, UsageError
-from yolact_ascend.postprocess import Heads, detect_outputs
+from yolact_ascend.postprocess import Detector
+from yolact_ascend.timings import Timings
 from yolact_ascend.transforms import TRANSFORMS, decode_image
 from yolact_ascend.visualize import draw_instances, from_detections, write_jpeg
 
@@ -67,9 +68,7 @@ class Predictor:
     """An engine and the host's part behind it."""
 
     engine: Engine
-    heads: Heads
-    config: ModelConfig
-    settings: DetectionSettings
+    detector: Detector
 
     @property
     def batch_size(self) -> int:
@@ -82,7 +81,6 @@ class Predictor:
             batch = np.stack([transform(image) for image in images_bgr])
         with summary.timed("infer"):
             outputs = self.engine.infer(batch)
-        self._require_outputs(outputs)
         with summary.timed("heads and detections"):
             found = [self._detect([o[i] for o in outputs], *image.shape[:2]) for i, image in enumerate(images_bgr)]
         summary.images += len(found)
@@ -91,21 +89,12 @@ class Predictor:
 
     def draw(self, image_bgr: np.ndarray, detections: Detections) -> np.ndarray:
         """Return the image with the detections drawn in."""
-        return draw_instances(image_bgr, from_detections(detections, self.config))
+        return draw_instances(image_bgr, from_detections(detections, self.detector.config))
 
     def _detect(self, outputs: Sequence[np.ndarray], height: int, width: int) -> Detections:
         source, remedy = "The model's outputs", "Compile with precision=fp32, or export again."
-        detections = detect_outputs(outputs, self.heads, height, width, self.settings, source, remedy)
-        return keep_scores(detections, self.settings.score_threshold)
-
-    def _require_outputs(self, outputs: Sequence[np.ndarray]) -> None:
-        found = [output.shape[1:] for output in outputs]
-        expected = [spec.shape for spec in fpn_cut_outputs(self.config)]
-        if found != expected:
-            raise ArtifactError(
-                f"The model's outputs are {found}, expected {expected} for {self.config.name}. "
-                "Is it of another --config, or cut elsewhere?"
-            )
+        detections = self.detector.detect(outputs, height, width, source, remedy, Timings())
+        return keep_scores(detections, self.detector.settings.score_threshold)
 
 
 @contextlib.contextmanager
@@ -128,6 +117,19 @@ def open_engine(model: Path, weights: Path, device: str, npu: int) -> Iterator[t
     with DeviceEngine(model, tools, npu) as engine:
         world = f"CPU emulation of {tools.soc_version}, not an NPU" if tools.is_emulated else tools.soc_version
         yield engine, f"{world}, device {npu}"
+
+
+def find_cut(engine: Engine, config: ModelConfig) -> str:
+    """Tell by its outputs where a model ends; raises ArtifactError when it is none of the config's."""
+    expected = {cut: [spec.shape for spec in cut_outputs(config, cut)] for cut in CUTS}
+    for cut, shapes in expected.items():
+        if shapes == engine.output_shapes:
+            return cut
+    listed = " or ".join(f"{shapes} (cut {cut})" for cut, shapes in expected.items())
+    raise ArtifactError(
+        f"The model's outputs are {engine.output_shapes}, expected {listed} for {config.name}. "
+        "Is it of another --config?"
+    )
 
 
 def input_dtype(engine: Engine) -> str:
@@ -179,7 +181,7 @@ def predict_images(paths: Sequence[Path], predictor: Predictor, save_path: Path)
             for (index, pixels), detections in zip(batch, found):
                 write_jpeg(save_path / f"{stems[index]}.jpg", predictor.draw(pixels, detections))
                 more = {"file_name": paths[index].name}
-                results += describe_detections(detections, predictor.config, {"image_id": index + 1}, more)
+                results += describe_detections(detections, predictor.detector.config, {"image_id": index + 1}, more)
     write_json(save_path / DETECTIONS_FILE, results, indent=None)
     return summary
 
@@ -195,6 +197,7 @@ def predict_video(source: Path, predictor: Predictor, save_path: Path, limit: in
     make_folder(save_path)
     summary = Summary()
     frames: list[dict[str, Any]] = []
+    config = predictor.detector.config
     with contextlib.closing(_Video(source)) as video:
         progress = tqdm(video.frames(limit, summary), desc="predict", unit="frame", total=limit)
         with video.copy(save_path / f"{source.stem}.mp4") as writer:
@@ -204,7 +207,10 @@ def predict_video(source: Path, predictor: Predictor, save_path: Path, limit: in
                     for pixels, detections in zip(batch, found):
                         writer.write(predictor.draw(pixels, detections))
                         frames.append(
-                            {"frame": len(frames), "detections": describe_detections(detections, predictor.config)}
+                            {
+                                "frame": len(frames),
+                                "detections": describe_detections(detections, config),
+                            }
                         )
     described = {"video": source.name, "fps": video.fps, "width": video.size[0], "height": video.size[1]}
     write_json(save_path / f"{source.stem}.json", {**described, "frames": frames}, indent=None)

@@ -16,6 +16,11 @@ SHOWN_LINES = 12  # of a failed program's output
 _ERROR_LINE = re.compile(r"\[ERROR\]|ERROR|E[A-Z]?\d{4,5}\b")  # of ais_bench and atc
 
 
+def count_cores() -> int:
+    """Return how many cores this process may use."""
+    return len(os.sched_getaffinity(0))
+
+
 def format_command(command: Sequence[str]) -> str:
     """Return the command as a line for a shell."""
     return " ".join(shlex.quote(word) for word in command)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from yolact_ascend.config import DEFAULT_CONFIG, DEFAULT_WEIGHTS, get_config
+from yolact_ascend.config import CUTS, DEFAULT_CONFIG, DEFAULT_CUT, DEFAULT_WEIGHTS, get_config
 from yolact_ascend.errors import UsageError
 
 DEVICES = ("auto", "npu", "cpu")
@@ -42,6 +42,7 @@ class RunSettings:
     upstream: Path | None
     precision: str
     aipp: bool
+    cut: str
     input: str
     given: frozenset[str] = frozenset()  # the keys that the user wrote
     is_demo: bool = False  # see `demo`
@@ -155,6 +156,7 @@ KEYS = {
     "npus": Key("0", _device_ids, "device, or devices by comma, which divide the images: npus=0,1"),
     "precision": Key("fp16", _one_of(PRECISIONS), "what the card computes in: fp16, as atc does by default, or fp32"),
     "aipp": Key("0", _switch, "1: uint8 inputs, a quarter of the bytes; the card normalises them (static AIPP)"),
+    "cut": Key(DEFAULT_CUT, _one_of(CUTS), "where the card's part ends: fpn, as the guide does, or heads, after them"),
     "mode": Key("full", _one_of(tuple(STAGES_OF_MODE)), "full: to mAP; perf: throughput only, no data set needed"),
     "loop": Key("100", _positive(MAX_LOOP), "mode=perf: how often the batch is run"),
     "input": Key("", _optional(_one_of(BENCHMARK_INPUTS)), "mode=perf: zeros (the default there), random or dataset"),
@@ -222,6 +224,7 @@ def _settings(values: dict[str, Any], given: frozenset[str]) -> RunSettings:
         force=values["force"],
         upstream=values["upstream"],
         precision=values["precision"],
+        cut=values["cut"],
         aipp=values["aipp"],
         input=values["input"] or ("dataset" if values["mode"] == "full" else "zeros"),
         given=given,

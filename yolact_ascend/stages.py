@@ -15,14 +15,13 @@ from typing import Any
 from yolact_ascend.aipp import aipp_config
 from yolact_ascend.artifacts import (
     BENCHMARK_DIRNAME,
-    CUT,
     FILE_MODE,
     INPUTS,
     TensorSpec,
     WorkFolder,
     bin_folder,
+    cut_outputs,
     digest_files,
-    fpn_cut_outputs,
     ids_file,
     input_bin,
     make_folder,
@@ -63,7 +62,7 @@ from yolact_ascend.compiled import (
     require_model,
     write_sidecar,
 )
-from yolact_ascend.config import ModelConfig, get_config
+from yolact_ascend.config import DEFAULT_CUT, ModelConfig, get_config
 from yolact_ascend.demo import draw_command, is_drawn, note_drawn
 from yolact_ascend.devices import clear_devices, collect_outputs, devices_for, merge_summaries
 from yolact_ascend.errors import ToolError
@@ -127,7 +126,7 @@ class Stages:
     @property
     def outputs(self) -> tuple[TensorSpec, ...]:
         """What the compiled model gives."""
-        return fpn_cut_outputs(self.config)
+        return cut_outputs(self.config, self.settings.cut)
 
     @cached_property
     def dataset(self) -> CocoDataset:
@@ -176,6 +175,7 @@ class Stages:
             return {
                 "weights_sha256": self.weights_sha256,
                 "config": settings.config,
+                "cut": settings.cut,
                 "upstream": self.records.token("patch") if settings.upstream else None,
                 **code_versions(),
             }
@@ -185,7 +185,7 @@ class Stages:
             self._run_own(
                 [
                     *(*python_command("export"), f"--config={settings.config}", f"--trained_model={settings.weights}"),
-                    *(f"--output={folder.onnx}", *upstream),
+                    *(f"--output={folder.onnx}", *cut_words(settings.cut), *upstream),
                 ]
             )
 
@@ -241,7 +241,7 @@ class Stages:
             cann=self.tools.cann,
             onnx_sha256=sha256_file(self.folder.onnx),
             batch_size=batch_size,
-            cut=CUT,
+            cut=self.settings.cut,
             precision=self.settings.precision,
             input=self.input,
             outputs=self.outputs,
@@ -335,6 +335,7 @@ class Stages:
                 "outputs": self.records.token(f"infer bs{batch_size}"),
                 "weights_sha256": self.weights_sha256,
                 "config": settings.config,
+                "cut": settings.cut,
                 "annotations_sha256": sha256_file(self.dataset.annotation_file),
                 **code_versions(),
             }
@@ -346,7 +347,7 @@ class Stages:
             self._run_own(
                 [
                     *(*python_command("postprocess"), f"--file_path={folder.outputs(batch_size)}"),
-                    *(f"--trained_model={settings.weights}", f"--config={settings.config}"),
+                    *(f"--trained_model={settings.weights}", f"--config={settings.config}", *cut_words(settings.cut)),
                     *(f"--image_path={self.dataset.image_folder}", f"--json_file={self.dataset.annotation_file}"),
                     *(f"--ids_path={ids_file(folder.inputs)}", f"--bbox_det_file={bbox}", f"--mask_det_file={mask}"),
                     f"--scores_file={scores}",
@@ -433,6 +434,11 @@ class Stages:
     def _run_own(self, command: Sequence[str]) -> None:
         """Run a stage of ours as the user's shell would; it holds the work folder's lock."""
         run_tool(command, self.tools.own_env, pass_fds=[self._lock])
+
+
+def cut_words(cut: str) -> list[str]:
+    """Return the flag of our stages for a cut; none for the default, so that the commands are the guide's."""
+    return [] if cut == DEFAULT_CUT else [f"--cut={cut}"]
 
 
 def python_command(*verb: str) -> list[str]:

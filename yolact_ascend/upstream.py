@@ -5,12 +5,14 @@ from __future__ import annotations
 import importlib
 import sys
 from pathlib import Path
+from typing import cast
 
 import torch
 from torch import nn
 
 from yolact_ascend.config import ModelConfig
 from yolact_ascend.errors import ToolError
+from yolact_ascend.network import HeadTensors, join_levels
 from yolact_ascend.process import capture
 from yolact_ascend.weights import TRAINING_ONLY_PREFIXES, read_state_dict
 
@@ -22,10 +24,27 @@ class UpstreamNetwork(nn.Module):
         super().__init__()
         self.network = network
 
+    @property
+    def head(self) -> UpstreamHead:
+        """What upstream runs on the levels."""
+        return UpstreamHead(cast(nn.ModuleList, self.network.prediction_layers))
+
     def forward(self, images: torch.Tensor) -> tuple[torch.Tensor, ...]:
         """Map normalised RGB images [B,3,550,550] to P3..P7 [B,256,h,w] and prototypes [B,138,138,32]."""
         levels, protos = self.network(images)
         return (*levels, protos)
+
+
+class UpstreamHead:
+    """Gives upstream's prediction layers, one for each level, the outputs of our head."""
+
+    def __init__(self, layers: nn.ModuleList) -> None:
+        self._layers = layers
+
+    def predict_levels(self, levels: list[torch.Tensor]) -> HeadTensors:
+        """Run each layer on its level of P3..P7 and join the anchors in that order."""
+        outputs = [layer(level) for layer, level in zip(self._layers, levels)]
+        return join_levels([HeadTensors(values["loc"], values["conf"], values["mask"]) for values in outputs])
 
 
 def load_upstream_network(folder: Path, weights: Path, config: ModelConfig) -> UpstreamNetwork:

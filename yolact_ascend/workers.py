@@ -1,0 +1,92 @@
+"""Work on many images by all cores: processes with one thread each, results in order, no more in flight than asked."""
+
+from __future__ import annotations
+
+import itertools
+import multiprocessing
+import os
+import signal
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from multiprocessing.connection import wait
+from typing import Any, TypeVar
+
+import cv2
+from threadpoolctl import threadpool_limits
+
+from yolact_ascend.errors import ToolError
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+IN_FLIGHT = 3  # items a worker has at most: one that it works on, others so that it never waits
+
+
+@contextmanager
+def open_workers(workers: int, start: Callable[..., None] | None = None, *arguments: Any) -> Iterator[Workers]:
+    """Start `workers` processes and, in each, call `start` once; they end with the block, or with this process."""
+    # Not forked: the libraries have threads here, which a fork would leave behind in a state that nobody knows.
+    context = multiprocessing.get_context("spawn")
+    pool = ProcessPoolExecutor(workers, context, _start_worker, (start, *arguments))
+    try:
+        yield Workers(pool, workers)
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+class Workers:
+    """The processes of `open_workers`."""
+
+    def __init__(self, pool: ProcessPoolExecutor, count: int) -> None:
+        self._pool = pool
+        self.count = count
+
+    def submit(self, work: Callable[..., Result], *arguments: Any) -> Future[Result]:
+        """Have one of them call `work`, a function of a module."""
+        return self._pool.submit(work, *arguments)
+
+    def map(self, work: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
+        """Give `work(item)` for each item, in order; what it raises comes here.
+
+        Takes items only as it needs them, so that no more than `IN_FLIGHT` for each worker are held at once.
+        """
+        items = iter(items)
+        pending = deque(self.submit(work, item) for item in itertools.islice(items, IN_FLIGHT * self.count))
+        while pending:
+            yield self.result(pending.popleft())
+            pending.extend(self.submit(work, item) for item in itertools.islice(items, 1))
+
+    def result(self, future: Future[Result]) -> Result:
+        """Return what a call gave, or raise what it raised; raises ToolError when its process was killed."""
+        try:
+            return future.result()
+        except BrokenProcessPool as error:
+            raise ToolError(
+                "A worker process ended without a word. Was it killed for want of memory? Take fewer (--workers)."
+            ) from error
+
+
+def use_one_thread() -> None:
+    """Have OpenCV and numpy's BLAS compute in the calling thread: the images are what the cores divide."""
+    cv2.setNumThreads(1)
+    threadpool_limits(1)
+
+
+def _start_worker(start: Callable[..., None] | None, *arguments: Any) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent gets it, too, and ends its workers
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    use_one_thread()
+    if start is not None:
+        start(*arguments)
+
+
+def _end_with_parent() -> None:
+    """End when the parent was killed: it can no longer say so."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    wait([parent.sentinel])
+    os._exit(1)
