@@ -12,7 +12,7 @@ from factories import CHECKOUT
 
 from yolact_ascend import ascend
 from yolact_ascend.ascend import (
-    Timings,
+    DeviceTimings,
     Tools,
     atc_command,
     benchmark_command,
@@ -131,7 +131,7 @@ def test_copies_are_read_where_the_summary_has_them(tmp_path):
     ids=["too few", "steady", "slower", "faster"],
 )
 def test_drift_compares_the_last_quarter_with_the_first(latencies, drift):
-    assert Timings(1.0, tuple(latencies)).drift_percent() == drift
+    assert DeviceTimings(1.0, tuple(latencies)).drift_percent() == drift
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,6 @@
 import os
 import signal
 import stat
-from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -102,19 +101,19 @@ def test_a_device_that_is_not_there_is_said(compiled, emulation):
 
 def test_a_worker_that_is_killed_is_said_and_leaves_nothing(compiled, emulation, images):
     with DeviceEngine(compiled, emulation) as engine:
-        shared = engine._file.name
+        shared = engine._slots.path
         os.kill(engine._process.pid, signal.SIGKILL)
         engine._process.wait()
         with pytest.raises(ToolError, match="ais_bench failed on the device: it ended with exit code -9"):
             engine.infer(images[:2])
-    assert not Path(shared).exists()
+    assert not shared.exists()
 
 
 def test_the_worker_and_its_memory_end_with_the_engine(compiled, emulation):
     with DeviceEngine(compiled, emulation) as engine:
-        process, shared = engine._process, engine._file.name
-        assert process.poll() is None and Path(shared).stat().st_size > 2 * INPUT.size_bytes
-    assert process.poll() == 0 and not Path(shared).exists()
+        process, shared = engine._process, engine._slots.path
+        assert process.poll() is None and shared.stat().st_size > 2 * INPUT.size_bytes
+    assert process.poll() == 0 and not shared.exists()
 
 
 def pretended_python(path, answer):

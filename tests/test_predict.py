@@ -299,10 +299,10 @@ def test_outputs_that_are_not_finite_are_refused():
 
 def test_the_cut_is_told_by_the_outputs():
     def shapes(cut):
-        return SimpleNamespace(output_shapes=[spec.shape for spec in cut_outputs(SMALL_CONFIG, cut)])
+        return SimpleNamespace(outputs=cut_outputs(SMALL_CONFIG, cut))
 
     assert {cut: find_cut(shapes(cut), SMALL_CONFIG) for cut in CUTS} == {cut: cut for cut in CUTS}
-    other = SimpleNamespace(output_shapes=shapes("fpn").output_shapes[:5])
+    other = SimpleNamespace(outputs=shapes("fpn").outputs[:5])
     with pytest.raises(ArtifactError, match=f"outputs are .* expected .* for {SMALL_CONFIG.name}"):
         find_cut(other, SMALL_CONFIG)
 

@@ -62,6 +62,7 @@ class TensorSpec:
 
 OUTPUT_DIRNAME = "output"
 BENCHMARK_DIRNAME = "perf"
+STREAM_DIRNAME = "stream"
 
 INPUT = TensorSpec("image", (3, IMAGE_SIZE, IMAGE_SIZE), layout="NCHW")
 # What a model with AIPP compiled in takes: the card normalises.
@@ -128,6 +129,10 @@ class WorkFolder:
     def summary(self, batch_size: int) -> Path:
         """Where ais_bench puts its timings: beside the output folder, not inside."""
         return self.run(batch_size) / f"{OUTPUT_DIRNAME}_summary.json"
+
+    def stream_summary(self, batch_size: int) -> Path:
+        """The device's timings of a stream, in the form of ais_bench's."""
+        return self.run(batch_size) / f"{STREAM_DIRNAME}_summary.json"
 
     def bbox_detections(self, batch_size: int) -> Path:
         return self.run(batch_size) / "bbox_detections.json"

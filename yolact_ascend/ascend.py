@@ -350,7 +350,7 @@ def require_ais_bench(shell: Shell, kind: str | None) -> dict[str, str]:
 
 
 @dataclass(frozen=True)
-class Timings:
+class DeviceTimings:
     """What ais_bench measured: the device's compute time only, without copies, files and host work."""
 
     throughput_images_per_s: float
@@ -377,7 +377,7 @@ class Timings:
         return round(float(100 * (last / first - 1)), 2)
 
 
-def read_timings(summary: Path, log: Path | None = None) -> Timings:
+def read_timings(summary: Path, log: Path | None = None) -> DeviceTimings:
     """Read the summary that ais_bench writes beside its output folder, or the throughput off its console's `log`.
 
     Versions until mid-2023 list durations, later ones (start, end) pairs; both in ms. Those of 2022 write the summary
@@ -386,7 +386,7 @@ def read_timings(summary: Path, log: Path | None = None) -> Timings:
     if log is not None and not summary.exists():
         throughput = read_console_throughput(log)
         if throughput is not None:
-            return Timings(throughput, ())
+            return DeviceTimings(throughput, ())
     data = read_json(summary, "ais_bench's summary")
     try:
         durations = tuple(_duration(entry) for entry in data["npu_compute_time_list"])
@@ -394,7 +394,7 @@ def read_timings(summary: Path, log: Path | None = None) -> Timings:
             raise ValueError("an empty npu_compute_time_list")
         h2d, d2h = (data.get(key, {}).get("mean") for key in COPIES)
         npus = tuple(entry["device"] for entry in data.get("devices", ()))
-        return Timings(float(data["throughput"]), durations, h2d, d2h, npus)
+        return DeviceTimings(float(data["throughput"]), durations, h2d, d2h, npus)
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise ArtifactError(f"{summary} is no summary of ais_bench: {type(error).__name__} {error}.") from error
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import re
@@ -27,9 +28,10 @@ from yolact_ascend.config import (
 )
 from yolact_ascend.errors import DatasetError, ToolError, UsageError, YolactAscendError, describe_os_error
 from yolact_ascend.process import count_cores
-from yolact_ascend.settings import DEVICES, STAGES_OF_MODE, describe_keys, parse_words
+from yolact_ascend.settings import DEVICES, KEYS, STAGES_OF_WAY, describe_keys, parse_words
 
 if TYPE_CHECKING:  # not when `--help` is all that is asked for
+    from yolact_ascend.evaluate import Evaluation
     from yolact_ascend.postprocess import Detector
 
 DEFAULT_IMAGES = Path("./data/coco/val2017")
@@ -98,7 +100,7 @@ def _interrupt(*_: object) -> None:
 
 def _add_words(parser: argparse.ArgumentParser) -> None:
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    stages = "".join(f"\n  mode={mode}: {', '.join(stages)}" for mode, stages in STAGES_OF_MODE.items())
+    stages = "".join(f"\n  {way}: {', '.join(stages)}" for way, stages in STAGES_OF_WAY.items())
     parser.epilog = f"settings:\n{describe_keys()}\n\nstages, in order:{stages}"
     parser.add_argument("words", nargs="*", metavar="KEY=VALUE", help="settings, see below")
 
@@ -177,9 +179,7 @@ def _add_postprocess(parser: argparse.ArgumentParser) -> None:
     _add_dataset(parser)
     parser.add_argument("--file_path", type=Path, default=Path("output"), help="folder with <index>_<k>.bin")
     parser.add_argument("--ids_path", type=Path, default=DEFAULT_INPUTS / "ids.json", help="ids.json of preprocess")
-    parser.add_argument("--bbox_det_file", type=Path, default=Path("results/bbox_detections.json"), help="boxes, out")
-    parser.add_argument("--mask_det_file", type=Path, default=Path("results/mask_detections.json"), help="masks, out")
-    parser.add_argument("--scores_file", type=Path, help="also write the scores as JSON")
+    _add_results(parser)
     _add_cut(parser)
     _add_workers(parser)
 
@@ -187,7 +187,6 @@ def _add_postprocess(parser: argparse.ArgumentParser) -> None:
 def _postprocess(arguments: argparse.Namespace) -> None:
     from yolact_ascend.artifacts import write_json
     from yolact_ascend.coco import check_categories, load_dataset
-    from yolact_ascend.evaluate import format_summary, format_table
     from yolact_ascend.postprocess import postprocess, read_ids
 
     config = read_config(arguments.trained_model, get_config(arguments.config))
@@ -205,6 +204,12 @@ def _postprocess(arguments: argparse.Namespace) -> None:
     )
     if arguments.scores_file:
         write_json(arguments.scores_file, {**evaluation.to_json(), "host": timings.to_json()})
+    _print_scores(evaluation)
+
+
+def _print_scores(evaluation: Evaluation) -> None:
+    from yolact_ascend.evaluate import format_summary, format_table
+
     print(f"mAP in percent, {evaluation.images} images:\n{format_table(evaluation)}")
     for kind, score in (("box", evaluation.box), ("mask", evaluation.mask)):
         print(f"\nCOCOeval, {kind} (fractions):\n{format_summary(score)}")
@@ -242,10 +247,7 @@ def _rehearse(arguments: argparse.Namespace) -> None:
 def _add_predict(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("source", type=Path, metavar="SOURCE", help="an image, a folder of images, or a video")
     _add_model(parser)
-    parser.add_argument(
-        "--model", type=Path, default=Path("results/yolact_edge.onnx"), help="exported .onnx or compiled .om"
-    )
-    parser.add_argument("--device_kind", choices=DEVICES, default="auto", help="which card or emulation runs a .om")
+    _add_engine(parser)
     parser.add_argument("--npu", type=_number, default=0, help="number of the device that runs a .om")
     parser.add_argument("--save_path", type=Path, default=Path("predictions"), help="folder for the results")
     parser.add_argument("--score_threshold", type=_share, default=0.3, help="leave out what scores no more than this")
@@ -271,6 +273,50 @@ def _predict(arguments: argparse.Namespace) -> None:
     print(f"{summary.describe()}\n{arguments.model} on {world}; results in {arguments.save_path}")
     if summary.skipped:
         raise DatasetError(f"{len(summary.skipped)} of {len(images)} images cannot be decoded; they are named above.")
+
+
+def _add_stream(parser: argparse.ArgumentParser) -> None:
+    _add_model(parser)
+    _add_engine(parser)
+    parser.add_argument("--npus", type=_devices, default=(0,), help="device, or devices by comma, that run a .om")
+    parser.add_argument("--batch_size", type=_count, default=1, help="of a .onnx; a .om has its own")
+    _add_dataset(parser)
+    parser.add_argument("--limit", type=_count, help="only the first N images")
+    _add_results(parser)
+    parser.add_argument("--summary_file", type=Path, help="also write the device's timings, in ais_bench's form")
+    _add_workers(parser)
+
+
+def _stream(arguments: argparse.Namespace) -> None:
+    from yolact_ascend import predict
+    from yolact_ascend.artifacts import write_json
+    from yolact_ascend.coco import check_categories, load_dataset, require_images
+    from yolact_ascend.devices import summarise_stream
+    from yolact_ascend.stream import Spent, score_stream, stream
+
+    config = read_config(arguments.trained_model, get_config(arguments.config))
+    dataset = load_dataset(arguments.json_file, arguments.image_path)
+    check_categories(dataset, config)
+    images = dataset.select(arguments.annotated_only, arguments.limit)
+    require_images(images)
+    spent = Spent()
+    with contextlib.ExitStack() as stack:
+        # An exported ONNX runs here, whatever the devices.
+        npus = arguments.npus if arguments.model.suffix == ".om" else (0,)
+        model = (arguments.model, arguments.trained_model, arguments.device_kind)
+        opened = [stack.enter_context(predict.open_engine(*model, npu)) for npu in npus]
+        engines = [engine for engine, _ in opened]
+        detector = _load_detector(arguments, config, predict.find_cut(engines[0], config))
+        batch_size = engines[0].batch_size or arguments.batch_size
+        way = (detector, predict.input_dtype(engines[0]), batch_size, arguments.workers)
+        found = stack.enter_context(contextlib.closing(stream(engines, images, *way, spent)))
+        streamed = score_stream(found, dataset, config, arguments.bbox_det_file, arguments.mask_det_file, spent)
+    if arguments.scores_file:
+        write_json(arguments.scores_file, streamed.to_json())
+    if arguments.summary_file:
+        write_json(arguments.summary_file, summarise_stream(spent.devices, batch_size, npus), indent=None)
+    print(f"{streamed.describe()}\n{arguments.model} on {'; '.join(world for _, world in opened)}")
+    _print_scores(streamed.evaluation)
 
 
 def _add_draw(parser: argparse.ArgumentParser) -> None:
@@ -379,6 +425,19 @@ def _add_model(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--trained_model", type=Path, default=Path(DEFAULT_WEIGHTS), help="weights file (.pth)")
 
 
+def _add_engine(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--model", type=Path, default=Path("results/yolact_edge.onnx"), help="exported .onnx or compiled .om"
+    )
+    parser.add_argument("--device_kind", choices=DEVICES, default="auto", help="which card or emulation runs a .om")
+
+
+def _add_results(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--bbox_det_file", type=Path, default=Path("results/bbox_detections.json"), help="boxes, out")
+    parser.add_argument("--mask_det_file", type=Path, default=Path("results/mask_detections.json"), help="masks, out")
+    parser.add_argument("--scores_file", type=Path, help="also write the scores as JSON")
+
+
 def _add_cut(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--cut",
@@ -425,6 +484,13 @@ def _number(word: str) -> int:
     return int(word)
 
 
+def _devices(word: str) -> tuple[int, ...]:
+    try:
+        return KEYS["npus"].read(word)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"'{word}': expected {error}") from None
+
+
 def _share(word: str) -> float:
     try:
         value = float(word)
@@ -453,6 +519,11 @@ VERBS = {
         _add_postprocess,
         _postprocess,
         "Turn the device's outputs into detections and mAP (postprocess.py).",
+    ),
+    "stream": (
+        _add_stream,
+        _stream,
+        "Take images to mAP in memory, in overlapping stages, on any engine.",
     ),
     "compare": (_add_compare, _compare, "Compare the outputs and mAP of two runs over the same images."),
     "rehearse": (_add_rehearse, _rehearse, "Name the operators of an ONNX file whose values float16 cannot hold."),

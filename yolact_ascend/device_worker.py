@@ -1,21 +1,23 @@
 """A process that holds a model on a device: runs in the Python that has ais_bench, which may be another than ours.
 
 Started by `engines.DeviceEngine` as a script, so it imports nothing of this package; Python 3.7 and numpy 1 suffice.
-Images and outputs pass through one shared file, because pipes would copy them twice; commands and answers, one line of
-JSON each, pass through two pipes. Standard output stays ais_bench's, whose runtime prints there.
+Images and outputs pass through a shared file (slots.py), because pipes would copy them twice; requests and answers, one
+line of JSON each, pass through two pipes. Standard output stays ais_bench's, whose runtime prints there.
 """
 
 import json
 import mmap
 import os
+import signal
 import sys
 from pathlib import Path
 
 import numpy as np
 
 
-def main(model, device, shared, commands, answers):
-    """Load `model` on `device`, describe it, then run it on the shared input once for each line that comes."""
+def main(model, device, commands, answers):
+    """Load `model` on `device`, describe it, then run it once for each line that comes, on the input that it names."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the engine gets it, too, and ends this process
     with os.fdopen(int(commands)) as requests, os.fdopen(int(answers), "w") as replies:
 
         def reply(**fields):
@@ -28,16 +30,17 @@ def main(model, device, shared, commands, answers):
         except Exception as error:  # whatever the tool raises becomes the engine's message
             reply(error=f"{type(error).__name__}: {error}")
             return 1
-        memory = None
+        files = {}
         for line in requests:
             try:
-                if memory is None:
-                    memory = map_file(shared)
-                outputs = session.infer([np.frombuffer(memory, np.uint8, json.loads(line)["input_bytes"])])
-                write_outputs(memory, json.loads(line)["input_bytes"], outputs)
-                reply(
-                    shapes=[list(output.shape) for output in outputs], dtypes=[output.dtype.name for output in outputs]
-                )
+                request = json.loads(line)
+                path = request["file"]
+                if path not in files:
+                    files[path] = map_file(path)
+                start, size = request["input"]
+                outputs = session.infer([np.frombuffer(files[path], np.uint8, size, start)])
+                write_outputs(files[path], request["outputs"], outputs)
+                reply(ms=last_execution(session))
             except Exception as error:
                 reply(error=f"{type(error).__name__}: {error}")
                 return 1
@@ -64,12 +67,21 @@ def map_file(path):
         return mmap.mmap(file.fileno(), 0)
 
 
-def write_outputs(memory, start, outputs):
-    """Write the outputs one behind the other, behind the input."""
-    for output in outputs:
-        flat = np.ascontiguousarray(output).view(np.uint8).reshape(-1)
-        np.frombuffer(memory, np.uint8, flat.size, start)[:] = flat
-        start += flat.size
+def write_outputs(memory, places, outputs):
+    """Write each output to its place, given as first byte and size."""
+    for (start, size), output in zip(places, outputs):
+        np.frombuffer(memory, np.uint8, size, start)[:] = np.ascontiguousarray(output).view(np.uint8).reshape(-1)
+
+
+def last_execution(session):
+    """Return when the device began and ended the last batch, in ms; then the session may forget it."""
+    summary = session.summary() if hasattr(session, "summary") else session.sumary()  # until 2023
+    last = summary.exec_time_list[-1]
+    if hasattr(session, "reset_summaryinfo"):
+        session.reset_summaryinfo()
+    else:
+        session.reset_sumaryinfo()
+    return list(last) if isinstance(last, (list, tuple)) else [0.0, float(last)]
 
 
 if __name__ == "__main__":

@@ -66,15 +66,8 @@ def merge_summaries(folder: Path, npus: Sequence[int]) -> None:
         path = _summary_of(part)
         parts.append((path, read_json(path, "ais_bench's summary of one device")))
     try:
-        turns = zip_longest(*(data["npu_compute_time_list"] for _, data in parts))
-        merged: dict[str, Any] = {
-            "npu_compute_time_list": [time for turn in turns for time in turn if time is not None],
-            "throughput": sum(data["throughput"] for _, data in parts),
-            "devices": [
-                {"device": npu, "throughput": data["throughput"], "batches": len(data["npu_compute_time_list"])}
-                for npu, (_, data) in zip(npus, parts)
-            ],
-        }
+        figures = [(data["npu_compute_time_list"], data["throughput"]) for _, data in parts]
+        merged = _summary(figures, npus)
         for key in COPIES:
             copies = [data[key] for _, data in parts if key in data]
             count = sum(copy["count"] for copy in copies)
@@ -85,6 +78,30 @@ def merge_summaries(folder: Path, npus: Sequence[int]) -> None:
         raise ArtifactError(f"{places} are no summaries of ais_bench: {type(error).__name__} {error}.") from error
     write_json(_summary_of(folder), merged, indent=None)
     clear_devices(folder)
+
+
+def summarise_stream(executions: Sequence[Sequence[tuple[float, float]]], batch_size: int, npus: Sequence[int]) -> dict:
+    """Return the summary of a stream in ais_bench's form: `executions` are the begins and ends in ms, by device.
+
+    A device that had no batch is left out.
+    """
+    used = [(times, npu) for times, npu in zip(executions, npus) if times]
+    means = [sum(end - start for start, end in times) / len(times) for times, _ in used]
+    figures = [(times, 1000 * batch_size / mean) for (times, _), mean in zip(used, means)]
+    return _summary(figures, [npu for _, npu in used])
+
+
+def _summary(figures: Sequence[tuple[Sequence[Any], float]], npus: Sequence[int]) -> dict[str, Any]:
+    """Merge the times and throughput of each device."""
+    turns = zip_longest(*(times for times, _ in figures))
+    return {
+        "npu_compute_time_list": [time for turn in turns for time in turn if time is not None],
+        "throughput": sum(throughput for _, throughput in figures),
+        "devices": [
+            {"device": npu, "throughput": throughput, "batches": len(times)}
+            for npu, (times, throughput) in zip(npus, figures)
+        ],
+    }
 
 
 def _summary_of(folder: Path) -> Path:

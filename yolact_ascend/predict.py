@@ -121,14 +121,14 @@ def open_engine(model: Path, weights: Path, device: str, npu: int) -> Iterator[t
 
 def find_cut(engine: Engine, config: ModelConfig) -> str:
     """Tell by its outputs where a model ends; raises ArtifactError when it is none of the config's."""
+    found = [spec.shape for spec in engine.outputs]
     expected = {cut: [spec.shape for spec in cut_outputs(config, cut)] for cut in CUTS}
     for cut, shapes in expected.items():
-        if shapes == engine.output_shapes:
+        if shapes == found:
             return cut
     listed = " or ".join(f"{shapes} (cut {cut})" for cut, shapes in expected.items())
     raise ArtifactError(
-        f"The model's outputs are {engine.output_shapes}, expected {listed} for {config.name}. "
-        "Is it of another --config?"
+        f"The model's outputs are {found}, expected {listed} for {config.name}. Is it of another --config?"
     )
 
 

@@ -12,8 +12,8 @@ from typing import Any
 from urllib.parse import quote
 
 from yolact_ascend import __version__
-from yolact_ascend.artifacts import UINT8_INPUT, WorkFolder, read_json, write_bytes, write_json
-from yolact_ascend.ascend import Tools, read_timings
+from yolact_ascend.artifacts import UINT8_INPUT, WorkFolder, read_json, timings_file, write_bytes, write_json
+from yolact_ascend.ascend import DeviceTimings, Tools, read_timings
 from yolact_ascend.compiled import read_sidecar
 from yolact_ascend.demo import NOTE
 from yolact_ascend.overlays import OVERLAY_SCORE, remove_overlays, write_overlays
@@ -21,10 +21,16 @@ from yolact_ascend.process import format_command
 from yolact_ascend.settings import RunSettings
 from yolact_ascend.stages import LIBRARIES, Stages
 from yolact_ascend.steps import Outcome
+from yolact_ascend.waterfall import describe_way, waterfall_rows
 
 SCHEMA_VERSION = 1
 EMULATION_NOTE = "CPU emulation: throughput and latency are this CPU's under ONNX Runtime, not an NPU's."
 NOTABLE_DRIFT_PERCENT = 5.0  # more than the stand-ins' and published cards' figures vary by themselves
+WATERFALL_NOTE = (
+    "Host steps count what the cores compute, not what they wait for; all of them together, at the speed that Ascend's "
+    "guide gives for one Atlas 310P, need the cores in the last column. End to end is what this machine did, from the "
+    "first stage with images to the scores, each stage with its start."
+)
 TABLE_COLUMNS = ("all", *(str(percent) for percent in range(50, 100, 5)))
 
 
@@ -57,12 +63,13 @@ def build_report(stages: Stages, outcomes: Sequence[Outcome], words: Sequence[st
         "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "command": format_command(["bash", "scripts/run_all.sh", *words]),
         "mode": settings.mode,
+        "stream": settings.stream,
         "note": NOTE if settings.is_demo else None,
         "device": _describe_device(stages.tools),
         "model": _describe_model(stages),
         "dataset": _describe_dataset(stages) if settings.mode == "full" else None,
         "versions": _describe_versions(stages),
-        "results": [_result(stages, batch_size) for batch_size in settings.batch_sizes],
+        "results": [_result(stages, outcomes, batch_size) for batch_size in settings.batch_sizes],
         "stages": [_describe_outcome(outcome) for outcome in outcomes],
     }
 
@@ -102,6 +109,8 @@ def render_markdown(report: dict[str, Any]) -> str:
     if report["mode"] == "full":
         lines += _accuracy_tables(report["results"])
     lines += _throughput_table(report["results"], device["chip"], is_emulated)
+    if report["mode"] == "full":
+        lines += _waterfall_table(report["results"])
     lines += _stage_table(report["stages"])
     lines += _overlay_list(report["overlays"], report["results"])
     return "\n".join(lines) + "\n"
@@ -162,11 +171,10 @@ def _describe_versions(stages: Stages) -> dict[str, str]:
     }
 
 
-def _result(stages: Stages, batch_size: int) -> dict[str, Any]:
+def _result(stages: Stages, outcomes: Sequence[Outcome], batch_size: int) -> dict[str, Any]:
     folder = WorkFolder(stages.settings.out)
     is_full = stages.settings.mode == "full"
-    summary = folder.summary(batch_size) if is_full else folder.benchmark_summary(batch_size)
-    timings = read_timings(summary, folder.log(f"{'infer' if is_full else 'benchmark'}_bs{batch_size}"))
+    timings = _device_timings(stages.settings, folder, batch_size)
     scores = read_json(folder.scores(batch_size), "the scores") if is_full else {}
     model = read_sidecar(folder.om(batch_size), folder.sidecar(batch_size))
     return {
@@ -186,7 +194,29 @@ def _result(stages: Stages, batch_size: int) -> dict[str, Any]:
         "precision": model.precision,
         "aipp": model.input["dtype"] == UINT8_INPUT.dtype,
         "input_dtype": model.input["dtype"],
+        "way": _describe_way(stages, scores, timings, outcomes, batch_size) if is_full else None,
     }
+
+
+def _describe_way(
+    stages: Stages,
+    scores: dict[str, Any],
+    timings: DeviceTimings,
+    outcomes: Sequence[Outcome],
+    batch_size: int,
+) -> dict[str, Any]:
+    host = [scores["host"]]
+    if not stages.settings.stream:
+        host.insert(0, read_json(timings_file(stages.folder.inputs), "what preprocess took"))
+    return describe_way(host, timings.throughput_images_per_s, outcomes, batch_size)
+
+
+def _device_timings(settings: RunSettings, folder: WorkFolder, batch_size: int) -> DeviceTimings:
+    if settings.stream:
+        return read_timings(folder.stream_summary(batch_size))
+    if settings.mode == "full":
+        return read_timings(folder.summary(batch_size), folder.log(f"infer_bs{batch_size}"))
+    return read_timings(folder.benchmark_summary(batch_size), folder.log(f"benchmark_bs{batch_size}"))
 
 
 def _describe_outcome(outcome: Outcome) -> dict[str, Any]:
@@ -261,6 +291,12 @@ def _advise_batch_size(results: Sequence[dict[str, Any]]) -> str:
         f"Use bs={smallest['batch_size']}: the fastest here is bs={best['batch_size']}, {speed} images/s, but that is "
         f"{against}, which is {why}, and a smaller batch answers sooner."
     )
+
+
+def _waterfall_table(results: Sequence[dict[str, Any]]) -> list[str]:
+    heads, rows = waterfall_rows(results)
+    lines = ["## The way of an image (ms of a core; infer: ms of the device)", "", *_table_head(heads)]
+    return [*lines, *map(_row, rows), "", WATERFALL_NOTE, ""]
 
 
 def _stage_table(stages: Sequence[dict[str, Any]]) -> list[str]:

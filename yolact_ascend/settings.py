@@ -12,11 +12,15 @@ from yolact_ascend.errors import UsageError
 
 DEVICES = ("auto", "npu", "cpu")
 FULL_STAGES = ("patch", "export", "compile", "preprocess", "infer", "postprocess", "report")
+STREAM_STAGES = ("patch", "export", "compile", "stream", "report")
 PERF_STAGES = ("patch", "export", "compile", "benchmark", "report")
-STAGES_OF_MODE = {"full": FULL_STAGES, "perf": PERF_STAGES}
+# The ways of a run: the word that chooses one, and its stages.
+STAGES_OF_WAY = {"mode=full": FULL_STAGES, "stream=1": STREAM_STAGES, "mode=perf": PERF_STAGES}
+MODES = ("full", "perf")
 MAX_BATCH_SIZE = 4096  # ais_bench's own limit of --batchsize
 MAX_LOOP = 100_000  # and of --loop
 MAX_DEVICE = 255  # and of --device
+MAX_WORKERS = 1024
 PRECISIONS = ("fp16", "fp32")
 BENCHMARK_INPUTS = ("zeros", "random", "dataset")
 
@@ -35,6 +39,8 @@ class RunSettings:
     soc: str | None
     npus: tuple[int, ...]
     mode: str
+    stream: bool
+    workers: int | None
     loop: int
     first: str
     last: str
@@ -64,9 +70,14 @@ class RunSettings:
         return min(max(self.batch_sizes), self.limit or max(self.batch_sizes))
 
     @property
+    def way(self) -> str:
+        """Which of `STAGES_OF_WAY` it is."""
+        return "stream=1" if self.stream else f"mode={self.mode}"
+
+    @property
     def stages(self) -> tuple[str, ...]:
         """The stages to run, from `from=` to `to=`."""
-        stages = STAGES_OF_MODE[self.mode]
+        stages = STAGES_OF_WAY[self.way]
         return stages[stages.index(self.first) : stages.index(self.last) + 1]
 
 
@@ -129,7 +140,7 @@ def _config(word: str) -> str:
     return get_config(word).name
 
 
-ALL_STAGES = tuple(dict.fromkeys((*FULL_STAGES, *PERF_STAGES)))
+ALL_STAGES = tuple(dict.fromkeys((*FULL_STAGES, *STREAM_STAGES, *PERF_STAGES)))
 
 
 def _force(word: str) -> frozenset[str]:
@@ -157,7 +168,9 @@ KEYS = {
     "precision": Key("fp16", _one_of(PRECISIONS), "what the card computes in: fp16, as atc does by default, or fp32"),
     "aipp": Key("0", _switch, "1: uint8 inputs, a quarter of the bytes; the card normalises them (static AIPP)"),
     "cut": Key(DEFAULT_CUT, _one_of(CUTS), "where the card's part ends: fpn, as the guide does, or heads, after them"),
-    "mode": Key("full", _one_of(tuple(STAGES_OF_MODE)), "full: to mAP; perf: throughput only, no data set needed"),
+    "mode": Key("full", _one_of(MODES), "full: to mAP; perf: throughput only, no data set needed"),
+    "stream": Key("0", _switch, "1: images to mAP in memory, in overlapping stages; no inputs and outputs on disk"),
+    "workers": Key("", _optional(_positive(MAX_WORKERS)), "processes of the host's stages; all cores unless told"),
     "loop": Key("100", _positive(MAX_LOOP), "mode=perf: how often the batch is run"),
     "input": Key("", _optional(_one_of(BENCHMARK_INPUTS)), "mode=perf: zeros (the default there), random or dataset"),
     "from": Key("", _optional(_one_of(ALL_STAGES)), "first stage to run; the ones before must be done (stages: below)"),
@@ -196,11 +209,14 @@ def describe_keys() -> str:
 
 
 def _settings(values: dict[str, Any], given: frozenset[str]) -> RunSettings:
-    stages = STAGES_OF_MODE[values["mode"]]
+    if values["stream"] and values["mode"] == "perf":
+        raise UsageError("stream=1 with mode=perf: that runs one batch again and again, no images. Leave one out.")
+    way = "stream=1" if values["stream"] else f"mode={values['mode']}"
+    stages = STAGES_OF_WAY[way]
     first, last = values["from"] or stages[0], values["to"] or stages[-1]
     for key, stage in (("from", first), ("to", last)):
         if stage not in stages:
-            raise UsageError(f"{key}={stage}: mode={values['mode']} has no such stage; it has {', '.join(stages)}.")
+            raise UsageError(f"{key}={stage}: {way} has no such stage; it has {', '.join(stages)}.")
     if stages.index(first) > stages.index(last):
         raise UsageError(f"from={first} comes after to={last}; the order is {', '.join(stages)}.")
     if values["mode"] == "full" and values["input"] not in (None, "dataset"):
@@ -218,6 +234,8 @@ def _settings(values: dict[str, Any], given: frozenset[str]) -> RunSettings:
         soc=values["soc"],
         npus=values["npus"],
         mode=values["mode"],
+        stream=values["stream"],
+        workers=values["workers"],
         loop=values["loop"],
         first=first,
         last=last,

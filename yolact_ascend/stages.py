@@ -68,7 +68,7 @@ from yolact_ascend.devices import clear_devices, collect_outputs, devices_for, m
 from yolact_ascend.errors import ToolError
 from yolact_ascend.manifest import Records, digest
 from yolact_ascend.process import describe_failure, format_command, run_tool
-from yolact_ascend.settings import STAGES_OF_MODE, RunSettings
+from yolact_ascend.settings import STAGES_OF_WAY, RunSettings
 from yolact_ascend.steps import Step
 
 CHECKOUT = Path(__file__).resolve().parent.parent
@@ -97,10 +97,11 @@ class Stages:
             "preprocess": lambda: [self._preprocess()],
             "infer": lambda: [self._infer(batch_size) for batch_size in self.settings.batch_sizes],
             "postprocess": lambda: [self._postprocess(batch_size) for batch_size in self.settings.batch_sizes],
+            "stream": lambda: [self._stream(batch_size) for batch_size in self.settings.batch_sizes],
             "benchmark": lambda: [self._benchmark(batch_size) for batch_size in self.settings.batch_sizes],
             "report": lambda: [],
         }
-        return [step for stage in STAGES_OF_MODE[self.settings.mode] for step in makers[stage]()]
+        return [step for stage in STAGES_OF_WAY[self.settings.way] for step in makers[stage]()]
 
     @cached_property
     def weights_sha256(self) -> str:
@@ -266,6 +267,7 @@ class Stages:
                 [
                     *(*python_command("preprocess"), f"--image_path={self.dataset.image_folder}"),
                     *(f"--json_file={self.dataset.annotation_file}", f"--save_path={save_path}", *limit, *dtype),
+                    *self._worker_words,
                 ]
             )
             # Those that an earlier, unfinished run made took no time in this one.
@@ -350,12 +352,55 @@ class Stages:
                     *(f"--trained_model={settings.weights}", f"--config={settings.config}", *cut_words(settings.cut)),
                     *(f"--image_path={self.dataset.image_folder}", f"--json_file={self.dataset.annotation_file}"),
                     *(f"--ids_path={ids_file(folder.inputs)}", f"--bbox_det_file={bbox}", f"--mask_det_file={mask}"),
-                    f"--scores_file={scores}",
+                    *(f"--scores_file={scores}", *self._worker_words),
                 ]
             )
             return len(self.images)
 
         return Step("postprocess", batch_size, inputs, lambda: results, work)
+
+    def _stream(self, batch_size: int) -> Step:
+        """From the images to the scores in one process: what preprocess, infer and postprocess do with files."""
+        settings, folder, tools = self.settings, self.folder, self.tools
+        bbox, mask = folder.bbox_detections(batch_size), folder.mask_detections(batch_size)
+        results = [bbox, mask, folder.scores(batch_size), folder.stream_summary(batch_size)]
+
+        def inputs() -> dict[str, Any]:
+            return {
+                "om_sha256": sha256_file(folder.om(batch_size)),
+                "images": digest(describe_images(self.images)),
+                "tools": tools.identity(),
+                "npus": list(tools.npus),
+                "weights_sha256": self.weights_sha256,
+                "config": settings.config,
+                "cut": settings.cut,
+                "annotations_sha256": sha256_file(self.dataset.annotation_file),
+                **code_versions(),
+            }
+
+        def work() -> int:
+            self.require_model(batch_size)
+            for path in results:
+                path.unlink(missing_ok=True)
+            limit = [] if settings.limit is None else [f"--limit={settings.limit}"]
+            self._run_own(
+                [
+                    *(*python_command("stream"), f"--model={folder.om(batch_size)}"),
+                    *(f"--trained_model={settings.weights}", f"--config={settings.config}"),
+                    *(f"--image_path={self.dataset.image_folder}", f"--json_file={self.dataset.annotation_file}"),
+                    *(f"--bbox_det_file={bbox}", f"--mask_det_file={mask}"),
+                    *(f"--scores_file={folder.scores(batch_size)}", f"--device_kind={settings.device}"),
+                    *(f"--summary_file={folder.stream_summary(batch_size)}", *limit, *self._worker_words),
+                    f"--npus={','.join(map(str, tools.npus))}",
+                ]
+            )
+            return len(self.images)
+
+        return Step("stream", batch_size, inputs, lambda: results, work)
+
+    @property
+    def _worker_words(self) -> list[str]:
+        return [] if self.settings.workers is None else [f"--workers={self.settings.workers}"]
 
     def _benchmark(self, batch_size: int) -> Step:
         folder, tools, settings = self.folder, self.tools, self.settings

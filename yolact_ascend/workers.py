@@ -48,6 +48,10 @@ class Workers:
         """Have one of them call `work`, a function of a module."""
         return self._pool.submit(work, *arguments)
 
+    def cancel(self) -> None:
+        """Drop what has not begun; who waits for it is told so."""
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
     def map(self, work: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
         """Give `work(item)` for each item, in order; what it raises comes here.
 

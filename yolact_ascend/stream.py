@@ -1,0 +1,251 @@
+"""`stream`: images through preparing, the device and detecting in overlapping stages, in memory, nothing on disk."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from queue import SimpleQueue
+from typing import Any, NamedTuple
+
+import numpy as np
+from tqdm import tqdm
+
+from yolact_ascend.coco import CocoDataset, CocoImage
+from yolact_ascend.config import ModelConfig
+from yolact_ascend.detections import Detections
+from yolact_ascend.engines import Engine, Timing, batches
+from yolact_ascend.errors import DatasetError
+from yolact_ascend.evaluate import Evaluation, evaluate
+from yolact_ascend.postprocess import Detector
+from yolact_ascend.preprocess import prepare_image
+from yolact_ascend.results import ResultsFiles
+from yolact_ascend.slots import Slots, open_slots
+from yolact_ascend.timings import Timings
+from yolact_ascend.workers import Workers, open_workers
+
+NAMED = 5  # images that a message lists
+AHEAD = 2  # batches that are prepared or detected for each worker's images, beyond those on the devices
+REMEDY = "Compile with precision=fp32 (by hand: atc --precision_mode must_keep_origin_dtype), or export again."
+
+
+class Found(NamedTuple):
+    """One image of a stream: its detections, or None and why it has none."""
+
+    image: CocoImage
+    detections: Detections | None
+    failure: str = ""
+
+
+@dataclass
+class Spent:
+    """What a stream took: the host's work, and when each batch was on a device, by device."""
+
+    host: Timings = field(default_factory=Timings)
+    devices: list[list[Timing]] = field(default_factory=list)
+
+
+def stream(
+    engines: Sequence[Engine],
+    images: Sequence[CocoImage],
+    detector: Detector,
+    dtype: str,
+    batch_size: int,
+    workers: int,
+    spent: Spent,
+) -> Generator[Found, None, None]:
+    """Give what is found in each image, in their order, as it comes; `spent` is filled on the way.
+
+    The batches take turns on the engines; `dtype` is that of artifacts.INPUTS which they take. No more are in memory
+    than keep the workers busy. An image that cannot be decoded is given with its failure.
+    Raises ToolError when a device or worker fails, ArtifactError when outputs are not finite.
+    """
+    spent.devices = [[] for _ in engines]
+    count = 2 * len(engines) + -(-AHEAD * workers // batch_size)
+    with contextlib.ExitStack() as stack:
+        slots = stack.enter_context(open_slots(count, batch_size, engines[0].image_bytes, detector.outputs))
+        pool = stack.enter_context(open_workers(workers, _start, slots, detector, dtype))
+        threads = stack.enter_context(ThreadPoolExecutor(count))
+        stages = _Stages(slots, pool, engines, spent)
+        numbered = enumerate(batches(images, batch_size))
+        try:
+            yield from tqdm(_in_order(threads, stages, numbered), desc="stream", unit="image", total=len(images))
+        except BaseException:  # also when nobody wants the rest
+            pool.cancel()
+            raise
+
+
+def _in_order(
+    threads: ThreadPoolExecutor, stages: _Stages, numbered: Iterable[tuple[int, list[CocoImage]]]
+) -> Iterator[Found]:
+    """Begin a batch whenever a slot is free; give the images of the oldest as soon as they are done."""
+    pending: deque[Future[list[Found]]] = deque()
+    for number, images in numbered:
+        if len(pending) == stages.slots.count:
+            yield from pending.popleft().result()
+        pending.append(threads.submit(stages.run_batch, number, images))
+    while pending:
+        yield from pending.popleft().result()
+
+
+@dataclass(frozen=True)
+class Streamed:
+    """A finished stream: its scores, and what it took."""
+
+    evaluation: Evaluation
+    failed: tuple[CocoImage, ...]
+    seconds: float  # from the first image to the last detection; models and workers were up
+    spent: Spent
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the value as the scores file holds it."""
+        return {
+            **self.evaluation.to_json(),
+            "host": self.spent.host.to_json(),
+            "failed": [image.image_id for image in self.failed],
+            "stream_seconds": round(self.seconds, 3),
+        }
+
+    def describe(self) -> str:
+        """Return the speed, and what failed."""
+        count = self.evaluation.images
+        lines = [f"{count} images, {count / self.seconds:.2f} images/s from the files to the detections"]
+        if self.failed:
+            names = ", ".join(image.path.name for image in self.failed[:NAMED])
+            lines.append(f"{len(self.failed)} more could not be decoded and are not scored: {names}")
+        return "\n".join(lines)
+
+
+def score_stream(
+    found: Iterable[Found],
+    dataset: CocoDataset,
+    config: ModelConfig,
+    bbox_file: Path,
+    mask_file: Path,
+    spent: Spent,
+) -> Streamed:
+    """Write what a stream finds as two COCO results files, and score it.
+
+    An image that failed is named, and not scored. When the user interrupts, the files hold the images done until then.
+    Raises DatasetError when every image failed.
+    """
+    scored: list[int] = []
+    failed: list[CocoImage] = []
+    start = time.perf_counter()
+    with ResultsFiles(bbox_file, mask_file, config.category_ids) as results:
+        try:
+            for image, detections, failure in found:
+                if detections is None:
+                    failed.append(image)
+                    tqdm.write(f"failed: {failure}", file=sys.stderr)
+                    continue
+                results.add(image.image_id, detections)
+                scored.append(image.image_id)
+        except KeyboardInterrupt:
+            for number in (signal.SIGINT, signal.SIGTERM):  # the first was heard; now the files are finished
+                signal.signal(number, signal.SIG_IGN)
+            results.finish()
+            print(f"\n{bbox_file} and {mask_file.name} hold the {len(scored)} images done so far.", file=sys.stderr)
+            raise
+        seconds = time.perf_counter() - start
+        if not scored:
+            raise DatasetError(f"None of the {len(failed)} images could be decoded; the first: {failed[0].path}.")
+        results.finish()
+        with spent.host.timed("eval"):
+            evaluation = evaluate(dataset.annotations, scored, *results.entries())
+    return Streamed(evaluation, tuple(failed), seconds, spent)
+
+
+class _Stages:
+    """The way of one batch; several threads are on it, each mostly waiting for a worker or a device."""
+
+    def __init__(self, slots: Slots, pool: Workers, engines: Sequence[Engine], spent: Spent) -> None:
+        self.slots = slots
+        self._pool = pool
+        self._engines = engines
+        self._spent = spent
+        self._free: SimpleQueue[int] = SimpleQueue()
+        for slot in range(slots.count):
+            self._free.put(slot)
+        self._turns = [threading.Lock() for _ in engines]
+        self._counting = threading.Lock()
+
+    def run_batch(self, number: int, images: Sequence[CocoImage]) -> list[Found]:
+        """Prepare, infer and detect the images of a batch."""
+        slot = self._free.get()
+        try:
+            failures = self._prepare(slot, images)
+            device = number % len(self._engines)
+            with self._turns[device]:
+                timing = self._engines[device].infer_slot(self.slots, slot, len(images))
+            self._spent.devices[device].append(timing)
+            return self._detect(slot, images, failures)
+        finally:
+            self._free.put(slot)
+
+    def _prepare(self, slot: int, images: Sequence[CocoImage]) -> dict[int, str]:
+        """Put the images into the slot; return why those that cannot be read cannot, by their place."""
+        failures = {}
+        calls = [self._pool.submit(_prepare, image, slot, place) for place, image in enumerate(images)]
+        for place, call in enumerate(calls):
+            try:
+                spent, warnings = self._pool.result(call)
+            except DatasetError as error:  # its place in the batch keeps what lay there before
+                failures[place] = str(error)
+                continue
+            self._count(spent)
+            for warning in warnings:
+                tqdm.write(warning, file=sys.stderr)
+        return failures
+
+    def _detect(self, slot: int, images: Sequence[CocoImage], failures: dict[int, str]) -> list[Found]:
+        calls = {
+            place: self._pool.submit(_detect, slot, place, image)
+            for place, image in enumerate(images)
+            if place not in failures
+        }
+        found = []
+        for place, image in enumerate(images):
+            if place in failures:
+                found.append(Found(image, None, failures[place]))
+                continue
+            detections, spent = self._pool.result(calls[place])
+            self._count(spent)
+            found.append(Found(image, detections))
+        return found
+
+    def _count(self, spent: Timings) -> None:
+        with self._counting:
+            self._spent.host.add(spent)
+
+
+# Of this worker.
+_slots: Slots
+_detector: Detector
+_dtype: str
+
+
+def _start(slots: Slots, detector: Detector, dtype: str) -> None:
+    global _slots, _detector, _dtype
+    _slots, _detector, _dtype = slots, detector, dtype
+
+
+def _prepare(image: CocoImage, slot: int, place: int) -> tuple[Timings, list[str]]:
+    timings = Timings()
+    prepared, warnings = prepare_image(image, _dtype, timings)
+    _slots.images(slot)[place] = np.frombuffer(prepared, np.uint8)
+    return timings, warnings
+
+
+def _detect(slot: int, place: int, image: CocoImage) -> tuple[Detections, Timings]:
+    timings = Timings()
+    outputs = [output[place] for output in _slots.results(slot)]
+    found = _detector.detect(outputs, image.height, image.width, f"The outputs for {image.path}", REMEDY, timings)
+    return found, timings

@@ -1,0 +1,54 @@
+"""Where the time of an image goes: the host's steps in milliseconds of a core, the device's, and the whole way."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from yolact_ascend.steps import Outcome
+
+# In the order in which an image passes them; `infer` is the device's, the others are the host's.
+STEPS = ("decode", "resize", "write", "infer", "read", "heads", "detect", "masks", "RLE", "eval")
+# What Ascend's guide gives for one Atlas 310P (ModelZoo, YolactEdge, batch 8): how fast the host should be.
+CARD_IMAGES_PER_S = 270
+STAGES = ("preprocess", "infer", "postprocess", "stream")  # what an image passes
+
+
+def describe_way(
+    host: Sequence[Mapping[str, Any]], device_images_per_s: float, outcomes: Sequence[Outcome], batch_size: int
+) -> dict[str, Any]:
+    """Return the way of an image at one batch size, as report.json has it.
+
+    `host` are what the stages wrote of their work (`timings.Timings.to_json`).
+    """
+    core_ms = {step: ms for part in host for step, ms in part["core_ms_per_image"].items()}
+    total = sum(core_ms.values())
+    passed = [o for o in outcomes if o.stage in STAGES and o.batch_size in (None, batch_size) and o.images]
+    seconds = sum(outcome.seconds / outcome.images for outcome in passed if outcome.images)
+    return {
+        "core_ms_per_image": {step: round(core_ms[step], 4) for step in STEPS if step in core_ms},
+        "total_core_ms_per_image": round(total, 4),
+        "device_ms_per_image": round(1000 / device_images_per_s, 4),
+        "end_to_end_images_per_s": round(1 / seconds, 3) if seconds else None,
+        "cores_for_one_card": round(total * CARD_IMAGES_PER_S / 1000, 2),
+    }
+
+
+def waterfall_rows(results: Sequence[Mapping[str, Any]]) -> tuple[list[str], list[list[str]]]:
+    """Return heads and rows of the table, a row for each batch size."""
+    heads = ["bs", *STEPS, "host, all", "end to end images/s", "device images/s", f"cores for {CARD_IMAGES_PER_S}/s"]
+    rows = []
+    for result in results:
+        way = result["way"]
+        ms = {**way["core_ms_per_image"], "infer": way["device_ms_per_image"]}
+        rows.append(
+            [
+                str(result["batch_size"]),
+                *(f"{ms[step]:.2f}" if step in ms else "–" for step in STEPS),
+                f"{way['total_core_ms_per_image']:.1f}",
+                "n/a" if way["end_to_end_images_per_s"] is None else f"{way['end_to_end_images_per_s']:.2f}",
+                f"{result['throughput_images_per_s']:.2f}",
+                f"{way['cores_for_one_card']:.1f}",
+            ]
+        )
+    return heads, rows
