@@ -1,11 +1,17 @@
 """The preprocess stage: what it writes, what it keeps, what it refuses."""
 
-import errno
+import contextlib
 import json
+import os
+import re
+import resource
 import shutil
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -15,13 +21,34 @@ from yolact_ascend import cli
 from yolact_ascend.artifacts import INPUT, UINT8_INPUT, input_bin
 from yolact_ascend.coco import load_dataset
 from yolact_ascend.errors import ArtifactError, DatasetError
-from yolact_ascend.preprocess import preprocess
+from yolact_ascend.preprocess import prepare_image, preprocess
+from yolact_ascend.timings import Timings
 from yolact_ascend.transforms import decode_image, normalise_image, resize_image
+from yolact_ascend.workers import open_workers
 
 
 @pytest.fixture
 def dataset(small_coco, annotation_file):
     return load_dataset(annotation_file, small_coco / "val2017")
+
+
+@pytest.fixture(autouse=True)
+def opened(monkeypatch):
+    """Do the workers' work in this process, where it needs no half second to start; the numbers that were asked for."""
+    opened = []
+
+    @contextlib.contextmanager
+    def open_none(workers):
+        opened.append(workers)
+        yield SimpleNamespace(map=map)
+
+    monkeypatch.setattr("yolact_ascend.preprocess.open_workers", open_none)
+    return opened
+
+
+@pytest.fixture
+def real_workers(opened, monkeypatch):
+    monkeypatch.setattr("yolact_ascend.preprocess.open_workers", open_workers)
 
 
 def bins(folder):
@@ -59,7 +86,9 @@ def test_the_flag_chooses_the_dtype(monkeypatch, small_coco, annotation_file, tm
     monkeypatch.setattr("yolact_ascend.preprocess.preprocess", lambda *arguments: seen.append(arguments) or 0)
     paths = [f"--image_path={small_coco}/val2017", f"--json_file={annotation_file}", f"--save_path={tmp_path}"]
     assert cli.run_script("preprocess", [*paths, *words]) == 0
-    assert [arguments[1:] for arguments in seen] == [(tmp_path, dtype)]
+    assert [arguments[1:] for arguments in seen] == [(tmp_path, dtype, len(os.sched_getaffinity(0)))]
+    assert cli.run_script("preprocess", [*paths, "--workers=3"]) == 0
+    assert seen[1][3] == 3
 
 
 def test_an_existing_empty_folder_is_fine(dataset, tmp_path):
@@ -76,19 +105,17 @@ def test_a_second_run_makes_nothing(dataset, tmp_path):
 
 
 def test_a_run_that_was_cut_short_continues(dataset, tmp_path, monkeypatch):
-    calls = []
-
-    def decode_two(path):
-        calls.append(path)
-        if len(calls) == 3:
+    def prepare_two(image, *arguments):
+        if image.image_id == 2:
             raise KeyboardInterrupt
-        return decode_image(path)
+        return prepare_image(image, *arguments)
 
-    monkeypatch.setattr("yolact_ascend.preprocess.decode_image", decode_two)
+    monkeypatch.setattr("yolact_ascend.preprocess.prepare_image", prepare_two)
     with pytest.raises(KeyboardInterrupt):
         preprocess(dataset.images, tmp_path)
     assert bins(tmp_path) == ["0.bin", "1.bin"]
     assert not (tmp_path / "ids.json").exists()
+    monkeypatch.undo()
     assert preprocess(dataset.images, tmp_path) == 2
 
 
@@ -150,12 +177,13 @@ def test_what_a_killed_run_left_half_written_goes(dataset, tmp_path):
     assert (tmp_path / "bin_file").stat().st_mode & 0o777 == 0o750
 
 
-def test_a_jpeg_that_is_cut_short_is_warned_of(dataset, tmp_path, capfd):
+def test_a_jpeg_that_is_cut_short_is_warned_of(dataset, tmp_path, capfd, real_workers):
+    """Once, and not by the worker: it would write into the progress bar."""
     path = dataset.images[1].path
     path.write_bytes(path.read_bytes()[:-3000])
     preprocess(dataset.images, tmp_path)
-    warnings = [line for line in capfd.readouterr().err.splitlines() if "looks cut short" in line]
-    assert len(warnings) == 1 and str(path) in warnings[0]
+    warnings = re.findall(r"[\r\n]([^\r\n]*looks cut short.*)\n", capfd.readouterr().err)
+    assert warnings == [f"warning: {path} looks cut short: it has no JPEG end marker."]
 
 
 def test_a_missing_image_is_found_before_any_work(dataset, tmp_path):
@@ -165,12 +193,12 @@ def test_a_missing_image_is_found_before_any_work(dataset, tmp_path):
     assert not (tmp_path / "inputs").exists()
 
 
-def test_an_image_that_cannot_be_decoded_keeps_what_was_made(dataset, tmp_path, capfd):
+def test_an_image_that_cannot_be_decoded_keeps_what_was_made(dataset, tmp_path, capfd, real_workers):
     dataset.images[2].path.write_text("no image")
     with pytest.raises(DatasetError, match="000000000002.jpg .* cannot be decoded"):
-        preprocess(dataset.images, tmp_path)
-    assert bins(tmp_path) == ["0.bin", "1.bin"]
-    assert not (tmp_path / "ids.json").exists()
+        preprocess(dataset.images, tmp_path, workers=2)
+    assert set(bins(tmp_path)) in ({"0.bin", "1.bin"}, {"0.bin", "1.bin", "3.bin"})  # the other worker may have gone on
+    assert not {"ids.json", "timings.json"} & {path.name for path in tmp_path.iterdir()}
 
 
 def test_an_image_of_another_size_than_annotated_is_warned_of(dataset, tmp_path, capsys):
@@ -185,22 +213,100 @@ def test_a_folder_that_cannot_be_written_is_named(dataset, tmp_path):
         preprocess(dataset.images, tmp_path / "file")
 
 
-def test_a_full_disk_ends_in_a_sentence_and_leaves_no_half_input(dataset, tmp_path, monkeypatch):
-    write_whole = Path.write_bytes
-
-    def fill_up(path, data):
-        if ".2.bin" in path.name:
-            write_whole(path, b"half")
-            raise OSError(errno.ENOSPC, "No space left on device")
-        return write_whole(path, data)
-
-    monkeypatch.setattr(Path, "write_bytes", fill_up)
-    with pytest.raises(ArtifactError, match=r"No room to write .*2\.bin.*what was finished before is kept"):
-        preprocess(dataset.images, tmp_path)
+def test_a_full_disk_ends_in_a_sentence_and_leaves_no_half_input(dataset, tmp_path, real_workers):
+    """A limit on file size stops the write in its middle, as a full disk does; the workers are under it, too."""
+    preprocess(dataset.images[:2], tmp_path)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10**6, limits[1]))
+    try:
+        with pytest.raises(ArtifactError, match=r"No room to write .*2\.bin.*what was finished before is kept"):
+            preprocess(dataset.images, tmp_path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert bins(tmp_path) == ["0.bin", "1.bin"]
     assert not (tmp_path / "ids.json").exists()
-    monkeypatch.undo()
     assert preprocess(dataset.images, tmp_path) == 2
+
+
+def test_the_workers_write_what_one_process_writes(dataset, tmp_path, monkeypatch, opened):
+    preprocess(dataset.images, tmp_path / "one")
+    monkeypatch.setattr("yolact_ascend.preprocess.open_workers", open_workers)
+    preprocess(dataset.images, tmp_path / "many", workers=2)
+    for index in range(4):
+        ours, theirs = (input_bin(tmp_path / name, index).read_bytes() for name in ("many", "one"))
+        assert ours == theirs
+    assert (tmp_path / "many" / "ids.json").read_text() == (tmp_path / "one" / "ids.json").read_text()
+
+
+def test_no_more_workers_than_images(dataset, tmp_path, opened):
+    preprocess(dataset.images[:1], tmp_path, workers=8)
+    preprocess(dataset.images, tmp_path, workers=2)
+    preprocess(dataset.images, tmp_path, workers=2)  # nothing to do
+    assert opened == [1, 2]
+
+
+def test_what_the_inputs_took_is_written(dataset, tmp_path):
+    for dtype, made in (("float32", 4), ("float32", 4), ("uint8", 4)):
+        preprocess(dataset.images, tmp_path, dtype)
+        timings = json.loads((tmp_path / "timings.json").read_text())
+        assert timings["images"] == made
+        assert set(timings["core_ms_per_image"]) == {"decode", "resize", "write"}
+        assert all(0 < spent < 1000 for spent in timings["core_ms_per_image"].values())
+    input_bin(tmp_path, 3).unlink()
+    preprocess(dataset.images, tmp_path, "uint8")
+    assert json.loads((tmp_path / "timings.json").read_text())["images"] == 1
+
+
+def test_a_second_run_keeps_the_timings_of_the_first(dataset, tmp_path):
+    preprocess(dataset.images, tmp_path)
+    before = (tmp_path / "timings.json").read_text()
+    preprocess(dataset.images, tmp_path)
+    assert (tmp_path / "timings.json").read_text() == before
+
+
+def test_an_image_in_memory_is_what_the_files_hold(dataset, tmp_path):
+    """Of another size and cut short, so that there are two things to say; the caller counts the images."""
+    Image.effect_noise((480, 640), 90).save(dataset.images[1].path)
+    dataset.images[1].path.write_bytes(dataset.images[1].path.read_bytes()[:-2000])
+    preprocess(dataset.images, tmp_path, "uint8")
+    timings = Timings()
+    prepared = prepare_image(dataset.images[1], "uint8", timings)
+    assert prepared.tensor.tobytes() == input_bin(tmp_path, 1).read_bytes()
+    assert [re.sub(r".*(looks cut|decodes to).*", r"\1", text) for text in prepared.warnings] == [
+        "looks cut",
+        "decodes to",
+    ]
+    assert timings.images == 0 and set(timings.seconds) == {"decode", "resize"}
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 130), (signal.SIGKILL, -9)])
+def test_a_signal_ends_the_workers_and_the_same_command_continues(small_coco, tmp_path, number, code):
+    """SIGINT goes to the whole group, as from a terminal."""
+    annotations = small_coco / "annotations" / "instances_val2017.json"
+    data = json.loads(annotations.read_text())
+    first = data["images"][0]
+    photograph = small_coco / "val2017" / first["file_name"]
+    data["images"] += [{**first, "id": number, "file_name": f"{number}.jpg"} for number in range(100, 400)]
+    annotations.write_text(json.dumps(data))
+    for image in data["images"][4:]:
+        (small_coco / "val2017" / image["file_name"]).hardlink_to(photograph)
+    command = [sys.executable, "-m", "yolact_ascend", "preprocess", "--workers=2", "--dtype=uint8"]
+    command += [f"--image_path={small_coco}/val2017", f"--json_file={annotations}", f"--save_path={tmp_path}/in"]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    while process.poll() is None and len(list((tmp_path / "in").glob("bin_file/*"))) < 5:
+        time.sleep(0.01)
+    (os.killpg if number == signal.SIGINT else os.kill)(process.pid, number)
+    said = process.communicate(timeout=20)[1]  # comes only when the workers, which have its stderr, are gone, too
+    assert process.returncode == code
+    if number != signal.SIGKILL:
+        assert said.endswith("interrupted: what was finished is kept; the same command continues.\n")
+        assert "Traceback" not in said
+        assert {Path(name).suffix for name in bins(tmp_path / "in")} == {".bin"}
+    made = list((tmp_path / "in" / "bin_file").glob("[0-9]*.bin"))
+    assert 5 <= len(made) < 304 and all(path.stat().st_size == UINT8_INPUT.size_bytes for path in made)
+    result = subprocess.run([*command, "--workers=1"], capture_output=True, text=True, check=True)
+    assert result.stdout == f"304 inputs in {tmp_path}/in ({304 - len(made)} made now)\n"
+    assert len(bins(tmp_path / "in")) == 304
 
 
 def test_real_photographs(coco_mini, tmp_path):

@@ -1,12 +1,16 @@
 """Decoding and normalising as upstream does."""
 
+import errno
+import io
+from pathlib import Path
+
 import cv2
 import numpy as np
 import pytest
 from PIL import Image
 
 from yolact_ascend.errors import DatasetError
-from yolact_ascend.transforms import decode_image, normalise_image, resize_image
+from yolact_ascend.transforms import decode_bytes, decode_image, normalise_image, resize_image
 
 
 def save_jpeg(path, mode="RGB", orientation=None, size=(40, 20)):
@@ -45,9 +49,62 @@ def test_an_image_that_cannot_be_decoded_is_named(tmp_path, content, capfd):
         decode_image(tmp_path / "a.jpg")
 
 
+def test_an_image_is_what_opencv_reads_from_the_file(tmp_path):
+    """In whatever form, and cut short wherever: cv2.imread is what upstream uses."""
+    for name, arguments in {
+        "rgb": {},
+        "grey": {"mode": "L"},
+        "cmyk": {"mode": "CMYK"},
+        "turned": {"orientation": 6},
+    }.items():
+        save_jpeg(tmp_path / f"{name}.jpg", size=(160, 120), **arguments)
+    Image.effect_noise((160, 120), 90).save(tmp_path / "noise.jpg", quality=90)
+    Image.effect_noise((160, 120), 90).save(tmp_path / "noise.png")
+    whole = (tmp_path / "noise.jpg").read_bytes()
+    for cut in (1, 2, 3, 500, len(whole) // 2):
+        (tmp_path / f"cut{cut}.jpg").write_bytes(whole[:-cut])
+    paths = sorted(tmp_path.iterdir())
+    assert len(paths) == 11
+    for path in paths:
+        assert np.array_equal(decode_image(path), cv2.imread(str(path))), path.name
+
+
+def test_a_file_that_cannot_be_read_is_named(tmp_path, monkeypatch):
+    def refuse(path):
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    (tmp_path / "a.jpg").touch()
+    monkeypatch.setattr(Path, "read_bytes", refuse)
+    with pytest.raises(DatasetError, match=r"a\.jpg cannot be read: Permission denied\."):
+        decode_image(tmp_path / "a.jpg")
+
+
 def test_a_missing_image_is_named(tmp_path):
     with pytest.raises(DatasetError, match=r"There is no image .*a\.jpg"):
         decode_image(tmp_path / "a.jpg")
+
+
+@pytest.mark.parametrize(
+    ("mode", "size"),
+    [
+        ("RGB", (640, 480)),
+        ("RGB", (333, 500)),
+        ("L", (640, 427)),
+        ("RGB", (550, 550)),
+        ("RGB", (1200, 7)),
+        ("RGB", (1, 1)),
+    ],
+)
+def test_both_transforms_are_the_plain_formulas_to_the_bit(mode, size):
+    """Upstream's order: resize, subtract the means, divide by the deviations, BGR to RGB, channels first."""
+    file = io.BytesIO()
+    Image.effect_noise(size, 100).convert(mode).save(file, "jpeg")
+    image = decode_bytes(file.getvalue(), Path("noise.jpg"))
+    resized = cv2.resize(image.astype(np.float32), (550, 550))
+    mean, std = np.array([103.94, 116.78, 123.68], np.float32), np.array([57.38, 57.12, 58.40], np.float32)
+    expected = ((resized - mean) / std)[:, :, ::-1].transpose(2, 0, 1)
+    assert np.array_equal(normalise_image(image), expected)
+    assert np.array_equal(resize_image(image), cv2.resize(image, (550, 550))[:, :, ::-1])
 
 
 def test_normalise_subtracts_means_and_swaps_to_rgb():

@@ -200,6 +200,11 @@ def ids_file(save_path: Path) -> Path:
     return save_path / "ids.json"
 
 
+def timings_file(save_path: Path) -> Path:
+    """How much of a core each step took when the inputs were last made."""
+    return save_path / "timings.json"
+
+
 def recipe_file(save_path: Path) -> Path:
     """What the inputs were made from; preprocess keeps those whose recipe has not changed."""
     return save_path / "recipe.json"
@@ -271,16 +276,19 @@ def make_folder(path: Path) -> None:
 
 
 @contextlib.contextmanager
-def atomic_path(path: Path) -> Iterator[Path]:
+def atomic_path(path: Path, is_swept: bool = False) -> Iterator[Path]:
     """Give a temporary name beside `path`; rename it to `path` on success, remove it on any failure.
 
-    So a file under its final name is always whole. Raises ArtifactError when the disk is full or not writable.
+    So a file under its final name is always whole. `is_swept`: nothing of a run that was killed can lie there, so it is
+    not looked for, which takes milliseconds in a folder of thousands. Raises ArtifactError when the disk is full or not
+    writable.
     """
     make_folder(path.parent)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        for left_behind in path.parent.glob(f".{glob.escape(path.name)}.*.part"):  # by a run that was killed
-            left_behind.unlink()
+        if not is_swept:
+            for left_behind in path.parent.glob(f".{glob.escape(path.name)}.*.part"):  # by a run that was killed
+                left_behind.unlink()
         # With its mode from the start: ais_bench refuses a folder for one entry that group or others may write.
         os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, FILE_MODE))
         yield temporary
@@ -297,9 +305,9 @@ def atomic_path(path: Path) -> Iterator[Path]:
             temporary.unlink()
 
 
-def write_bytes(path: Path, data: bytes | memoryview) -> None:
+def write_bytes(path: Path, data: bytes | memoryview, is_swept: bool = False) -> None:
     """Write a whole file atomically."""
-    with atomic_path(path) as temporary:
+    with atomic_path(path, is_swept) as temporary:
         temporary.write_bytes(data)
 
 

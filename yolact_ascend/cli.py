@@ -162,6 +162,7 @@ def _add_preprocess(parser: argparse.ArgumentParser) -> None:
         default="float32",
         help="float32: normalised, as the guide does; uint8: for a model compiled with AIPP, a quarter of the bytes",
     )
+    _add_workers(parser)
 
 
 def _preprocess(arguments: argparse.Namespace) -> None:
@@ -170,7 +171,7 @@ def _preprocess(arguments: argparse.Namespace) -> None:
 
     dataset = load_dataset(arguments.json_file, arguments.image_path)
     images = dataset.select(arguments.annotated_only, arguments.limit)
-    made = preprocess(images, arguments.save_path, arguments.dtype)
+    made = preprocess(images, arguments.save_path, arguments.dtype, arguments.workers)
     print(f"{len(images)} inputs in {arguments.save_path} ({made} made now)")
 
 

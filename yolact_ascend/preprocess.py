@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -26,21 +25,25 @@ from yolact_ascend.artifacts import (
     read_json,
     recipe_file,
     sha256_file,
+    timings_file,
     write_bytes,
     write_json,
 )
 from yolact_ascend.coco import CocoImage, describe_images, require_images
 from yolact_ascend.errors import ArtifactError
-from yolact_ascend.transforms import TRANSFORMS, decode_image
+from yolact_ascend.timings import Timings
+from yolact_ascend.transforms import JPEG_END, TRANSFORMS, decode_bytes, is_jpeg, read_image
+from yolact_ascend.workers import open_workers
 
 JPEG_TAIL = 1024  # bytes at the end in which its end marker is looked for; some cameras append a little
 
 
-def preprocess(images: Sequence[CocoImage], save_path: Path, dtype: str = INPUT.dtype) -> int:
+def preprocess(images: Sequence[CocoImage], save_path: Path, dtype: str = INPUT.dtype, workers: int = 1) -> int:
     """Write `bin_file/<index>.bin` for each image and, when all are there, `ids.json`; return how many were made.
 
     `dtype` "float32" gives normalised images, "uint8" what a model with AIPP takes (artifacts.INPUTS).
     A run that was cut short continues: inputs that an earlier run made from the same images are kept.
+    `timings.json` says what making them took; where none had to be made, that of the run before stays.
     Raises DatasetError for an image that is missing or cannot be decoded, ArtifactError when a file cannot be written.
     """
     spec = INPUTS[dtype]
@@ -56,14 +59,58 @@ def preprocess(images: Sequence[CocoImage], save_path: Path, dtype: str = INPUT.
         ids_file(save_path).unlink(missing_ok=True)
     if len(missing) < len(images):
         print(f"{len(images) - len(missing)} of {len(images)} inputs are there already and are kept.", file=sys.stderr)
-    for index in tqdm(missing, desc="preprocess", unit="image"):
-        pixels = decode_image(images[index].path)
-        _warn_of_cut_jpeg(images[index].path)
-        _warn_of_other_size(images[index], pixels.shape[1], pixels.shape[0])
-        write_bytes(input_bin(save_path, index), TRANSFORMS[dtype](pixels).data)
+    if missing:
+        jobs = [_Job(images[index], dtype, input_bin(save_path, index)) for index in missing]
+        write_json(timings_file(save_path), _make_inputs(jobs, workers).to_json())
     if not ids_file(save_path).exists():
         write_json(ids_file(save_path), ids, indent=None)
     return len(missing)
+
+
+class Prepared(NamedTuple):
+    """The network's input from one image, of artifacts.INPUTS, and what to tell the user of that image."""
+
+    tensor: np.ndarray
+    warnings: tuple[str, ...]
+
+
+def prepare_image(image: CocoImage, dtype: str, timings: Timings) -> Prepared:
+    """Read and decode one image and make the network's input of it; the steps are timed, the image is not counted.
+
+    Raises DatasetError when it cannot be decoded.
+    """
+    with timings.timed("decode"):
+        data = read_image(image.path)
+        pixels = decode_bytes(data, image.path)
+    with timings.timed("resize"):
+        tensor = TRANSFORMS[dtype](pixels)
+    height, width, _ = pixels.shape
+    return Prepared(tensor, (*_warn_of_cut_jpeg(image.path, data), *_warn_of_other_size(image, width, height)))
+
+
+class _Job(NamedTuple):
+    image: CocoImage
+    dtype: str
+    path: Path
+
+
+def _make_inputs(jobs: Sequence[_Job], workers: int) -> Timings:
+    """Have the workers make and write the inputs; what they have to say of an image is said here."""
+    timings = Timings()
+    with open_workers(min(workers, len(jobs))) as pool:
+        for warnings, spent in tqdm(pool.map(_make_input, jobs), desc="preprocess", unit="image", total=len(jobs)):
+            for warning in warnings:
+                tqdm.write(f"warning: {warning}", file=sys.stderr)
+            timings.add(spent)
+    return timings
+
+
+def _make_input(job: _Job) -> tuple[tuple[str, ...], Timings]:
+    timings = Timings(images=1)
+    prepared = prepare_image(job.image, job.dtype, timings)
+    with timings.timed("write"):
+        write_bytes(job.path, prepared.tensor.data, is_swept=True)  # by _remove_other_bins
+    return prepared.warnings, timings
 
 
 def describe_inputs(images: Sequence[CocoImage], spec: TensorSpec = INPUT) -> dict[str, Any]:
@@ -102,20 +149,15 @@ def _is_whole(path: Path, spec: TensorSpec) -> bool:
     return path.is_file() and path.stat().st_size == spec.size_bytes
 
 
-def _warn_of_other_size(image: CocoImage, width: int, height: int) -> None:
+def _warn_of_other_size(image: CocoImage, width: int, height: int) -> Iterator[str]:
     if (width, height) != (image.width, image.height):
-        tqdm.write(
-            f"warning: {image.path.name} decodes to {width}×{height} pixels, but the annotation file says "
-            f"{image.width}×{image.height}: its detections are scored in the annotation file's frame.",
-            file=sys.stderr,
+        yield (
+            f"{image.path.name} decodes to {width}×{height} pixels, but the annotation file says "
+            f"{image.width}×{image.height}: its detections are scored in the annotation file's frame."
         )
 
 
-def _warn_of_cut_jpeg(path: Path) -> None:
+def _warn_of_cut_jpeg(path: Path, data: bytes) -> Iterator[str]:
     """Warn of a JPEG without its end marker: it decodes, like in upstream, but its lower part is made up."""
-    with path.open("rb") as file:
-        if file.read(2) != b"\xff\xd8":
-            return
-        file.seek(-min(path.stat().st_size, JPEG_TAIL), os.SEEK_END)
-        if b"\xff\xd9" not in file.read():
-            tqdm.write(f"warning: {path} looks cut short: it has no JPEG end marker.", file=sys.stderr)
+    if is_jpeg(data) and JPEG_END not in data[-JPEG_TAIL:]:
+        yield f"{path} looks cut short: it has no JPEG end marker."
