@@ -237,7 +237,7 @@ def _start(slots: Slots, detector: Detector, dtype: str) -> None:
     _slots, _detector, _dtype = slots, detector, dtype
 
 
-def _prepare(image: CocoImage, slot: int, place: int) -> tuple[Timings, list[str]]:
+def _prepare(image: CocoImage, slot: int, place: int) -> tuple[Timings, tuple[str, ...]]:
     timings = Timings()
     prepared, warnings = prepare_image(image, _dtype, timings)
     _slots.images(slot)[place] = np.frombuffer(prepared, np.uint8)
