@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from factories import SMALL_CONFIG, decode_mask, random_state_dict
+from factories import TINY_CONFIG, decode_mask
 
 from yolact_ascend import predict
 from yolact_ascend.artifacts import INPUT, UINT8_INPUT, fpn_cut_outputs
@@ -54,8 +54,8 @@ def video(request, tmp_path):
 
 
 @pytest.fixture(scope="module")
-def words(exported, small_weights):
-    return [f"--config={SMALL_CONFIG.name}", f"--trained_model={small_weights}", f"--model={exported[0]}"]
+def words(tiny_onnx, tiny_weights):
+    return [f"--config={TINY_CONFIG.name}", f"--trained_model={tiny_weights}", f"--model={tiny_onnx}"]
 
 
 @pytest.fixture
@@ -92,7 +92,7 @@ def test_a_folder_gives_a_picture_each_and_one_file_of_detections(predicted, dra
         assert np.abs(picture.astype(int) - source).max() > 60  # something is drawn in
     entries = read_detections(folder)
     assert {entry["file_name"] for entry in entries} == {"a.jpg", "b.jpg", "c.jpg"}
-    names = dict(zip(SMALL_CONFIG.category_ids, SMALL_CONFIG.class_names))
+    names = dict(zip(TINY_CONFIG.category_ids, TINY_CONFIG.class_names))
     for entry in entries:
         assert list(entry) == [
             *("image_id", "category_id", "bbox", "segmentation", "score", "class_name", "file_name"),
@@ -163,9 +163,16 @@ def test_a_compiled_model_finds_the_same(run, predicted, name, request, drawn, t
         ]
         np.testing.assert_allclose([e["score"] for e in found], [e["score"] for e in expected], atol=1e-3)
     else:
-        best = {name: max(e["score"] for e in expected if e["file_name"] == name) for name in ("a.jpg", "c.jpg")}
-        for file_name, score in best.items():
-            assert max(e["score"] for e in found if e["file_name"] == file_name) == pytest.approx(score, abs=0.05)
+        for file_name in ("a.jpg", "c.jpg"):
+            best, *_ = (entry for entry in expected if entry["file_name"] == file_name)
+            same = [entry for entry in found if entry["file_name"] == file_name]
+            # Random weights make much of half a level; far from 1, where scores do not tell models apart.
+            assert same[0]["score"] == pytest.approx(best["score"], abs=0.1)  # seen: 0.065
+            assert any(
+                entry["category_id"] == best["category_id"]
+                and np.allclose(entry["bbox"], best["bbox"], rtol=0, atol=10)
+                for entry in same
+            )
 
 
 def test_a_bad_image_is_named_and_the_others_are_done(run, photographs, tmp_path, capsys):
@@ -218,8 +225,10 @@ def test_a_model_that_is_none_is_one_sentence(run, photographs, tmp_path, capsys
     assert said in capsys.readouterr().err
 
 
-def test_a_model_of_other_weights_is_refused(run, photographs, tmp_path, capsys):
-    torch.save(random_state_dict(SMALL_CONFIG, seed=1), tmp_path / "other.pth")
+def test_a_model_of_other_weights_is_refused(run, photographs, tiny_weights, tmp_path, capsys):
+    state = torch.load(tiny_weights, weights_only=True)
+    state["prediction_layers.0.conf_layer.bias"] += 0.1
+    torch.save(state, tmp_path / "other.pth")
     assert run(photographs, trained_model=tmp_path / "other.pth") == 1
     assert "was exported from other weights than " in capsys.readouterr().err
 
@@ -266,14 +275,14 @@ class PlayedEngine:
 
 
 def nothing_found(levels):
-    conf = np.zeros((19248, SMALL_CONFIG.num_classes + 1), np.float32)
+    conf = np.zeros((19248, TINY_CONFIG.num_classes + 1), np.float32)
     conf[:, 0] = 10
-    return np.zeros((19248, 4), np.float32), conf, np.zeros((19248, 32), np.float32)
+    return np.zeros((19248, 4), np.float32), conf, np.zeros((19248, TINY_CONFIG.proto_channels), np.float32)
 
 
 def test_images_come_in_batches_of_the_engine(photographs, tmp_path):
-    engine = PlayedEngine(fpn_cut_outputs(SMALL_CONFIG))
-    predictor = Predictor(engine, nothing_found, SMALL_CONFIG, DetectionSettings())
+    engine = PlayedEngine(fpn_cut_outputs(TINY_CONFIG))
+    predictor = Predictor(engine, nothing_found, TINY_CONFIG, DetectionSettings())
     summary = predict.predict_images(find_images(photographs), predictor, tmp_path / "out")
     assert engine.batches == [2, 1] and (summary.images, summary.detections) == (3, 0)
     assert read_detections(tmp_path) == []
@@ -284,7 +293,7 @@ def test_images_of_one_stem_have_pictures_of_their_own(tmp_path):
     folder.mkdir()
     for name in ("a.jpg", "a.png", "a_2.png"):
         cv2.imwrite(str(folder / name), np.zeros((20, 30, 3), np.uint8))
-    predictor = Predictor(PlayedEngine(fpn_cut_outputs(SMALL_CONFIG)), nothing_found, SMALL_CONFIG, DetectionSettings())
+    predictor = Predictor(PlayedEngine(fpn_cut_outputs(TINY_CONFIG)), nothing_found, TINY_CONFIG, DetectionSettings())
     predict.predict_images(find_images(folder), predictor, tmp_path / "out")
     assert {path.name for path in (tmp_path / "out").glob("*.jpg")} == {"a.jpg", "a_2.jpg", "a_2_2.jpg"}
 
@@ -292,13 +301,13 @@ def test_images_of_one_stem_have_pictures_of_their_own(tmp_path):
 @pytest.mark.parametrize(
     ("specs", "value", "said"),
     [
-        (fpn_cut_outputs(SMALL_CONFIG)[:5], 0, "outputs are .* expected .* for yolact_edge_mobilenetv2_config"),
-        (fpn_cut_outputs(SMALL_CONFIG), math.inf, "not finite numbers. Did float16 overflow"),
+        (fpn_cut_outputs(TINY_CONFIG)[:5], 0, "outputs are .* expected .* for yolact_edge_demo_config"),
+        (fpn_cut_outputs(TINY_CONFIG), math.inf, "not finite numbers. Did float16 overflow"),
     ],
     ids=["other outputs", "infinite"],
 )
 def test_outputs_that_cannot_be_are_refused(specs, value, said):
-    predictor = Predictor(PlayedEngine(specs, value), nothing_found, SMALL_CONFIG, DetectionSettings())
+    predictor = Predictor(PlayedEngine(specs, value), nothing_found, TINY_CONFIG, DetectionSettings())
     with pytest.raises(ArtifactError, match=said):
         predictor.predict([np.zeros((20, 30, 3), np.uint8)], Summary())
 
@@ -319,7 +328,7 @@ def test_a_video_that_fails_midway_leaves_no_half_copy(video, tmp_path):
                 raise ArtifactError("failed")
             return super().infer(images)
 
-    predictor = Predictor(Failing(fpn_cut_outputs(SMALL_CONFIG)), nothing_found, SMALL_CONFIG, DetectionSettings())
+    predictor = Predictor(Failing(fpn_cut_outputs(TINY_CONFIG)), nothing_found, TINY_CONFIG, DetectionSettings())
     with pytest.raises(ArtifactError, match="failed"):
         predict.predict_video(video, predictor, tmp_path / "out")
     assert list((tmp_path / "out").iterdir()) == []
