@@ -319,15 +319,18 @@ def test_weights_of_another_config_end_the_run_at_export(copied, tmp_path, capfd
 
 
 @pytest.mark.parametrize(
-    ("stage", "sign"),
-    [("export", "yolact_edge.onnx"), ("infer", "bs3/output/1_3.bin")],
+    ("stage", "sign", "lost"),
+    [("export", "yolact_edge.onnx", ALL), ("infer", "bs3/output/1_3.bin", ALL[ALL.index("preprocess") :])],
+    ids=["export", "infer"],
 )
-def test_a_killed_run_continues(copied, stage, sign):
+def test_a_killed_run_continues(copied, stage, sign, lost):
     """Everything of the run is killed at once, mid-stage, as a lost connection or a full machine does."""
     shutil.rmtree(copied.folder.inputs)
-    shutil.rmtree(copied.folder.records)
+    for label in lost:
+        (copied.folder.records / f"{label.replace(' ', '_')}.json").unlink()
     shutil.rmtree(copied.folder.outputs(3))
-    copied.folder.onnx.unlink()
+    if "export" in lost:
+        copied.folder.onnx.unlink()
     assert copied.folder.report_json.exists()
     command = [sys.executable, "-m", "yolact_ascend", "run", *copied.command()]
     process = subprocess.Popen(
@@ -366,13 +369,13 @@ def test_an_interrupt_ends_with_a_word_and_no_half_stage(copied):
     assert not list(copied.out.glob(".*.part"))
 
 
-@pytest.mark.parametrize("first", ["preprocess", "infer", "postprocess"])
-def test_starting_later_needs_a_model_of_these_weights(copied, first):
+def test_starting_later_needs_a_model_of_these_weights(copied):
     """Else the report would credit the old model's outputs to the new weights."""
     change_weights(copied)
     pipeline.run(copied.command(to="export"))
-    with pytest.raises(UsageError, match=f"from={first} needs compile bs3 to be done, but: changed: onnx_sha256"):
-        copied(**{"from": first})
+    for first in ("preprocess", "infer", "postprocess"):
+        with pytest.raises(UsageError, match=f"from={first} needs compile bs3 to be done, but: changed: onnx_sha256"):
+            copied(**{"from": first})
 
 
 @pytest.mark.parametrize(
