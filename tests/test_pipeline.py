@@ -16,7 +16,7 @@ import onnxruntime
 import pytest
 import torch
 from emulation.cases import real_tool_in
-from factories import CHECKOUT, TINY_CONFIG, write_coco
+from factories import CHECKOUT, SMALL_CONFIG, TINY_CONFIG, write_coco
 
 from yolact_ascend import pipeline, stages
 from yolact_ascend.artifacts import INPUT, UINT8_INPUT, WorkFolder, sha256_file
@@ -320,7 +320,7 @@ def test_weights_of_another_config_end_the_run_at_export(copied, tmp_path, capfd
 
 @pytest.mark.parametrize(
     ("stage", "sign", "lost"),
-    [("export", "yolact_edge.onnx", ALL), ("infer", "bs3/output/1_3.bin", ALL[ALL.index("preprocess") :])],
+    [("export", "yolact_edge.onnx", ALL), ("infer", "bs3/output/0_0.bin", ALL[ALL.index("preprocess") :])],
     ids=["export", "infer"],
 )
 def test_a_killed_run_continues(copied, stage, sign, lost):
@@ -788,10 +788,14 @@ def git_apply_numstat() -> str:
 
 
 @pytest.mark.upstream
-def test_a_run_from_upstream_patches_it_first_and_records_it(copied, upstream_dir, capfd):
+def test_a_run_from_upstream_patches_it_first_and_records_it(small_weights, upstream_dir, tmp_path):
+    """With a network that upstream has; our own export lies there already."""
+    run = Run(tmp_path / "w", small_weights, write_coco(tmp_path / "w" / "coco"))
+    run.words["config"] = SMALL_CONFIG.name
+    pipeline.run(run.command(to="export"))
     files = [line.split("\t")[2] for line in git_apply_numstat().splitlines()]
     subprocess.run(["git", "-C", upstream_dir, "checkout", "--quiet", "--force", "HEAD", "--", *files], check=True)
-    redone = copied(upstream=str(upstream_dir))
+    redone = run(upstream=str(upstream_dir))
     assert redone[:2] == ["patch", "export"]
-    assert copied.report()["model"]["network"].startswith("upstream yolact_edge @ a9a0028")
-    assert copied(upstream=str(upstream_dir)) == []
+    assert run.report()["model"]["network"].startswith("upstream yolact_edge @ a9a0028")
+    assert run(upstream=str(upstream_dir)) == []
