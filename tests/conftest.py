@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from factories import CHECKOUT, SMALL_CONFIG, random_state_dict, write_coco
+from factories import CHECKOUT, SMALL_CONFIG, TINY_CONFIG, random_state_dict, write_coco
 
 from yolact_ascend import ascend
 from yolact_ascend.aipp import aipp_config
@@ -58,23 +58,39 @@ def exported(small_weights, tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
+def tiny_weights(tmp_path_factory) -> Path:
+    """Random weights of the demo's network, for tests that run it and do not look into it."""
+    path = tmp_path_factory.mktemp("weights") / "yolact_edge_tiny.pth"
+    # Eight classes leave the background a larger share than eighty: without a bias all 19248 anchors are candidates.
+    torch.save(random_state_dict(TINY_CONFIG, background=8.0), path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def tiny_onnx(tiny_weights, tmp_path_factory) -> Path:
+    path = tmp_path_factory.mktemp("export") / "yolact_edge.onnx"
+    export_onnx(tiny_weights, TINY_CONFIG, path)
+    return path
+
+
+@pytest.fixture(scope="session")
 def emulation() -> ascend.Tools:
     """The stand-ins, as a run with device=cpu finds them."""
     return ascend.find_tools("cpu")
 
 
 @pytest.fixture(scope="session")
-def compiled(exported, emulation) -> Path:
-    """`exported` for batches of two, in float32: its outputs are those of the ONNX."""
-    return compile_model(exported[0], emulation, "yolact_edge_bs2", precision="fp32")
+def compiled(tiny_onnx, emulation) -> Path:
+    """`tiny_onnx` for batches of two, in float32: its outputs are those of the ONNX."""
+    return compile_model(tiny_onnx, emulation, "yolact_edge_bs2", precision="fp32")
 
 
 @pytest.fixture(scope="session")
-def compiled_with_aipp(exported, emulation) -> Path:
+def compiled_with_aipp(tiny_onnx, emulation) -> Path:
     """The same for uint8 images, which the device normalises, one at a time."""
-    aipp = exported[0].with_name("aipp.cfg")
+    aipp = tiny_onnx.with_name("aipp.cfg")
     aipp.write_text(aipp_config())
-    return compile_model(exported[0], emulation, "yolact_edge_aipp", 1, "fp32", aipp)
+    return compile_model(tiny_onnx, emulation, "yolact_edge_aipp", 1, "fp32", aipp)
 
 
 def compile_model(onnx: Path, tools: ascend.Tools, name: str, batch_size=2, precision="fp32", aipp=None) -> Path:

@@ -11,18 +11,21 @@ import numpy as np
 import torch
 from pycocotools import mask as coco_mask
 
-from yolact_ascend.config import CONFIGS, ModelConfig
+from yolact_ascend.config import CONFIGS, DEMO_CONFIG, ModelConfig
 from yolact_ascend.masks import Rle
 from yolact_ascend.network import YolactEdge
 
 CHECKOUT = Path(__file__).resolve().parent.parent
-SMALL_CONFIG = CONFIGS["yolact_edge_mobilenetv2_config"]
+SMALL_CONFIG = CONFIGS["yolact_edge_mobilenetv2_config"]  # the smallest that upstream has
+# A tenth of the work, for tests that run whatever network there is: its weights are random here, not the demo's.
+TINY_CONFIG = CONFIGS[DEMO_CONFIG]
 
 
-def random_state_dict(config: ModelConfig, seed: int = 0) -> dict[str, torch.Tensor]:
+def random_state_dict(config: ModelConfig, seed: int = 0, background: float = 0.0) -> dict[str, torch.Tensor]:
     """Return random weights, batch-norm statistics included, as upstream would save them.
 
-    The confidence layer is scaled until its logits spread enough for scores above the threshold.
+    The confidence layer is scaled until its logits spread enough for scores above the threshold; `background` is
+    the bias of the background's logit.
     """
     torch.manual_seed(seed)
     network = YolactEdge(config).eval()
@@ -47,19 +50,21 @@ def random_state_dict(config: ModelConfig, seed: int = 0) -> dict[str, torch.Ten
             layer.bias.zero_()
             if values is not None:
                 layer.weight.mul_(spread / values.std())
+        head.conf_layer.bias[:: config.num_classes + 1] = background
     state = {key: value.clone() for key, value in network.state_dict().items()}
     # Upstream's files also hold the layer of a training loss.
-    state["semantic_seg_conv.weight"] = torch.randn(config.num_classes, 256, 1, 1)
+    state["semantic_seg_conv.weight"] = torch.randn(config.num_classes, config.fpn_channels, 1, 1)
     state["semantic_seg_conv.bias"] = torch.zeros(config.num_classes)
     return state
 
 
-def write_coco(folder: Path, sizes: dict[int, tuple[int, int]] | None = None) -> Path:
-    """Draw a COCO folder with `val2017` and annotations; `sizes` maps image id to (width, height).
+def write_coco(folder: Path, config: ModelConfig = SMALL_CONFIG) -> Path:
+    """Draw a COCO folder with `val2017` and annotations of the config's first, last and another class.
 
     The annotations name the images in the order 3, 1, 2, so that dataset order is not id order.
     """
-    sizes = sizes or {1: (640, 480), 2: (300, 500), 3: (100, 80), 4: (550, 550)}
+    sizes = {1: (640, 480), 2: (300, 500), 3: (100, 80), 4: (550, 550)}  # image id: (width, height)
+    first, another, last = (config.category_ids[i] for i in (0, config.num_classes // 5, -1))  # COCO's: 1, 18, 90
     (folder / "val2017").mkdir(parents=True)
     (folder / "annotations").mkdir()
     generator = np.random.default_rng(0)
@@ -70,19 +75,18 @@ def write_coco(folder: Path, sizes: dict[int, tuple[int, int]] | None = None) ->
         cv2.imwrite(str(folder / "val2017" / name), cv2.GaussianBlur(pixels, (0, 0), 3))
         images.append({"id": image_id, "file_name": name, "width": width, "height": height})
     annotations = [
-        {**_box(3, 18, 10, 10, 40, 30), "id": 1},
-        {**_box(1, 1, 100, 50, 200, 300), "id": 2},
-        {**_box(1, 90, 400, 200, 100, 100), "id": 3},
+        {**_box(3, another, 10, 10, 40, 30), "id": 1},
+        {**_box(1, first, 100, 50, 200, 300), "id": 2},
+        {**_box(1, last, 400, 200, 100, 100), "id": 3},
         {
-            **_box(2, 1, 0, 0, 300, 250),
+            **_box(2, first, 0, 0, 300, 250),
             "id": 4,
             "iscrowd": 1,
             "segmentation": {"size": [500, 300], "counts": [0, 250] + [250, 250] * 299 + [250]},
         },
     ]
     categories = [
-        {"id": category_id, "name": name}
-        for category_id, name in zip(SMALL_CONFIG.category_ids, SMALL_CONFIG.class_names)
+        {"id": category_id, "name": name} for category_id, name in zip(config.category_ids, config.class_names)
     ]
     data = {"info": {}, "images": images, "annotations": annotations, "categories": categories}
     (folder / "annotations" / "instances_val2017.json").write_text(json.dumps(data))

@@ -24,8 +24,8 @@ def on_device(compiled, emulation):
         yield engine
 
 
-def test_the_onnx_engine_takes_any_batch_and_knows_its_model(exported, images):
-    with OnnxEngine(exported[0], threads=1) as engine:
+def test_the_onnx_engine_takes_any_batch_and_knows_its_model(tiny_onnx, images):
+    with OnnxEngine(tiny_onnx, threads=1) as engine:
         assert (engine.batch_size, engine.image_bytes) == (None, INPUT.size_bytes)
         assert engine.metadata["cut"] == "fpn"
         one, two = engine.infer(images[:1]), engine.infer(images[:2])
@@ -37,8 +37,8 @@ def test_the_onnx_engine_takes_any_batch_and_knows_its_model(exported, images):
 @pytest.mark.parametrize(
     "batch", [np.zeros((1, 3, 10, 10), np.float32), np.zeros((1, *UINT8_INPUT.shape), np.uint8)], ids=["size", "dtype"]
 )
-def test_the_onnx_engine_refuses_other_inputs(exported, batch):
-    with OnnxEngine(exported[0]) as engine, pytest.raises(ArtifactError, match="does not take a batch of"):
+def test_the_onnx_engine_refuses_other_inputs(tiny_onnx, batch):
+    with OnnxEngine(tiny_onnx) as engine, pytest.raises(ArtifactError, match="does not take a batch of"):
         engine.infer(batch)
 
 
@@ -48,10 +48,10 @@ def test_a_file_that_is_no_onnx_is_refused(tmp_path):
         OnnxEngine(tmp_path / "m.onnx")
 
 
-def test_the_device_computes_what_the_onnx_does(on_device, exported, images):
+def test_the_device_computes_what_the_onnx_does(on_device, tiny_onnx, images):
     """Compiled with float32, so that only the order of sums may differ."""
     assert (on_device.batch_size, on_device.image_bytes) == (2, INPUT.size_bytes)
-    with OnnxEngine(exported[0]) as engine:
+    with OnnxEngine(tiny_onnx) as engine:
         expected = engine.infer(images[:2])
     found = on_device.infer(images[:2])
     assert [(output.shape, output.dtype) for output in found] == [(output.shape, output.dtype) for output in expected]

@@ -16,7 +16,7 @@ import onnxruntime
 import pytest
 import torch
 from emulation.cases import real_tool_in
-from factories import CHECKOUT, SMALL_CONFIG
+from factories import CHECKOUT, SMALL_CONFIG, TINY_CONFIG, write_coco
 
 from yolact_ascend import pipeline, stages
 from yolact_ascend.artifacts import INPUT, UINT8_INPUT, WorkFolder, sha256_file
@@ -38,7 +38,7 @@ class Run:
         self.coco = coco
         self.words = {
             "bs": "3",
-            "config": SMALL_CONFIG.name,
+            "config": TINY_CONFIG.name,
             "weights": str(weights),
             "coco": str(coco),
             "out": str(self.out),
@@ -61,13 +61,11 @@ class Run:
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory, small_weights) -> Run:
+def finished(tmp_path_factory, tiny_weights) -> Run:
     """A finished run of all stages on drawn images; tests work on copies of it."""
-    from factories import write_coco
-
     folder = tmp_path_factory.mktemp("pipeline")
-    weights = Path(shutil.copy(small_weights, folder))
-    run = Run(folder, weights, write_coco(folder / "coco"))
+    weights = Path(shutil.copy(tiny_weights, folder))
+    run = Run(folder, weights, write_coco(folder / "coco", TINY_CONFIG))
     assert run() == list(ALL)
     return run
 
@@ -84,7 +82,7 @@ def test_the_report_has_its_contract(finished):
     report = finished.report()
     assert report["schema_version"] == 1
     assert report["device"]["kind"] == "cpu-emulation" and report["device"]["soc_version"] == "Ascend310P3"
-    assert report["model"]["config"] == SMALL_CONFIG.name and report["model"]["cut"] == "fpn"
+    assert report["model"]["config"] == TINY_CONFIG.name and report["model"]["cut"] == "fpn"
     assert report["model"]["network"] == "yolact_ascend"
     as_compiled = {"precision": "fp16", "aipp": False, "input_dtype": "float32"}
     assert as_compiled.items() <= report["model"].items() and as_compiled.items() <= report["results"][0].items()
@@ -165,7 +163,7 @@ def test_the_guides_commands_pasted_one_by_one_end_in_the_same_results(finished,
         set -e
         source {CHECKOUT}/emulation/set_env.sh
         npu-smi info
-        python3 {CHECKOUT}/pth2onnx.py --config={SMALL_CONFIG.name} --trained_model={weights}
+        python3 {CHECKOUT}/pth2onnx.py --config={TINY_CONFIG.name} --trained_model={weights}
         atc --model yolact_edge.onnx --framework 5 --output yolact_edge_bs3 --log error --soc_version Ascend310P3 \
             --input_shape "image:3,3,550,550"
         python3 {CHECKOUT}/preprocess.py --image_path {coco}/val2017 \
@@ -173,7 +171,7 @@ def test_the_guides_commands_pasted_one_by_one_end_in_the_same_results(finished,
         mkdir -m 750 run
         python3 -m ais_bench --model yolact_edge_bs3.om --input inputs/bin_file/ --output ./run --output_dirname output
         python3 {CHECKOUT}/postprocess.py --file_path run/output --trained_model {weights} \
-            --config {SMALL_CONFIG.name} --image_path {coco}/val2017 \
+            --config {TINY_CONFIG.name} --image_path {coco}/val2017 \
             --json_file {coco}/annotations/instances_val2017.json --ids_path ./inputs/ids.json
         python3 -m ais_bench --model=yolact_edge_bs3.om --loop=2 --batchsize=3
     """
@@ -276,7 +274,8 @@ def test_aipp_takes_a_quarter_of_the_bytes_and_normalises_alike(copied):
     expected = [output.ravel() for output in session.run(None, {"image": images})]
     for k, (one, other) in enumerate(zip(expected, read_outputs(copied, 3))):
         print(f"aipp, output{k}: cosine {cosine(one, other):.7f}, max-abs {np.abs(one - other).max():.4f}")
-        assert cosine(one, other) > 0.999  # seen: 0.9997
+        # Seen: 0.9989. With means that are one level off it is 0.945 or less, with the deviations in BGR order 0.990.
+        assert cosine(one, other) > 0.998
     assert {path.stat().st_size for path in (copied.folder.inputs / "bin_file").iterdir()} == {907_500}
     sidecar = json.loads(copied.folder.sidecar(3).read_text())
     assert sidecar["input"] == {"name": "image", "shape": [3, 550, 550, 3], "dtype": "uint8", "layout": "NHWC"}
@@ -297,7 +296,7 @@ def test_float32_inputs_for_a_model_with_aipp_are_found_afterwards_by_hand(copie
         python3 -m ais_bench --model {copied.folder.om(4)} --input {copied.folder.inputs}/bin_file/ \\
             --output ./run --output_dirname output
         python3 {CHECKOUT}/postprocess.py --file_path run/output --trained_model {copied.weights} \\
-            --config {SMALL_CONFIG.name} --image_path {copied.coco}/val2017 \\
+            --config {TINY_CONFIG.name} --image_path {copied.coco}/val2017 \\
             --json_file {copied.coco}/annotations/instances_val2017.json --ids_path {copied.folder.inputs}/ids.json
     """
     env = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
@@ -307,28 +306,31 @@ def test_float32_inputs_for_a_model_with_aipp_are_found_afterwards_by_hand(copie
     assert "filesperbatch:1 runcount:4" in result.stdout
     assert result.returncode == 1
     assert re.search(
-        r"error: .*_0\.bin holds 19501056 bytes, expected 4875264 .* 4 images' worth: were float32 inputs given to a "
+        r"error: .*_0\.bin holds 4875264 bytes, expected 1218816 .* 4 images' worth: were float32 inputs given to a "
         r"model with AIPP, .*Run the inference again\.\n$",
         result.stderr,
     )
 
 
-def test_weights_of_another_config_end_the_run_at_export(copied, capfd):
+def test_weights_of_another_config_end_the_run_at_export(copied, tmp_path, capfd):
     with pytest.raises(ToolError, match="its own message is above"):
-        copied(config="yolact_edge_resnet50_config")
-    assert f"use --config={SMALL_CONFIG.name}" in capfd.readouterr().err
+        copied(config="yolact_edge_resnet50_config", coco=str(write_coco(tmp_path / "coco")))
+    assert f"use --config={TINY_CONFIG.name}" in capfd.readouterr().err
 
 
 @pytest.mark.parametrize(
-    ("stage", "sign"),
-    [("export", "yolact_edge.onnx"), ("infer", "bs3/output/1_3.bin")],
+    ("stage", "sign", "lost"),
+    [("export", "yolact_edge.onnx", ALL), ("infer", "bs3/output/0_0.bin", ALL[ALL.index("preprocess") :])],
+    ids=["export", "infer"],
 )
-def test_a_killed_run_continues(copied, stage, sign):
+def test_a_killed_run_continues(copied, stage, sign, lost):
     """Everything of the run is killed at once, mid-stage, as a lost connection or a full machine does."""
     shutil.rmtree(copied.folder.inputs)
-    shutil.rmtree(copied.folder.records)
+    for label in lost:
+        (copied.folder.records / f"{label.replace(' ', '_')}.json").unlink()
     shutil.rmtree(copied.folder.outputs(3))
-    copied.folder.onnx.unlink()
+    if "export" in lost:
+        copied.folder.onnx.unlink()
     assert copied.folder.report_json.exists()
     command = [sys.executable, "-m", "yolact_ascend", "run", *copied.command()]
     process = subprocess.Popen(
@@ -367,13 +369,13 @@ def test_an_interrupt_ends_with_a_word_and_no_half_stage(copied):
     assert not list(copied.out.glob(".*.part"))
 
 
-@pytest.mark.parametrize("first", ["preprocess", "infer", "postprocess"])
-def test_starting_later_needs_a_model_of_these_weights(copied, first):
+def test_starting_later_needs_a_model_of_these_weights(copied):
     """Else the report would credit the old model's outputs to the new weights."""
     change_weights(copied)
     pipeline.run(copied.command(to="export"))
-    with pytest.raises(UsageError, match=f"from={first} needs compile bs3 to be done, but: changed: onnx_sha256"):
-        copied(**{"from": first})
+    for first in ("preprocess", "infer", "postprocess"):
+        with pytest.raises(UsageError, match=f"from={first} needs compile bs3 to be done, but: changed: onnx_sha256"):
+            copied(**{"from": first})
 
 
 @pytest.mark.parametrize(
@@ -537,8 +539,8 @@ def test_force_makes_the_inputs_again(copied):
 
 def test_unknown_categories_are_said_before_any_work(copied, tmp_path):
     path = copied.coco / "annotations" / "instances_val2017.json"
-    path.write_text(path.read_text().replace('"category_id": 90', '"category_id": 91'))
-    with pytest.raises(DatasetError, match="category_id 91"):
+    path.write_text(path.read_text().replace('"category_id": 108', '"category_id": 109'))
+    with pytest.raises(DatasetError, match="category_id 109"):
         copied(out=str(tmp_path / "new"))
     assert not (tmp_path / "new" / "yolact_edge.onnx").exists()
 
@@ -786,10 +788,14 @@ def git_apply_numstat() -> str:
 
 
 @pytest.mark.upstream
-def test_a_run_from_upstream_patches_it_first_and_records_it(copied, upstream_dir, capfd):
+def test_a_run_from_upstream_patches_it_first_and_records_it(small_weights, upstream_dir, tmp_path):
+    """With a network that upstream has; our own export lies there already."""
+    run = Run(tmp_path / "w", small_weights, write_coco(tmp_path / "w" / "coco"))
+    run.words["config"] = SMALL_CONFIG.name
+    pipeline.run(run.command(to="export"))
     files = [line.split("\t")[2] for line in git_apply_numstat().splitlines()]
     subprocess.run(["git", "-C", upstream_dir, "checkout", "--quiet", "--force", "HEAD", "--", *files], check=True)
-    redone = copied(upstream=str(upstream_dir))
+    redone = run(upstream=str(upstream_dir))
     assert redone[:2] == ["patch", "export"]
-    assert copied.report()["model"]["network"].startswith("upstream yolact_edge @ a9a0028")
-    assert copied(upstream=str(upstream_dir)) == []
+    assert run.report()["model"]["network"].startswith("upstream yolact_edge @ a9a0028")
+    assert run(upstream=str(upstream_dir)) == []

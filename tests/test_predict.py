@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from factories import SMALL_CONFIG, decode_mask, random_state_dict
+from factories import TINY_CONFIG, decode_mask
 
 from yolact_ascend import predict
 from yolact_ascend.artifacts import INPUT, UINT8_INPUT, cut_outputs
@@ -55,8 +55,8 @@ def video(request, tmp_path):
 
 
 @pytest.fixture(scope="module")
-def words(exported, small_weights):
-    return [f"--config={SMALL_CONFIG.name}", f"--trained_model={small_weights}", f"--model={exported[0]}"]
+def words(tiny_onnx, tiny_weights):
+    return [f"--config={TINY_CONFIG.name}", f"--trained_model={tiny_weights}", f"--model={tiny_onnx}"]
 
 
 @pytest.fixture
@@ -93,7 +93,7 @@ def test_a_folder_gives_a_picture_each_and_one_file_of_detections(predicted, dra
         assert np.abs(picture.astype(int) - source).max() > 60  # something is drawn in
     entries = read_detections(folder)
     assert {entry["file_name"] for entry in entries} == {"a.jpg", "b.jpg", "c.jpg"}
-    names = dict(zip(SMALL_CONFIG.category_ids, SMALL_CONFIG.class_names))
+    names = dict(zip(TINY_CONFIG.category_ids, TINY_CONFIG.class_names))
     for entry in entries:
         assert list(entry) == [
             *("image_id", "category_id", "bbox", "segmentation", "score", "class_name", "file_name"),
@@ -164,9 +164,16 @@ def test_a_compiled_model_finds_the_same(run, predicted, name, request, drawn, t
         ]
         np.testing.assert_allclose([e["score"] for e in found], [e["score"] for e in expected], atol=1e-3)
     else:
-        best = {name: max(e["score"] for e in expected if e["file_name"] == name) for name in ("a.jpg", "c.jpg")}
-        for file_name, score in best.items():
-            assert max(e["score"] for e in found if e["file_name"] == file_name) == pytest.approx(score, abs=0.05)
+        for file_name in ("a.jpg", "c.jpg"):
+            best, *_ = (entry for entry in expected if entry["file_name"] == file_name)
+            same = [entry for entry in found if entry["file_name"] == file_name]
+            # Random weights make much of half a level; far from 1, where scores do not tell models apart.
+            assert same[0]["score"] == pytest.approx(best["score"], abs=0.1)  # seen: 0.065
+            assert any(
+                entry["category_id"] == best["category_id"]
+                and np.allclose(entry["bbox"], best["bbox"], rtol=0, atol=10)
+                for entry in same
+            )
 
 
 def test_a_bad_image_is_named_and_the_others_are_done(run, photographs, tmp_path, capsys):
@@ -219,8 +226,10 @@ def test_a_model_that_is_none_is_one_sentence(run, photographs, tmp_path, capsys
     assert said in capsys.readouterr().err
 
 
-def test_a_model_of_other_weights_is_refused(run, photographs, tmp_path, capsys):
-    torch.save(random_state_dict(SMALL_CONFIG, seed=1), tmp_path / "other.pth")
+def test_a_model_of_other_weights_is_refused(run, photographs, tiny_weights, tmp_path, capsys):
+    state = torch.load(tiny_weights, weights_only=True)
+    state["prediction_layers.0.conf_layer.bias"] += 0.1
+    torch.save(state, tmp_path / "other.pth")
     assert run(photographs, trained_model=tmp_path / "other.pth") == 1
     assert "was exported from other weights than " in capsys.readouterr().err
 
@@ -267,14 +276,14 @@ class PlayedEngine:
 
 
 def nothing_found(levels):
-    conf = np.zeros((19248, SMALL_CONFIG.num_classes + 1), np.float32)
+    conf = np.zeros((19248, TINY_CONFIG.num_classes + 1), np.float32)
     conf[:, 0] = 10
-    return np.zeros((19248, 4), np.float32), conf, np.zeros((19248, 32), np.float32)
+    return np.zeros((19248, 4), np.float32), conf, np.zeros((19248, TINY_CONFIG.proto_channels), np.float32)
 
 
 def test_images_come_in_batches_of_the_engine(photographs, tmp_path):
-    engine = PlayedEngine(cut_outputs(SMALL_CONFIG, "fpn"))
-    predictor = Predictor(engine, Detector(SMALL_CONFIG, nothing_found))
+    engine = PlayedEngine(cut_outputs(TINY_CONFIG, "fpn"))
+    predictor = Predictor(engine, Detector(TINY_CONFIG, nothing_found))
     summary = predict.predict_images(find_images(photographs), predictor, tmp_path / "out")
     assert engine.batches == [2, 1] and (summary.images, summary.detections) == (3, 0)
     assert read_detections(tmp_path) == []
@@ -285,26 +294,26 @@ def test_images_of_one_stem_have_pictures_of_their_own(tmp_path):
     folder.mkdir()
     for name in ("a.jpg", "a.png", "a_2.png"):
         cv2.imwrite(str(folder / name), np.zeros((20, 30, 3), np.uint8))
-    predictor = Predictor(PlayedEngine(cut_outputs(SMALL_CONFIG, "fpn")), Detector(SMALL_CONFIG, nothing_found))
+    predictor = Predictor(PlayedEngine(cut_outputs(TINY_CONFIG, "fpn")), Detector(TINY_CONFIG, nothing_found))
     predict.predict_images(find_images(folder), predictor, tmp_path / "out")
     assert {path.name for path in (tmp_path / "out").glob("*.jpg")} == {"a.jpg", "a_2.jpg", "a_2_2.jpg"}
 
 
 def test_outputs_that_are_not_finite_are_refused():
-    engine = PlayedEngine(cut_outputs(SMALL_CONFIG, "fpn"), math.inf)
-    predictor = Predictor(engine, Detector(SMALL_CONFIG, nothing_found))
+    engine = PlayedEngine(cut_outputs(TINY_CONFIG, "fpn"), math.inf)
+    predictor = Predictor(engine, Detector(TINY_CONFIG, nothing_found))
     with pytest.raises(ArtifactError, match="not finite numbers. Did float16 overflow"):
         predictor.predict([np.zeros((20, 30, 3), np.uint8)], Summary())
 
 
 def test_the_cut_is_told_by_the_outputs():
     def shapes(cut):
-        return SimpleNamespace(outputs=cut_outputs(SMALL_CONFIG, cut))
+        return SimpleNamespace(outputs=cut_outputs(TINY_CONFIG, cut))
 
-    assert {cut: find_cut(shapes(cut), SMALL_CONFIG) for cut in CUTS} == {cut: cut for cut in CUTS}
+    assert {cut: find_cut(shapes(cut), TINY_CONFIG) for cut in CUTS} == {cut: cut for cut in CUTS}
     other = SimpleNamespace(outputs=shapes("fpn").outputs[:5])
-    with pytest.raises(ArtifactError, match=f"outputs are .* expected .* for {SMALL_CONFIG.name}"):
-        find_cut(other, SMALL_CONFIG)
+    with pytest.raises(ArtifactError, match=f"outputs are .* expected .* for {TINY_CONFIG.name}"):
+        find_cut(other, TINY_CONFIG)
 
 
 def test_the_input_is_told_by_its_bytes():
@@ -323,7 +332,7 @@ def test_a_video_that_fails_midway_leaves_no_half_copy(video, tmp_path):
                 raise ArtifactError("failed")
             return super().infer(images)
 
-    predictor = Predictor(Failing(cut_outputs(SMALL_CONFIG, "fpn")), Detector(SMALL_CONFIG, nothing_found))
+    predictor = Predictor(Failing(cut_outputs(TINY_CONFIG, "fpn")), Detector(TINY_CONFIG, nothing_found))
     with pytest.raises(ArtifactError, match="failed"):
         predict.predict_video(video, predictor, tmp_path / "out")
     assert list((tmp_path / "out").iterdir()) == []
