@@ -799,3 +799,38 @@ def test_a_run_from_upstream_patches_it_first_and_records_it(small_weights, upst
     assert redone[:2] == ["patch", "export"]
     assert run.report()["model"]["network"].startswith("upstream yolact_edge @ a9a0028")
     assert run(upstream=str(upstream_dir)) == []
+
+
+def test_a_stream_ends_in_the_same_results_and_leaves_no_inputs_and_outputs(copied, finished, monkeypatch):
+    shutil.rmtree(copied.folder.inputs)
+    shutil.rmtree(copied.folder.run(3))
+    assert copied(stream="1") == ["stream bs3"]
+    names = {path.name for path in copied.folder.run(3).iterdir()}
+    assert names == {"bbox_detections.json", "mask_detections.json", "scores.json", "stream_summary.json"}
+    for name in ("bbox_detections.json", "mask_detections.json"):
+        assert (copied.folder.run(3) / name).read_bytes() == (finished.folder.run(3) / name).read_bytes()
+    assert not copied.folder.inputs.exists()
+    (result,), (before,) = copied.report()["results"], finished.report()["results"]
+    assert copied.report()["stream"] and not finished.report()["stream"]
+    assert (result["mask"], result["images"], result["batches"]) == (before["mask"], 4, 2)
+    assert set(before["way"]["core_ms_per_image"]) - set(result["way"]["core_ms_per_image"]) == {"write", "read"}
+    assert copied(stream="1") == []
+    monkeypatch.setenv("EMULATED_NPUS", "2")
+    assert copied(stream="1", npus="0,1", workers="1") == ["stream bs3"]
+    assert copied.report()["results"][0]["npus"] == [0, 1]
+    for name in ("bbox_detections.json", "mask_detections.json"):
+        assert (copied.folder.run(3) / name).read_bytes() == (finished.folder.run(3) / name).read_bytes()
+
+
+def test_the_report_tells_the_way_of_an_image(finished):
+    (result,) = finished.report()["results"]
+    way = result["way"]
+    steps = ["decode", "resize", "write", "read", "heads", "detect", "masks", "RLE", "eval"]
+    assert list(way["core_ms_per_image"]) == steps and all(ms > 0 for ms in way["core_ms_per_image"].values())
+    assert way["total_core_ms_per_image"] == pytest.approx(sum(way["core_ms_per_image"].values()), abs=1e-3)
+    assert way["cores_for_one_card"] == pytest.approx(0.27 * way["total_core_ms_per_image"], abs=0.01)
+    assert way["device_ms_per_image"] == pytest.approx(1000 / result["throughput_images_per_s"], abs=1e-3)
+    passed = [stage for stage in finished.report()["stages"] if stage["name"] in ("preprocess", "infer", "postprocess")]
+    seconds = sum(stage["seconds"] for stage in passed)
+    assert way["end_to_end_images_per_s"] == pytest.approx(4 / seconds, rel=0.01)
+    assert "## The way of an image" in finished.folder.report_md.read_text()

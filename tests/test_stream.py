@@ -1,0 +1,192 @@
+"""Images to detections in memory: the same as by files, whatever runs at the same time, and what goes wrong is said."""
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from factories import CHECKOUT, TINY_CONFIG, write_coco
+
+from yolact_ascend.artifacts import output_bin
+from yolact_ascend.cli import main
+from yolact_ascend.coco import load_dataset
+from yolact_ascend.engines import DeviceEngine, OnnxEngine
+from yolact_ascend.errors import DatasetError, ToolError
+from yolact_ascend.export import load_heads
+from yolact_ascend.postprocess import Detector, postprocess
+from yolact_ascend.stream import Spent, score_stream, stream
+from yolact_ascend.timings import Timings
+from yolact_ascend.transforms import TRANSFORMS, decode_image
+
+IDS = [3, 1, 2, 4]  # in the data set's order
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory):
+    folder = write_coco(tmp_path_factory.mktemp("coco"), TINY_CONFIG)
+    return load_dataset(folder / "annotations" / "instances_val2017.json", folder / "val2017")
+
+
+@pytest.fixture(scope="module")
+def detector(tiny_weights):
+    return Detector(TINY_CONFIG, load_heads(tiny_weights, TINY_CONFIG))
+
+
+@pytest.fixture(scope="module")
+def by_files(dataset, detector, tiny_onnx, tmp_path_factory):
+    """What postprocess writes for the outputs of each image alone."""
+    folder = tmp_path_factory.mktemp("files")
+    (folder / "output").mkdir()
+    with OnnxEngine(tiny_onnx) as engine:
+        for index, image in enumerate(dataset.images):
+            outputs = engine.infer(TRANSFORMS["float32"](decode_image(image.path))[None])
+            for k, output in enumerate(outputs):
+                output.tofile(output_bin(folder / "output", index, k))
+    files = folder / "bbox.json", folder / "mask.json"
+    scored = postprocess(folder / "output", detector, dataset, IDS, *files)
+    return [file.read_text() for file in files], scored.evaluation
+
+
+@pytest.fixture
+def run(dataset, detector, tmp_path):
+    """Stream over engines and score; returns what both files hold, and the result."""
+
+    def run(engines, batch_size, images=dataset.images, workers=2):
+        files, spent = (tmp_path / "bbox.json", tmp_path / "mask.json"), Spent()
+        with contextlib.closing(stream(engines, images, detector, "float32", batch_size, workers, spent)) as found:
+            streamed = score_stream(found, dataset, TINY_CONFIG, *files, spent)
+        return [file.read_text() for file in files], streamed
+
+    return run
+
+
+@pytest.mark.parametrize(("devices", "workers"), [(1, 1), (2, 2)])
+def test_the_results_are_those_of_files(run, by_files, tiny_onnx, devices, workers):
+    """Whatever the batches: one of the four images is alone in its batch here, and there is a short batch."""
+    with contextlib.ExitStack() as stack:
+        engines = [stack.enter_context(OnnxEngine(tiny_onnx)) for _ in range(devices)]
+        written, streamed = run(engines, batch_size=3, workers=workers)
+    assert written == by_files[0]
+    assert json.loads(written[0])
+    assert streamed.evaluation == by_files[1]
+    assert sum(map(len, streamed.spent.devices)) == 2 and streamed.failed == ()
+    assert all(end > start for times in streamed.spent.devices for start, end in times)
+    assert streamed.spent.host.images == 4
+    assert {"decode", "resize", "heads", "detect", "masks", "RLE", "eval"} == set(streamed.spent.host.seconds)
+
+
+def test_a_device_gives_what_files_give(run, by_files, compiled, emulation):
+    with DeviceEngine(compiled, emulation) as engine:
+        written, streamed = run([engine], batch_size=2)
+    assert written == by_files[0]
+    assert len(streamed.spent.devices[0]) == 2
+
+
+def test_an_image_that_cannot_be_decoded_is_named_and_left_out(run, by_files, dataset, tiny_onnx, tmp_path, capsys):
+    broken = tmp_path / "broken.jpg"
+    broken.write_bytes(b"\xff\xd8 no photograph")
+    images = [type(image)(image.image_id, broken, 5, 5) if image.image_id == 1 else image for image in dataset.images]
+    with OnnxEngine(tiny_onnx) as engine:
+        written, streamed = run([engine], 3, images)
+    kept = [[entry for entry in json.loads(text) if entry["image_id"] != 1] for text in by_files[0]]
+    assert [json.loads(text) for text in written] == kept and kept[0]
+    assert [image.image_id for image in streamed.failed] == [1] and streamed.evaluation.images == 3
+    assert streamed.to_json()["failed"] == [1]
+    assert "1 more could not be decoded and are not scored: broken.jpg" in streamed.describe()
+    assert "cannot be decoded" in capsys.readouterr().err
+    with OnnxEngine(tiny_onnx) as engine, pytest.raises(DatasetError, match="None of the 1 images could be decoded"):
+        run([engine], 3, images[1:2])
+
+
+class Played:
+    """Engine whose second batch goes wrong."""
+
+    def __init__(self, engine, fail):
+        self._engine, self._fail, self._batches = engine, fail, 0
+        self.image_bytes, self.outputs, self.batch_size = engine.image_bytes, engine.outputs, None
+
+    def infer_slot(self, slots, slot, count):
+        self._batches += 1
+        if self._batches == 2:
+            self._fail(slots.results(slot))
+        timing = self._engine.infer_slot(slots, slot, count)
+        if self._batches == 3:
+            slots.results(slot)[5][0, 0, 0, 0] = np.inf
+        return timing
+
+
+def test_an_interrupt_leaves_the_images_done_so_far(run, by_files, tiny_onnx, dataset, tmp_path, capsys, monkeypatch):
+    def interrupt(_):
+        raise KeyboardInterrupt
+
+    heard = []
+    monkeypatch.setattr(signal, "signal", lambda number, handler: heard.append((number, handler)))
+    with OnnxEngine(tiny_onnx) as engine, pytest.raises(KeyboardInterrupt):
+        run([Played(engine, interrupt)], 1)
+    found = json.loads((tmp_path / "mask.json").read_text())
+    whole = json.loads(by_files[0][1])
+    assert found == [entry for entry in whole if entry["image_id"] == 3] and found
+    assert "hold the 1 images done so far" in capsys.readouterr().err
+    assert heard == [(signal.SIGINT, signal.SIG_IGN), (signal.SIGTERM, signal.SIG_IGN)]
+
+
+def test_a_device_or_outputs_that_fail_end_it_without_results(run, tiny_onnx, tmp_path):
+    def fail(_):
+        raise ToolError("the device failed")
+
+    with OnnxEngine(tiny_onnx) as engine, pytest.raises(ToolError, match="the device failed"):
+        run([Played(engine, fail)], 1)
+    with OnnxEngine(tiny_onnx) as engine, pytest.raises(Exception, match="not finite numbers"):
+        run([Played(engine, lambda _: None)], 1)
+    assert not list(tmp_path.glob("*.json")) and not list(tmp_path.glob(".*"))
+
+
+def test_a_killed_worker_is_said(run, tiny_onnx, tmp_path):
+    def kill_workers(_):
+        children = subprocess.run(["pgrep", "-P", str(os.getpid()), "-f", "spawn_main"], capture_output=True, text=True)
+        for child in children.stdout.split():
+            os.kill(int(child), signal.SIGKILL)
+
+    with OnnxEngine(tiny_onnx) as engine, pytest.raises(ToolError, match="A worker process ended without a word"):
+        run([Played(engine, kill_workers)], 1)
+    assert not list(tmp_path.glob("*.json"))
+
+
+def test_by_the_command_line(tiny_onnx, tiny_weights, dataset, by_files, tmp_path, capsys):
+    words = [
+        *("stream", f"--model={tiny_onnx}", f"--trained_model={tiny_weights}", f"--config={TINY_CONFIG.name}"),
+        *(f"--image_path={dataset.image_folder}", f"--json_file={dataset.annotation_file}", "--batch_size=2"),
+        *(f"--bbox_det_file={tmp_path / 'b.json'}", f"--mask_det_file={tmp_path / 'm.json'}"),
+        *(f"--scores_file={tmp_path / 's.json'}", f"--summary_file={tmp_path / 't.json'}", "--limit=3"),
+    ]
+    assert main(words) == 0
+    said = capsys.readouterr().out
+    assert "3 images, " in said and "on ONNX Runtime on the CPU" in said and "COCOeval, mask (fractions)" in said
+    assert json.loads((tmp_path / "b.json").read_text()) == [
+        entry for entry in json.loads(by_files[0][0]) if entry["image_id"] != 4
+    ]
+    assert json.loads((tmp_path / "s.json").read_text())["host"]["images"] == 3
+    timings = json.loads((tmp_path / "t.json").read_text())
+    assert len(timings["npu_compute_time_list"]) == 2 and timings["devices"][0]["batches"] == 2
+    assert main([*words, "--image_path=nowhere"]) == 1
+
+
+def test_workers_need_no_torch():
+    """Each of them is a process with what it imports."""
+    code = "import sys, yolact_ascend.stream; print({'torch', 'onnx', 'matplotlib'} & set(sys.modules))"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=CHECKOUT)
+    assert result.stdout.strip() == "set()"
+
+
+def test_time_is_counted_by_step():
+    timings = Timings(images=2)
+    with timings.timed("a"):
+        sum(range(100_000))
+    timings.add(Timings(2, {"a": 1.0, "b": 2.0}))
+    assert timings.images == 4 and timings.seconds["a"] > 1
+    assert timings.to_json()["core_ms_per_image"]["b"] == 500
+    assert Timings().ms_per_image() == {}
