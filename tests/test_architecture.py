@@ -15,7 +15,7 @@ LAYERS = (
     {"config", "timings"},
     {"artifacts", "classes", "heads"},
     {"aipp", "atc_errors", "backbones", "boxes", "coco", "compiled", "manifest", "masks", "process", "settings"},
-    {"slots", "steps", "transforms", "workers"},
+    {"disk", "slots", "steps", "transforms", "workers"},
     {"augment", "cards", "curve", "demo", "device_worker", "devices", "matching", "shapes", "waterfall"},
     {"ascend", "batch_file", "compare", "detections", "evaluate", "network", "preprocess", "rehearse", "samples"},
     {"losses", "postprocess", "scenes", "visualize", "weights"},

@@ -625,10 +625,21 @@ def test_a_model_that_was_compiled_by_hand_is_told_what_to_do(copied, words):
 
 
 def test_a_disk_that_is_too_small_is_said_before_any_work(copied, monkeypatch, capfd):
-    monkeypatch.setattr("yolact_ascend.doctor.shutil.disk_usage", lambda _: SimpleNamespace(free=0))
-    copied()
-    said = capfd.readouterr().err
-    assert re.search(r"^warning: 0\.\d GB needed, 0\.0 GB free .*out=DIR", said, re.MULTILINE)
+    monkeypatch.setattr("yolact_ascend.disk.shutil.disk_usage", lambda _: SimpleNamespace(free=10**6))
+    refuse_tools(monkeypatch)
+    shutil.rmtree(copied.folder.outputs(3))
+    (copied.folder.records / "infer_bs3.json").unlink()
+    with pytest.raises(
+        UsageError, match=r"^This run would write 0\.0\d GB more to .* 0\.00 GB are free\. Take .*out=DIR"
+    ):
+        copied()
+    assert re.search(r"^  infer bs3 +(0\.0\d) +\1 +-0\.0\d$", capfd.readouterr().err, re.MULTILINE)
+
+
+def test_a_full_disk_is_no_matter_where_nothing_is_to_be_written(copied, monkeypatch, capfd):
+    monkeypatch.setattr("yolact_ascend.disk.shutil.disk_usage", lambda _: SimpleNamespace(free=0))
+    assert copied() == []
+    assert "writes" not in capfd.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ from PIL import Image
 from yolact_ascend import cli
 from yolact_ascend.artifacts import INPUT, UINT8_INPUT, input_bin
 from yolact_ascend.coco import load_dataset
-from yolact_ascend.errors import ArtifactError, DatasetError
+from yolact_ascend.errors import ArtifactError, DatasetError, UsageError
 from yolact_ascend.preprocess import prepare_image, preprocess
 from yolact_ascend.timings import Timings
 from yolact_ascend.transforms import decode_image, normalise_image, resize_image
@@ -184,6 +184,15 @@ def test_a_jpeg_that_is_cut_short_is_warned_of(dataset, tmp_path, capfd, real_wo
     preprocess(dataset.images, tmp_path)
     warnings = re.findall(r"[\r\n]([^\r\n]*looks cut short.*)\n", capfd.readouterr().err)
     assert warnings == [f"warning: {path} looks cut short: it has no JPEG end marker."]
+
+
+def test_a_disk_that_is_too_small_is_found_before_any_work(dataset, tmp_path, monkeypatch):
+    preprocess(dataset.images, tmp_path, "uint8")
+    before = sorted(path.stat().st_mtime_ns for path in tmp_path.rglob("*"))
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=10 * 10**6))
+    with pytest.raises(UsageError, match=r"The inputs of 4 images take 0\.01 GB more .*Take --dtype uint8.*--limit 2"):
+        preprocess(dataset.images, tmp_path)
+    assert sorted(path.stat().st_mtime_ns for path in tmp_path.rglob("*")) == before
 
 
 def test_a_missing_image_is_found_before_any_work(dataset, tmp_path):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import platform
-import shutil
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from yolact_ascend import __version__
-from yolact_ascend.artifacts import INPUTS, WorkFolder, bin_folder, cut_outputs, require_weights
+from yolact_ascend.artifacts import require_weights
 from yolact_ascend.ascend import (
     CPU_EMULATION,
     NPU,
@@ -32,6 +31,7 @@ from yolact_ascend.classes import read_config
 from yolact_ascend.coco import check_categories, find_split, load_dataset, require_images
 from yolact_ascend.config import get_config
 from yolact_ascend.demo import IMAGES, NOTE, is_drawn, with_demo
+from yolact_ascend.disk import describe_remedies, existing_folder, in_gb, plan_disk
 from yolact_ascend.errors import ToolError, YolactAscendError, describe_os_error
 from yolact_ascend.process import capture
 from yolact_ascend.settings import RunSettings
@@ -40,9 +40,6 @@ from yolact_ascend.stages import LIBRARIES
 OK, WARN, FAIL = "OK", "WARN", "FAIL"
 SCHEMA_VERSION = 1
 VAL2017_IMAGES = 5000
-GB = 10**9
-SPARE_BYTES = GB  # detections, logs and temporary files come on top of what is counted
-WEIGHTS_BYTES = 200 * 10**6  # of the largest config, where there is no file to ask
 # Names, of the modules that it gets and numpy<2, those that the Python that runs it does not have.
 _COMPILER_PROBE = """
 import importlib, sys
@@ -207,7 +204,7 @@ def check_dataset(settings: RunSettings) -> Check:
 def check_work_folder(folder: Path) -> Check:
     """Whether a run may write there, and ais_bench takes its path."""
     require_usable_paths(folder)
-    parent = _existing(folder)
+    parent = existing_folder(folder)
     if not (parent.is_dir() and os.access(parent, os.W_OK | os.X_OK)):
         text = f"{folder}: {parent} is no folder that this user may write to. Choose another by out=DIR."
         return Check("work folder", FAIL, text)
@@ -222,40 +219,16 @@ def check_disk(settings: RunSettings, images: int | None) -> Check:
     is_guess = images is None
     if images is None:
         images = min(VAL2017_IMAGES, settings.limit or VAL2017_IMAGES)
-    needed = needed_bytes(settings, images)
-    free = shutil.disk_usage(_existing(settings.out)).free
+    plan = plan_disk(settings, images)
     assumed = f" (for {images} images, as the data set could not be read)" if is_guess else ""
-    text = f"{needed / GB:.1f} GB needed{assumed}, {free / GB:.1f} GB free at {settings.out}"
-    facts = {"needed_bytes": needed, "free_bytes": free, "images": images}
-    if free < needed:
-        remedy = "Free space, or choose another disk (out=DIR), fewer images (limit=N) or fewer batch sizes at once."
-        return Check("disk", FAIL, f"{text}. {remedy}", facts)
-    if free < needed + SPARE_BYTES:
+    text = f"{in_gb(plan.needed)} GB needed{assumed}, {in_gb(plan.free)} GB free at {settings.out}"
+    facts = {**plan.to_json(), "images": images}
+    if plan.is_refused:
+        return Check("disk", FAIL, f"{text}. {describe_remedies(settings, images, plan)}", facts)
+    if plan.is_tight:
         remedy = "Detections and logs come on top: free another GB, or choose another disk (out=DIR)."
         return Check("disk", WARN, f"{text}. {remedy}", facts)
     return Check("disk", OK, text, facts)
-
-
-def needed_bytes(settings: RunSettings, images: int) -> int:
-    """Return the bytes that the stages to run write, less those that already lie where they write them.
-
-    An ONNX and each `.om` are counted as large as the weights: float32 in both, and an NPU's float16 takes less.
-    """
-    folder = WorkFolder(settings.out)
-    model = settings.weights.stat().st_size if settings.weights.is_file() else WEIGHTS_BYTES
-    an_input = INPUTS[settings.input_dtype].size_bytes
-    an_output = sum(spec.size_bytes for spec in cut_outputs(get_config(settings.config), settings.cut))
-    written = [("export", folder.onnx, model), ("preprocess", bin_folder(folder.inputs), images * an_input)]
-    for batch_size in settings.batch_sizes:
-        written += [
-            ("compile", folder.om(batch_size), model),
-            ("infer", folder.outputs(batch_size), images * an_output),
-        ]
-    # What a benchmark writes, it removes: one batch at a time.
-    largest = max(settings.batch_sizes)
-    in_a_batch = an_output if settings.input == "zeros" else an_input + an_output
-    written.append(("benchmark", folder.benchmark_input(largest), largest * in_a_batch))
-    return sum(max(0, size - _size_of(path)) for stage, path, size in written if stage in settings.stages)
 
 
 def _check(name: str, look: Callable[[], Check]) -> Check:
@@ -290,15 +263,3 @@ def _compiler_trouble(env: Mapping[str, str]) -> str:
     result = capture(["python3", "-c", _COMPILER_PROBE, *COMPILER_MODULES], env)
     lacking = result.stdout.split()
     return f"lacks {', '.join(lacking)}, without which atc may end in E40000" if lacking else ""
-
-
-def _existing(path: Path) -> Path:
-    """Return the path itself, or the nearest folder above it that exists."""
-    return next(folder for folder in (path.absolute(), *path.absolute().parents) if folder.exists())
-
-
-def _size_of(path: Path) -> int:
-    """Return the bytes of a file, or of the files that lie in a folder; 0 when there is neither."""
-    if path.is_dir():
-        return sum(entry.stat().st_size for entry in os.scandir(path) if entry.is_file())
-    return path.stat().st_size if path.is_file() else 0

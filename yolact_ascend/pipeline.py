@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from yolact_ascend.artifacts import WorkFolder, require_weights
 from yolact_ascend.ascend import Tools, find_tools, require_usable_paths
 from yolact_ascend.demo import NOTE, with_demo
-from yolact_ascend.doctor import OK, check_disk
+from yolact_ascend.disk import in_gb, plan_disk, require_room
 from yolact_ascend.errors import ArtifactError, UsageError
 from yolact_ascend.manifest import Record, Records, as_json, lock_folder
 from yolact_ascend.report import describe_world, remove_report, write_report
@@ -37,11 +37,16 @@ def run(words: Sequence[str]) -> str:
         if settings.needs_dataset:
             stages.images  # noqa: B018  a data set that is not whole ends the run here, before the work
         steps = stages.steps()
-        _say(describe_plan(settings, tools, steps, records))
-        disk = check_disk(settings, len(stages.images) if settings.mode == "full" else 0)
-        if disk.status != OK:
-            _say(f"warning: {disk.text}")
+        reasons = {step.label: "forced" if step.stage in settings.force else why_stale(step, records) for step in steps}
+        _say(describe_plan(settings, tools, steps, reasons))
         _require_earlier(settings, steps, records, stages)
+        images = len(stages.images) if settings.mode == "full" else 0
+        disk = plan_disk(settings, images, [label for label, reason in reasons.items() if reason is None])
+        if disk.needed:
+            _say(disk.describe())
+        require_room(settings, images, disk)
+        if disk.needed and disk.is_tight:
+            _say(f"warning: detections and logs come on top, and then {in_gb(disk.free - disk.needed)} GB are left.")
         outcomes = [
             run_step(step, records, settings) if step.stage in settings.stages else recall(step, records)
             for step in steps
@@ -88,8 +93,8 @@ def why_stale(step: Step, records: Records) -> str | None:
         return "not done yet" if records.load(step.label) is None else "an earlier stage must run first"
 
 
-def describe_plan(settings: RunSettings, tools: Tools, steps: Sequence[Step], records: Records) -> str:
-    """Return what the run is about to do, stage by stage, and in which world."""
+def describe_plan(settings: RunSettings, tools: Tools, steps: Sequence[Step], reasons: Mapping[str, str | None]) -> str:
+    """Return what the run is about to do, stage by stage, and in which world; `reasons` say why by a step's label."""
     lines = [describe_world(tools)]
     if tools.set_env is not None:
         lines.append(f"To paste the commands below into a shell: source {tools.set_env}")
@@ -97,7 +102,7 @@ def describe_plan(settings: RunSettings, tools: Tools, steps: Sequence[Step], re
         lines.append(f"  {'patch':<18} not needed: without upstream= the network is our own definition")
     is_all_fresh = True
     for step in steps:
-        reason = "forced" if step.stage in settings.force else why_stale(step, records)
+        reason = reasons[step.label]
         if step.stage not in settings.stages:
             status = "not asked for" + ("" if reason is None else f" ({reason})")
         elif reason is not None:

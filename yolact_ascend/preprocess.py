@@ -30,6 +30,7 @@ from yolact_ascend.artifacts import (
     write_json,
 )
 from yolact_ascend.coco import CocoImage, describe_images, require_images
+from yolact_ascend.disk import require_room_for_inputs
 from yolact_ascend.errors import ArtifactError
 from yolact_ascend.timings import Timings
 from yolact_ascend.transforms import JPEG_END, TRANSFORMS, decode_bytes, is_jpeg, read_image
@@ -44,10 +45,12 @@ def preprocess(images: Sequence[CocoImage], save_path: Path, dtype: str = INPUT.
     `dtype` "float32" gives normalised images, "uint8" what a model with AIPP takes (artifacts.INPUTS).
     A run that was cut short continues: inputs that an earlier run made from the same images are kept.
     `timings.json` says what making them took; where none had to be made, that of the run before stays.
-    Raises DatasetError for an image that is missing or cannot be decoded, ArtifactError when a file cannot be written.
+    Raises DatasetError for an image that is missing or cannot be decoded, UsageError, before anything is written, when
+    the disk is too small, ArtifactError when a file cannot be written.
     """
     spec = INPUTS[dtype]
     require_images(images)
+    require_room_for_inputs(save_path, len(images), spec)
     make_folder(bin_folder(save_path))
     bin_folder(save_path).chmod(FOLDER_MODE)  # an older one may be open to more, which ais_bench refuses
     recipe = describe_inputs(images, spec)

@@ -202,7 +202,7 @@ class _Stages:
                 continue
             self._count(spent)
             for warning in warnings:
-                tqdm.write(warning, file=sys.stderr)
+                tqdm.write(f"warning: {warning}", file=sys.stderr)
         return failures
 
     def _detect(self, slot: int, images: Sequence[CocoImage], failures: dict[int, str]) -> list[Found]:
