@@ -102,7 +102,7 @@ class WorkFolder:
 
     def sidecar(self, batch_size: int) -> Path:
         """What the `.om` was compiled from and how; a `.om` without one was not finished."""
-        return self.root / f"yolact_edge_bs{batch_size}.om.json"
+        return sidecar_file(self.om(batch_size))
 
     @property
     def aipp_config(self) -> Path:
@@ -193,6 +193,11 @@ def bin_folder(save_path: Path) -> Path:
 def ids_file(save_path: Path) -> Path:
     """Maps index to COCO image id; written last, so that its presence means that all inputs are there."""
     return save_path / "ids.json"
+
+
+def sidecar_file(om: Path) -> Path:
+    """What a compiled model was compiled from and how, beside it."""
+    return om.with_name(f"{om.name}.json")
 
 
 def recipe_file(save_path: Path) -> Path:
