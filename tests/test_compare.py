@@ -38,7 +38,7 @@ def make_run(root, outputs, batch_size=1, scores=ZEROS, spec=INPUT, specs=SPECS)
     write_json(folder.scores(batch_size), scores)
     outputs_of_batch = [output.of_batch(batch_size) for output in specs]
     sidecar = SideCar(
-        *("Ascend310P3", "", [], "", "", batch_size, "fpn", "fp16", spec.of_batch(batch_size), outputs_of_batch, "")
+        *("Ascend310P3", "", [], "", "", "", batch_size, "fpn", "fp16", spec.of_batch(batch_size), outputs_of_batch, "")
     )
     write_sidecar(folder.sidecar(batch_size), sidecar)
     records = Records(folder)

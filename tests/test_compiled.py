@@ -12,6 +12,7 @@ from yolact_ascend.compiled import (
     Need,
     adopt_model,
     describe_model,
+    find_weights_sha256,
     read_sidecar,
     remove_models,
     require_inputs,
@@ -24,6 +25,7 @@ NEED = Need(
     soc_version="Ascend310P3",
     cann="8.0.RC2",
     onnx_sha256="0" * 64,
+    weights_sha256="2" * 64,
     batch_size=8,
     cut="fpn",
     precision="fp16",
@@ -46,8 +48,8 @@ def test_a_side_car_says_all_about_its_model(model):
     om, path = model
     fields = json.loads(path.read_text())
     assert list(fields) == [
-        *("schema", "soc_version", "cann", "flags", "onnx_sha256", "om_sha256", "batch_size", "cut", "precision"),
-        *("input", "outputs", "command"),
+        *("schema", "soc_version", "cann", "flags", "onnx_sha256", "weights_sha256", "om_sha256"),
+        *("batch_size", "cut", "precision", "input", "outputs", "command"),
     ]
     assert fields["schema"] == SCHEMA
     assert fields["input"] == {"name": "image", "shape": [8, 3, 550, 550], "dtype": "float32", "layout": "NCHW"}
@@ -70,6 +72,7 @@ def test_the_model_of_the_run_is_accepted(model):
             {"input": UINT8_INPUT},
             "input is image float32 NCHW [8, 3, 550, 550], expected image uint8 NHWC [8, 550, 550, 3]",
         ),
+        ({"weights_sha256": "1" * 64}, f"weights_sha256 is {'2' * 64}, expected {'1' * 64}"),
         ({"onnx_sha256": "1" * 64}, f"onnx_sha256 is {'0' * 64}, expected {'1' * 64}"),
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else None,
@@ -90,6 +93,21 @@ def test_a_model_that_was_replaced_is_refused(model):
     said = rf"yolact_edge_bs8\.om is not the file .*: om_sha256 is {sha256_file(om)}, expected {before}\. Compile it"
     with pytest.raises(ArtifactError, match=said):
         require_model(om, path, NEED)
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        (lambda om, path: None, "2" * 64),
+        (lambda om, path: om.write_bytes(b"another"), None),
+        (lambda om, path: path.unlink(), None),
+        (lambda om, path: path.write_text(f'{{"schema": {SCHEMA - 1}}}'), None),
+    ],
+    ids=["told", "of another file", "no side-car", "of an earlier version"],
+)
+def test_the_weights_of_a_model_are_told_by_its_own_side_car(model, change, expected):
+    change(*model)
+    assert find_weights_sha256(model[0]) == expected
 
 
 @pytest.mark.parametrize(

@@ -148,6 +148,10 @@ def test_the_model_has_its_side_car(finished):
     assert sidecar["flags"][0] == "atc" and not any("/" in word for word in sidecar["flags"])
 
 
+def test_the_side_car_names_the_weights(finished):
+    assert json.loads(finished.folder.sidecar(3).read_text())["weights_sha256"] == sha256_file(finished.weights)
+
+
 def test_a_second_run_redoes_nothing_and_says_so(copied, capfd):
     before = {path: path.stat().st_mtime_ns for path in copied.out.rglob("*.bin")}
     assert copied() == []

@@ -14,8 +14,9 @@ import torch
 from factories import TINY_CONFIG, decode_mask
 
 from yolact_ascend import predict
-from yolact_ascend.artifacts import INPUT, UINT8_INPUT, cut_outputs
+from yolact_ascend.artifacts import INPUT, UINT8_INPUT, cut_outputs, sha256_file, sidecar_file
 from yolact_ascend.cli import main
+from yolact_ascend.compiled import Need, describe_model, write_sidecar
 from yolact_ascend.config import CUTS
 from yolact_ascend.errors import ArtifactError, DatasetError
 from yolact_ascend.postprocess import Detector
@@ -231,7 +232,56 @@ def test_a_model_of_other_weights_is_refused(run, photographs, tiny_weights, tmp
     state["prediction_layers.0.conf_layer.bias"] += 0.1
     torch.save(state, tmp_path / "other.pth")
     assert run(photographs, trained_model=tmp_path / "other.pth") == 1
-    assert "was exported from other weights than " in capsys.readouterr().err
+    assert "was made from other weights than " in capsys.readouterr().err
+
+
+@pytest.fixture
+def om(tmp_path, monkeypatch):
+    """A compiled model that any device opens, with a side-car that names `weights.pth` beside it."""
+    monkeypatch.setattr(predict, "find_tools", lambda *_: SimpleNamespace(is_emulated=True, soc_version="Ascend310P3"))
+    monkeypatch.setattr(predict, "DeviceEngine", lambda *_: contextlib.nullcontext("engine"))
+    om, weights = tmp_path / "m.om", tmp_path / "weights.pth"
+    om.write_bytes(b"compiled")
+    weights.write_bytes(b"weights")
+    need = Need("Ascend310P3", "8.0", "0" * 64, sha256_file(weights), 1, "fpn", "fp16", INPUT, ())
+    write_sidecar(sidecar_file(om), describe_model(om, need, [], "atc"))
+    return om
+
+
+CHECKED = "CPU emulation of Ascend310P3, not an NPU, device 0"
+
+
+@pytest.mark.parametrize(
+    ("change", "remark"),
+    [
+        (lambda om, weights: None, ""),
+        (
+            lambda om, weights: sidecar_file(om).unlink(),
+            " (not checked against {weights}: there is no fitting m.om.json that names its weights)",
+        ),
+        (
+            lambda om, weights: om.write_bytes(b"another"),
+            " (not checked against {weights}: there is no fitting m.om.json that names its weights)",
+        ),
+        (lambda om, weights: weights.unlink(), " (not checked against its weights: there is no {weights})"),
+    ],
+    ids=["its own", "no side-car", "side-car of another file", "no weights"],
+)
+def test_a_compiled_model_is_compared_with_the_weights_or_said_not_to_be(om, change, remark):
+    weights = om.with_name("weights.pth")
+    change(om, weights)
+    with predict.open_engine(om, weights, "cpu", 0) as (_, world):
+        assert world == CHECKED + remark.format(weights=weights)
+
+
+def test_a_compiled_model_of_other_weights_is_refused_before_the_device_opens(om, monkeypatch):
+    monkeypatch.setattr(predict, "DeviceEngine", lambda *_: pytest.fail("opened"))
+    om.with_name("weights.pth").write_bytes(b"others")
+    with (
+        pytest.raises(ArtifactError, match=r"m\.om was made from other weights than .*weights\.pth\. Compile it"),
+        predict.open_engine(om, om.with_name("weights.pth"), "cpu", 0),
+    ):
+        pass
 
 
 def test_results_never_take_the_place_of_their_source(run, photographs, capsys):

@@ -103,7 +103,7 @@ class WorkFolder:
 
     def sidecar(self, batch_size: int) -> Path:
         """What the `.om` was compiled from and how; a `.om` without one was not finished."""
-        return self.root / f"yolact_edge_bs{batch_size}.om.json"
+        return sidecar_file(self.om(batch_size))
 
     @property
     def aipp_config(self) -> Path:
@@ -203,6 +203,11 @@ def ids_file(save_path: Path) -> Path:
 def timings_file(save_path: Path) -> Path:
     """How much of a core each step took when the inputs were last made."""
     return save_path / "timings.json"
+
+
+def sidecar_file(om: Path) -> Path:
+    """What a compiled model was compiled from and how, beside it."""
+    return om.with_name(f"{om.name}.json")
 
 
 def recipe_file(save_path: Path) -> Path:

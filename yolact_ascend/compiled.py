@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -14,11 +15,12 @@ from yolact_ascend.artifacts import (
     read_json,
     recipe_file,
     sha256_file,
+    sidecar_file,
     write_json,
 )
 from yolact_ascend.errors import ArtifactError
 
-SCHEMA = 2
+SCHEMA = 3
 ARCHITECTURES = ("aarch64", "x86_64")
 WRITABLE_BY_OTHERS = 0o022
 COMPILE_AGAIN = "Compile it again: from=compile force=compile."
@@ -32,6 +34,7 @@ class SideCar:
     cann: str
     flags: list[str]  # of atc, with names in place of paths
     onnx_sha256: str
+    weights_sha256: str  # of the .pth that the ONNX was exported from
     om_sha256: str
     batch_size: int
     cut: str
@@ -49,6 +52,7 @@ class Need:
     soc_version: str
     cann: str
     onnx_sha256: str
+    weights_sha256: str
     batch_size: int
     cut: str
     precision: str
@@ -63,6 +67,7 @@ def describe_model(om: Path, need: Need, flags: list[str], command: str) -> Side
         cann=need.cann,
         flags=flags,
         onnx_sha256=need.onnx_sha256,
+        weights_sha256=need.weights_sha256,
         om_sha256=sha256_file(om),
         batch_size=need.batch_size,
         cut=need.cut,
@@ -111,6 +116,7 @@ def require_model(om: Path, sidecar_path: Path, need: Need) -> SideCar:
         "cut": (sidecar.cut, need.cut),
         "precision": (sidecar.precision, need.precision),
         "input": (_describe(sidecar.input), _describe(need.input.of_batch(need.batch_size))),
+        "weights_sha256": (sidecar.weights_sha256, need.weights_sha256),
         "onnx_sha256": (sidecar.onnx_sha256, need.onnx_sha256),
     }
     for name, (found, expected) in compared.items():
@@ -126,6 +132,15 @@ def require_model(om: Path, sidecar_path: Path, need: Need) -> SideCar:
             f"{sidecar.om_sha256}. {COMPILE_AGAIN}"
         )
     return sidecar
+
+
+def find_weights_sha256(om: Path) -> str | None:
+    """Return the SHA-256 of the weights that `om` was compiled from; None when no side-car of today's tells of it."""
+    with contextlib.suppress(ArtifactError):
+        sidecar = read_sidecar(om, sidecar_file(om))
+        if sidecar.om_sha256 == sha256_file(om):
+            return sidecar.weights_sha256
+    return None
 
 
 def require_inputs(save_path: Path, spec: TensorSpec, count: int) -> None:

@@ -17,8 +17,17 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
-from yolact_ascend.artifacts import INPUTS, cut_outputs, distinct_stems, make_folder, sha256_file, write_json
+from yolact_ascend.artifacts import (
+    INPUTS,
+    cut_outputs,
+    distinct_stems,
+    make_folder,
+    sha256_file,
+    sidecar_file,
+    write_json,
+)
 from yolact_ascend.ascend import find_tools
+from yolact_ascend.compiled import find_weights_sha256
 from yolact_ascend.config import CUTS, ModelConfig
 from yolact_ascend.detections import Detections, bbox_results, keep_scores
 from yolact_ascend.engines import DeviceEngine, Engine, OnnxEngine, batches
@@ -101,7 +110,8 @@ class Predictor:
 def open_engine(model: Path, weights: Path, device: str, npu: int) -> Iterator[tuple[Engine, str]]:
     """Open the engine that the model's ending tells, and say in words what it runs on.
 
-    Raises UsageError for another ending, ArtifactError when there is no such file or it is of other weights.
+    The words say, too, when nothing tells which weights the model is of. Raises UsageError for another ending,
+    ArtifactError when there is no such file or it is of other weights.
     """
     if model.suffix not in (".onnx", ".om"):
         raise UsageError(f"--model={model}: expected an exported .onnx or a compiled .om.")
@@ -109,14 +119,26 @@ def open_engine(model: Path, weights: Path, device: str, npu: int) -> Iterator[t
         raise ArtifactError(f"There is no model {model}. Name an exported .onnx or a compiled .om: --model=FILE.")
     if model.suffix == ".onnx":
         with OnnxEngine(model) as engine:
-            if engine.metadata.get("weights_sha256") not in (None, sha256_file(weights)):
-                raise ArtifactError(f"{model} was exported from other weights than {weights}. Export it from these.")
-            yield engine, "ONNX Runtime on the CPU"
+            remark = _compare_weights(model, engine.metadata.get("weights_sha256"), weights, "Export it from these.")
+            yield engine, f"ONNX Runtime on the CPU{remark}"
         return
+    remark = _compare_weights(model, find_weights_sha256(model), weights, "Compile it from these.")
     tools = find_tools(device, None, (npu,))
     with DeviceEngine(model, tools, npu) as engine:
         world = f"CPU emulation of {tools.soc_version}, not an NPU" if tools.is_emulated else tools.soc_version
-        yield engine, f"{world}, device {npu}"
+        yield engine, f"{world}, device {npu}{remark}"
+
+
+def _compare_weights(model: Path, found: str | None, weights: Path, remedy: str) -> str:
+    """Raise ArtifactError when a model is of other weights; return a remark when that cannot be told, else nothing."""
+    if found is None:
+        kind = "metadata" if model.suffix == ".onnx" else f"fitting {sidecar_file(model).name}"
+        return f" (not checked against {weights}: there is no {kind} that names its weights)"
+    if not weights.is_file():  # a model with the heads inside runs without them
+        return f" (not checked against its weights: there is no {weights})"
+    if found != sha256_file(weights):
+        raise ArtifactError(f"{model} was made from other weights than {weights}. {remedy}")
+    return ""
 
 
 def find_cut(engine: Engine, config: ModelConfig) -> str:

@@ -230,7 +230,8 @@ class Stages:
             except BaseException:
                 remove_models(prefix)  # a broken .om would look finished
                 raise
-            made = replace(self._need(batch_size), cut=self.onnx_metadata["cut"])
+            exported = self.onnx_metadata
+            made = replace(self._need(batch_size), cut=exported["cut"], weights_sha256=exported["weights_sha256"])
             write_sidecar(sidecar, describe_model(om, made, flags, format_command(words)))
 
         return Step("compile", batch_size, inputs, lambda: [om, sidecar], work)
@@ -241,6 +242,7 @@ class Stages:
             soc_version=self.tools.soc_version,
             cann=self.tools.cann,
             onnx_sha256=sha256_file(self.folder.onnx),
+            weights_sha256=self.weights_sha256,
             batch_size=batch_size,
             cut=self.settings.cut,
             precision=self.settings.precision,
