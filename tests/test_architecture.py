@@ -18,7 +18,7 @@ LAYERS = (
     {"disk", "slots", "steps", "transforms", "workers"},
     {"augment", "cards", "curve", "demo", "device_worker", "devices", "matching", "shapes", "waterfall"},
     {"ascend", "batch_file", "compare", "detections", "evaluate", "network", "preprocess", "rehearse", "samples"},
-    {"losses", "postprocess", "scenes", "visualize", "weights"},
+    {"losses", "postprocess", "results", "scenes", "visualize", "weights"},
     {"engines", "overlays", "stages", "upstream"},
     {"doctor", "export", "predict", "report", "stream", "train"},
     {"pipeline"},
