@@ -21,11 +21,11 @@ LAYERS = (
     {"losses", "postprocess", "scenes", "visualize", "weights"},
     {"engines", "overlays", "stages", "upstream"},
     {"doctor", "export", "predict", "report", "train"},
-    {"pipeline"},
+    {"cuts", "pipeline"},
     {"cli"},
     {"__main__"},
 )
-TORCH = {"backbones", "network", "weights", "upstream", "export", "losses", "train"}
+TORCH = {"backbones", "network", "weights", "upstream", "export", "losses", "train", "cuts"}
 ENVIRONMENT = {"ascend"}
 
 
