@@ -21,11 +21,11 @@ LAYERS = (
     {"losses", "postprocess", "results", "scenes", "visualize", "weights"},
     {"engines", "overlays", "stages", "upstream"},
     {"doctor", "export", "predict", "report", "stream", "train"},
-    {"pipeline"},
+    {"cuts", "pipeline"},
     {"cli"},
     {"__main__"},
 )
-TORCH = {"backbones", "network", "weights", "upstream", "export", "losses", "train"}
+TORCH = {"backbones", "network", "weights", "upstream", "export", "losses", "train", "cuts"}
 ENVIRONMENT = {"ascend"}
 
 

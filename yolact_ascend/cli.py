@@ -245,6 +245,29 @@ def _rehearse(arguments: argparse.Namespace) -> None:
     print(json.dumps(to_json(ranges, len(images)), indent=2) if arguments.json else format_ranges(ranges, len(images)))
 
 
+def _add_cuts(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--config", default=DEFAULT_CONFIG, help=f"one of {', '.join(CONFIGS)}")
+    parser.add_argument(
+        "--trained_model", type=Path, help="weights to measure the host with; the demo's config has its own"
+    )
+    parser.add_argument("--image_path", type=Path, help="folder of images to measure on, instead of drawn scenes")
+    parser.add_argument("--limit", type=_count, default=8, help="only the first N images")
+    parser.add_argument("--json", action="store_true", help="print the figures as JSON")
+
+
+def _cuts(arguments: argparse.Namespace) -> None:
+    from yolact_ascend.cuts import choose_weights, count_cuts, cuts_to_json, format_cuts, measure_cuts
+
+    config = get_config(arguments.config)
+    weights = choose_weights(config, arguments.trained_model)
+    if weights:
+        config = read_config(weights, config)
+    costs = count_cuts(config)
+    measured = weights and measure_cuts(config, weights, arguments.image_path, arguments.limit)
+    render = cuts_to_json(config, costs, measured or None)
+    print(json.dumps(render, indent=2) if arguments.json else format_cuts(config, costs, measured or None))
+
+
 def _add_predict(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("source", type=Path, metavar="SOURCE", help="an image, a folder of images, or a video")
     _add_model(parser)
@@ -528,6 +551,7 @@ VERBS = {
     ),
     "compare": (_add_compare, _compare, "Compare the outputs and mAP of two runs over the same images."),
     "rehearse": (_add_rehearse, _rehearse, "Name the operators of an ONNX file whose values float16 cannot hold."),
+    "cuts": (_add_cuts, _cuts, "Show what each cut of the graph leaves to the card, the disk and the host."),
     "predict": (_add_predict, _predict, "Draw what a model finds in images or a video, and write it as JSON."),
     "draw": (_add_draw, _draw, "Draw a data set in COCO's format, with classes of its own."),
     "train": (_add_train, _train, "Train a config, from scratch or from weights, on data in COCO's format."),

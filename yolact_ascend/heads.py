@@ -20,7 +20,7 @@ class HeadOutputs(NamedTuple):
 class HostHeads:
     """Runs the shared head on the FPN levels that the device wrote: on ONNX Runtime, on one core.
 
-    It computes 8.8 GMAC an image for YolactEdge. ONNX Runtime does that faster than PyTorch (benchmarks/heads.py), and
+    It computes 9.0 GMAC an image for YolactEdge. ONNX Runtime does that faster than PyTorch (benchmarks/heads.py), and
     gives the same bits whatever else runs. Goes to other processes as the model that it is made of.
     """
 
