@@ -78,14 +78,33 @@ def box_area(boxes_xyxy: np.ndarray) -> np.ndarray:
     return (boxes_xyxy[:, 2] - boxes_xyxy[:, 0]) * (boxes_xyxy[:, 3] - boxes_xyxy[:, 1])
 
 
-def fast_nms(boxes_xyxy: np.ndarray, iou_threshold: float) -> np.ndarray:
-    """Return which boxes [N,4] of one class to keep, as booleans [N]; the best score comes first.
+def fast_nms(boxes_xyxy: np.ndarray, class_ids: np.ndarray, iou_threshold: float) -> np.ndarray:
+    """Return which boxes [N,4] to keep, as booleans [N]; a class's boxes follow each other, the best score first.
 
-    A box goes when any better one overlaps it by more than the threshold, even one that goes itself
+    A box goes when any better one of its class overlaps it by more than the threshold, even one that goes itself
     (Bolya et al., "YOLACT", section 3.3).
     """
-    overlaps = np.triu(box_iou(boxes_xyxy, boxes_xyxy), k=1)  # [N,N]: row better than column
-    return overlaps.max(axis=0, initial=0.0) <= iou_threshold
+    better, worse = _pairs_of_class(class_ids)
+    # The operations of `box_iou`, on these pairs alone.
+    left_top = np.maximum(boxes_xyxy[better, :2], boxes_xyxy[worse, :2])  # [pairs,2]
+    right_bottom = np.minimum(boxes_xyxy[better, 2:], boxes_xyxy[worse, 2:])  # [pairs,2]
+    overlap = np.maximum(right_bottom - left_top, 0)
+    intersection = overlap[:, 0] * overlap[:, 1]  # [pairs]
+    area = box_area(boxes_xyxy)
+    union = area[better] + area[worse] - intersection
+    iou = np.divide(intersection, union, out=np.zeros_like(union), where=union > 0)
+    kept = np.ones(len(boxes_xyxy), dtype=bool)
+    kept[worse[iou > iou_threshold]] = False
+    return kept
+
+
+def _pairs_of_class(class_ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return all pairs of places in sorted class_ids [N] of one class, the earlier and the later place."""
+    first = np.searchsorted(class_ids, class_ids)  # [N]: where its class begins
+    earlier = np.arange(len(class_ids)) - first  # [N]: how many of its class come before
+    later = np.repeat(np.arange(len(class_ids)), earlier)
+    before = np.arange(len(later)) - np.repeat(np.cumsum(earlier) - earlier, earlier)  # 0, 1, … for each
+    return first[later] + before, later
 
 
 def scale_boxes(boxes_xyxy_rel: np.ndarray, height: int, width: int) -> np.ndarray:
