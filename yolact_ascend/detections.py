@@ -122,7 +122,7 @@ def score_anchors(conf: np.ndarray, threshold: float) -> tuple[np.ndarray, np.nd
 
 
 def _best_probability(logits: np.ndarray, best: np.ndarray) -> np.ndarray:
-    """Return the greatest of `softmax(logits)[:, 1:]` [n], `best` being the greatest of logits[:, 1:]: the same bits."""
+    """Return the greatest of `softmax(logits)[:, 1:]` [n], to the last bit; `best` is the greatest of logits[:, 1:]."""
     background = logits[:, 0]
     largest = np.maximum(best, background)
     exponentials = np.exp(logits - largest[:, None])
@@ -185,16 +185,16 @@ def _place(values: np.ndarray, count: int) -> float:
     """Return the value at place `count` of [n], the greatest first; without limit where there is none."""
     if count == 0:
         return np.inf
-    return np.partition(values, len(values) - count)[len(values) - count] if count < len(values) else -np.inf
+    return np.partition(values, len(values) - count)[len(values) - count] if count <= len(values) else -np.inf
 
 
 def _suppress_pairs(pairs: Candidates, boxes: np.ndarray, settings: DetectionSettings) -> Candidates:
     by_class = np.argsort(pairs.class_ids, kind="stable")  # in each class the best first
-    class_ids = pairs.class_ids[by_class]
-    rank = np.arange(len(class_ids)) - np.searchsorted(class_ids, class_ids)
-    candidates = by_class[rank < settings.top_k_per_class]
+    starts = np.flatnonzero(np.diff(pairs.class_ids[by_class], prepend=-1))
     kept = np.zeros(len(by_class), dtype=bool)
-    kept[candidates] = fast_nms(boxes[pairs.rows[candidates]], pairs.class_ids[candidates], settings.nms_iou_threshold)
+    for start, end in zip(starts, [*starts[1:], len(by_class)]):
+        members = by_class[start : min(end, start + settings.top_k_per_class)]
+        kept[members] = fast_nms(boxes[pairs.rows[members]], settings.nms_iou_threshold)
     return Candidates(*(values[kept] for values in pairs))
 
 

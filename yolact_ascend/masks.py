@@ -60,7 +60,8 @@ def encode_masks(
     columns = upsampling(protos.shape[1], width)
     runs = []
     lap = timings.laps()
-    for (left, top, right, bottom), coefficients in zip(crop_windows(boxes_xyxy_rel, *protos.shape[:2]).tolist(), coeffs):
+    windows = crop_windows(boxes_xyxy_rel, *protos.shape[:2]).tolist()
+    for (left, top, right, bottom), coefficients in zip(windows, coeffs):
         # Interpolation reaches one cell beyond the window, where the mask is zero.
         cells = np.zeros((bottom - top + 2, right - left + 2), dtype=np.float32)
         cells[1:-1, 1:-1] = assemble_mask(protos[top:bottom, left:right], coefficients)
@@ -103,7 +104,7 @@ def upsampling(source: int, target: int) -> Upsampling:
     position = np.maximum((np.arange(target, dtype=np.float32) + np.float32(0.5)) * scale - np.float32(0.5), 0)
     cell = np.minimum(position.astype(np.int32), source - 1)
     share = np.where(cell < source - 1, position - cell, 0)  # the last cell has no next
-    return Upsampling(cell, share.astype(np.float32))
+    return Upsampling(cell.astype(np.intp), share.astype(np.float32))
 
 
 def run_lengths(by_column: np.ndarray, left: int, top: int, height: int, width: int) -> np.ndarray:
@@ -116,14 +117,18 @@ def run_lengths(by_column: np.ndarray, left: int, top: int, height: int, width: 
     framed[1:, :rows] = by_column
     line = framed.ravel()[rows:]
     flips = np.flatnonzero(line[1:] != line[:-1])  # starts and ends of runs of ones, in turn
-    column, row = np.divmod(flips, rows + 1)
-    position = (left + column) * height + top + row
-    # A run down to the image's last row goes on at the top of the next column: there is no flip between the two.
-    apart = position[1:-1:2] != position[2::2]
-    kept = np.ones(len(position), dtype=bool)
-    kept[1:-1:2] = kept[2::2] = apart
-    runs = np.diff(np.concatenate([[0], position[kept], [height * width]]))
-    return runs if runs[-1] else runs[:-1]
+    # Their places in the image, whose columns are longer by so much.
+    position = flips // (rows + 1) * (height - rows - 1) + flips + (left * height + top)
+    if rows == height:
+        # A run down to the image's last row goes on at the top of the next column: there is no flip between the two.
+        apart = position[1:-1:2] != position[2::2]
+        kept = np.ones(len(position), dtype=bool)
+        kept[1:-1:2] = kept[2::2] = apart
+        position = position[kept]
+    ends = np.empty(len(position) + 1, dtype=position.dtype)
+    ends[:-1], ends[-1] = position, height * width
+    ends[1:] -= position
+    return ends if ends[-1] else ends[:-1]
 
 
 def compress_runs(runs: list[np.ndarray], height: int, width: int) -> list[Rle]:
