@@ -65,12 +65,12 @@ def encode_boxes(boxes_xyxy_rel: np.ndarray, anchors: np.ndarray) -> np.ndarray:
 
 def box_iou(boxes_xyxy: np.ndarray, others_xyxy: np.ndarray) -> np.ndarray:
     """Return the intersection over union [N,M] of boxes [N,4] with others [M,4]; 0 where both have no area."""
-    left_top = np.maximum(boxes_xyxy[:, None, :2], others_xyxy[None, :, :2])  # [N,M,2]
-    right_bottom = np.minimum(boxes_xyxy[:, None, 2:], others_xyxy[None, :, 2:])  # [N,M,2]
-    overlap = np.maximum(right_bottom - left_top, 0)
-    intersection = overlap[..., 0] * overlap[..., 1]  # [N,M]
-    union = box_area(boxes_xyxy)[:, None] + box_area(others_xyxy)[None, :] - intersection
-    return np.divide(intersection, union, out=np.zeros_like(union), where=union > 0)
+    left, top, right, bottom = np.ascontiguousarray(boxes_xyxy.T)[..., None]  # [N,1] each
+    other_left, other_top, other_right, other_bottom = np.ascontiguousarray(others_xyxy.T)  # [M] each
+    intersection = np.maximum(np.minimum(right, other_right) - np.maximum(left, other_left), 0)  # [N,M]
+    intersection *= np.maximum(np.minimum(bottom, other_bottom) - np.maximum(top, other_top), 0)
+    union = box_area(boxes_xyxy)[:, None] + box_area(others_xyxy) - intersection
+    return intersection / np.where(union > 0, union, 1)
 
 
 def box_area(boxes_xyxy: np.ndarray) -> np.ndarray:
@@ -84,8 +84,10 @@ def fast_nms(boxes_xyxy: np.ndarray, iou_threshold: float) -> np.ndarray:
     A box goes when any better one overlaps it by more than the threshold, even one that goes itself
     (Bolya et al., "YOLACT", section 3.3).
     """
-    overlaps = np.triu(box_iou(boxes_xyxy, boxes_xyxy), k=1)  # [N,N]: row better than column
-    return overlaps.max(axis=0, initial=0.0) <= iou_threshold
+    n = len(boxes_xyxy)
+    overlaps = box_iou(boxes_xyxy, boxes_xyxy) > iou_threshold  # [N,N]: row better than column, above the diagonal
+    overlaps &= np.arange(n)[:, None] < np.arange(n)
+    return np.logical_not(overlaps.any(axis=0))
 
 
 def scale_boxes(boxes_xyxy_rel: np.ndarray, height: int, width: int) -> np.ndarray:

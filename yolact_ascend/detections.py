@@ -5,7 +5,7 @@ Source: haotian-liu/yolact_edge @ a9a0028, yolact_edge/layers/functions/detectio
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -19,6 +19,8 @@ from yolact_ascend.timings import Timings
 # How many of the best (class, anchor) pairs NMS looks at first, and by how much more when too few are left.
 FIRST_PAIRS = 1000
 MORE_PAIRS = 4
+# Anchors whose softmax is computed at a time: their logits stay in the cache from one pass over them to the next.
+SOFTMAX_ROWS = 1024
 
 
 @dataclass(frozen=True)
@@ -70,14 +72,21 @@ def detect(
     timings = timings or Timings()
     loc, conf, coeffs = head_outputs
     with timings.timed("detect"):
-        anchor_ids, scores = score_anchors(conf, settings.score_threshold)
-        boxes = decode_boxes(loc[anchor_ids], make_anchors()[anchor_ids])  # [n,4] xyxy_rel
-        class_ids, scores, rows = suppress_overlaps(scores, boxes, settings)
+        anchor_ids, best = score_anchors(conf, settings.score_threshold)
+
+        def score(rows: np.ndarray) -> np.ndarray:
+            return softmax(conf[anchor_ids[rows]])[:, 1:]
+
+        def decode(rows: np.ndarray) -> np.ndarray:
+            return decode_boxes(loc[anchor_ids[rows]], make_anchors()[anchor_ids[rows]])
+
+        class_ids, scores, rows = suppress_overlaps(best, score, decode, settings)
         # One anchor often appears with several classes; its mask is the same.
         distinct, which = np.unique(rows, return_inverse=True)
         distinct_coeffs = coeffs[anchor_ids[distinct]]
-        boxes_px = scale_boxes(boxes[rows], height, width)
-    masks = encode_masks(protos, distinct_coeffs, boxes[distinct], height, width, settings.mask_threshold, timings)
+        boxes = decode(distinct)
+        boxes_px = scale_boxes(boxes, height, width)[which]
+    masks = encode_masks(protos, distinct_coeffs, boxes, height, width, settings.mask_threshold, timings)
     return Detections(class_ids, scores, boxes_px, tuple(masks[i] for i in which))
 
 
@@ -96,7 +105,7 @@ def keep_scores(detections: Detections, threshold: float) -> Detections:
 
 
 def score_anchors(conf: np.ndarray, threshold: float) -> tuple[np.ndarray, np.ndarray]:
-    """Return the anchors [n] whose best class exceeds the threshold, and their class probabilities [n,K].
+    """Return the anchors [n] whose best class exceeds the threshold, and that class's probability [n].
 
     `conf` are logits [A,K+1], class 0 the background, which does not count as best.
     """
@@ -104,9 +113,23 @@ def score_anchors(conf: np.ndarray, threshold: float) -> tuple[np.ndarray, np.nd
     # The softmax of these two alone is never less than that of all; it spares computing most anchors'.
     at_most = 0.5 + 0.5 * np.tanh(0.5 * (best - conf[:, 0]))
     anchor_ids = np.flatnonzero(at_most >= 0.99 * threshold)  # 0.99: room for rounding
-    probabilities = softmax(conf[anchor_ids])[:, 1:]
-    kept = probabilities.max(axis=1, initial=0) > threshold
+    probabilities = np.empty(len(anchor_ids), dtype=conf.dtype)
+    for start in range(0, len(anchor_ids), SOFTMAX_ROWS):
+        part = slice(start, start + SOFTMAX_ROWS)
+        probabilities[part] = _best_probability(conf[anchor_ids[part]], best[anchor_ids[part]])
+    kept = probabilities > threshold
     return anchor_ids[kept], probabilities[kept]
+
+
+def _best_probability(logits: np.ndarray, best: np.ndarray) -> np.ndarray:
+    """Return the greatest of `softmax(logits)[:, 1:]` [n], to the last bit; `best` is the greatest of logits[:, 1:]."""
+    background = logits[:, 0]
+    largest = np.maximum(best, background)
+    exponentials = np.exp(logits - largest[:, None])
+    best_exponential = np.ones_like(largest)  # exp(0)
+    behind = np.flatnonzero(background > best)
+    best_exponential[behind] = exponentials[behind, 1:].max(axis=1)
+    return best_exponential / exponentials.sum(axis=1)
 
 
 def softmax(logits: np.ndarray) -> np.ndarray:
@@ -115,36 +138,62 @@ def softmax(logits: np.ndarray) -> np.ndarray:
     return exponentials / exponentials.sum(axis=1, keepdims=True)
 
 
-def suppress_overlaps(scores: np.ndarray, boxes: np.ndarray, settings: DetectionSettings) -> Candidates:
-    """Apply Fast NMS to each class of scores [n,K] and boxes [n,4]; return the best over all classes.
+def suppress_overlaps(
+    best: np.ndarray,
+    score: Callable[[np.ndarray], np.ndarray],
+    decode: Callable[[np.ndarray], np.ndarray],
+    settings: DetectionSettings,
+) -> Candidates:
+    """Apply Fast NMS to each class of n boxes; return the best over all classes.
 
-    As in upstream every class takes part with every box, whatever its score: NMS has no threshold of its own.
+    Takes each row's best score [n], and what gives the scores [m,K] and the boxes [m,4] of some rows [m]: few are
+    needed. As in upstream every class takes part with every box, whatever its score: NMS has no threshold of its own.
     Of equal scores the lower class, then the lower row, comes first.
     """
-    total = scores.size
-    count = min(FIRST_PAIRS, total)
+    count = FIRST_PAIRS
     while True:
         # Better-scored boxes alone decide whether a box stays, so the best pairs give the same result as all pairs.
-        kept = _suppress_pairs(best_pairs(scores, count), boxes, settings)
-        if len(kept.scores) >= settings.max_detections or count == total:
-            return Candidates(*(values[: settings.max_detections] for values in kept))
-        count = min(count * MORE_PAIRS, total)
+        chosen = best_rows(best, count)
+        scores = score(chosen)
+        kept = _suppress_pairs(best_pairs(scores, count), decode(chosen), settings)
+        if len(kept.scores) >= settings.max_detections or (len(chosen) == len(best) and count >= scores.size):
+            class_ids, kept_scores, rows = (values[: settings.max_detections] for values in kept)
+            return Candidates(class_ids, kept_scores, chosen[rows])
+        count *= MORE_PAIRS
+
+
+def best_rows(best: np.ndarray, count: int) -> np.ndarray:
+    """Return the rows that the best `count` pairs can be of, in order, by each row's best score [n]."""
+    # These bests are pairs themselves: the pair at place `count` is no worse than the best at that place.
+    return np.flatnonzero(best >= _place(best, count))
 
 
 def best_pairs(scores: np.ndarray, count: int) -> Candidates:
     """Return the pairs of a class and a row with the `count` best of scores [n,K] and all that equal the last."""
-    by_class = scores.T.ravel()  # [K·n]
-    lowest = np.partition(by_class, by_class.size - count)[by_class.size - count] if count else np.inf
-    pairs = np.flatnonzero(by_class >= lowest)
-    pairs = pairs[np.argsort(-by_class[pairs], kind="stable")]
-    class_ids, rows = np.divmod(pairs, max(len(scores), 1))
-    return Candidates(class_ids, by_class[pairs], rows)
+    n = len(scores)
+    rows, class_ids = np.nonzero(scores >= _place(scores.max(axis=1, initial=-np.inf), count))
+    pairs = np.sort(class_ids * n + rows)
+    values = scores.T[np.divmod(pairs, max(n, 1))]
+    lowest = _place(values, count)
+    best = np.flatnonzero(values >= lowest)
+    best = best[np.argsort(-values[best], kind="stable")]
+    class_ids, rows = np.divmod(pairs[best], max(n, 1))
+    return Candidates(class_ids, values[best], rows)
+
+
+def _place(values: np.ndarray, count: int) -> float:
+    """Return the value at place `count` of [n], the greatest first; without limit where there is none."""
+    if count == 0:
+        return np.inf
+    return np.partition(values, len(values) - count)[len(values) - count] if count <= len(values) else -np.inf
 
 
 def _suppress_pairs(pairs: Candidates, boxes: np.ndarray, settings: DetectionSettings) -> Candidates:
-    kept = np.zeros(len(pairs.class_ids), dtype=bool)
-    for class_id in np.unique(pairs.class_ids):
-        members = np.flatnonzero(pairs.class_ids == class_id)[: settings.top_k_per_class]
+    by_class = np.argsort(pairs.class_ids, kind="stable")  # in each class the best first
+    starts = np.flatnonzero(np.diff(pairs.class_ids[by_class], prepend=-1))
+    kept = np.zeros(len(by_class), dtype=bool)
+    for start, end in zip(starts, [*starts[1:], len(by_class)]):
+        members = by_class[start : min(end, start + settings.top_k_per_class)]
         kept[members] = fast_nms(boxes[pairs.rows[members]], settings.nms_iou_threshold)
     return Candidates(*(values[kept] for values in pairs))
 

@@ -25,6 +25,22 @@ class Upsampling(NamedTuple):
     cell: np.ndarray
     share: np.ndarray
 
+    def up(self, padded: np.ndarray, start: int, stop: int) -> tuple[int, np.ndarray]:
+        """Upsample the first axis of cells start-1..stop [cells+2,n], the outer two zero, to the pixels they reach.
+
+        Returns the first pixel and the values [pixels,n].
+        """
+        first, end = self.cell.searchsorted((start - 1, stop))
+        lower = self.cell[first:end] - (start - 1)
+        share = self.share[first:end, None]
+        # In place: for masks of many pixels, fresh memory costs as much as the arithmetic.
+        values = padded.take(lower, axis=0)
+        values *= 1 - share
+        of_next = padded.take(lower + 1, axis=0)
+        of_next *= share
+        values += of_next
+        return int(first), values
+
 
 def encode_masks(
     protos: np.ndarray,
@@ -43,18 +59,22 @@ def encode_masks(
     rows = upsampling(protos.shape[0], height)
     columns = upsampling(protos.shape[1], width)
     runs = []
-    for (left, top, right, bottom), coefficients in zip(crop_windows(boxes_xyxy_rel, *protos.shape[:2]), coeffs):
-        with timings.timed("masks"):
-            # Interpolation reaches one cell beyond the window, where the mask is zero.
-            cells = np.zeros((bottom - top + 2, right - left + 2), dtype=np.float32)
-            cells[1:-1, 1:-1] = assemble_mask(protos[top:bottom, left:right], coefficients)
-            y, by_row = _upsample(cells, rows, top, bottom)  # [pixels,cells+2]
-            x, by_column = _upsample(by_row.T, columns, left, right)  # [columns,rows] of pixels
-            is_set = by_column > threshold
-        with timings.timed("RLE"):
-            runs.append(run_lengths(is_set, x, y, height, width))
-    with timings.timed("RLE"):
-        return compress_runs(runs, height, width)
+    lap = timings.laps()
+    windows = crop_windows(boxes_xyxy_rel, *protos.shape[:2]).tolist()
+    for (left, top, right, bottom), coefficients in zip(windows, coeffs):
+        # Interpolation reaches one cell beyond the window, where the mask is zero.
+        cells = np.zeros((bottom - top + 2, right - left + 2), dtype=np.float32)
+        cells[1:-1, 1:-1] = assemble_mask(protos[top:bottom, left:right], coefficients)
+        y, by_row = rows.up(cells, top, bottom)  # [pixels,cells+2]
+        # Gathering whole rows is much faster than pieces of columns.
+        x, by_column = columns.up(np.ascontiguousarray(by_row.T), left, right)  # [columns,rows] of pixels
+        is_set = by_column > threshold
+        lap("masks")
+        runs.append(run_lengths(is_set, x, y, height, width))
+        lap("RLE")
+    masks = compress_runs(runs, height, width)
+    lap("RLE")
+    return masks
 
 
 def crop_windows(boxes_xyxy_rel: np.ndarray, h: int, w: int) -> np.ndarray:
@@ -84,19 +104,7 @@ def upsampling(source: int, target: int) -> Upsampling:
     position = np.maximum((np.arange(target, dtype=np.float32) + np.float32(0.5)) * scale - np.float32(0.5), 0)
     cell = np.minimum(position.astype(np.int32), source - 1)
     share = np.where(cell < source - 1, position - cell, 0)  # the last cell has no next
-    return Upsampling(cell, share.astype(np.float32))
-
-
-def _upsample(padded: np.ndarray, axis: Upsampling, start: int, stop: int) -> tuple[int, np.ndarray]:
-    """Upsample the first axis of cells start-1..stop [cells+2,...], the outer two zero, to the pixels they reach.
-
-    Returns the first pixel and the values [pixels,...].
-    """
-    first, end = np.searchsorted(axis.cell, [start - 1, stop])
-    lower = axis.cell[first:end] - (start - 1)
-    share = axis.share[first:end, None]
-    padded = np.ascontiguousarray(padded)  # gathering whole rows is much faster than pieces of columns
-    return int(first), padded[lower] * (1 - share) + padded[lower + 1] * share
+    return Upsampling(cell.astype(np.intp), share.astype(np.float32))
 
 
 def run_lengths(by_column: np.ndarray, left: int, top: int, height: int, width: int) -> np.ndarray:
@@ -109,14 +117,18 @@ def run_lengths(by_column: np.ndarray, left: int, top: int, height: int, width: 
     framed[1:, :rows] = by_column
     line = framed.ravel()[rows:]
     flips = np.flatnonzero(line[1:] != line[:-1])  # starts and ends of runs of ones, in turn
-    column, row = np.divmod(flips, rows + 1)
-    position = (left + column) * height + top + row
-    # A run down to the image's last row goes on at the top of the next column: there is no flip between the two.
-    apart = position[1:-1:2] != position[2::2]
-    kept = np.ones(len(position), dtype=bool)
-    kept[1:-1:2] = kept[2::2] = apart
-    runs = np.diff(np.concatenate([[0], position[kept], [height * width]]))
-    return runs if runs[-1] else runs[:-1]
+    # Their places in the image, whose columns are longer by so much.
+    position = flips // (rows + 1) * (height - rows - 1) + flips + (left * height + top)
+    if rows == height:
+        # A run down to the image's last row goes on at the top of the next column: there is no flip between the two.
+        apart = position[1:-1:2] != position[2::2]
+        kept = np.ones(len(position), dtype=bool)
+        kept[1:-1:2] = kept[2::2] = apart
+        position = position[kept]
+    ends = np.empty(len(position) + 1, dtype=position.dtype)
+    ends[:-1], ends[-1] = position, height * width
+    ends[1:] -= position
+    return ends if ends[-1] else ends[:-1]
 
 
 def compress_runs(runs: list[np.ndarray], height: int, width: int) -> list[Rle]:

@@ -6,19 +6,22 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from tqdm import tqdm
 
-from yolact_ascend.artifacts import TensorSpec, cut_outputs, output_bin, read_json, read_tensor, write_json
+from yolact_ascend.artifacts import TensorSpec, cut_outputs, output_bin, read_json, read_tensor
 from yolact_ascend.coco import CocoDataset
 from yolact_ascend.config import EVALUATION_SETTINGS, DetectionSettings, ModelConfig
-from yolact_ascend.detections import Detections, bbox_results, detect, mask_results
+from yolact_ascend.detections import Detections, detect
 from yolact_ascend.errors import ArtifactError
-from yolact_ascend.evaluate import Evaluation, evaluate
+from yolact_ascend.results import Findings, ResultsFiles
 from yolact_ascend.timings import Timings
 from yolact_ascend.workers import open_workers
+
+if TYPE_CHECKING:
+    from yolact_ascend.evaluate import Evaluation
 
 # The prediction head on the host (heads.HostHeads): P3..P7 of one image, each [C,h,w] -> loc, conf logits, coeffs.
 Heads = Callable[[Sequence[np.ndarray]], tuple[np.ndarray, np.ndarray, np.ndarray]]
@@ -55,7 +58,7 @@ class Detector:
         loc, conf, coeffs = head_outputs
         # A float16 overflow on the device would otherwise end as "nothing found", or as a plausible mAP.
         with timings.timed("detect"):
-            is_finite = all(np.isfinite(values).all() for values in (loc, conf, coeffs, protos))
+            is_finite = all(map(all_finite, (loc, conf, coeffs, protos)))
         if not is_finite:
             raise ArtifactError(
                 f"{source} give values that are not finite numbers. Did float16 overflow on the device, or do the "
@@ -63,6 +66,16 @@ class Detector:
             )
         timings.images += 1
         return detect((loc, conf, coeffs), protos, height, width, self.settings, timings)
+
+
+def all_finite(values: np.ndarray) -> bool:
+    """Tell whether no value is NaN or infinite."""
+    flat = values.ravel()
+    with np.errstate(all="ignore"):
+        # One pass at the memory's speed. NaN and infinity stay in a sum of squares; large numbers may overflow it, too.
+        if np.isfinite(np.dot(flat, flat)):
+            return True
+    return bool(np.isfinite(flat).all())
 
 
 class Scored(NamedTuple):
@@ -88,6 +101,8 @@ def postprocess(
     the images without annotations, as the guide does. Both files are written when all images are done.
     Raises ArtifactError when outputs are missing, of the wrong size, not numbers, or of other images.
     """
+    from yolact_ascend.evaluate import evaluate  # here: the workers do without
+
     require_outputs_of(output_folder, image_ids)
     sizes = {image.image_id: (image.height, image.width) for image in dataset.select(annotated_only)}
     chosen = [(index, image_id) for index, image_id in enumerate(image_ids) if image_id in sizes]
@@ -95,20 +110,21 @@ def postprocess(
         raise ArtifactError(
             "None of the images in ids.json is annotated, so there is nothing to score. Leave out --annotated_only."
         )
-    boxes: list[dict[str, Any]] = []
-    masks: list[dict[str, Any]] = []
-    timings = Timings()
+    category_ids = detector.config.category_ids
+    findings, timings = Findings(category_ids), Timings()
     jobs = [(output_folder, index, *sizes[image_id]) for index, image_id in chosen]
-    with open_workers(min(workers, len(jobs)), _take_detector, detector) as pool:
+    with (
+        ResultsFiles(bbox_file, mask_file, category_ids) as files,
+        open_workers(min(workers, len(jobs)), _take_detector, detector) as pool,
+    ):
         results = tqdm(pool.map(_detect_job, jobs), desc="postprocess", unit="image", total=len(jobs))
         for (found, spent), (_, image_id) in zip(results, chosen):
-            boxes += bbox_results(found, image_id, detector.config.category_ids)
-            masks += mask_results(found, image_id, detector.config.category_ids)
+            files.add(image_id, found)
+            findings.add(image_id, found)
             timings.add(spent)
-    write_json(bbox_file, boxes, indent=None)
-    write_json(mask_file, masks, indent=None)
     with timings.timed("eval"):
-        evaluation = evaluate(dataset.annotations, [image_id for _, image_id in chosen], boxes, masks)
+        images = [image_id for _, image_id in chosen]
+        evaluation = evaluate(dataset.annotations, images, findings.boxes(), findings.masks())
     return Scored(evaluation, timings)
 
 

@@ -75,7 +75,16 @@ CHECKOUT = Path(__file__).resolve().parent.parent
 PATCH = CHECKOUT / "patches" / "yolact_edge.patch"
 APPLY_PATCH = CHECKOUT / "scripts" / "apply_patch.sh"
 # Libraries whose version can change a stage's output.
-LIBRARIES = ("torch", "onnx", "onnxsim", "onnxruntime", "numpy", "opencv-python-headless", "pycocotools")
+LIBRARIES = (
+    "torch",
+    "onnx",
+    "onnxsim",
+    "onnxruntime",
+    "numpy",
+    "opencv-python-headless",
+    "pycocotools",
+    "faster-coco-eval",
+)
 
 
 class Stages:

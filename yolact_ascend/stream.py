@@ -13,7 +13,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from queue import SimpleQueue
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from tqdm import tqdm
@@ -23,13 +23,15 @@ from yolact_ascend.config import ModelConfig
 from yolact_ascend.detections import Detections
 from yolact_ascend.engines import Engine, Timing, batches
 from yolact_ascend.errors import DatasetError
-from yolact_ascend.evaluate import Evaluation, evaluate
 from yolact_ascend.postprocess import Detector
 from yolact_ascend.preprocess import prepare_image
-from yolact_ascend.results import ResultsFiles
+from yolact_ascend.results import Findings, ResultsFiles
 from yolact_ascend.slots import Slots, open_slots
 from yolact_ascend.timings import Timings
 from yolact_ascend.workers import Workers, open_workers
+
+if TYPE_CHECKING:
+    from yolact_ascend.evaluate import Evaluation
 
 NAMED = 5  # images that a message lists
 AHEAD = 2  # batches that are prepared or detected for each worker's images, beyond those on the devices
@@ -136,8 +138,11 @@ def score_stream(
     An image that failed is named, and not scored. When the user interrupts, the files hold the images done until then.
     Raises DatasetError when every image failed.
     """
+    from yolact_ascend.evaluate import evaluate  # here: the workers do without
+
     scored: list[int] = []
     failed: list[CocoImage] = []
+    findings = Findings(config.category_ids)
     start = time.perf_counter()
     with ResultsFiles(bbox_file, mask_file, config.category_ids) as results:
         try:
@@ -147,6 +152,7 @@ def score_stream(
                     tqdm.write(f"failed: {failure}", file=sys.stderr)
                     continue
                 results.add(image.image_id, detections)
+                findings.add(image.image_id, detections)
                 scored.append(image.image_id)
         except KeyboardInterrupt:
             for number in (signal.SIGINT, signal.SIGTERM):  # the first was heard; now the files are finished
@@ -157,9 +163,8 @@ def score_stream(
         seconds = time.perf_counter() - start
         if not scored:
             raise DatasetError(f"None of the {len(failed)} images could be decoded; the first: {failed[0].path}.")
-        results.finish()
-        with spent.host.timed("eval"):
-            evaluation = evaluate(dataset.annotations, scored, *results.entries())
+    with spent.host.timed("eval"):
+        evaluation = evaluate(dataset.annotations, scored, findings.boxes(), findings.masks())
     return Streamed(evaluation, tuple(failed), seconds, spent)
 
 
