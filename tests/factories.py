@@ -37,14 +37,17 @@ def random_state_dict(config: ModelConfig, seed: int = 0, background: float = 0.
         elif isinstance(module, torch.nn.Conv2d):
             torch.nn.init.kaiming_normal_(module.weight)
     head = network.prediction_layers[0]
+    before_tanh: list[torch.Tensor] = []
+    hook = head.mask_layer.register_forward_hook(lambda _, __, output: before_tanh.append(output.flatten()))
     with torch.inference_mode():
         *levels, _ = network(torch.randn(1, 3, 550, 550))
         outputs = head.predict_levels(levels)
+    hook.remove()
     with torch.no_grad():
         for layer, values, spread in (
             (head.conf_layer, outputs.conf, 2.0),
             (head.bbox_layer, outputs.loc, 1.0),
-            (head.mask_layer, outputs.coeffs.clamp(-0.999, 0.999).atanh(), 1.0),
+            (head.mask_layer, torch.cat(before_tanh), 4.0),
             (network.proto_net[10], None, 1.0),
         ):
             layer.bias.zero_()

@@ -1,0 +1,246 @@
+"""Time the guide's preprocess.py and postprocess.py and ours in turn, on the same images, and print the ratios.
+
+    python benchmarks/host_speed.py --guide DIR --upstream DIR --coco DIR [--rounds 5] [--images N] [--json FILE]
+
+DIR of --guide holds ACL_PyTorch/built-in/cv/YolactEdge_for_PyTorch of Ascend/ModelZoo-PyTorch, DIR of --upstream a
+checkout that scripts/apply_patch.sh has patched. The guide's files run unedited, by this Python. Every command runs on
+all images and on a few, in every round: the difference is what an image takes, without the start of the program.
+
+The network's outputs are computed here, in float32 on ONNX Runtime, from random ResNet-50 weights unless
+--trained_model names others; random ones find about 100 instances in every image, which is the most there can be.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from importlib import metadata
+from pathlib import Path
+
+CHECKOUT = Path(__file__).resolve().parent.parent
+sys.path[:0] = [str(CHECKOUT), str(CHECKOUT / "tests")]
+
+import numpy as np  # noqa: E402  (needs the paths above)
+import torch  # noqa: E402
+from compare_with_guide import write_first_images  # noqa: E402
+from factories import random_state_dict  # noqa: E402
+from tabulate import tabulate  # noqa: E402
+from tqdm import tqdm  # noqa: E402
+
+from yolact_ascend.artifacts import output_bin, write_json  # noqa: E402
+from yolact_ascend.coco import CocoDataset, find_split, load_dataset  # noqa: E402
+from yolact_ascend.config import CUTS, DEFAULT_CONFIG, get_config  # noqa: E402
+from yolact_ascend.engines import OnnxEngine  # noqa: E402
+from yolact_ascend.export import export_onnx  # noqa: E402
+from yolact_ascend.transforms import TRANSFORMS, decode_image  # noqa: E402
+
+FEW = 8  # images of the short runs
+LIBRARIES = ("torch", "onnxruntime", "numpy", "opencv-python-headless", "pycocotools", "faster-coco-eval")
+GUIDE, OURS = "guide", "ours"
+# What is timed: the ratio that the project asks of itself, and what it is compared with.
+GOALS = {
+    "preprocess, float32": 4.5,
+    "preprocess, uint8": 9.0,
+    "postprocess, cut fpn": 2.2,
+    "postprocess, cut heads": 20.0,
+}
+
+
+@dataclass(frozen=True)
+class Job:
+    """One command on the first `images` images."""
+
+    name: str  # of GOALS, or the stage for the guide's
+    who: str
+    images: int
+    command: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Speed:
+    """Medians of one command: the whole of it, and for one image without the start of the program."""
+
+    command_s: float
+    image_ms: float
+    cpu_ms: float  # of all cores, for one image
+
+
+def main() -> int:
+    """Measure in a temporary folder; 0 when every goal is reached."""
+    args = parse_args()
+    with tempfile.TemporaryDirectory(dir=args.scratch) as folder:
+        jobs = prepare(args, Path(folder))
+        times = measure(jobs, args.rounds, {**os.environ, "PYTHONPATH": str(args.upstream.resolve())}, Path(folder))
+    speeds = {name: summarise(times, name) for name in dict.fromkeys((job.who, job.name) for job in jobs)}
+    rows, result = compare(speeds)
+    heads = [
+        "",
+        "guide ms/image",
+        "ours ms/image",
+        "ratio",
+        "goal",
+        "ratio with start",
+        "core-ms guide",
+        "core-ms ours",
+    ]
+    print(tabulate(rows, heads, floatfmt=".2f"))
+    images = max(job.images for job in jobs)
+    print(f"{images} images, {args.rounds} rounds, medians; {platform.processor() or 'CPU'}, {os.cpu_count()} cores")
+    if args.json:
+        write_json(args.json, describe(args, images, result, times))
+    return 0 if all(row["ratio"] >= row["goal"] for row in result) else 1
+
+
+def parse_args() -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--guide", type=Path, required=True, help="folder of the guide's scripts")
+    parser.add_argument("--upstream", type=Path, required=True, help="patched checkout of yolact_edge")
+    parser.add_argument("--coco", type=Path, required=True, help="COCO folder with val2017 and annotations")
+    parser.add_argument("--images", type=int, help="only the first N annotated images (default: all)")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--config", default=DEFAULT_CONFIG)
+    parser.add_argument("--trained_model", type=Path, help="weights (default: random ones)")
+    parser.add_argument("--scratch", type=Path, help="where the files between the stages go, about 25 MB an image")
+    parser.add_argument("--json", type=Path, help="also write the result here")
+    return parser.parse_args()
+
+
+def prepare(args: argparse.Namespace, folder: Path) -> list[Job]:
+    """Compute the outputs that are post-processed; return all commands."""
+    image_folder, annotation_file = find_split(args.coco)
+    dataset = load_dataset(annotation_file, image_folder)
+    count = len(dataset.select(annotated_only=True, limit=args.images))  # the guide takes no others
+    weights = args.trained_model
+    if weights is None:
+        weights = folder / "weights.pth"
+        torch.save(random_state_dict(get_config(args.config)), weights)
+    jobs = []
+    for images in (count, FEW):
+        part = folder / str(images)
+        part.mkdir()
+        annotations = write_first_images(dataset, images, part / "instances.json")
+        write_json(part / "ids.json", {"ids": [image.image_id for image in dataset.select(limit=images)]})
+        data = (f"--image_path={image_folder.resolve()}", f"--json_file={annotations}")
+        model = (f"--trained_model={weights}", f"--config={args.config}", f"--ids_path={part / 'ids.json'}")
+        for who, scripts in ((GUIDE, args.guide.resolve()), (OURS, CHECKOUT)):
+            before = (sys.executable, "-W", "ignore", str(scripts / "preprocess.py"), *data)
+            after = (sys.executable, "-W", "ignore", str(scripts / "postprocess.py"), *data, *model)
+            if who == GUIDE:
+                jobs.append(Job("preprocess", who, images, (*before, f"--save_path={part / 'guide'}")))
+                jobs.append(Job("postprocess", who, images, (*after, f"--file_path={part / 'fpn'}")))
+                continue
+            for dtype in ("float32", "uint8"):
+                words = (f"--save_path={part / dtype}", f"--dtype={dtype}")
+                jobs.append(Job(f"preprocess, {dtype}", who, images, (*before, *words)))
+            for cut in CUTS:
+                files = (f"--bbox_det_file={part / 'bbox.json'}", f"--mask_det_file={part / 'mask.json'}")
+                words = (f"--file_path={part / cut}", f"--cut={cut}", *files)
+                jobs.append(Job(f"postprocess, cut {cut}", who, images, (*after, *words)))
+    write_outputs(args, weights, dataset, folder, count)
+    return jobs
+
+
+def write_outputs(args: argparse.Namespace, weights: Path, dataset: CocoDataset, folder: Path, count: int) -> None:
+    """Write what the network gives for each image, at each cut, as ais_bench names it."""
+    for cut in CUTS:
+        model = folder / f"{cut}.onnx"
+        export_onnx(weights, get_config(args.config), model, cut=cut)
+        for part in (folder / str(count) / cut, folder / str(FEW) / cut):
+            part.mkdir()
+        with OnnxEngine(model) as engine:
+            for index, image in enumerate(tqdm(dataset.select(limit=count), desc=f"network, cut {cut}")):
+                outputs = engine.infer(TRANSFORMS["float32"](decode_image(image.path))[None])
+                for k, output in enumerate(outputs):
+                    path = output_bin(folder / str(count) / cut, index, k)
+                    np.ascontiguousarray(output).tofile(path)
+                    if index < FEW:
+                        output_bin(folder / str(FEW) / cut, index, k).symlink_to(path)
+
+
+def measure(
+    jobs: Sequence[Job], rounds: int, env: dict[str, str], folder: Path
+) -> dict[tuple[str, str, int], list[tuple[float, float]]]:
+    """Run all commands in turn, again and again; return wall and CPU seconds of each, by who, name and images."""
+    times: dict[tuple[str, str, int], list[tuple[float, float]]] = {}
+    for _ in tqdm(range(rounds), desc="rounds"):
+        for job in jobs:
+            for made in ("guide", "float32", "uint8"):  # else preprocess would find its inputs there
+                subprocess.run(["rm", "-rf", str(folder / str(job.images) / made)], check=True)
+            os.sync()  # what the one before wrote is not for this one to wait for
+            times.setdefault((job.who, job.name, job.images), []).append(run(job.command, env, folder))
+    return times
+
+
+def run(command: Sequence[str], env: dict[str, str], folder: Path) -> tuple[float, float]:
+    """Return the wall and CPU seconds of a command; ends the benchmark when it fails."""
+    with (folder / "output.log").open("w+") as log:
+        start = time.perf_counter()
+        process = subprocess.Popen(command, env=env, cwd=folder, stdout=log, stderr=subprocess.STDOUT)
+        _, status, usage = os.wait4(process.pid, 0)
+        seconds = time.perf_counter() - start
+        process.returncode = os.waitstatus_to_exitcode(status)
+        if process.returncode:
+            log.seek(0)
+            raise SystemExit(f"{' '.join(command)}\n{log.read()[-3000:]}\nfailed with exit code {process.returncode}.")
+    return seconds, usage.ru_utime + usage.ru_stime
+
+
+def summarise(times: dict[tuple[str, str, int], list[tuple[float, float]]], name: tuple[str, str]) -> Speed:
+    """Return the medians over the rounds of one command."""
+    (few, short), (many, long) = sorted((images, values) for (*key, images), values in times.items() if (*key,) == name)
+    per_image = [[1000 * (after - before) / (many - few) for before, after in zip(*pair)] for pair in zip(short, long)]
+    wall, cpu = (statistics.median(values) for values in zip(*per_image))
+    return Speed(statistics.median(seconds for seconds, _ in long), wall, cpu)
+
+
+def compare(speeds: dict[tuple[str, str], Speed]) -> tuple[list[list], list[dict]]:
+    """Return the rows of the table, and the same as JSON has it."""
+    rows, result = [], []
+    for name, goal in GOALS.items():
+        guide, ours = speeds[GUIDE, name.split(",")[0]], speeds[OURS, name]
+        ratio, whole = guide.image_ms / ours.image_ms, guide.command_s / ours.command_s
+        rows.append([name, guide.image_ms, ours.image_ms, ratio, goal, whole, guide.cpu_ms, ours.cpu_ms])
+        result.append(
+            {
+                **{"name": name, "ratio": ratio, "goal": goal, "ratio_with_start": whole},
+                **{"guide": asdict(guide), "ours": asdict(ours)},
+            }
+        )
+    return rows, result
+
+
+def describe(args: argparse.Namespace, images: int, result: list[dict], times: dict) -> dict:
+    """Return the whole result, with machine and versions."""
+
+    def commit(folder: Path) -> str:
+        command = ["git", "-C", str(folder), "rev-parse", "HEAD"]
+        return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip() or "unknown"
+
+    cpu = [line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")]
+    return {
+        "machine": {"cpu": cpu[0].split(":", 1)[1].strip() if cpu else platform.machine(), "cores": os.cpu_count()},
+        "versions": {"python": platform.python_version(), **{name: metadata.version(name) for name in LIBRARIES}},
+        "commits": {"upstream": commit(args.upstream), "guide": commit(args.guide), "ours": commit(CHECKOUT)},
+        "config": args.config,
+        "weights": "random" if args.trained_model is None else args.trained_model.name,
+        "images": images,
+        "rounds": args.rounds,
+        "results": result,
+        "seconds": [
+            {"who": who, "name": name, "images": count, "wall_and_cpu": values}
+            for (who, name, count), values in times.items()
+        ],
+    }
+
+
+if __name__ == "__main__":
+    sys.exit(main())
