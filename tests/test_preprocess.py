@@ -213,7 +213,11 @@ def test_an_image_that_cannot_be_decoded_keeps_what_was_made(dataset, tmp_path, 
 def test_an_image_of_another_size_than_annotated_is_warned_of(dataset, tmp_path, capsys):
     Image.new("RGB", (480, 640)).save(dataset.images[1].path)
     preprocess(dataset.images, tmp_path)
-    assert "000000000001.jpg decodes to 480×640 pixels, but the annotation file says 640×480" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    # On a line of its own: not behind the progress bar.
+    assert re.search(
+        r"[\r\n]warning: 000000000001\.jpg decodes to 480×640 pixels, but the annotation file says 640×480.*\n", said
+    )
 
 
 def test_a_folder_that_cannot_be_written_is_named(dataset, tmp_path):

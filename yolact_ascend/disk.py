@@ -170,8 +170,7 @@ def _alternatives(settings: RunSettings, images: int, free: int) -> Iterator[tup
             replace(settings, batch_sizes=(min(settings.batch_sizes),)), images
         ),
     }
-    needed = added(settings, images)
-    yield from ((words, size) for words, size in sizes.items() if size < needed and size <= room)
+    yield from ((words, size) for words, size in sizes.items() if size <= room)
     fits, fills = 0, images
     while fills - fits > 1:
         middle = (fits + fills) // 2

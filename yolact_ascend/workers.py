@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import itertools
 import multiprocessing
 import os
@@ -22,6 +23,8 @@ from yolact_ascend.errors import ToolError
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
+LARGEST_KEPT = 32 * 2**20  # bytes; it takes no more
 IN_FLIGHT = 3  # items a worker has at most: one that it works on, others so that it never waits
 
 
@@ -79,11 +82,23 @@ def use_one_thread() -> None:
     threadpool_limits(1)
 
 
+def keep_memory() -> None:
+    """Have the C library keep what is freed: each image needs as much again.
+
+    To get it as new pages takes longer than to resize an image. Where the library is not glibc, nothing changes.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:
+        mallopt(M_MMAP_THRESHOLD, LARGEST_KEPT)
+        mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
+
+
 def _start_worker(start: Callable[..., None] | None, *arguments: Any) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent gets it, too, and ends its workers
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     use_one_thread()
+    keep_memory()
     if start is not None:
         start(*arguments)
 
