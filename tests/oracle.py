@@ -114,6 +114,7 @@ def write_outputs(
     config: ModelConfig,
     noise: Noise = EXACT,
     seed: int = 0,
+    cut: str = "fpn",
 ) -> None:
     """Write `<index>_<k>.bin` for each image, as the model would have given them for these annotations."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -121,7 +122,8 @@ def write_outputs(
     for index, image_id in enumerate(image_ids):
         rng = np.random.default_rng([seed, image_id])
         instances = perturb(annotated_instances(coco, image_id, config, rng), noise, rng)
-        for k, tensor in enumerate(encode_outputs(instances, rng)):
+        outputs = encode_outputs(instances, rng) if cut == "fpn" else encode_head_outputs(instances, rng)
+        for k, tensor in enumerate(outputs):
             tensor.tofile(output_bin(folder, index, k))
 
 
@@ -168,6 +170,28 @@ def perturb(instances: list[Instance], noise: Noise, rng: np.random.Generator) -
 
 def encode_outputs(instances: list[Instance], rng: np.random.Generator) -> list[np.ndarray]:
     """Return P3..P7 [256,h,w] and the prototypes [138,138,32] that decode to these instances."""
+    features, protos = _encode(instances, rng)
+    return [*_split_levels(features), protos]
+
+
+def encode_head_outputs(instances: list[Instance], rng: np.random.Generator) -> list[np.ndarray]:
+    """Return what the head of `head_state` makes of `encode_outputs`, loc, conf, coeffs, and the prototypes."""
+    features, protos = _encode(instances, rng)
+    first = slice(None, None, ANCHORS_PER_CELL)  # the anchors that detect anything
+    anchors = len(features) * ANCHORS_PER_CELL
+    loc = np.zeros((anchors, 4), dtype=np.float32)
+    conf = np.zeros((anchors, CLASSES + 1), dtype=np.float32)
+    coeffs = np.zeros((anchors, PROTO_CHANNELS), dtype=np.float32)
+    conf[:, 0] = BACKGROUND_LOGIT
+    conf[first, 1:] = features[:, CLASS_CHANNEL : CLASS_CHANNEL + CLASSES]
+    for values, channel, gain in ((loc, LOC_CHANNEL, 1.0), (coeffs, COEFF_CHANNEL, COEFF_GAIN)):
+        signed = features[:, channel : channel + 2 * values.shape[1]]
+        values[first] = gain * (signed[:, ::2] - signed[:, 1::2])
+    return [loc, conf, np.tanh(coeffs), protos]
+
+
+def _encode(instances: list[Instance], rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Return the features [cells,256] of all levels and the prototypes."""
     cells = make_anchors()[::ANCHORS_PER_CELL]  # [cells,4]; the first anchor of each
     features = np.zeros((len(cells), FPN_CHANNELS), dtype=np.float32)
     protos = np.full((PROTO_SIZE, PROTO_SIZE, PROTO_CHANNELS), PROTO_LEVEL, dtype=np.float32)
@@ -187,7 +211,7 @@ def encode_outputs(instances: list[Instance], rng: np.random.Generator) -> list[
             coefficients[[0, masks]] = -1, 1
         loc = encode_boxes(instance.box[None], cells[cell : cell + 1])[0]
         features[cell] = _cell_features(instance, loc, coefficients, rng)
-    return [*_split_levels(features), protos]
+    return features, protos
 
 
 def _cell_features(

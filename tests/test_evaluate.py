@@ -9,6 +9,7 @@ import json
 
 import numpy as np
 import pytest
+import referee
 from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
@@ -106,6 +107,25 @@ def test_evaluate(truth, found, image_ids, lower, upper, capsys):
     assert annotations == before
     assert results(*found) == (boxes, masks)
     assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("most_found", [40, 400], ids=["few", "more than 100 of a class"])
+def test_the_numbers_are_those_of_pycocotools(seed, most_found):
+    annotations, boxes, masks = referee.random_dataset(seed, images=2 if most_found > 100 else 8, most_found=most_found)
+    image_ids = [image["id"] for image in annotations["images"]]
+    for chosen in (image_ids, image_ids[::2]):
+        evaluation = evaluate(annotations, chosen, iter(boxes), iter(masks))
+        referee.assert_agrees(evaluation, annotations, chosen, boxes, masks)
+
+
+@pytest.mark.parametrize(("truth", "found", "image_ids", "lower", "upper"), CASES)
+def test_pycocotools_agrees_on_every_case(truth, found, image_ids, lower, upper):
+    # It knows neither images that are not listed nor an annotation with id 0.
+    found = [entry for entry in found if entry[0] in (1, 2)]
+    annotations = dataset(*({**entry, "id": n} for n, entry in enumerate(truth, start=1)))
+    boxes, masks = results(*found)
+    referee.assert_agrees(evaluate(annotations, image_ids, boxes, masks), annotations, image_ids, boxes, masks)
 
 
 def test_the_mean_is_over_classes_with_ground_truth():

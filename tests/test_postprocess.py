@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import numpy as np
 import oracle
 import pytest
-from factories import SMALL_CONFIG
+import referee
+import torch
+from factories import CHECKOUT, SMALL_CONFIG, write_coco
 
-from yolact_ascend.artifacts import cut_outputs, output_bin
+from yolact_ascend.artifacts import output_bin
 from yolact_ascend.coco import load_dataset
-from yolact_ascend.errors import ArtifactError
+from yolact_ascend.errors import ArtifactError, ToolError
 from yolact_ascend.export import load_heads
-from yolact_ascend.postprocess import Detector, postprocess, read_ids, require_outputs_of
+from yolact_ascend.postprocess import Detector, all_finite, postprocess, read_ids, require_outputs_of
+from yolact_ascend.timings import Timings
 
 IMAGES = 12  # of coco_mini in the tests of meaning: enough for a stable order of the scores
 
@@ -23,10 +31,8 @@ def load_split(coco_folder: Path):
     return load_dataset(coco_folder / "annotations" / "instances_val2017.json", coco_folder / "val2017")
 
 
-@pytest.fixture(scope="module")
-def detector(tmp_path_factory) -> Detector:
-    path = oracle.save_weights(tmp_path_factory.mktemp("weights") / "oracle.pth", SMALL_CONFIG)
-    return Detector(SMALL_CONFIG, load_heads(path, SMALL_CONFIG))
+# Without the head, which would take most of the time.
+DETECTOR = Detector(SMALL_CONFIG, None)
 
 
 @pytest.fixture
@@ -35,14 +41,14 @@ def dataset(small_coco):
 
 
 @pytest.fixture
-def run(tmp_path, dataset, detector):
+def run(tmp_path, dataset):
     """Run the stage on the oracle's outputs for these images; returns the evaluation and both files' content."""
 
     def run(image_ids, noise=oracle.EXACT, dataset=dataset, **options):
         folder = tmp_path / "output"
-        oracle.write_outputs(folder, dataset, image_ids, SMALL_CONFIG, noise)
+        oracle.write_outputs(folder, dataset, image_ids, SMALL_CONFIG, noise, cut="heads")
         files = tmp_path / "bbox_detections.json", tmp_path / "mask_detections.json"
-        evaluation, _ = postprocess(folder, detector, dataset, image_ids, *files, **options)
+        evaluation, _ = postprocess(folder, DETECTOR, dataset, image_ids, *files, **options)
         return evaluation, *(json.loads(file.read_text()) for file in files)
 
     return run
@@ -97,6 +103,18 @@ def test_missed_images_count(run):
     assert nothing.box.table["50"] == 0
 
 
+def test_either_cut_gives_the_same(tmp_path, dataset):
+    weights = oracle.save_weights(tmp_path / "oracle.pth", SMALL_CONFIG)
+    results = []
+    for each in (Detector(SMALL_CONFIG, load_heads(weights, SMALL_CONFIG)), DETECTOR):
+        folder = tmp_path / each.cut
+        oracle.write_outputs(folder, dataset, [3, 1], SMALL_CONFIG, cut=each.cut)
+        files = folder / "bbox.json", folder / "mask.json"
+        results.append(postprocess(folder, each, dataset, [3, 1], *files).evaluation)
+    assert results[0].box.table == pytest.approx(results[1].box.table)
+    assert results[0].mask.table == pytest.approx(results[1].mask.table)
+
+
 def test_annotated_only_without_annotations_is_refused(run):
     with pytest.raises(ArtifactError, match=r"None of the images in ids\.json is annotated"):
         run([4], annotated_only=True)
@@ -106,22 +124,142 @@ def test_annotated_only_without_annotations_is_refused(run):
     ("damage", "message"),
     [
         pytest.param(lambda path: path.unlink(), "1_2.bin is missing", id="missing"),
-        pytest.param(lambda path: path.write_bytes(path.read_bytes()[:-4]), "expected 331776 for output2", id="short"),
+        pytest.param(lambda path: path.write_bytes(path.read_bytes()[:-4]), "expected 2463744 for coeffs", id="short"),
         pytest.param(lambda path: path.write_bytes(path.read_bytes() * 8), "another batch size", id="batch"),
         pytest.param(
-            lambda path: np.full(cut_outputs(SMALL_CONFIG, "fpn")[2].shape, np.nan, np.float32).tofile(path),
+            lambda path: np.full(DETECTOR.outputs[2].shape, np.nan, np.float32).tofile(path),
             "not finite.*Compile with precision=fp32",
             id="nan",
         ),
     ],
 )
-def test_bad_outputs_leave_no_results(tmp_path, dataset, detector, damage, message):
-    oracle.write_outputs(tmp_path / "output", dataset, [3, 1], SMALL_CONFIG)
+def test_bad_outputs_leave_no_results(tmp_path, dataset, damage, message):
+    oracle.write_outputs(tmp_path / "output", dataset, [3, 1], SMALL_CONFIG, cut="heads")
     damage(output_bin(tmp_path / "output", 1, 2))
     files = tmp_path / "bbox.json", tmp_path / "mask.json"
     with pytest.raises(ArtifactError, match=message):
-        postprocess(tmp_path / "output", detector, dataset, [3, 1], *files)
-    assert not any(file.exists() for file in files)
+        postprocess(tmp_path / "output", DETECTOR, dataset, [3, 1], *files)
+    assert [path.name for path in tmp_path.iterdir() if path.is_file()] == []
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("k", range(4))
+def test_a_single_value_that_is_not_finite_is_refused(k, value):
+    outputs = [np.zeros(spec.shape, dtype=np.float32) for spec in DETECTOR.outputs]
+    outputs[k].ravel()[-3] = value
+    with pytest.raises(ArtifactError, match="not finite numbers"):
+        DETECTOR.detect(outputs, 100, 100, "outputs", "Do this.", Timings())
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        pytest.param([], True, id="empty"),
+        pytest.param([1, -2], True, id="numbers"),
+        pytest.param([3e38, -3e38], True, id="the largest: their squares are not finite"),
+        pytest.param([3e38, np.nan], False, id="nan among them"),
+        pytest.param([np.inf, -np.inf], False, id="infinities of either sign"),
+    ],
+)
+def test_all_finite(values, expected):
+    assert all_finite(np.array(values, dtype=np.float32)) is expected
+
+
+class Killed(Detector):
+    """Ends its process as the kernel does when memory is short."""
+
+    def detect(self, *_):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_a_killed_worker_leaves_no_results(tmp_path, dataset):
+    oracle.write_outputs(tmp_path / "output", dataset, [3, 1], SMALL_CONFIG, cut="heads")
+    with pytest.raises(ToolError, match="A worker process ended without a word"):
+        postprocess(
+            tmp_path / "output", Killed(SMALL_CONFIG, None), dataset, [3, 1], tmp_path / "bbox", tmp_path / "mask"
+        )
+    assert [path.name for path in tmp_path.iterdir() if path.is_file()] == []
+
+
+@pytest.fixture(scope="module")
+def many(tmp_path_factory) -> list[str]:
+    """The command that postprocesses 200 images, all the same one; without torch and ONNX Runtime."""
+    folder = tmp_path_factory.mktemp("many")
+    data = json.loads((write_coco(folder / "coco") / "annotations" / "instances_val2017.json").read_text())
+    image, *_ = data["images"]
+    ids = list(range(1, 201))
+    data["images"] = [{**image, "id": image_id} for image_id in ids]
+    data["annotations"] = [{**data["annotations"][1], "image_id": image_id, "id": image_id} for image_id in ids]
+    (folder / "annotations.json").write_text(json.dumps(data))
+    (folder / "ids.json").write_text(json.dumps({"ids": ids}))
+    dataset = load_dataset(folder / "annotations.json", folder)
+    oracle.write_outputs(folder / "output", dataset, ids[:1], SMALL_CONFIG, oracle.NOISY, cut="heads")
+    for index in range(1, len(ids)):
+        for k in range(4):
+            output_bin(folder / "output", index, k).symlink_to(output_bin(folder / "output", 0, k))
+    torch.save({}, folder / "weights.pth")
+    for module in ("torch", "onnxruntime"):
+        (folder / f"{module}.py").write_text(f"raise ImportError('{module} is not needed here')")
+    paths = {"image_path": "", "json_file": "annotations.json", "ids_path": "ids.json", "file_path": "output"}
+    return [
+        *(sys.executable, str(CHECKOUT / "postprocess.py"), "--cut=heads", f"--config={SMALL_CONFIG.name}"),
+        *(f"--{flag}={folder / name}" for flag, name in paths.items()),
+        f"--trained_model={folder / 'weights.pth'}",
+    ]
+
+
+def start(command: list[str], folder: Path, workers: int) -> subprocess.Popen:
+    folder.mkdir(exist_ok=True)
+    places = [f"--{kind}_det_file={folder / kind}.json" for kind in ("bbox", "mask")]
+    environment = {**os.environ, "PYTHONPATH": str(Path(command[-1].partition("=")[2]).parent)}
+    words = [*command, *places, f"--workers={workers}"]
+    return subprocess.Popen(words, stderr=subprocess.PIPE, stdout=subprocess.PIPE, env=environment, text=True)
+
+
+def test_results_do_not_depend_on_the_workers(many, tmp_path):
+    """And neither this process nor theirs imports torch or ONNX Runtime."""
+    running = [start(many, tmp_path / str(workers), workers) for workers in (1, 2)]
+    printed = [process.communicate(timeout=120) for process in running]
+    assert [process.returncode for process in running] == [0, 0], printed
+    assert printed[0][0] == printed[1][0] and "200 images" in printed[0][0]
+    for name in ("bbox.json", "mask.json"):
+        one, two = ((tmp_path / workers / name).read_bytes() for workers in "12")
+        assert one == two and len(one) > 10000
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interruption_leaves_no_results_and_no_processes(many, tmp_path, number):
+    process = start(many, tmp_path / "run", 2)
+    while not any(path.stat().st_size for path in (tmp_path / "run").iterdir()):  # until the results grow
+        assert process.poll() is None
+        time.sleep(0.05)
+    children = _children(process.pid)
+    process.send_signal(number)
+    _, printed = process.communicate(timeout=60)
+    assert process.returncode == 130 and "interrupted: " in printed and "Traceback" not in printed
+    assert list((tmp_path / "run").iterdir()) == []
+    assert len(children) >= 2
+    deadline = time.monotonic() + 10  # multiprocessing's resource tracker ends after its parent
+    while time.monotonic() < deadline and any(map(_is_running, children)):
+        time.sleep(0.05)
+    assert not any(map(_is_running, children))
+
+
+def _stat(pid: int | str) -> list[str]:
+    """Return the state of a process, the id of its parent, and so on; nothing when it has ended."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return []
+
+
+def _children(pid: int) -> list[int]:
+    folders = Path("/proc").glob("[0-9]*")
+    return [int(folder.name) for folder in folders if _stat(folder.name)[1:2] == [str(pid)]]
+
+
+def _is_running(pid: int) -> bool:
+    return _stat(pid)[:1] not in ([], ["Z"])
 
 
 @pytest.mark.parametrize(
@@ -179,15 +317,19 @@ def test_no_outputs_are_refused(tmp_path):
 
 
 @pytest.fixture(scope="module")
-def score_photographs(coco_mini, detector, tmp_path_factory):
-    """Score real photographs, found with this noise."""
+def score_photographs(coco_mini, tmp_path_factory):
+    """Score real photographs, found with this noise, and hold the scores to those of pycocotools."""
     dataset = load_split(coco_mini)
     image_ids = [image.image_id for image in dataset.select(limit=IMAGES)]
     folder = tmp_path_factory.mktemp("photographs")
 
     def score(noise):
-        oracle.write_outputs(folder, dataset, image_ids, SMALL_CONFIG, noise)
-        return postprocess(folder, detector, dataset, image_ids, folder / "bbox.json", folder / "mask.json").evaluation
+        oracle.write_outputs(folder, dataset, image_ids, SMALL_CONFIG, noise, cut="heads")
+        files = folder / "bbox.json", folder / "mask.json"
+        evaluation = postprocess(folder, DETECTOR, dataset, image_ids, *files).evaluation
+        results = (json.loads(file.read_text()) for file in files)
+        referee.assert_agrees(evaluation, dataset.annotations, image_ids, *results)
+        return evaluation
 
     return score
 
