@@ -69,7 +69,8 @@ def write_weights(network: YolactEdge, config: ModelConfig, path: Path) -> None:
     """Write a network's weights as upstream's files have them; config and classes travel inside (`classes`)."""
     weights = OrderedDict((key, value.detach().cpu().contiguous()) for key, value in network.state_dict().items())
     with atomic_path(path) as temporary:
-        torch.save(weights, temporary)
+        with temporary.open("wb") as file:  # by a path, PyTorch would write its name, which holds a process id, inside
+            torch.save(weights, file)
         add_classes(temporary, config)
 
 
