@@ -270,7 +270,7 @@ def _predict(arguments: argparse.Namespace) -> None:
             summary = predict.predict_images(images, predictor, arguments.save_path)
     print(f"{summary.describe()}\n{arguments.model} on {world}; results in {arguments.save_path}")
     if summary.skipped:
-        raise DatasetError(f"{len(summary.skipped)} of {len(images)} images cannot be decoded; they are named above.")
+        raise DatasetError(f"{len(summary.skipped)} of {len(images)} images were left out; they are named above.")
 
 
 def _add_draw(parser: argparse.ArgumentParser) -> None:

@@ -9,7 +9,6 @@ from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
-from pycocotools import mask as coco_mask
 
 from yolact_ascend.artifacts import sha256_file
 from yolact_ascend.augment import Augmentation, Window, cut_window, distort_colours, draw_window
@@ -19,6 +18,7 @@ from yolact_ascend.config import IMAGE_SIZE, MEAN_RGB, STD_RGB
 from yolact_ascend.errors import DatasetError
 from yolact_ascend.manifest import digest
 from yolact_ascend.matching import Matches, match_anchors
+from yolact_ascend.segmentation import decode_annotation
 from yolact_ascend.transforms import decode_image
 
 SMALLEST_BOX = 4 / 550  # of the input's side; smaller objects are ignored (upstream: discard_box_width)
@@ -104,7 +104,7 @@ class TrainingSet:
     def read(self, index: int) -> tuple[np.ndarray, Objects]:
         """Decode an image, BGR uint8 [H,W,3], and its objects.
 
-        Raises DatasetError when it is not there or not of the annotated size.
+        Raises DatasetError when it is not there, or it or a mask is not of the annotated size.
         """
         entry = self.images[index]
         image = decode_image(entry.path)
@@ -119,7 +119,7 @@ class TrainingSet:
         annotations = self._annotations[entry.image_id]
         single = [annotation for annotation in annotations if not annotation["iscrowd"]]
         crowds = [annotation["bbox"] for annotation in annotations if annotation["iscrowd"]]
-        masks = [decode_segmentation(annotation["segmentation"], entry.height, entry.width) for annotation in single]
+        masks = [decode_annotation(annotation, entry.height, entry.width) for annotation in single]
         class_ids = [self._class_of[annotation["category_id"]] for annotation in single]
         crowd_boxes = np.array(crowds, dtype=np.float32).reshape(-1, 4)
         crowd_boxes[:, 2:] += crowd_boxes[:, :2]
@@ -128,17 +128,6 @@ class TrainingSet:
             np.array(class_ids, dtype=np.int64),
             crowd_boxes,
         )
-
-
-def decode_segmentation(segmentation: Any, height: int, width: int) -> np.ndarray:
-    """Return polygons, or run lengths packed or not, as a mask [H,W] of 0 and 1."""
-    if isinstance(segmentation, list):
-        rle = coco_mask.merge(coco_mask.frPyObjects(segmentation, height, width))
-    elif isinstance(segmentation["counts"], list):
-        rle = coco_mask.frPyObjects(segmentation, height, width)
-    else:
-        rle = segmentation
-    return coco_mask.decode(rle)
 
 
 def make_sample(
