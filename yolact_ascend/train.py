@@ -359,7 +359,7 @@ def train(
         require_images(validation.images)
     origin = {**training_set.identify(), "pretrained": None}
     if pretrained is not None:
-        require_weights(pretrained)
+        require_weights(pretrained, config.name)
         origin["pretrained"] = sha256_file(pretrained)
     make_folder(save_path)
     files = TrainingFiles(save_path)
