@@ -198,9 +198,17 @@ def test_unreadable_json_is_said_in_a_sentence(tmp_path, content, message):
         read_json(tmp_path / "a.json", "the ids")
 
 
-def test_missing_weights_say_where_the_official_ones_are(tmp_path):
-    with pytest.raises(WeightsError, match=r"There is no weights file .*none\.pth\. The official .* are at https://"):
-        require_weights(tmp_path / "none.pth")
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("yolact_edge_resnet50_config", "The official ResNet-50 weights are at https://"),
+        ("yolact_edge_config", "Those of yolact_edge_config are linked at https://github.com/haotian-liu/yolact_edge"),
+        ("yolact_edge_demo_config", r"come with the repository, weights/yolact_edge_demo\.pth: .* runs the demo"),
+    ],
+)
+def test_missing_weights_say_where_those_of_the_config_are(tmp_path, name, said):
+    with pytest.raises(WeightsError, match=rf"There is no weights file .*none\.pth\. .*{said}"):
+        require_weights(tmp_path / "none.pth", name)
 
 
 def test_sha256_of_a_known_text(tmp_path):

@@ -67,6 +67,25 @@ def test_beyond_the_edge_an_image_has_the_mean_colour_and_a_mask_nothing():
     assert (mask[:4, 4:] == 255).all() and mask.sum() == 16 * 255
 
 
+@pytest.mark.parametrize(
+    "window",
+    [Window(-4, 0, -1, 4), Window(-4, 0, 0, 4), Window(0, -4, 4, -1), Window(4, 0, 8, 4), Window(0, 5, 4, 9)],
+    ids=["left", "left, touching", "above", "right, touching", "below"],
+)
+def test_a_window_beside_the_image_has_nothing_of_it(window):
+    cut = cut_window(np.full((4, 4, 3), 200, dtype=np.uint8), window, 5)
+    assert cut.dtype == np.uint8 and (cut == [round(level) for level in MEAN_RGB[::-1]]).all()
+    assert cut.shape == (5, 5, 3)
+    assert cut_window(np.full((4, 4), 255, dtype=np.uint8), window, 5).tolist() == [[0] * 5] * 5
+
+
+@pytest.mark.parametrize("view", [1, 0.1])
+def test_an_image_of_one_pixel_is_never_cut_away(view):
+    for seed in SEEDS:
+        window = draw_window(1, 1, NO_OBJECTS, view, Augmentation(), np.random.default_rng(seed))
+        assert min(sides(window)) >= 1
+
+
 def test_a_window_inside_is_those_pixels():
     image = np.arange(16, dtype=np.uint8).reshape(4, 4)
     assert cut_window(image, Window(1, 2, 3, 4), 2).tolist() == [[9, 10], [13, 14]]

@@ -1,17 +1,22 @@
 """Verbs, the guide's flags, and exit codes."""
 
+import argparse
 import json
 import re
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from factories import CHECKOUT
 
 from yolact_ascend import cli
+from yolact_ascend.augment import Augmentation
 from yolact_ascend.errors import ToolError, UsageError
+from yolact_ascend.samples import Phase
+from yolact_ascend.train import Recipe
 
 
 def run(*words, cwd=CHECKOUT):
@@ -79,6 +84,7 @@ def test_defaults_are_the_guides(monkeypatch, script, defaults):
         (["-m", "yolact_ascend", "draw", "--seed=-1"], 2, "'-1' is no whole number"),
         (["-m", "yolact_ascend", "train", "--phases=275x16"], 2, "'275x16': expected SIZExBATCH:STEPS, such as"),
         (["-m", "yolact_ascend", "train", "--phases=275x0:5"], 2, "'275x0:5': expected SIZExBATCH:STEPS, such as"),
+        (["-m", "yolact_ascend", "draw", "--train_images=0", "--val_images=0"], 2, "there is nothing to draw."),
         (["-m", "yolact_ascend", "train", "--val_image_path=a"], 2, "error: --val_image_path and --val_json_file go "),
         (["-m", "yolact_ascend", "train", "--image_path=nowhere"], 1, "error: There is no image folder nowhere"),
     ],
@@ -90,6 +96,63 @@ def test_bad_words_end_in_one_sentence(tmp_path, words, code, message):
     assert result.returncode == code
     assert message in result.stderr
     assert "Traceback" not in result.stderr
+
+
+def train_arguments(*words):
+    parser = argparse.ArgumentParser()
+    cli.VERBS["train"][0](parser)
+    return parser.parse_args(words)
+
+
+@pytest.mark.parametrize(
+    ("flag", "value", "expected"),
+    [
+        ("learning_rate", "-1", "above 0"),
+        ("learning_rate", "0", "above 0"),
+        ("learning_rate", "nan", "above 0"),
+        ("learning_rate", "inf", "above 0"),
+        ("weight_decay", "-1e-4", "from 0 on"),
+        ("clip_norm", "-1", "from 0 on"),
+        ("expand_most", "-3", "from 1 to 16"),
+        ("expand_most", "1e9", "from 1 to 16"),
+        ("crop_least", "5", "above 0 to 1"),
+        ("crop_least", "-1", "above 0 to 1"),
+        ("crop_least", "0", "above 0 to 1"),
+    ],
+)
+def test_numbers_that_no_training_can_have_are_refused(capsys, flag, value, expected):
+    with pytest.raises(SystemExit, match="2"):
+        train_arguments(f"--{flag}={value}")
+    assert f"argument --{flag}: '{value}' is no number {expected}\n" in capsys.readouterr().err
+
+
+def test_phases_have_a_least_image_size(capsys):
+    assert train_arguments("--phases=96x2:2,550x1:3").phases == ((96, 2, 2), (550, 1, 3))
+    with pytest.raises(SystemExit, match="2"):
+        train_arguments("--phases=550x2:2,10x2:2")
+    assert "'550x2:2,10x2:2': expected image sizes of 96 pixels or more" in capsys.readouterr().err
+
+
+PLAIN_RECIPE = Recipe((Phase(550, 8, 800000),))
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ([], {}),
+        (["--no_mirror"], {"augmentation": Augmentation(mirror=False)}),
+        (["--no_photometric"], {"augmentation": Augmentation(photometric=False)}),
+        (["--expand_most=2", "--crop_least=1"], {"augmentation": Augmentation(expand_most=2.0, crop_least=1.0)}),
+        (["--phases=275x16:9,550x4:1"], {"phases": (Phase(275, 16, 9), Phase(550, 4, 1))}),
+        (["--learning_rate=0.5", "--weight_decay=0.25"], {"learning_rate": 0.5, "weight_decay": 0.25}),
+        (["--warmup_steps=7", "--decay=cosine"], {"warmup_steps": 7, "decay": "cosine"}),
+        (["--clip_norm=3", "--most_masks=4"], {"clip_norm": 3.0, "most_masks": 4}),
+        (["--bfloat16", "--seed=5"], {"bfloat16": True, "seed": 5}),
+    ],
+    ids=lambda value: " ".join(value) or "defaults" if isinstance(value, list) else "",
+)
+def test_flags_make_the_recipe(words, expected):
+    assert cli._recipe(train_arguments(*words)) == replace(PLAIN_RECIPE, **expected)
 
 
 def test_the_console_script_has_the_same_verbs():
@@ -126,7 +189,7 @@ def test_drawing_and_training_from_the_command_line(tmp_path):
         f"--val_image_path={drawn}/val2017",
         f"--val_json_file={drawn}/annotations/instances_val2017.json",
         f"--save_path={tmp_path}/training",
-        "--phases=64x2:1,96x1:1",
+        "--phases=96x2:1,128x1:1",
         "--warmup_steps=0",
     ]
     result = run("-m", "yolact_ascend", "train", *words)

@@ -2,10 +2,13 @@
 
 import pytest
 
-from yolact_ascend import demo
-from yolact_ascend.config import DEFAULT_CONFIG, DEMO_CONFIG
+from yolact_ascend import demo, pipeline
+from yolact_ascend.config import CONFIGS, DEFAULT_CONFIG, DEMO_CONFIG
 from yolact_ascend.demo import draw_command, is_drawn, note_drawn, with_demo
+from yolact_ascend.doctor import check_weights
+from yolact_ascend.errors import DatasetError, UsageError, WeightsError
 from yolact_ascend.settings import parse_words
+from yolact_ascend.upstream import load_upstream_network
 
 
 @pytest.fixture
@@ -58,3 +61,37 @@ def test_scenes_are_drawn_once_for_each_version_of_the_code(tmp_path, monkeypatc
 def test_the_command_draws_held_out_scenes_only():
     words = draw_command(["python", "-m", "yolact_ascend"], "d")
     assert words[3:] == ["draw", "--save_path=d", "--train_images=0", "--val_images=100", "--seed=1"]
+
+
+@pytest.mark.parametrize(
+    ("words", "error", "said"),
+    [
+        ([f"config={DEMO_CONFIG}"], WeightsError, "come with the repository, weights/yolact_edge_demo.pth"),
+        (
+            [f"config={DEMO_CONFIG}", "upstream=u"],
+            UsageError,
+            f"Upstream does not have {DEMO_CONFIG}, .* Leave upstream=",
+        ),
+        ([f"weights={demo.WEIGHTS}"], WeightsError, f"use --config={DEMO_CONFIG} .* Without weights=.* runs the demo"),
+        (
+            [f"weights={demo.WEIGHTS}", f"config={DEMO_CONFIG}"],
+            DatasetError,
+            "There is no COCO folder data/coco.* Without coco=, weights= and config=, run_all.sh runs a demo",
+        ),
+    ],
+    ids=["config alone", "upstream", "weights alone", "both"],
+)
+def test_half_a_demo_is_refused_with_what_fits(empty_folder, words, error, said):
+    with pytest.raises(error, match=said):
+        pipeline.run([*words, "device=cpu"])
+    assert not any(path.is_file() and path.name != ".lock" for path in empty_folder.rglob("*"))
+
+
+def test_an_export_from_upstream_of_the_config_that_it_lacks_is_refused(tmp_path):
+    with pytest.raises(UsageError, match=f"Upstream does not have {DEMO_CONFIG}"):
+        load_upstream_network(tmp_path, demo.WEIGHTS, CONFIGS[DEMO_CONFIG])
+
+
+def test_the_doctor_says_that_weights_are_of_another_config(empty_folder):
+    with pytest.raises(WeightsError, match=f"holds weights of {DEMO_CONFIG}"):
+        check_weights(parse_words([f"weights={demo.WEIGHTS}"]))

@@ -182,7 +182,7 @@ def test_a_bad_image_is_named_and_the_others_are_done(run, photographs, tmp_path
     assert run(photographs, "--limit=2") == 1
     out, err = capsys.readouterr()
     assert f"skipped: {photographs / 'a.jpg'} cannot be decoded as an image." in err
-    assert "error: 1 of 2 images cannot be decoded" in err and out.startswith("1 images, ")
+    assert "error: 1 of 2 images were left out; they" in err and out.startswith("1 images, ")
     assert {entry["image_id"] for entry in read_detections(tmp_path)} == {2}
     assert not (tmp_path / "out" / "a.jpg").exists() and (tmp_path / "out" / "b.jpg").exists()
 
@@ -347,6 +347,18 @@ def test_images_of_one_stem_have_pictures_of_their_own(tmp_path):
     predictor = Predictor(PlayedEngine(cut_outputs(TINY_CONFIG, "fpn")), Detector(TINY_CONFIG, nothing_found))
     predict.predict_images(find_images(folder), predictor, tmp_path / "out")
     assert {path.name for path in (tmp_path / "out").glob("*.jpg")} == {"a.jpg", "a_2.jpg", "a_2_2.jpg"}
+
+
+def test_an_image_that_no_jpeg_can_hold_is_named_and_left_out(tmp_path, capsys):
+    folder = tmp_path / "photographs"
+    folder.mkdir()
+    cv2.imwrite(str(folder / "a.png"), np.zeros((2, 65501, 3), np.uint8))
+    cv2.imwrite(str(folder / "b.png"), np.zeros((20, 30, 3), np.uint8))
+    predictor = Predictor(PlayedEngine(cut_outputs(SMALL_CONFIG, "fpn")), Detector(SMALL_CONFIG, nothing_found))
+    summary = predict.predict_images(find_images(folder), predictor, tmp_path / "out")
+    assert summary.skipped == [folder / "a.png"] and summary.images == 1
+    assert f"skipped: {folder / 'a.png'} has 65501×2 pixels, more than a JPEG can" in capsys.readouterr().err
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"b.jpg", "detections.json"}
 
 
 def test_outputs_that_are_not_finite_are_refused():

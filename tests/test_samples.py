@@ -1,5 +1,8 @@
 """Training samples: what they hold, and that they depend on seed and position alone."""
 
+import dataclasses
+import json
+
 import cv2
 import numpy as np
 import pytest
@@ -9,7 +12,6 @@ from yolact_ascend.boxes import decode_boxes, make_anchors
 from yolact_ascend.coco import load_dataset
 from yolact_ascend.config import COCO_CATEGORY_IDS, MEAN_RGB, STD_RGB
 from yolact_ascend.errors import DatasetError
-from yolact_ascend.masks import compress_runs
 from yolact_ascend.matching import Matches
 from yolact_ascend.samples import (
     Objects,
@@ -17,7 +19,6 @@ from yolact_ascend.samples import (
     TrainingSet,
     View,
     cut_objects,
-    decode_segmentation,
     draw_scored,
     load_batches,
     make_sample,
@@ -51,18 +52,6 @@ def cut(objects, window, grid=8):
     return cut_objects(objects, boxes_px, window, grid)
 
 
-RUN_LENGTHS = {"size": [3, 4], "counts": [4, 1, 2, 1, 4]}  # column by column, zeros first
-
-
-@pytest.mark.parametrize(
-    "segmentation",
-    [[[1, 1, 3, 1, 3, 2, 1, 2]], RUN_LENGTHS, compress_runs([RUN_LENGTHS["counts"]], 3, 4)[0]],
-    ids=["polygon", "run lengths", "packed run lengths"],
-)
-def test_segmentations_of_every_kind_decode(segmentation):
-    assert decode_segmentation(segmentation, 3, 4).tolist() == [[0, 0, 0, 0], [0, 1, 1, 0], [0, 0, 0, 0]]
-
-
 def test_tight_box_of_a_mask_and_of_none():
     assert tight_box(rectangle(6, 8, 2, 1, 5, 4)) == (2, 1, 5, 4)
     assert tight_box(np.zeros((6, 8))) == (0, 0, 0, 0)
@@ -84,6 +73,15 @@ def test_reading_gives_masks_classes_and_crowds(training_set):
 def test_an_image_of_another_size_is_refused(training_set, small_coco):
     cv2.imwrite(str(small_coco / "val2017" / f"{training_set.images[0].image_id:012d}.jpg"), np.zeros((7, 9, 3)))
     with pytest.raises(DatasetError, match="has 9×7 pixels, its annotations say 100×80"):
+        training_set.read(0)
+
+
+def test_a_mask_of_another_size_is_refused(annotation_file, small_coco):
+    data = json.loads(annotation_file.read_text())
+    data["annotations"][0]["segmentation"] = {"size": [100, 80], "counts": [8000]}
+    annotation_file.write_text(json.dumps(data))
+    training_set = TrainingSet(load_dataset(annotation_file, small_coco / "val2017"), COCO_CATEGORY_IDS)
+    with pytest.raises(DatasetError, match="The mask of annotation 1 has 80×100 pixels, .* with 100×80. Mend"):
         training_set.read(0)
 
 
@@ -165,6 +163,44 @@ def test_targets_of_a_whole_image_say_where_its_object_is(image_size):
     assert sample.class_map[[0, 1, 2, 4]].max() == 0
     assert sample.masks.shape == (len(sample.anchor_ids), grid, grid)
     assert sample.classes.shape == (len(make_anchors(image_size)),)
+
+
+def draw_sample(objects, augmentation, seed, image_size=550):
+    """A sample of an image that is light where its first object is, and dark elsewhere."""
+    image = np.repeat(objects.masks[0][:, :, None] * np.uint8(200), 3, axis=2)
+    return make_sample(image, objects, image_size, 1, augmentation, 100, np.random.default_rng(seed))
+
+
+def test_a_mirrored_picture_has_mirrored_boxes_and_masks():
+    objects = objects_of(rectangle(100, 100, 10, 20, 30, 60))
+    seen = set()
+    for seed in range(6):
+        sample = draw_sample(objects, dataclasses.replace(PLAIN, mirror=True), seed)
+        shown = cv2.resize(sample.image[0], (138, 138), interpolation=cv2.INTER_AREA) > 0
+        left = tight_box(shown)[0]
+        seen.add(left)
+        expected = {14: [0.1, 0.2, 0.3, 0.6], 97: [0.7, 0.2, 0.9, 0.6]}[left]
+        np.testing.assert_allclose(sample.boxes_xyxy_rel[0], expected, atol=1e-6)
+        decoded = decode_boxes(sample.loc[sample.anchor_ids], make_anchors()[sample.anchor_ids])
+        np.testing.assert_allclose(decoded, [expected] * len(decoded), atol=1e-5)
+        assert (sample.masks[0] != shown).mean() < 0.01
+        assert (sample.class_map[0] != shown[::2, ::2]).mean() < 0.01
+    assert len(seen) == 2
+
+
+def test_colours_change_only_when_asked():
+    objects = objects_of(rectangle(100, 100, 10, 20, 30, 60))
+    plain = draw_sample(objects, PLAIN, 0, 64).image
+    others = [draw_sample(objects, dataclasses.replace(PLAIN, photometric=True), seed, 64).image for seed in range(4)]
+    assert np.array_equal(draw_sample(objects, PLAIN, 0, 64).image, plain)
+    assert any(abs(other.max() - plain.max()) > 0.1 for other in others)
+
+
+def test_objects_too_small_for_the_network_are_ignored():
+    objects = objects_of(rectangle(550, 550, 100, 100, 103, 140), rectangle(550, 550, 200, 200, 205, 240))
+    view = cut(objects, Window(0, 0, 550, 550))
+    np.testing.assert_allclose(view.boxes_xyxy_rel * 550, [[200, 200, 205, 240]], rtol=1e-6)
+    np.testing.assert_allclose(view.ignored_xyxy_rel * 550, [[100, 100, 103, 140]], rtol=1e-6)
 
 
 def collect(training_set, first_step=0, workers=1, seed=5):

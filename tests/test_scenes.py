@@ -10,8 +10,9 @@ from pycocotools import mask as coco_mask
 from yolact_ascend.coco import check_categories, find_split, load_dataset
 from yolact_ascend.config import COCO_CATEGORY_IDS, CONFIGS, DEMO_CONFIG, DRAWN_CATEGORY_IDS, DRAWN_CLASSES
 from yolact_ascend.errors import DatasetError
-from yolact_ascend.samples import decode_segmentation, tight_box
+from yolact_ascend.samples import tight_box
 from yolact_ascend.scenes import SPLITS, Instance, annotate, draw_dataset, draw_scene, trace_polygons
+from yolact_ascend.segmentation import decode_annotation
 from yolact_ascend.shapes import ASPECTS, PAINTERS, draw_sprite, value_noise
 
 DEMO = CONFIGS[DEMO_CONFIG]
@@ -103,7 +104,9 @@ def test_polygons_say_what_the_mask_says(scenes):
         for instance in scene.instances:
             polygons = trace_polygons(instance.mask)
             if polygons:
-                assert np.array_equal(decode_segmentation(polygons, *instance.mask.shape), instance.mask)
+                assert np.array_equal(
+                    decode_annotation({"segmentation": polygons}, *instance.mask.shape), instance.mask
+                )
                 compared += 1
     assert compared > 50
 

@@ -3,6 +3,8 @@
 import dataclasses
 import json
 import math
+import os
+import signal
 
 import numpy as np
 import pytest
@@ -26,16 +28,19 @@ from yolact_ascend.train import (
     adopt_classes,
     initialise,
     learning_rate,
+    made_from,
     phase_of,
+    read_checkpoint,
     score_network,
     stack_samples,
     train,
     use_device,
 )
-from yolact_ascend.weights import load_network
+from yolact_ascend.weights import load_network, write_weights
 
 DEMO = CONFIGS[DEMO_CONFIG]
 CPU = torch.device("cpu")
+SHORT = Recipe((Phase(64, 1, 2),), warmup_steps=0, clip_norm=10)
 PHASES = (Phase(64, 2, 3), Phase(96, 1, 3))
 RECIPE = Recipe(PHASES, learning_rate=0.02, warmup_steps=2, decay="cosine", clip_norm=10, seed=4)
 
@@ -162,13 +167,13 @@ def test_a_killed_training_goes_on_to_the_same_curve(training_set, tmp_path, mon
     train(DEMO, RECIPE, training_set, tmp_path / "whole")
     take_step = Trainer.take_step
 
-    def die_at_the_fifth(trainer, images, targets):
+    def die_in_the_fifth(trainer, images, targets):
         if trainer.step == 4:
-            raise KeyboardInterrupt
+            raise MemoryError
         return take_step(trainer, images, targets)
 
-    monkeypatch.setattr(Trainer, "take_step", die_at_the_fifth)
-    with pytest.raises(KeyboardInterrupt):
+    monkeypatch.setattr(Trainer, "take_step", die_in_the_fifth)
+    with pytest.raises(MemoryError):
         train(DEMO, RECIPE, training_set, tmp_path / "killed", checkpoint_every=3)
     assert [line["step"] for line in losses_of(tmp_path / "killed")] == [1, 2, 3]
     monkeypatch.setattr(Trainer, "take_step", take_step)
@@ -178,6 +183,47 @@ def test_a_killed_training_goes_on_to_the_same_curve(training_set, tmp_path, mon
     whole, killed = (load_network(TrainingFiles(tmp_path / name).weights, DEMO) for name in ("whole", "killed"))
     for key, value in whole.state_dict().items():
         torch.testing.assert_close(killed.state_dict()[key], value, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_training_keeps_the_step_that_it_was_in(training_set, tmp_path, monkeypatch, number):
+    take_step, forward = Trainer.take_step, Trainee.forward
+
+    def interrupted(trainee, images):
+        os.kill(os.getpid(), number)  # in the midst of every step
+        return forward(trainee, images)
+
+    monkeypatch.setattr(Trainee, "forward", interrupted)
+    # As the command line has them, whatever the tests were started by.
+    before = {n: signal.signal(n, signal.default_int_handler) for n in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            train(DEMO, SHORT, training_set, tmp_path)
+        assert all(signal.getsignal(n) == signal.default_int_handler for n in before)
+    finally:
+        for n, handler in before.items():
+            signal.signal(n, handler)
+    assert [line["step"] for line in losses_of(tmp_path)] == [1]
+    monkeypatch.setattr(Trainee, "forward", forward)
+    steps = []
+
+    def count(trainer, *batch):
+        steps.append(trainer.step)
+        return take_step(trainer, *batch)
+
+    monkeypatch.setattr(Trainer, "take_step", count)
+    train(DEMO, SHORT, training_set, tmp_path)
+    assert steps == [1]
+
+
+def test_weights_log_and_curve_are_there_before_the_checkpoint_says_so(training_set, tmp_path, monkeypatch):
+    def die(trainer, path):
+        raise MemoryError
+
+    monkeypatch.setattr(Trainer, "save", die)
+    with pytest.raises(MemoryError):
+        train(DEMO, SHORT, training_set, tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == {"weights.pth", "log.jsonl", "curve.png"}
 
 
 def test_the_log_has_a_line_at_least_at_every_checkpoint(training_set, tmp_path):
@@ -192,31 +238,135 @@ def test_scores_are_logged_as_often_as_asked(training_set, dataset, tmp_path):
     assert [line["step"] for line in losses_of(tmp_path) if "mask_map" in line] == [2, 3]
 
 
-def test_a_finished_training_is_not_repeated(training_set, tmp_path, monkeypatch):
-    train(DEMO, RECIPE, training_set, tmp_path)
+def test_a_finished_training_is_not_repeated_but_writes_what_is_missing_and_its_scores(
+    training_set, dataset, tmp_path, monkeypatch
+):
+    files, validation = TrainingFiles(tmp_path), Validation(dataset, limit=1)
+    first = train(DEMO, SHORT, training_set, tmp_path, validation=validation)
+    weights, log = files.weights.read_bytes(), losses_of(tmp_path)
+    for path in (files.weights, files.log, files.curve):
+        path.unlink()
     monkeypatch.setattr(Trainer, "take_step", lambda *_: pytest.fail("a step was taken"))
-    train(DEMO, RECIPE, training_set, tmp_path)
+    again = train(DEMO, SHORT, training_set, tmp_path, validation=validation)
+    assert again.to_json() == first.to_json()
+    assert (files.weights.read_bytes(), losses_of(tmp_path)) == (weights, log)
+    assert files.curve.is_file()
 
 
 @pytest.mark.parametrize(
-    ("config", "recipe"),
+    ("config", "recipe", "origin", "said"),
     [
-        (DEMO, dataclasses.replace(RECIPE, learning_rate=0.01)),
-        (dataclasses.replace(DEMO, class_names=("a",) * 8), RECIPE),
+        (DEMO, dataclasses.replace(RECIPE, learning_rate=0.01), {}, "learning_rate"),
+        (dataclasses.replace(DEMO, class_names=("a",) * 8), RECIPE, {}, "class_names"),
+        (dataclasses.replace(DEMO, category_ids=tuple(range(8))), RECIPE, {}, "category_ids"),
+        (DEMO, RECIPE, {"annotations": "1"}, "annotations"),
+        (DEMO, RECIPE, {"images": "1"}, "images"),
+        (DEMO, RECIPE, {"pretrained": "1"}, "pretrained"),
+        (DEMO, dataclasses.replace(RECIPE, seed=5), {"images": "1"}, "seed, images"),
     ],
-    ids=["recipe", "classes"],
+    ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_a_checkpoint_of_another_training_is_refused(training_set, tmp_path, config, recipe):
-    files = TrainingFiles(tmp_path)
-    Trainer(DEMO, RECIPE, CPU).save(files.checkpoint)
-    with pytest.raises(TrainingError, match="other settings or classes.*another --save_path"):
-        train(config, recipe, training_set, tmp_path)
+def test_a_checkpoint_of_another_training_is_refused(tmp_path, config, recipe, origin, said):
+    path = TrainingFiles(tmp_path).checkpoint
+    before = {"annotations": "0", "images": "0", "pretrained": None}
+    state = {"made_from": made_from(DEMO, RECIPE, before), "step": 0, "trainee": {}, "optimiser": {}, "log": []}
+    torch.save(state, path)
+    trainer = Trainer.__new__(Trainer)  # without its network: this is compared before that is loaded
+    trainer.made_from = made_from(config, recipe, {**before, **origin})
+    with pytest.raises(TrainingError, match=f"from something else: {said}. Continue with .* another --save_path"):
+        trainer.resume(path)
+
+
+def damage(path):
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+
+
+@pytest.mark.parametrize(
+    ("harm", "said"),
+    [
+        (lambda path: path.write_bytes(b""), "File is not a zip file"),
+        (lambda path: path.write_bytes(b"garbage" * 99), "File is not a zip file"),
+        (lambda path: path.write_bytes(path.read_bytes()[:-9000]), "File is not a zip file"),
+        (damage, "data/. in it has changed"),
+        (lambda path: torch.save({"a": torch.ones(1)}, path), "it has no made_from, step, trainee"),
+        (lambda path: torch.save([1], path), "it has no made_from, step, trainee"),
+    ],
+    ids=["empty", "garbage", "cut short", "a flipped bit", "weights", "a list"],
+)
+def test_a_checkpoint_of_no_use_is_one_sentence(tmp_path, harm, said):
+    path = tmp_path / "checkpoint.pth"
+    state = {"trainee": {"a": torch.ones(9999)}, "made_from": {}, "step": 1, "optimiser": {}, "log": []}
+    torch.save(state, path)
+    assert read_checkpoint(path)["step"] == 1
+    harm(path)
+    with pytest.raises(TrainingError, match=rf"checkpoint.pth is damaged, or no .*{said}.*\. Delete it to begin anew"):
+        read_checkpoint(path)
 
 
 def test_a_loss_that_is_not_finite_ends_the_training(training_set, tmp_path):
     recipe = dataclasses.replace(RECIPE, learning_rate=1e9, clip_norm=0, warmup_steps=0)
-    with pytest.raises(TrainingError, match="The loss of step . is not finite .*Lower --learning_rate"):
+    with pytest.raises(TrainingError, match="The (loss|gradient) of step . is not finite .*Lower --learning_rate"):
         train(DEMO, recipe, training_set, tmp_path)
+
+
+@pytest.fixture(scope="module")
+def batch(training_set):
+    return next(iter(train_module.load_batches(training_set, 8, (Phase(64, 2, 1),), RECIPE.augmentation, 100, 0)))
+
+
+def test_a_gradient_that_is_not_finite_changes_no_weight(batch):
+    trainer = Trainer(DEMO, dataclasses.replace(RECIPE, clip_norm=0), CPU)
+    bias = trainer.trainee.semantic_seg_conv.bias
+    bias.register_hook(lambda gradient: gradient * math.inf)
+    before = [parameter.clone() for parameter in trainer.trainee.parameters()]
+    with pytest.raises(TrainingError, match=r"The gradient of step 0 is not finite \(box .*Lower --learning_rate"):
+        trainer.take_step(*stack_samples(batch, CPU))
+    assert all(map(torch.equal, trainer.trainee.parameters(), before)) and trainer.step == 0
+
+
+@pytest.mark.parametrize(("clip_norm", "moves"), [(0, True), (1e-6, False)])
+def test_the_norm_of_all_gradients_is_limited(batch, clip_norm, moves):
+    recipe = dataclasses.replace(RECIPE, clip_norm=clip_norm, warmup_steps=0, learning_rate=1.0, weight_decay=0)
+    trainer = Trainer(DEMO, recipe, CPU)
+    before = [parameter.clone() for parameter in trainer.trainee.parameters()]
+    trainer.take_step(*stack_samples(batch, CPU))
+    distances = [(new - old).norm().item() ** 2 for new, old in zip(trainer.trainee.parameters(), before)]
+    # The learning rate is 1 for a batch of 8: a quarter for these two images.
+    assert (math.sqrt(sum(distances)) > 0.26e-6) == moves
+
+
+def test_data_that_cannot_be_trained_on_ends_a_training_before_it_begins(drawn, dataset, training_set, tmp_path):
+    crowds = [{**annotation, "iscrowd": 1} for annotation in dataset.annotations["annotations"]]
+    nothing = dataclasses.replace(dataset, annotations={**dataset.annotations, "annotations": crowds})
+    with pytest.raises(DatasetError, match="has no object to learn in 4 images; crowds are none"):
+        train(DEMO, SHORT, TrainingSet(nothing, DRAWN_CATEGORY_IDS), tmp_path / "t")
+    lost = dataclasses.replace(dataset, images=(dataclasses.replace(dataset.images[0], path=drawn / "none.jpg"),))
+    with pytest.raises(DatasetError, match="1 of 1 images .* the first is none.jpg"):
+        train(DEMO, SHORT, TrainingSet(lost, DRAWN_CATEGORY_IDS), tmp_path / "t")
+    with pytest.raises(DatasetError, match="1 of 1 images .* the first is none.jpg"):
+        train(DEMO, SHORT, training_set, tmp_path / "t", validation=Validation(lost))
+    assert not (tmp_path / "t").exists()
+
+
+def test_a_training_begins_from_the_given_weights_and_goes_on_with_the_same_alone(dataset, training_set, tmp_path):
+    weights = tmp_path / "pretrained.pth"
+    network = Trainee(DEMO).network
+    write_weights(network, DEMO, weights)
+    still = dataclasses.replace(RECIPE, phases=(Phase(64, 1, 1),), learning_rate=1e-12)
+    train(DEMO, still, training_set, tmp_path / "t", pretrained=weights)
+    trained = load_network(TrainingFiles(tmp_path / "t").weights, DEMO)
+    for old, new in zip(network.parameters(), trained.parameters()):
+        torch.testing.assert_close(new, old, rtol=0, atol=1e-6)
+    fewer = TrainingSet(dataset, DRAWN_CATEGORY_IDS, limit=2)
+    with pytest.raises(TrainingError, match="something else: images. Continue"):
+        train(DEMO, still, fewer, tmp_path / "t", pretrained=weights)
+    with pytest.raises(TrainingError, match="something else: pretrained. Continue"):
+        train(DEMO, still, training_set, tmp_path / "t")
+    write_weights(network, dataclasses.replace(DEMO, name="other"), weights)  # the same network in another file
+    with pytest.raises(TrainingError, match="something else: pretrained. Continue"):
+        train(DEMO, still, training_set, tmp_path / "t", pretrained=weights)
 
 
 def test_training_from_weights_of_other_classes_keeps_all_but_the_class_layer(training_set, tmp_path):
@@ -247,10 +397,27 @@ def test_cocos_own_annotations_give_cocos_classes(small_coco, annotation_file):
     assert (config.class_names, config.category_ids) == (COCO_CLASSES, COCO_CATEGORY_IDS)
 
 
-def test_categories_without_a_name_are_refused(dataset):
-    nameless = dataclasses.replace(dataset, annotations={**dataset.annotations, "categories": [{"id": 3}]})
-    with pytest.raises(DatasetError, match='category 3 has no "name"'):
-        adopt_classes(DEMO, nameless)
+def with_categories(dataset, *categories):
+    return dataclasses.replace(dataset, annotations={**dataset.annotations, "categories": list(categories)})
+
+
+@pytest.mark.parametrize(
+    ("categories", "said"),
+    [
+        ([{"id": 3}], 'category 3 has no "name"'),
+        ([], 'its "categories" are empty'),
+        ([{"id": 3, "name": "a"}, {"id": 3, "name": "b"}], "lists category 3 twice"),
+    ],
+    ids=["nameless", "none", "the same id"],
+)
+def test_categories_that_make_no_classes_are_refused(dataset, categories, said):
+    with pytest.raises(DatasetError, match=said):
+        adopt_classes(DEMO, with_categories(dataset, *categories))
+
+
+def test_classes_come_in_the_order_of_their_ids(dataset):
+    config = adopt_classes(DEMO, with_categories(dataset, {"id": 9, "name": "nut"}, {"id": 7, "name": "screw"}))
+    assert (config.class_names, config.category_ids) == (("screw", "nut"), (7, 9))
 
 
 def test_scoring_leaves_the_network_in_training(dataset):
@@ -262,7 +429,7 @@ def test_scoring_leaves_the_network_in_training(dataset):
 
 
 def test_bfloat16_gives_nearly_the_same_losses(training_set):
-    batch = next(iter(train_module.load_batches(training_set, 8, PHASES, Augmentation(), 100, 0)))
+    batch = next(iter(train_module.load_batches(training_set, 8, PHASES[1:], Augmentation(), 100, 0)))
     first, second = (
         Trainer(DEMO, dataclasses.replace(RECIPE, bfloat16=flag), CPU).take_step(*stack_samples(batch, CPU))
         for flag in (False, True)

@@ -3,19 +3,17 @@
 import cv2
 import numpy as np
 import pytest
-from factories import decode_mask
 from pycocotools import mask as coco_mask
 
 from yolact_ascend.config import COCO_CATEGORY_IDS, CONFIGS
 from yolact_ascend.detections import Detections
-from yolact_ascend.errors import DatasetError
+from yolact_ascend.errors import ArtifactError, DatasetError
 from yolact_ascend.visualize import (
     BLACK,
     GAP_PX,
     Instance,
     class_colour,
     draw_instances,
-    encode_segmentation,
     from_annotations,
     from_detections,
     from_results,
@@ -123,24 +121,6 @@ def test_instances_of_result_files():
     assert from_results([], [], NAMES) == []
 
 
-SQUARE = np.zeros((6, 8), bool)
-SQUARE[1:4, 2:5] = True
-
-
-@pytest.mark.parametrize(
-    "segmentation",
-    [
-        [[2, 1, 5, 1, 5, 4, 2, 4]],
-        [[2, 1, 5, 1, 5, 2, 2, 2], [2, 2, 5, 2, 5, 4, 2, 4]],
-        {"size": [6, 8], "counts": [13, 3, 3, 3, 3, 3, 20]},
-        {"size": [6, 8], "counts": coco_mask.encode(np.asfortranarray(SQUARE, np.uint8))["counts"].decode()},
-    ],
-    ids=["polygon", "two polygons", "run lengths", "compressed run lengths"],
-)
-def test_every_form_of_a_segmentation_gives_its_pixels(segmentation):
-    assert np.array_equal(decode_mask(encode_segmentation(segmentation, 6, 8)), SQUARE)
-
-
 def annotation(**changes):
     polygon = [[2, 1, 5, 1, 5, 4, 2, 4]]
     return {"id": 7, "category_id": 18, "bbox": [2, 1, 3, 3], "iscrowd": 0, "segmentation": polygon, **changes}
@@ -173,3 +153,10 @@ def test_a_picture_is_written_whole(tmp_path):
     read = cv2.imread(str(tmp_path / "new" / "a.jpg"))
     assert read.shape == (120, 160, 3) and np.abs(read.astype(int) - GREY).max() <= 2
     assert [path.name for path in (tmp_path / "new").iterdir()] == ["a.jpg"]
+
+
+def test_a_picture_that_no_jpeg_can_hold_is_refused(tmp_path):
+    with pytest.raises(ArtifactError, match="a.jpg: it would have 2×65501 pixels, and a JPEG has at most 65500 on"):
+        write_jpeg(tmp_path / "a.jpg", np.zeros((65501, 2, 3), np.uint8))
+    write_jpeg(tmp_path / "a.jpg", np.zeros((65500, 2, 3), np.uint8))
+    assert (tmp_path / "a.jpg").stat().st_size > 0

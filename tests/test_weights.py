@@ -1,6 +1,7 @@
 """Upstream's weights load strictly; what does not fit is refused by name."""
 
 import dataclasses
+import os
 import pickle
 
 import pytest
@@ -174,6 +175,13 @@ def test_written_weights_are_a_plain_state_dict(own_weights):
     weights = torch.load(path, weights_only=True)
     assert list(weights) == list(network.state_dict())
     YolactEdge(OWN_CLASSES).load_state_dict(weights, strict=True)
+
+
+def test_the_same_weights_give_the_same_bytes_in_every_process(own_weights, tmp_path, monkeypatch):
+    network, path = own_weights
+    monkeypatch.setattr(os, "getpid", lambda: 12345)
+    write_weights(network, OWN_CLASSES, tmp_path / "again.pth")
+    assert (tmp_path / "again.pth").read_bytes() == path.read_bytes()
 
 
 def test_loading_what_fits_takes_all_of_the_same_classes(own_weights):

@@ -23,11 +23,14 @@ from typing import Any
 import numpy as np
 
 from yolact_ascend.config import (
+    DEFAULT_CONFIG,
+    DEMO_CONFIG,
     FPN_SIZES,
     IMAGE_SIZE,
     NUM_ANCHORS,
     OFFICIAL_WEIGHTS_URL,
     PROTO_SIZE,
+    UPSTREAM_URL,
     ModelConfig,
 )
 from yolact_ascend.errors import ArtifactError, WeightsError
@@ -360,10 +363,18 @@ def digest_files(paths: Iterable[Path]) -> str:
     return digest.hexdigest()[:16]
 
 
-def require_weights(path: Path) -> None:
-    """Raise WeightsError, saying where the official file is to be had, when there is no such weights file."""
-    if not path.is_file():
-        raise WeightsError(
-            f"There is no weights file {path}. The official ResNet-50 weights are at {OFFICIAL_WEIGHTS_URL} ; "
-            "download them, or name yours (`weights=FILE` in run_all.sh, `--trained_model FILE` in the scripts)."
+def require_weights(path: Path, config_name: str) -> None:
+    """Raise WeightsError, saying where weights of that config are to be had, when there is no such file."""
+    if path.is_file():
+        return
+    yours = "name yours (`weights=FILE` in run_all.sh, `--trained_model FILE` in the scripts)"
+    if config_name == DEMO_CONFIG:
+        where = (
+            f"Those of {config_name} come with the repository, weights/yolact_edge_demo.pth: name them, or {yours}. "
+            "Without weights=, coco= and config=, run_all.sh runs the demo with them."
         )
+    elif config_name == DEFAULT_CONFIG:
+        where = f"The official ResNet-50 weights are at {OFFICIAL_WEIGHTS_URL} ; download them, or {yours}."
+    else:
+        where = f"Those of {config_name} are linked at {UPSTREAM_URL} ; download them, or {yours}."
+    raise WeightsError(f"There is no weights file {path}. {where}")

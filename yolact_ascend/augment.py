@@ -84,7 +84,7 @@ def _draw_canvas(height: int, width: int, augmentation: Augmentation, generator:
 
 def _draw_crop(canvas: Window, least: float, most: float, generator: np.random.Generator) -> Window:
     width, height = canvas.right - canvas.left, canvas.bottom - canvas.top
-    crop_width, crop_height = (round(n * generator.uniform(least, most)) for n in (width, height))
+    crop_width, crop_height = (max(1, round(n * generator.uniform(least, most))) for n in (width, height))
     left = canvas.left + int(generator.uniform(0, width - crop_width))
     top = canvas.top + int(generator.uniform(0, height - crop_height))
     return Window(left, top, left + crop_width, top + crop_height)
@@ -93,10 +93,12 @@ def _draw_crop(canvas: Window, least: float, most: float, generator: np.random.G
 def cut_window(pixels: np.ndarray, window: Window, size: int) -> np.ndarray:
     """Return a window of an image [H,W,3] or mask [H,W] at size×size; beyond the edge an image has the mean colour."""
     height, width = pixels.shape[:2]
+    fill = [round(n) for n in MEAN_RGB[::-1]] if pixels.ndim == 3 else 0
     inside = Window(max(window.left, 0), max(window.top, 0), min(window.right, width), min(window.bottom, height))
+    if inside.left >= inside.right or inside.top >= inside.bottom:  # nothing of the image
+        return np.full((size, size, *pixels.shape[2:]), fill, dtype=pixels.dtype)
     piece = pixels[inside.top : inside.bottom, inside.left : inside.right]
     if inside != window:
-        fill = [round(n) for n in MEAN_RGB[::-1]] if pixels.ndim == 3 else 0
         piece = cv2.copyMakeBorder(
             piece,
             inside.top - window.top,

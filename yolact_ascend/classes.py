@@ -12,7 +12,7 @@ import json
 import zipfile
 from pathlib import Path, PurePosixPath
 
-from yolact_ascend.config import ModelConfig
+from yolact_ascend.config import DEMO_CONFIG, ModelConfig
 from yolact_ascend.errors import WeightsError
 
 RECORD = "yolact_ascend.json"
@@ -45,7 +45,10 @@ def read_config(path: Path, config: ModelConfig) -> ModelConfig:
             f"The record of classes in {path} is damaged ({type(error).__name__}: {error}). Copy the file again."
         ) from error
     if name != config.name:
-        raise WeightsError(f"{path} holds weights of {name}: use --config={name} (config={name} in run_all.sh).")
+        demo = (
+            " Without weights=, coco= and config=, run_all.sh runs the demo with them." if name == DEMO_CONFIG else ""
+        )
+        raise WeightsError(f"{path} holds weights of {name}: use --config={name} (config={name} in run_all.sh).{demo}")
     return dataclasses.replace(config, class_names=names, category_ids=ids)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
+import math
 import os
 import re
 import signal
@@ -33,12 +34,16 @@ from yolact_ascend.settings import DEVICES, KEYS, STAGES_OF_WAY, describe_keys, 
 if TYPE_CHECKING:  # not when `--help` is all that is asked for
     from yolact_ascend.evaluate import Evaluation
     from yolact_ascend.postprocess import Detector
+    from yolact_ascend.train import Recipe
 
 DEFAULT_IMAGES = Path("./data/coco/val2017")
 DEFAULT_ANNOTATIONS = Path("./data/coco/annotations/instances_val2017.json")
 DEFAULT_DRAWN = Path("./data/drawn")
 DEFAULT_INPUTS = Path("./inputs")
 INTERRUPTED = 130  # as shells report SIGINT
+# Below, the levels have single cells: little to learn from, and PyTorch 2.13 on the CPU leaves memory uninitialised in
+# the bfloat16 gradient of the convolution that makes P7 of one.
+LEAST_SIZE_PX = 96
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -274,7 +279,9 @@ def _add_predict(parser: argparse.ArgumentParser) -> None:
     _add_engine(parser)
     parser.add_argument("--npu", type=_number, default=0, help="number of the device that runs a .om")
     parser.add_argument("--save_path", type=Path, default=Path("predictions"), help="folder for the results")
-    parser.add_argument("--score_threshold", type=_share, default=0.3, help="leave out what scores no more than this")
+    parser.add_argument(
+        "--score_threshold", type=_decimal(0, 1), default=0.3, help="leave out what scores no more than this"
+    )
     parser.add_argument("--top_k", type=_count, default=100, help="most detections an image")
     parser.add_argument("--limit", type=_count, help="only the first N images or frames")
 
@@ -296,7 +303,7 @@ def _predict(arguments: argparse.Namespace) -> None:
             summary = predict.predict_images(images, predictor, arguments.save_path)
     print(f"{summary.describe()}\n{arguments.model} on {world}; results in {arguments.save_path}")
     if summary.skipped:
-        raise DatasetError(f"{len(summary.skipped)} of {len(images)} images cannot be decoded; they are named above.")
+        raise DatasetError(f"{len(summary.skipped)} of {len(images)} images were left out; they are named above.")
 
 
 def _add_stream(parser: argparse.ArgumentParser) -> None:
@@ -353,6 +360,8 @@ def _add_draw(parser: argparse.ArgumentParser) -> None:
 def _draw(arguments: argparse.Namespace) -> None:
     from yolact_ascend.scenes import draw_dataset
 
+    if not arguments.train_images and not arguments.val_images:
+        raise UsageError("--train_images=0 and --val_images=0: there is nothing to draw. Give one of them a number.")
     draw_dataset(arguments.save_path, arguments.train_images, arguments.val_images, arguments.seed)
     print(f"{arguments.train_images} + {arguments.val_images} scenes in {arguments.save_path}")
 
@@ -381,13 +390,19 @@ def _add_train(parser: argparse.ArgumentParser) -> None:
         default="550x8:800000",
         help="image size in pixels x batch size : steps; several phases with commas, such as 275x16:6000,550x4:1000",
     )
-    parser.add_argument("--learning_rate", type=float, default=1e-3, help="for a batch of 8; in proportion for others")
+    parser.add_argument(
+        "--learning_rate", type=_decimal(0, above=True), default=1e-3, help="for a batch of 8; in proportion for others"
+    )
     parser.add_argument("--warmup_steps", type=_number, default=500, help="the learning rate rises over these")
     parser.add_argument("--decay", choices=("steps", "cosine"), default="steps", help="how it falls after that")
-    parser.add_argument("--weight_decay", type=float, default=5e-4, help="of all weights")
-    parser.add_argument("--clip_norm", type=float, default=0.0, help="largest norm of all gradients; 0: no limit")
-    parser.add_argument("--expand_most", type=float, default=4.0, help="augmentation: largest canvas; 1: none")
-    parser.add_argument("--crop_least", type=float, default=0.3, help="augmentation: smallest window; 1: none")
+    parser.add_argument("--weight_decay", type=_decimal(0), default=5e-4, help="of all weights")
+    parser.add_argument("--clip_norm", type=_decimal(0), default=0.0, help="largest norm of all gradients; 0: no limit")
+    parser.add_argument(
+        "--expand_most", type=_decimal(1, 16), default=4.0, help="augmentation: largest canvas; 1: none"
+    )
+    parser.add_argument(
+        "--crop_least", type=_decimal(0, 1, above=True), default=0.3, help="augmentation: smallest window; 1: none"
+    )
     parser.add_argument("--no_photometric", action="store_true", help="leave the colours as they are")
     parser.add_argument("--no_mirror", action="store_true", help="never mirror the image")
     parser.add_argument("--most_masks", type=_count, default=100, help="anchors an image whose masks are scored")
@@ -399,11 +414,10 @@ def _add_train(parser: argparse.ArgumentParser) -> None:
 
 
 def _train(arguments: argparse.Namespace) -> None:
-    from yolact_ascend.augment import Augmentation
     from yolact_ascend.coco import check_categories, load_dataset
     from yolact_ascend.evaluate import format_table
-    from yolact_ascend.samples import Phase, TrainingSet
-    from yolact_ascend.train import Recipe, Validation, adopt_classes, train, use_device
+    from yolact_ascend.samples import TrainingSet
+    from yolact_ascend.train import Validation, adopt_classes, train, use_device
 
     if (arguments.val_image_path is None) != (arguments.val_json_file is None):
         raise UsageError("--val_image_path and --val_json_file go together: give both, or neither.")
@@ -414,23 +428,9 @@ def _train(arguments: argparse.Namespace) -> None:
         held_out = load_dataset(arguments.val_json_file, arguments.val_image_path)
         check_categories(held_out, config)
         validation = Validation(held_out, arguments.val_limit, arguments.val_every or 0)
-    recipe = Recipe(
-        tuple(Phase(*numbers) for numbers in arguments.phases),
-        learning_rate=arguments.learning_rate,
-        warmup_steps=arguments.warmup_steps,
-        decay=arguments.decay,
-        weight_decay=arguments.weight_decay,
-        clip_norm=arguments.clip_norm,
-        augmentation=Augmentation(
-            arguments.expand_most, arguments.crop_least, not arguments.no_photometric, not arguments.no_mirror
-        ),
-        most_masks=arguments.most_masks,
-        bfloat16=arguments.bfloat16,
-        seed=arguments.seed,
-    )
     evaluation = train(
         config,
-        recipe,
+        _recipe(arguments),
         TrainingSet(dataset, config.category_ids),
         arguments.save_path,
         validation=validation,
@@ -442,6 +442,30 @@ def _train(arguments: argparse.Namespace) -> None:
     if evaluation:
         print(f"mAP in percent, {evaluation.images} images:\n{format_table(evaluation)}")
     print(f"weights, log and loss curve in {arguments.save_path}")
+
+
+def _recipe(arguments: argparse.Namespace) -> Recipe:
+    from yolact_ascend.augment import Augmentation
+    from yolact_ascend.samples import Phase
+    from yolact_ascend.train import Recipe
+
+    return Recipe(
+        tuple(Phase(*numbers) for numbers in arguments.phases),
+        learning_rate=arguments.learning_rate,
+        warmup_steps=arguments.warmup_steps,
+        decay=arguments.decay,
+        weight_decay=arguments.weight_decay,
+        clip_norm=arguments.clip_norm,
+        augmentation=Augmentation(
+            expand_most=arguments.expand_most,
+            crop_least=arguments.crop_least,
+            photometric=not arguments.no_photometric,
+            mirror=not arguments.no_mirror,
+        ),
+        most_masks=arguments.most_masks,
+        bfloat16=arguments.bfloat16,
+        seed=arguments.seed,
+    )
 
 
 def _add_model(parser: argparse.ArgumentParser) -> None:
@@ -515,14 +539,21 @@ def _devices(word: str) -> tuple[int, ...]:
         raise argparse.ArgumentTypeError(f"'{word}': expected {error}") from None
 
 
-def _share(word: str) -> float:
-    try:
-        value = float(word)
-    except ValueError:
-        value = -1.0
-    if not 0 <= value <= 1:
-        raise argparse.ArgumentTypeError(f"'{word}' is no number from 0 to 1")
-    return value
+def _decimal(least: float, most: float = math.inf, *, above: bool = False) -> Callable[[str], float]:
+    """Return what reads a finite number from `least` (itself left out: `above`) to `most`."""
+    expected = f"above {least:g}" if above else f"from {least:g}"
+    expected += f" to {most:g}" if math.isfinite(most) else " on" * (not above)
+
+    def read(word: str) -> float:
+        try:
+            value = float(word)
+        except ValueError:
+            value = math.nan
+        if not (math.isfinite(value) and least <= value <= most) or (above and value == least):
+            raise argparse.ArgumentTypeError(f"'{word}' is no number {expected}")
+        return value
+
+    return read
 
 
 def _phases(words: str) -> tuple[tuple[int, ...], ...]:
@@ -531,6 +562,8 @@ def _phases(words: str) -> tuple[tuple[int, ...], ...]:
     phases = tuple(tuple(int(number) for number in match.groups()) for match in matches if match)
     if len(phases) != len(matches) or not all(number > 0 for phase in phases for number in phase):
         raise argparse.ArgumentTypeError(f"'{words}': expected SIZExBATCH:STEPS, such as 275x16:6000,550x4:1000")
+    if any(size < LEAST_SIZE_PX for size, _, _ in phases):
+        raise argparse.ArgumentTypeError(f"'{words}': expected image sizes of {LEAST_SIZE_PX} pixels or more")
     return phases
 
 

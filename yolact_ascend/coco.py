@@ -102,7 +102,10 @@ def find_split(coco_folder: Path, split: str = "val2017") -> tuple[Path, Path]:
     Raises DatasetError that names the places that were tried.
     """
     if not coco_folder.is_dir():
-        raise DatasetError(f"There is no COCO folder {coco_folder}. Give `coco=DIR` with DIR/{split} and annotations.")
+        raise DatasetError(
+            f"There is no COCO folder {coco_folder}. Give `coco=DIR` with DIR/{split} and annotations. Without coco=, "
+            "weights= and config=, run_all.sh runs a demo on scenes that it draws."
+        )
     candidates = (coco_folder / split, coco_folder / "images" / split)
     image_folder = next((path for path in candidates if path.is_dir()), None)
     if image_folder is None:

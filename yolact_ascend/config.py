@@ -118,6 +118,7 @@ CONFIGS = {
 DEFAULT_CONFIG = "yolact_edge_resnet50_config"
 DEMO_CONFIG = "yolact_edge_demo_config"  # the one that upstream does not have; its weights come with this repository
 DEFAULT_WEIGHTS = "yolact_edge_resnet50_54_800000.pth"
+UPSTREAM_URL = "https://github.com/haotian-liu/yolact_edge"
 OFFICIAL_WEIGHTS_URL = (
     "https://ascend-repo-modelzoo.obs.cn-east-2.myhuaweicloud.com/model/1_PyTorch_PTH/YOLACTEDGE/PTH/"
     "yolact_edge_resnet50_54_800000.pth"
@@ -143,3 +144,12 @@ def get_config(name: str) -> ModelConfig:
     if name not in CONFIGS:
         raise UsageError(f"There is no config '{name}'. Choose one of: {', '.join(CONFIGS)}.")
     return CONFIGS[name]
+
+
+def require_upstreams(name: str) -> None:
+    """Raise UsageError when upstream's code does not have the config of that name."""
+    if name == DEMO_CONFIG:
+        raise UsageError(
+            f"Upstream does not have {name}, which is this repository's own. Leave upstream= (--upstream) out, or "
+            "choose another config."
+        )

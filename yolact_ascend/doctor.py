@@ -87,7 +87,7 @@ def examine(settings: RunSettings) -> list[Check]:
     dataset = _check("data set", lambda: check_dataset(settings))
     return [
         *checks,
-        _check("weights", lambda: check_weights(settings.weights)),
+        _check("weights", lambda: check_weights(settings)),
         dataset,
         _check("work folder", lambda: check_work_folder(settings.out)),
         _check("disk", lambda: check_disk(settings, dataset.facts.get("images"))),
@@ -176,9 +176,11 @@ def check_ais_bench(shell: Shell, kind: str | None) -> Check:
     return Check("ais_bench", OK, f"{tools}; Python {facts['python_version']}, {facts['python']}", facts)
 
 
-def check_weights(path: Path) -> Check:
-    """Whether the weights file is there."""
-    require_weights(path)
+def check_weights(settings: RunSettings) -> Check:
+    """Whether the weights file is there, and of the config as far as it says."""
+    path = settings.weights
+    require_weights(path, settings.config)
+    read_config(path, get_config(settings.config))
     size = path.stat().st_size
     return Check("weights", OK, f"{path}, {size / 10**6:.1f} MB", {"path": str(path), "size_bytes": size})
 

@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence
 
 from yolact_ascend.artifacts import WorkFolder, require_weights
 from yolact_ascend.ascend import Tools, find_tools, require_usable_paths
+from yolact_ascend.classes import read_config
+from yolact_ascend.config import get_config
 from yolact_ascend.demo import NOTE, with_demo
 from yolact_ascend.disk import in_gb, plan_disk, require_room
 from yolact_ascend.errors import ArtifactError, UsageError
@@ -24,7 +26,8 @@ def run(words: Sequence[str]) -> str:
     Raises YolactAscendError before any work when something it needs is missing; what was finished stays.
     """
     settings = with_demo(parse_words(words))
-    require_weights(settings.weights)
+    require_weights(settings.weights, settings.config)
+    read_config(settings.weights, get_config(settings.config))  # before the data set is looked for, which depends on it
     require_usable_paths(settings.out)
     tools = find_tools(settings.device, settings.soc, settings.npus)
     with lock_folder(settings.out) as lock:

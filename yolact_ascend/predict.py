@@ -35,7 +35,7 @@ from yolact_ascend.errors import ArtifactError, DatasetError, UsageError
 from yolact_ascend.postprocess import Detector
 from yolact_ascend.timings import Timings
 from yolact_ascend.transforms import TRANSFORMS, decode_image
-from yolact_ascend.visualize import draw_instances, from_detections, write_jpeg
+from yolact_ascend.visualize import JPEG_LONGEST_PX, draw_instances, from_detections, write_jpeg
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
 VIDEO_SUFFIXES = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg")
@@ -189,7 +189,7 @@ def find_images(source: Path, limit: int | None = None) -> list[Path]:
 def predict_images(paths: Sequence[Path], predictor: Predictor, save_path: Path) -> Summary:
     """Write `<stem>.jpg` with the detections of each image, and `detections.json` with those of all.
 
-    An image that cannot be decoded is named and left out.
+    An image that cannot be decoded, or is too long for a JPEG, is named and left out.
     """
     _require_other_folder(paths, save_path)
     make_folder(save_path)
@@ -308,7 +308,7 @@ class _Video:
 
 
 def _decode_all(paths: Iterable[Path], summary: Summary) -> Iterator[tuple[int, np.ndarray]]:
-    """Give each image that can be decoded, with its position."""
+    """Give each image that can be decoded, and drawn as JPEG, with its position."""
     for index, path in enumerate(paths):
         try:
             with summary.timed("decode"):
@@ -316,6 +316,11 @@ def _decode_all(paths: Iterable[Path], summary: Summary) -> Iterator[tuple[int, 
         except DatasetError:
             summary.skipped.append(path)
             tqdm.write(f"skipped: {path} cannot be decoded as an image.", file=sys.stderr)
+            continue
+        if max(pixels.shape) > JPEG_LONGEST_PX:
+            summary.skipped.append(path)
+            size = f"{pixels.shape[1]}×{pixels.shape[0]} pixels"
+            tqdm.write(f"skipped: {path} has {size}, more than a JPEG can have ({JPEG_LONGEST_PX}).", file=sys.stderr)
             continue
         yield index, pixels
 

@@ -9,14 +9,16 @@ from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
-from pycocotools import mask as coco_mask
 
+from yolact_ascend.artifacts import sha256_file
 from yolact_ascend.augment import Augmentation, Window, cut_window, distort_colours, draw_window
 from yolact_ascend.boxes import level_sizes, make_anchors
-from yolact_ascend.coco import CocoDataset, CocoImage
+from yolact_ascend.coco import CocoDataset, CocoImage, describe_images, require_images
 from yolact_ascend.config import IMAGE_SIZE, MEAN_RGB, STD_RGB
 from yolact_ascend.errors import DatasetError
+from yolact_ascend.manifest import digest
 from yolact_ascend.matching import Matches, match_anchors
+from yolact_ascend.segmentation import decode_annotation
 from yolact_ascend.transforms import decode_image
 
 SMALLEST_BOX = 4 / 550  # of the input's side; smaller objects are ignored (upstream: discard_box_width)
@@ -74,6 +76,7 @@ class TrainingSet:
     """The images of a COCO data set and their annotations, by image."""
 
     def __init__(self, dataset: CocoDataset, category_ids: tuple[int, ...], limit: int | None = None) -> None:
+        self.annotation_file = dataset.annotation_file
         self.images = dataset.select(limit=limit)
         self._class_of = {category_id: class_id for class_id, category_id in enumerate(category_ids)}
         self._annotations: dict[int, list[dict[str, Any]]] = {image.image_id: [] for image in self.images}
@@ -84,10 +87,24 @@ class TrainingSet:
     def __len__(self) -> int:
         return len(self.images)
 
+    def require_whole(self) -> None:
+        """Raise DatasetError, before any work, when an image file is missing or there is no object to learn."""
+        require_images(self.images)
+        if all(annotation["iscrowd"] for found in self._annotations.values() for annotation in found):
+            raise DatasetError(
+                f"{self.annotation_file} has no object to learn in {len(self)} images; crowds are none. Is it the "
+                "right file?"
+            )
+
+    def identify(self) -> dict[str, str | None]:
+        """Return a hash of the annotation file, and one of the images' names and sizes in bytes."""
+        names_and_sizes = [entry[:3] for entry in describe_images(self.images)]  # a copied file has another time
+        return {"annotations": sha256_file(self.annotation_file), "images": digest(names_and_sizes)}
+
     def read(self, index: int) -> tuple[np.ndarray, Objects]:
         """Decode an image, BGR uint8 [H,W,3], and its objects.
 
-        Raises DatasetError when it is not there or not of the annotated size.
+        Raises DatasetError when it is not there, or it or a mask is not of the annotated size.
         """
         entry = self.images[index]
         image = decode_image(entry.path)
@@ -102,7 +119,7 @@ class TrainingSet:
         annotations = self._annotations[entry.image_id]
         single = [annotation for annotation in annotations if not annotation["iscrowd"]]
         crowds = [annotation["bbox"] for annotation in annotations if annotation["iscrowd"]]
-        masks = [decode_segmentation(annotation["segmentation"], entry.height, entry.width) for annotation in single]
+        masks = [decode_annotation(annotation, entry.height, entry.width) for annotation in single]
         class_ids = [self._class_of[annotation["category_id"]] for annotation in single]
         crowd_boxes = np.array(crowds, dtype=np.float32).reshape(-1, 4)
         crowd_boxes[:, 2:] += crowd_boxes[:, :2]
@@ -111,17 +128,6 @@ class TrainingSet:
             np.array(class_ids, dtype=np.int64),
             crowd_boxes,
         )
-
-
-def decode_segmentation(segmentation: Any, height: int, width: int) -> np.ndarray:
-    """Return polygons, or run lengths packed or not, as a mask [H,W] of 0 and 1."""
-    if isinstance(segmentation, list):
-        rle = coco_mask.merge(coco_mask.frPyObjects(segmentation, height, width))
-    elif isinstance(segmentation["counts"], list):
-        rle = coco_mask.frPyObjects(segmentation, height, width)
-    else:
-        rle = segmentation
-    return coco_mask.decode(rle)
 
 
 def make_sample(

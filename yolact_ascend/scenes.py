@@ -16,9 +16,10 @@ import numpy as np
 from pycocotools import mask as coco_mask
 from tqdm import tqdm
 
-from yolact_ascend.artifacts import atomic_path, make_folder, write_json
+from yolact_ascend.artifacts import make_folder, write_json
 from yolact_ascend.config import DRAWN_CATEGORY_IDS, DRAWN_CLASSES
 from yolact_ascend.shapes import Sprite, draw_sprite, random_colour, value_noise
+from yolact_ascend.visualize import write_jpeg
 
 SPLITS = ("train2017", "val2017")  # COCO's names, so that everything that reads COCO finds them
 JPEG_QUALITY = 92
@@ -288,7 +289,7 @@ def draw_dataset(folder: Path, train_images: int, val_images: int, seed: int) ->
             scene = draw_scene(seed, split, index)
             image_id += 1
             name = f"{image_id:012d}.jpg"
-            _write_jpeg(folder / split / name, scene.image)
+            write_jpeg(folder / split / name, scene.image, JPEG_QUALITY)
             height, width = scene.image.shape[:2]
             images.append({"id": image_id, "file_name": name, "width": width, "height": height})
             for instance in scene.instances:
@@ -297,9 +298,3 @@ def draw_dataset(folder: Path, train_images: int, val_images: int, seed: int) ->
         info = {"description": f"yolact-ascend drawn scenes, seed {seed}, {split}"}
         data = {"info": info, "images": images, "annotations": annotations, "categories": categories}
         write_json(folder / "annotations" / f"instances_{split}.json", data, indent=None)
-
-
-def _write_jpeg(path: Path, image_bgr: np.ndarray) -> None:
-    _, encoded = cv2.imencode(".jpg", image_bgr, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
-    with atomic_path(path) as temporary:
-        temporary.write_bytes(encoded.tobytes())

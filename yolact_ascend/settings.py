@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from yolact_ascend.config import CUTS, DEFAULT_CONFIG, DEFAULT_CUT, DEFAULT_WEIGHTS, get_config
+from yolact_ascend.config import CUTS, DEFAULT_CONFIG, DEFAULT_CUT, DEFAULT_WEIGHTS, get_config, require_upstreams
 from yolact_ascend.errors import UsageError
 
 DEVICES = ("auto", "npu", "cpu")
@@ -223,6 +223,8 @@ def _settings(values: dict[str, Any], given: frozenset[str]) -> RunSettings:
         raise UsageError(
             f"input={values['input']}: mode=full runs the images of coco=. Leave input= out, or give mode=perf."
         )
+    if values["upstream"] is not None:
+        require_upstreams(values["config"])
     return RunSettings(
         batch_sizes=values["bs"],
         config=values["config"],

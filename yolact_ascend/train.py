@@ -5,11 +5,16 @@ Source: haotian-liu/yolact_edge @ a9a0028, train.py and data/config.py; Bolya et
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import math
+import signal
 import sys
+import threading
 import time
+import zipfile
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,9 +24,9 @@ import torch
 from torch import nn
 from tqdm import tqdm
 
-from yolact_ascend.artifacts import atomic_path, make_folder
+from yolact_ascend.artifacts import atomic_path, make_folder, require_weights, sha256_file
 from yolact_ascend.augment import Augmentation
-from yolact_ascend.coco import CocoDataset
+from yolact_ascend.coco import CocoDataset, CocoImage, require_images
 from yolact_ascend.config import ModelConfig
 from yolact_ascend.curve import draw_curve
 from yolact_ascend.detections import bbox_results, detect, mask_results
@@ -36,6 +41,7 @@ from yolact_ascend.weights import load_fitting, write_weights
 
 REFERENCE_BATCH = 8  # images; the learning rate grows in proportion to the batch
 LOG_STEPS = 20
+CHECKPOINT_KEYS = ("made_from", "step", "trainee", "optimiser", "log")
 # Convolutions of bfloat16 run 3 to 5 times as fast with the channels last on the CPU. NPUs have layouts of their own.
 CHANNELS_LAST_DEVICES = {"cpu", "cuda"}
 
@@ -81,8 +87,16 @@ class Trainee(nn.Module):
 
 
 def adopt_classes(config: ModelConfig, dataset: CocoDataset) -> ModelConfig:
-    """Return the config with a data set's categories as its classes, in the order of their ids."""
+    """Return the config with a data set's categories as its classes, in the order of their ids.
+
+    Raises DatasetError when there is none, or when ids or names do not tell them apart.
+    """
     categories = sorted(dataset.annotations["categories"], key=lambda category: category["id"])
+    if not categories:
+        raise DatasetError(f'{dataset.annotation_file} names no classes: its "categories" are empty.')
+    for category, following in zip(categories, categories[1:]):
+        if category["id"] == following["id"]:
+            raise DatasetError(f"{dataset.annotation_file} lists category {category['id']} twice. Remove one of them.")
     unnamed = [category["id"] for category in categories if not isinstance(category.get("name"), str)]
     if unnamed:
         raise DatasetError(f'{dataset.annotation_file}: category {unnamed[0]} has no "name". Give each category one.')
@@ -189,10 +203,16 @@ class TrainingFiles(NamedTuple):
 
 
 class Trainer:
-    """One training run: network, optimiser, and the step that it is at."""
+    """One training run: network, optimiser, and the step that it is at.
 
-    def __init__(self, config: ModelConfig, recipe: Recipe, device: torch.device) -> None:
+    `origin` is what it was made from beside config and recipe: hashes of data and weights, by name.
+    """
+
+    def __init__(
+        self, config: ModelConfig, recipe: Recipe, device: torch.device, origin: Mapping[str, str | None] | None = None
+    ) -> None:
         self.config, self.recipe, self.device = config, recipe, device
+        self.made_from = made_from(config, recipe, origin or {})
         self.trainee = Trainee(config)
         initialise(self.trainee, recipe.seed)
         self.trainee.train().to(device)
@@ -206,9 +226,17 @@ class Trainer:
         )
         self.step = 0
         self.log: list[dict[str, Any]] = []
+        self.unlogged: list[Losses] = []  # of the steps since the last log line
+
+    @property
+    def is_finished(self) -> bool:
+        return self.step == self.recipe.steps
 
     def take_step(self, images: torch.Tensor, targets: Targets) -> Losses:
-        """Do one step of gradient descent; raises TrainingError when the loss is not finite."""
+        """Do one step of gradient descent; raises TrainingError, nothing changed, when loss or gradient is not finite.
+
+        Not finite, they would stay so in every weight, and in every checkpoint after this step.
+        """
         rate = learning_rate(self.recipe, self.step)
         for group in self.optimiser.param_groups:
             group["lr"] = rate
@@ -218,24 +246,35 @@ class Trainer:
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.recipe.bfloat16):
             head, protos, class_logits = self.trainee(images)
         losses = compute_losses(head, protos, class_logits, targets)
-        if not torch.isfinite(losses.total()):
-            parts = ", ".join(f"{name} {value.item():g}" for name, value in losses._asdict().items())
-            raise TrainingError(
-                f"The loss of step {self.step} is not finite ({parts}). Lower --learning_rate, or set --clip_norm."
-            )
+        self._require_finite("loss", losses.total(), losses)
         losses.total().backward()
-        if self.recipe.clip_norm:
-            nn.utils.clip_grad_norm_(self.trainee.parameters(), self.recipe.clip_norm)
+        norm = nn.utils.clip_grad_norm_(self.trainee.parameters(), self.recipe.clip_norm or math.inf)
+        self._require_finite("gradient", norm, losses)
         self.optimiser.step()
         self.step += 1
+        self.unlogged.append(losses)
         return losses
+
+    def _require_finite(self, what: str, value: torch.Tensor, losses: Losses) -> None:
+        if not torch.isfinite(value):
+            parts = ", ".join(f"{name} {loss.item():g}" for name, loss in losses._asdict().items())
+            raise TrainingError(
+                f"The {what} of step {self.step} is not finite ({parts}). Lower --learning_rate, or set --clip_norm."
+            )
+
+    def log_losses(self) -> dict[str, float]:
+        """Log the mean losses of the steps since the last line, and return them; none when there was no step."""
+        if not self.unlogged:
+            return {}
+        means = mean_losses(self.unlogged)
+        self.unlogged.clear()
+        self.log.append({"step": self.step, "unix_time_s": round(time.time(), 1), **means})
+        return means
 
     def save(self, path: Path) -> None:
         """Write a checkpoint, whole or not at all."""
         state = {
-            "recipe": recipe_to_json(self.recipe),
-            "config": self.config.name,
-            "class_names": list(self.config.class_names),
+            "made_from": self.made_from,
             "step": self.step,
             "trainee": self.trainee.state_dict(),
             "optimiser": self.optimiser.state_dict(),
@@ -245,22 +284,44 @@ class Trainer:
             torch.save(state, temporary)
 
     def resume(self, path: Path) -> None:
-        """Go on from a checkpoint; raises TrainingError when it is of another recipe, config or classes."""
-        state = torch.load(path, map_location="cpu", weights_only=True)
-        ours = (recipe_to_json(self.recipe), self.config.name, list(self.config.class_names))
-        if (state["recipe"], state["config"], state["class_names"]) != ours:
+        """Go on from a checkpoint; raises TrainingError when it is none, or made from anything else."""
+        state = read_checkpoint(path)
+        theirs = state["made_from"]
+        differing = [key for key in {**self.made_from, **theirs} if self.made_from.get(key) != theirs.get(key)]
+        if differing:
             raise TrainingError(
-                f"{path} is of a training with other settings or classes. Continue with the command that began it, or "
-                "choose another --save_path."
+                f"{path} is of a training from something else: {', '.join(differing)}. Continue with the command and "
+                "data that began it, or choose another --save_path."
             )
         self.trainee.load_state_dict(state["trainee"])
         self.optimiser.load_state_dict(state["optimiser"])
         self.step, self.log = state["step"], state["log"]
 
 
-def recipe_to_json(recipe: Recipe) -> dict[str, Any]:
-    """Return a recipe as plain lists, numbers and words."""
-    return json.loads(json.dumps(dataclasses.asdict(recipe)))
+def read_checkpoint(path: Path) -> dict[str, Any]:
+    """Read what `Trainer.save` wrote; raises TrainingError when that is not what the file holds."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            damaged = archive.testzip()  # PyTorch compares no checksums
+        if damaged:
+            raise ValueError(f"{damaged} in it has changed")
+        state = torch.load(path, map_location="cpu", weights_only=True)
+        lacking = [key for key in CHECKPOINT_KEYS if key not in state]
+        if lacking:
+            raise ValueError(f"it has no {', '.join(lacking)}")
+    except Exception as error:  # a broken file fails in any of a dozen ways, and all mean the same
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise TrainingError(
+            f"{path} is damaged, or no checkpoint of this version: {reason}. Delete it to begin anew, or choose "
+            "another --save_path."
+        ) from error
+    return state
+
+
+def made_from(config: ModelConfig, recipe: Recipe, origin: Mapping[str, str | None]) -> dict[str, Any]:
+    """Return all that decides what a training gives, by name, as plain lists, numbers and words."""
+    classes = {"config": config.name, "class_names": config.class_names, "category_ids": config.category_ids}
+    return json.loads(json.dumps({**dataclasses.asdict(recipe), **classes, **origin}))
 
 
 @dataclass(frozen=True)
@@ -270,6 +331,10 @@ class Validation:
     dataset: CocoDataset
     limit: int | None = None
     every: int = 0
+
+    @property
+    def images(self) -> tuple[CocoImage, ...]:
+        return self.dataset.select(limit=self.limit)
 
 
 def train(
@@ -286,17 +351,23 @@ def train(
 ) -> Evaluation | None:
     """Train a network and write its weights, log and loss curve to `save_path`; a run that was killed goes on.
 
-    Returns the last scores on `validation`. Raises TrainingError, DatasetError, WeightsError, ArtifactError.
+    A run that was finished only writes again what is missing. Returns the scores on `validation` at the end. Raises
+    TrainingError, DatasetError, WeightsError, ArtifactError; what is wrong with the data, before any work.
     """
+    training_set.require_whole()
+    if validation:
+        require_images(validation.images)
+    origin = {**training_set.identify(), "pretrained": None}
+    if pretrained is not None:
+        require_weights(pretrained, config.name)
+        origin["pretrained"] = sha256_file(pretrained)
     make_folder(save_path)
     files = TrainingFiles(save_path)
-    trainer = Trainer(config, recipe, torch.device(device))
+    trainer = Trainer(config, recipe, torch.device(device), origin)
     if files.checkpoint.exists():
         trainer.resume(files.checkpoint)
     elif pretrained is not None:
         load_fitting(trainer.trainee.network, pretrained, config)
-    evaluation = None
-    recent: list[Losses] = []
     batches = load_batches(
         training_set,
         config.num_classes,
@@ -307,25 +378,71 @@ def train(
         first_step=trainer.step,
         workers=workers,
     )
-    with tqdm(total=recipe.steps, initial=trainer.step, desc="train", unit="step") as progress:
+    progress = tqdm(total=recipe.steps, initial=trainer.step, desc="train", unit="step")
+    with progress, save_when_interrupted(trainer, files):
+        evaluation = score_when_due(trainer, validation)  # a resumed run may have been killed while it was scored
+        if trainer.is_finished:
+            save_run(trainer, files)
         for samples in batches:
-            recent.append(trainer.take_step(*stack_samples(samples, trainer.device)))
+            images, targets = stack_samples(samples, trainer.device)
+            with signals_held():
+                trainer.take_step(images, targets)
             progress.update()
-            is_last = trainer.step == recipe.steps
-            is_saved = is_last or trainer.step % checkpoint_every == 0
+            is_saved = trainer.is_finished or trainer.step % checkpoint_every == 0
             if is_saved or trainer.step % LOG_STEPS == 0:
-                means = mean_losses(recent)
-                recent.clear()
-                progress.set_postfix(means)
-                trainer.log.append({"step": trainer.step, "unix_time_s": round(time.time(), 1), **means})
-            if validation and (is_last or (validation.every and trainer.step % validation.every == 0)):
-                evaluation = score_network(
-                    trainer.trainee.network, config, validation.dataset, validation.limit, device
-                )
-                trainer.log.append({"step": trainer.step, **summarise(evaluation)})
-                tqdm.write(json.dumps(trainer.log[-1]), file=sys.stderr)
+                progress.set_postfix(trainer.log_losses())
+            evaluation = score_when_due(trainer, validation)
             if is_saved:
                 save_run(trainer, files)
+    return evaluation
+
+
+@contextlib.contextmanager
+def save_when_interrupted(trainer: Trainer, files: TrainingFiles) -> Iterator[None]:
+    """Save the steps that were done when the user or the system ends the run."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        if trainer.step:
+            trainer.log_losses()
+            save_run(trainer, files)
+        raise
+
+
+@contextlib.contextmanager
+def signals_held() -> Iterator[None]:
+    """Let SIGINT and SIGTERM wait for the end of a step: half a step would give weights that no whole run has."""
+    if threading.current_thread() is not threading.main_thread():  # only that one gets signals
+        yield
+        return
+    arrived: list[int] = []
+    handlers = {
+        number: signal.signal(number, lambda number, _: arrived.append(number))
+        for number in (signal.SIGINT, signal.SIGTERM)
+    }
+    try:
+        yield
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)
+    if arrived:
+        signal.raise_signal(arrived[0])
+
+
+def score_when_due(trainer: Trainer, validation: Validation | None) -> Evaluation | None:
+    """Score the network and log it, after the last step and every so many; not again what the log has before that."""
+    if validation is None or trainer.step == 0:
+        return None
+    logged = [entry for entry in trainer.log if entry["step"] == trainer.step and "mask_map" in entry]
+    is_due = validation.every and trainer.step % validation.every == 0 and not logged
+    if not is_due and not trainer.is_finished:
+        return None
+    evaluation = score_network(
+        trainer.trainee.network, trainer.config, validation.dataset, validation.limit, trainer.device
+    )
+    entry = {"step": trainer.step, **summarise(evaluation)}
+    trainer.log = [*(other for other in trainer.log if other not in logged), entry]
+    tqdm.write(json.dumps(entry), file=sys.stderr)
     return evaluation
 
 
@@ -344,15 +461,22 @@ def summarise(evaluation: Evaluation) -> dict[str, Any]:
 
 
 def save_run(trainer: Trainer, files: TrainingFiles) -> None:
-    """Write checkpoint, weights, log and loss curve, each whole or not at all."""
-    trainer.save(files.checkpoint)
+    """Write weights, log, loss curve and checkpoint, each whole or not at all.
+
+    The checkpoint last: a run that is killed before goes on from an earlier one, and writes all of them anew.
+    """
     write_weights(trainer.trainee.network, trainer.config, files.weights)
     write_log(trainer.log, files.log)
     draw_curve(trainer.log, files.curve)
+    trainer.save(files.checkpoint)
 
 
 def score_network(
-    network: YolactEdge, config: ModelConfig, dataset: CocoDataset, limit: int | None = None, device: str = "cpu"
+    network: YolactEdge,
+    config: ModelConfig,
+    dataset: CocoDataset,
+    limit: int | None = None,
+    device: torch.device | str = "cpu",
 ) -> Evaluation:
     """Score a network on a data set as the pipeline does on the host: same preprocessing, detection and COCOeval."""
     was_training = network.training

@@ -10,7 +10,7 @@ from typing import cast
 import torch
 from torch import nn
 
-from yolact_ascend.config import ModelConfig
+from yolact_ascend.config import ModelConfig, require_upstreams
 from yolact_ascend.errors import ToolError
 from yolact_ascend.network import HeadTensors, join_levels
 from yolact_ascend.process import capture
@@ -51,8 +51,9 @@ def load_upstream_network(folder: Path, weights: Path, config: ModelConfig) -> U
     """Build `config` from the code in an upstream checkout, with the file's weights, ready for inference.
 
     Imports `yolact_edge` from the checkout into this process. Raises ToolError when the checkout is missing or not
-    patched, WeightsError when the weights do not fit.
+    patched, WeightsError when the weights do not fit, UsageError for a config that is ours alone.
     """
+    require_upstreams(config.name)
     state = read_state_dict(weights, config)
     network = _import_network(folder, config)
     result = network.load_state_dict(state, strict=False)

@@ -18,8 +18,9 @@ from pycocotools import mask as coco_mask
 from yolact_ascend.artifacts import write_bytes
 from yolact_ascend.config import ModelConfig
 from yolact_ascend.detections import Detections
-from yolact_ascend.errors import DatasetError
+from yolact_ascend.errors import ArtifactError
 from yolact_ascend.masks import Rle
+from yolact_ascend.segmentation import encode_annotation
 
 GOLDEN_RATIO = 0.618034  # hues this far apart stay apart, however many there are
 MASK_OPACITY = 0.45
@@ -28,6 +29,7 @@ FONT = cv2.FONT_HERSHEY_SIMPLEX
 BLACK, WHITE = (0, 0, 0), (255, 255, 255)
 GAP_PX = 4  # between pictures side by side
 JPEG_QUALITY = 90
+JPEG_LONGEST_PX = 65_500  # libjpeg's JPEG_MAX_DIMENSION
 
 Colour = tuple[int, int, int]  # blue, green, red
 
@@ -79,25 +81,11 @@ def from_annotations(
     """
     instances = []
     for annotation in annotations:
-        mask = encode_segmentation(annotation["segmentation"], height, width)
-        if list(mask["size"]) != [height, width]:
-            raise DatasetError(
-                f"The mask of annotation {annotation['id']} has {mask['size'][1]}×{mask['size'][0]} pixels, but its "
-                f"image is listed with {width}×{height}. Mend that annotation."
-            )
+        mask = encode_annotation(annotation, height, width)
         category_id = annotation["category_id"]
         box = _corners(annotation["bbox"])
         instances.append(Instance(category_id, names[category_id], box, mask, is_crowd=bool(annotation.get("iscrowd"))))
     return instances
-
-
-def encode_segmentation(segmentation: Any, height: int, width: int) -> Rle:
-    """Return COCO's polygons or run lengths, compressed or not, as one compressed encoding."""
-    if isinstance(segmentation, list):
-        return coco_mask.merge(coco_mask.frPyObjects(segmentation, height, width))
-    if isinstance(segmentation["counts"], list):
-        return coco_mask.frPyObjects(segmentation, *segmentation["size"])
-    return segmentation
 
 
 def class_colour(category_id: int) -> Colour:
@@ -130,9 +118,15 @@ def side_by_side(panels: Sequence[tuple[str, np.ndarray]]) -> np.ndarray:
     return np.hstack(columns)
 
 
-def write_jpeg(path: Path, image_bgr: np.ndarray) -> None:
+def write_jpeg(path: Path, image_bgr: np.ndarray, quality: int = JPEG_QUALITY) -> None:
     """Write a picture as JPEG, atomically; raises ArtifactError when that is impossible."""
-    _, encoded = cv2.imencode(".jpg", image_bgr, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
+    height, width = image_bgr.shape[:2]
+    if max(height, width) > JPEG_LONGEST_PX:
+        raise ArtifactError(
+            f"Cannot write {path}: it would have {width}×{height} pixels, and a JPEG has at most {JPEG_LONGEST_PX} on "
+            "a side."
+        )
+    _, encoded = cv2.imencode(".jpg", image_bgr, [cv2.IMWRITE_JPEG_QUALITY, quality])
     write_bytes(path, encoded.tobytes())
 
 

@@ -42,12 +42,13 @@ def read_state_dict(path: Path, config: ModelConfig) -> dict[str, torch.Tensor]:
 
     Raises WeightsError that names missing, extra and misshapen keys, or the config that would fit.
     """
-    weights = _inference_weights(path)
+    weights = _inference_weights(path, config)
     _require_fit(path, weights, config)
     return weights
 
 
-def _inference_weights(path: Path) -> dict[str, torch.Tensor]:
+def _inference_weights(path: Path, config: ModelConfig) -> dict[str, torch.Tensor]:
+    require_weights(path, config.name)
     weights = _rename_keys(_read_pth(path))
     return {key: value for key, value in weights.items() if not key.startswith(TRAINING_ONLY_PREFIXES)}
 
@@ -69,7 +70,8 @@ def write_weights(network: YolactEdge, config: ModelConfig, path: Path) -> None:
     """Write a network's weights as upstream's files have them; config and classes travel inside (`classes`)."""
     weights = OrderedDict((key, value.detach().cpu().contiguous()) for key, value in network.state_dict().items())
     with atomic_path(path) as temporary:
-        torch.save(weights, temporary)
+        with temporary.open("wb") as file:  # by a path, PyTorch would write its name, which holds a process id, inside
+            torch.save(weights, file)
         add_classes(temporary, config)
 
 
@@ -78,7 +80,7 @@ def load_fitting(network: YolactEdge, path: Path, config: ModelConfig) -> list[s
 
     Returns the keys that keep their values. Raises WeightsError when anything else does not fit.
     """
-    weights = _inference_weights(path)
+    weights = _inference_weights(path, config)
     expected = network.state_dict()
     kept = [key for key in expected if key.startswith(CLASS_LAYER) and key in weights]
     kept = [key for key in kept if weights[key].shape != expected[key].shape]
@@ -109,7 +111,6 @@ def compare_shapes(found: Shapes, expected: Shapes) -> list[str]:
 
 
 def _read_pth(path: Path) -> dict[str, torch.Tensor]:
-    require_weights(path)
     try:
         # weights_only: a .pth is a pickle, and a pickle from the internet may run code.
         loaded = torch.load(path, map_location="cpu", weights_only=True)
