@@ -354,7 +354,7 @@ def test_an_image_that_no_jpeg_can_hold_is_named_and_left_out(tmp_path, capsys):
     folder.mkdir()
     cv2.imwrite(str(folder / "a.png"), np.zeros((2, 65501, 3), np.uint8))
     cv2.imwrite(str(folder / "b.png"), np.zeros((20, 30, 3), np.uint8))
-    predictor = Predictor(PlayedEngine(cut_outputs(SMALL_CONFIG, "fpn")), Detector(SMALL_CONFIG, nothing_found))
+    predictor = Predictor(PlayedEngine(cut_outputs(TINY_CONFIG, "fpn")), Detector(TINY_CONFIG, nothing_found))
     summary = predict.predict_images(find_images(folder), predictor, tmp_path / "out")
     assert summary.skipped == [folder / "a.png"] and summary.images == 1
     assert f"skipped: {folder / 'a.png'} has 65501×2 pixels, more than a JPEG can" in capsys.readouterr().err
