@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import stat
 import subprocess
 import sys
@@ -16,6 +17,14 @@ from factories import CHECKOUT, SMALL_CONFIG, TINY_CONFIG, random_state_dict, wr
 from yolact_ascend import ascend
 from yolact_ascend.aipp import aipp_config
 from yolact_ascend.export import export_onnx
+
+
+@pytest.fixture(scope="session", autouse=True)
+def hears_interrupts():
+    """Where the tests run in the background of a shell, SIGINT is ignored, and their children inherit that."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture(scope="session")

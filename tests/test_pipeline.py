@@ -516,7 +516,11 @@ def test_starting_later_needs_what_comes_before(copied):
 @pytest.mark.parametrize(
     ("words", "error", "message"),
     [
-        ({"weights": "none.pth"}, WeightsError, "There is no weights file none.pth. The official"),
+        (
+            {"weights": "none.pth"},
+            WeightsError,
+            "There is no weights file none.pth. Those of yolact_edge_demo_config come",
+        ),
         ({"coco": "nowhere"}, DatasetError, "There is no COCO folder nowhere"),
         ({"device": "npu"}, ToolError, "device=npu, but"),
         ({"bs": "0"}, UsageError, "bs=0: expected"),

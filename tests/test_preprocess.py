@@ -302,7 +302,7 @@ def test_a_signal_ends_the_workers_and_the_same_command_continues(small_coco, tm
     data["images"] += [{**first, "id": number, "file_name": f"{number}.jpg"} for number in range(100, 400)]
     annotations.write_text(json.dumps(data))
     for image in data["images"][4:]:
-        (small_coco / "val2017" / image["file_name"]).hardlink_to(photograph)
+        os.link(photograph, small_coco / "val2017" / image["file_name"])
     command = [sys.executable, "-m", "yolact_ascend", "preprocess", "--workers=2", "--dtype=uint8"]
     command += [f"--image_path={small_coco}/val2017", f"--json_file={annotations}", f"--save_path={tmp_path}/in"]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)

@@ -1,0 +1,112 @@
+"""Time the prediction head of one image on one core: PyTorch in several ways, and ONNX Runtime, which the product uses.
+
+    python benchmarks/heads.py [--config NAME] [--rounds N]
+
+Weights and levels are random. Prints milliseconds of a core an image, and whether a batch gives an image the bits that
+it gets alone.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+CHECKOUT = Path(__file__).resolve().parent.parent
+sys.path[:0] = [str(CHECKOUT)]
+
+import numpy as np  # noqa: E402  (needs the path above)
+import onnxruntime  # noqa: E402
+import torch  # noqa: E402
+from tabulate import tabulate  # noqa: E402
+
+from yolact_ascend.artifacts import cut_outputs  # noqa: E402
+from yolact_ascend.config import DEFAULT_CONFIG, get_config  # noqa: E402
+from yolact_ascend.network import PredictionHead  # noqa: E402
+
+BATCHES = (1, 4)
+NAMES = ("p3", "p4", "p5", "p6", "p7")
+
+Outputs = Sequence[np.ndarray]
+
+
+class OnLevels(torch.nn.Module):
+    """The head as a function of five tensors."""
+
+    def __init__(self, head: PredictionHead) -> None:
+        super().__init__()
+        self.head = head
+
+    def forward(self, *levels: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """Map P3..P7 [B,C,h,w] to loc, conf and coeffs."""
+        return tuple(self.head.predict_levels(list(levels)))
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--config", default=DEFAULT_CONFIG)
+    parser.add_argument("--rounds", type=int, default=7)
+    args = parser.parse_args()
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    config = get_config(args.config)
+    head = OnLevels(PredictionHead(config).eval())
+    shapes = [spec.shape for spec in cut_outputs(config, "fpn")[:-1]]
+    levels = [torch.randn(max(BATCHES), *shape) for shape in shapes]
+    rows = []
+    for name, run in ways(head, levels).items():
+        alone = run([level[:1] for level in levels])
+        times = [core_ms(run, [level[:batch] for level in levels], args.rounds) / batch for batch in BATCHES]
+        is_same = all((many[:1] == one).all() for many, one in zip(run(levels), alone))
+        rows.append([name, *times, "yes" if is_same else "no"])
+    heads = ["", *(f"core-ms an image, batches of {batch}" for batch in BATCHES), "same bits in a batch"]
+    print(tabulate(rows, heads, floatfmt=".1f"))
+
+
+def ways(head: OnLevels, levels: Sequence[torch.Tensor]) -> dict[str, Callable[[Sequence[torch.Tensor]], Outputs]]:
+    """Return the ways to run the head, by name."""
+
+    def in_torch(module: Callable, memory_format: torch.memory_format) -> Callable:
+        def run(levels: Sequence[torch.Tensor]) -> Outputs:
+            with torch.inference_mode():
+                tensors = [level.contiguous(memory_format=memory_format) for level in levels]
+                return [output.numpy() for output in module(*tensors)]
+
+        return run
+
+    with torch.inference_mode():
+        traced = torch.jit.trace(head, tuple(levels))
+    frozen = torch.jit.optimize_for_inference(torch.jit.freeze(traced))
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "heads.onnx"
+        axes = {name: {0: "batch"} for name in NAMES}
+        torch.onnx.export(head, tuple(levels), str(path), input_names=NAMES, dynamic_axes=axes, dynamo=False)
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = 1
+        session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    return {
+        "PyTorch": in_torch(head, torch.contiguous_format),
+        "PyTorch, channels last": in_torch(head, torch.channels_last),
+        "PyTorch, traced and frozen": in_torch(frozen, torch.contiguous_format),
+        "ONNX Runtime": lambda levels: session.run(None, {n: x.contiguous().numpy() for n, x in zip(NAMES, levels)}),
+    }
+
+
+def core_ms(run: Callable[[Sequence[torch.Tensor]], Outputs], levels: Sequence[torch.Tensor], rounds: int) -> float:
+    """Return the median CPU time of a run in milliseconds."""
+    run(levels)
+    times = []
+    for _ in range(rounds):
+        start = time.process_time()
+        run(levels)
+        times.append(1000 * (time.process_time() - start))
+    return statistics.median(times)
+
+
+if __name__ == "__main__":
+    main()
