@@ -841,6 +841,17 @@ def test_a_stream_ends_in_the_same_results_and_leaves_no_inputs_and_outputs(copi
         assert (copied.folder.run(3) / name).read_bytes() == (finished.folder.run(3) / name).read_bytes()
 
 
+def test_a_stream_goes_on_without_an_image_that_cannot_be_decoded(copied, capfd):
+    (copied.coco / "val2017" / "000000000003.jpg").write_bytes(b"no photograph")
+    assert copied(stream="1") == ["stream bs3"]
+    (result,) = copied.report()["results"]
+    assert (result["images"], result["failed"]) == (3, [3])
+    assert copied.report()["overlays"] == [f"overlays/{image_id:012d}.jpg" for image_id in (1, 2, 4)]
+    text = copied.folder.report_md.read_text()
+    assert "**Not scored**, because they could not be decoded: image 3." in text
+    assert "000000000003.jpg" in capfd.readouterr().err
+
+
 def test_the_report_tells_the_way_of_an_image(finished):
     (result,) = finished.report()["results"]
     way = result["way"]

@@ -322,10 +322,9 @@ def atomic_path(path: Path, is_swept: bool = False) -> Iterator[Path]:
 
 def write_bytes(path: Path, data: bytes | memoryview, is_swept: bool = False) -> None:
     """Write a whole file atomically."""
-    with atomic_path(path, is_swept) as temporary:
-        # Not "wb": a file that was cut to nothing is sent to the disk when it is closed (ext4), which is waited for.
-        with temporary.open("r+b") as file:
-            file.write(data)
+    # Not "wb": a file that was cut to nothing is sent to the disk when it is closed (ext4), which is waited for.
+    with atomic_path(path, is_swept) as temporary, temporary.open("r+b") as file:
+        file.write(data)
 
 
 def write_json(path: Path, value: Any, indent: int | None = 2) -> None:

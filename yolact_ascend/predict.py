@@ -143,14 +143,15 @@ def _compare_weights(model: Path, found: str | None, weights: Path, remedy: str)
 
 def find_cut(engine: Engine, config: ModelConfig) -> str:
     """Tell by its outputs where a model ends; raises ArtifactError when it is none of the config's."""
-    found = [spec.shape for spec in engine.outputs]
-    expected = {cut: [spec.shape for spec in cut_outputs(config, cut)] for cut in CUTS}
+    found = [(spec.shape, spec.dtype) for spec in engine.outputs]
+    expected = {cut: [(spec.shape, spec.dtype) for spec in cut_outputs(config, cut)] for cut in CUTS}
     for cut, shapes in expected.items():
         if shapes == found:
             return cut
     listed = " or ".join(f"{shapes} (cut {cut})" for cut, shapes in expected.items())
     raise ArtifactError(
-        f"The model's outputs are {found}, expected {listed} for {config.name}. Is it of another --config?"
+        f"The model's outputs are {found}, expected {listed} for {config.name}. Is it of another --config, "
+        "or was it compiled with --output_type?"
     )
 
 

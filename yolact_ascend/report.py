@@ -123,7 +123,9 @@ def _draw_overlays(stages: Stages, folder: WorkFolder) -> list[Path]:
         return []
     batch_size = stages.settings.batch_sizes[0]
     files = folder.bbox_detections(batch_size), folder.mask_detections(batch_size)
-    return write_overlays(folder.overlays, stages.images, stages.dataset, stages.config, *files)
+    failed = read_json(folder.scores(batch_size), "the scores").get("failed", [])
+    images = [image for image in stages.images if image.image_id not in failed]
+    return write_overlays(folder.overlays, images, stages.dataset, stages.config, *files)
 
 
 def _describe_device(tools: Tools) -> dict[str, Any]:
@@ -183,6 +185,7 @@ def _result(stages: Stages, outcomes: Sequence[Outcome], batch_size: int) -> dic
         "box": scores.get("box"),
         "mask": scores.get("mask"),
         "coco": scores.get("coco"),
+        "failed": scores.get("failed", []),
         "throughput_images_per_s": round(timings.throughput_images_per_s, 4),
         "latency_ms": timings.latency_ms(),
         "h2d_ms": timings.h2d_ms,
@@ -238,6 +241,9 @@ def _accuracy_tables(results: Sequence[dict[str, Any]]) -> list[str]:
         for kind in ("box", "mask"):
             values = [_number(result[kind][name]) for name in TABLE_COLUMNS]
             lines.append(_row([result["batch_size"], kind, *values]))
+    failed = {image_id: None for result in results for image_id in result["failed"]}
+    if failed:
+        lines += ["", f"**Not scored**, because they could not be decoded: image {', '.join(map(str, failed))}."]
     return [*lines, ""]
 
 

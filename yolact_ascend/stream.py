@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from yolact_ascend.evaluate import Evaluation
 
 NAMED = 5  # images that a message lists
-AHEAD = 2  # batches that are prepared or detected for each worker's images, beyond those on the devices
+AHEAD = 2  # images for each worker that are prepared or detected, beyond the batches for the devices
 REMEDY = "Compile with precision=fp32 (by hand: atc --precision_mode must_keep_origin_dtype), or export again."
 
 
@@ -103,7 +103,7 @@ class Streamed:
 
     evaluation: Evaluation
     failed: tuple[CocoImage, ...]
-    seconds: float  # from the first image to the last detection; models and workers were up
+    seconds: float  # from the start of the workers to the last detection; the models were loaded
     spent: Spent
 
     def to_json(self) -> dict[str, Any]:
