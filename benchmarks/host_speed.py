@@ -229,7 +229,7 @@ def describe(args: argparse.Namespace, images: int, result: list[dict], times: d
     return {
         "machine": {"cpu": cpu[0].split(":", 1)[1].strip() if cpu else platform.machine(), "cores": os.cpu_count()},
         "versions": {"python": platform.python_version(), **{name: metadata.version(name) for name in LIBRARIES}},
-        "commits": {"upstream": commit(args.upstream), "guide": commit(args.guide), "ours": commit(CHECKOUT)},
+        "commits": {"upstream": commit(args.upstream), "guide": commit(args.guide)},
         "config": args.config,
         "weights": "random" if args.trained_model is None else args.trained_model.name,
         "images": images,
