@@ -295,7 +295,8 @@ def _predict(arguments: argparse.Namespace) -> None:
     settings = DetectionSettings(score_threshold=arguments.score_threshold, max_detections=arguments.top_k)
     model = (arguments.model, arguments.trained_model, arguments.device_kind, arguments.npu)
     with predict.open_engine(*model) as (engine, world):
-        detector = _load_detector(arguments, config, predict.find_cut(engine, config), settings)
+        cut = predict.find_cut(engine, config)
+        detector = _load_detector(arguments, config, cut, settings, threads=count_cores())
         predictor = predict.Predictor(engine, detector)
         if is_video:
             summary = predict.predict_video(source, predictor, arguments.save_path, arguments.limit)
@@ -500,7 +501,11 @@ def _add_workers(parser: argparse.ArgumentParser) -> None:
 
 
 def _load_detector(
-    arguments: argparse.Namespace, config: ModelConfig, cut: str, settings: DetectionSettings = EVALUATION_SETTINGS
+    arguments: argparse.Namespace,
+    config: ModelConfig,
+    cut: str,
+    settings: DetectionSettings = EVALUATION_SETTINGS,
+    threads: int = 1,
 ) -> Detector:
     """Return the host's part behind a cut; torch is needed only where that has the prediction head."""
     from yolact_ascend.postprocess import Detector
@@ -509,7 +514,7 @@ def _load_detector(
         return Detector(config, None, settings)
     from yolact_ascend.export import load_heads
 
-    return Detector(config, load_heads(arguments.trained_model, config), settings)
+    return Detector(config, load_heads(arguments.trained_model, config, threads), settings)
 
 
 def _add_dataset(parser: argparse.ArgumentParser) -> None:

@@ -70,12 +70,12 @@ def export_onnx(
     return differences
 
 
-def load_heads(weights: Path, config: ModelConfig) -> HostHeads:
+def load_heads(weights: Path, config: ModelConfig, threads: int = 1) -> HostHeads:
     """Return the prediction head of these weights as the host runs it.
 
     Raises WeightsError when the weights do not fit the config.
     """
-    return HostHeads(export_heads(load_network(weights, config).head, config))
+    return HostHeads(export_heads(load_network(weights, config).head, config), threads)
 
 
 def export_heads(head: PredictionHead, config: ModelConfig) -> bytes:

@@ -18,28 +18,29 @@ class HeadOutputs(NamedTuple):
 
 
 class HostHeads:
-    """Runs the shared head on the FPN levels that the device wrote: on ONNX Runtime, on one core.
+    """Runs the shared head on the FPN levels that the device wrote: on ONNX Runtime, on one core unless told.
 
     It computes 9.0 GMAC an image for YolactEdge. ONNX Runtime does that faster than PyTorch (benchmarks/heads.py), and
     gives the same bits whatever else runs. Goes to other processes as the model that it is made of.
     """
 
-    def __init__(self, model: bytes) -> None:
-        """Take what `export.export_heads` made."""
+    def __init__(self, model: bytes, threads: int = 1) -> None:
+        """Take what `export.export_heads` made; several `threads` are for who has one image at a time."""
         self.model = model
+        self.threads = threads
 
     def __call__(self, levels: Sequence[np.ndarray]) -> HeadOutputs:
         """Run the head on the levels P3..P7 of one image, each [C,h,w]."""
         feed = {value.name: level[None] for value, level in zip(self._session.get_inputs(), levels)}
         return HeadOutputs(*(output[0] for output in self._session.run(None, feed)))
 
-    def __reduce__(self) -> tuple[type[HostHeads], tuple[bytes]]:
-        return HostHeads, (self.model,)
+    def __reduce__(self) -> tuple[type[HostHeads], tuple[bytes, int]]:
+        return HostHeads, (self.model, self.threads)
 
     @cached_property
     def _session(self) -> Any:
         import onnxruntime  # here: the heads cut needs none of it
 
         options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = 1
+        options.intra_op_num_threads = self.threads
         return onnxruntime.InferenceSession(self.model, options, providers=["CPUExecutionProvider"])

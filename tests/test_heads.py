@@ -1,0 +1,36 @@
+"""The prediction head on the host: PyTorch's values, the same bits with any number of threads and in any process."""
+
+import pickle
+
+import numpy as np
+import pytest
+import torch
+from factories import TINY_CONFIG
+
+from yolact_ascend.artifacts import cut_outputs
+from yolact_ascend.export import load_heads
+from yolact_ascend.weights import load_network
+
+
+@pytest.fixture(scope="module")
+def levels():
+    generator = np.random.default_rng(0)
+    return [generator.standard_normal(spec.shape, dtype=np.float32) for spec in cut_outputs(TINY_CONFIG, "fpn")[:-1]]
+
+
+def test_the_values_are_pytorchs(tiny_weights, levels):
+    found = load_heads(tiny_weights, TINY_CONFIG)(levels)
+    with torch.inference_mode():
+        head = load_network(tiny_weights, TINY_CONFIG).head
+        expected = head.predict_levels([torch.from_numpy(level)[None] for level in levels])
+    for ours, theirs, spec in zip(found, expected, cut_outputs(TINY_CONFIG, "heads")):
+        assert ours.shape == spec.shape and ours.dtype == np.float32
+        # The order of sums; tanh makes no more of it.
+        np.testing.assert_allclose(ours, theirs[0].numpy(), rtol=0, atol=1e-5 * float(theirs.abs().max()))
+
+
+def test_threads_and_processes_give_the_same_bits(tiny_weights, levels):
+    heads = load_heads(tiny_weights, TINY_CONFIG)
+    alone = heads(levels)
+    for other in (pickle.loads(pickle.dumps(heads)), load_heads(tiny_weights, TINY_CONFIG, threads=2)):
+        assert all((ours == theirs).all() for ours, theirs in zip(other(levels), alone))
