@@ -25,7 +25,7 @@ def on_device(compiled, emulation):
 
 
 def test_the_onnx_engine_takes_any_batch_and_knows_its_model(tiny_onnx, images):
-    with OnnxEngine(tiny_onnx, threads=1) as engine:
+    with OnnxEngine(tiny_onnx) as engine:
         assert (engine.batch_size, engine.image_bytes) == (None, INPUT.size_bytes)
         assert engine.metadata["cut"] == "fpn"
         one, two = engine.infer(images[:1]), engine.infer(images[:2])

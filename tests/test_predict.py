@@ -20,7 +20,7 @@ from yolact_ascend.compiled import Need, describe_model, write_sidecar
 from yolact_ascend.config import CUTS
 from yolact_ascend.errors import ArtifactError, DatasetError
 from yolact_ascend.postprocess import Detector
-from yolact_ascend.predict import Predictor, Summary, find_cut, find_images, input_dtype, is_video
+from yolact_ascend.predict import Predictor, Summary, find_cut, images_of, input_dtype, is_video
 
 SIZES = {"a": (640, 480), "b": (100, 80), "c": (300, 500)}  # width, height
 
@@ -300,8 +300,8 @@ def test_flags_out_of_range_are_refused(run, photographs, word):
 def test_images_are_found_by_name_in_order(photographs):
     (photographs / "B.PNG").touch()
     (photographs / "folder.jpg").mkdir()
-    assert [path.name for path in find_images(photographs)] == ["B.PNG", "a.jpg", "b.jpg", "c.jpg"]
-    assert [path.name for path in find_images(photographs, 1)] == ["B.PNG"]
+    assert [path.name for path in images_of(photographs)] == ["B.PNG", "a.jpg", "b.jpg", "c.jpg"]
+    assert [path.name for path in images_of(photographs, 1)] == ["B.PNG"]
 
 
 def test_a_folder_is_no_video_whatever_its_name(tmp_path):
@@ -334,7 +334,7 @@ def nothing_found(levels):
 def test_images_come_in_batches_of_the_engine(photographs, tmp_path):
     engine = PlayedEngine(cut_outputs(TINY_CONFIG, "fpn"))
     predictor = Predictor(engine, Detector(TINY_CONFIG, nothing_found))
-    summary = predict.predict_images(find_images(photographs), predictor, tmp_path / "out")
+    summary = predict.predict_images(images_of(photographs), predictor, tmp_path / "out")
     assert engine.batches == [2, 1] and (summary.images, summary.detections) == (3, 0)
     assert read_detections(tmp_path) == []
 
@@ -345,7 +345,7 @@ def test_images_of_one_stem_have_pictures_of_their_own(tmp_path):
     for name in ("a.jpg", "a.png", "a_2.png"):
         cv2.imwrite(str(folder / name), np.zeros((20, 30, 3), np.uint8))
     predictor = Predictor(PlayedEngine(cut_outputs(TINY_CONFIG, "fpn")), Detector(TINY_CONFIG, nothing_found))
-    predict.predict_images(find_images(folder), predictor, tmp_path / "out")
+    predict.predict_images(images_of(folder), predictor, tmp_path / "out")
     assert {path.name for path in (tmp_path / "out").glob("*.jpg")} == {"a.jpg", "a_2.jpg", "a_2_2.jpg"}
 
 
@@ -355,7 +355,7 @@ def test_an_image_that_no_jpeg_can_hold_is_named_and_left_out(tmp_path, capsys):
     cv2.imwrite(str(folder / "a.png"), np.zeros((2, 65501, 3), np.uint8))
     cv2.imwrite(str(folder / "b.png"), np.zeros((20, 30, 3), np.uint8))
     predictor = Predictor(PlayedEngine(cut_outputs(TINY_CONFIG, "fpn")), Detector(TINY_CONFIG, nothing_found))
-    summary = predict.predict_images(find_images(folder), predictor, tmp_path / "out")
+    summary = predict.predict_images(images_of(folder), predictor, tmp_path / "out")
     assert summary.skipped == [folder / "a.png"] and summary.images == 1
     assert f"skipped: {folder / 'a.png'} has 65501×2 pixels, more than a JPEG can" in capsys.readouterr().err
     assert {path.name for path in (tmp_path / "out").iterdir()} == {"b.jpg", "detections.json"}

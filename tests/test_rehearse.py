@@ -10,8 +10,9 @@ from onnx import TensorProto, helper, numpy_helper
 
 from yolact_ascend.artifacts import INPUT
 from yolact_ascend.cli import main
-from yolact_ascend.errors import ArtifactError, DatasetError
-from yolact_ascend.rehearse import find_images, format_ranges, rehearse
+from yolact_ascend.errors import ArtifactError
+from yolact_ascend.rehearse import format_ranges, rehearse
+from yolact_ascend.transforms import find_images
 
 
 def write_model(path, *factors, input_name=INPUT.name, dims=("batch", *INPUT.shape), operator="Mul"):
@@ -129,15 +130,3 @@ def test_a_model_that_cannot_be_run_is_refused(tmp_path, photographs, changes, s
     model = write_model(tmp_path / "m.onnx", 1, **changes)
     with pytest.raises(ArtifactError, match=said):
         rehearse(model, find_images(photographs, 1))
-
-
-@pytest.mark.parametrize("name", ["empty", "missing"])
-def test_a_folder_without_images_is_refused(tmp_path, name):
-    (tmp_path / "empty").mkdir()
-    with pytest.raises(DatasetError, match=f"no .jpg or .png in .*{name}.*--image_path"):
-        find_images(tmp_path / name, 1)
-
-
-def test_images_come_by_name_up_to_the_limit(photographs):
-    assert [path.name for path in find_images(photographs, 1)] == ["a.png"]
-    assert [path.name for path in find_images(photographs, 9)] == ["a.png", "b.png"]

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from yolact_ascend.errors import DatasetError
-from yolact_ascend.transforms import decode_bytes, decode_image, normalise_image, resize_image
+from yolact_ascend.transforms import decode_bytes, decode_image, find_images, normalise_image, resize_image
 
 
 def save_jpeg(path, mode="RGB", orientation=None, size=(40, 20)):
@@ -145,3 +145,18 @@ def test_resize_is_opencvs_bilinear(tmp_path):
     image = np.random.default_rng(0).integers(0, 256, (480, 640, 3), np.uint8)
     expected = cv2.resize(image.astype(np.float32), (550, 550), interpolation=cv2.INTER_LINEAR)[:, :, 2]
     assert np.abs(normalise_image(image)[0] * np.float32(58.40) + np.float32(123.68) - expected).max() < 1e-3
+
+
+def test_images_of_a_folder_come_by_name_up_to_the_limit(tmp_path):
+    for name in ("b.PNG", "a.jpg", "c.txt"):
+        (tmp_path / name).touch()
+    (tmp_path / "d.jpg").mkdir()
+    assert [path.name for path in find_images(tmp_path)] == ["a.jpg", "b.PNG"]
+    assert [path.name for path in find_images(tmp_path, 1)] == ["a.jpg"]
+
+
+@pytest.mark.parametrize(("name", "said"), [("empty", "no image in the folder"), ("missing", "no folder")])
+def test_a_folder_without_images_is_refused(tmp_path, name, said):
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(DatasetError, match=f"There is {said} .*{name}"):
+        find_images(tmp_path / name, 1)

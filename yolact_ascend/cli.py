@@ -243,7 +243,8 @@ def _add_rehearse(parser: argparse.ArgumentParser) -> None:
 
 
 def _rehearse(arguments: argparse.Namespace) -> None:
-    from yolact_ascend.rehearse import find_images, format_ranges, rehearse, to_json
+    from yolact_ascend.rehearse import format_ranges, rehearse, to_json
+    from yolact_ascend.transforms import find_images
 
     images = find_images(arguments.image_path, arguments.limit)
     ranges = rehearse(arguments.model, images)
@@ -290,7 +291,7 @@ def _predict(arguments: argparse.Namespace) -> None:
     from yolact_ascend import predict
 
     source, is_video = arguments.source, predict.is_video(arguments.source)
-    images = [] if is_video else predict.find_images(source, arguments.limit)
+    images = [] if is_video else predict.images_of(source, arguments.limit)
     config = read_config(arguments.trained_model, get_config(arguments.config))
     settings = DetectionSettings(score_threshold=arguments.score_threshold, max_detections=arguments.top_k)
     model = (arguments.model, arguments.trained_model, arguments.device_kind, arguments.npu)

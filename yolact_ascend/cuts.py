@@ -23,10 +23,9 @@ from yolact_ascend.export import export_heads
 from yolact_ascend.heads import HostHeads
 from yolact_ascend.network import YolactEdge
 from yolact_ascend.postprocess import Detector
-from yolact_ascend.rehearse import find_images
 from yolact_ascend.scenes import draw_dataset
 from yolact_ascend.timings import Timings
-from yolact_ascend.transforms import decode_image, normalise_image
+from yolact_ascend.transforms import decode_image, find_images, normalise_image
 from yolact_ascend.weights import load_network
 from yolact_ascend.workers import open_workers
 

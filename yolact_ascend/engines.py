@@ -55,14 +55,11 @@ class OnnxEngine:
     batch_size = None
     image_bytes = INPUT.size_bytes
 
-    def __init__(self, model: Path, threads: int | None = None) -> None:
+    def __init__(self, model: Path) -> None:
         import onnxruntime  # here: the device engine needs none of it
 
-        options = onnxruntime.SessionOptions()
-        if threads:
-            options.intra_op_num_threads = threads
         try:
-            self._session = onnxruntime.InferenceSession(str(model), options, providers=["CPUExecutionProvider"])
+            self._session = onnxruntime.InferenceSession(str(model), providers=["CPUExecutionProvider"])
         except Exception as error:  # the exceptions of ONNX Runtime have no common base class
             raise ArtifactError(f"{model} cannot be opened as ONNX: {error}. Export it first (pth2onnx.py).") from error
         self._input = self._session.get_inputs()[0].name

@@ -34,10 +34,9 @@ from yolact_ascend.engines import DeviceEngine, Engine, OnnxEngine, batches
 from yolact_ascend.errors import ArtifactError, DatasetError, UsageError
 from yolact_ascend.postprocess import Detector
 from yolact_ascend.timings import Timings
-from yolact_ascend.transforms import TRANSFORMS, decode_image
+from yolact_ascend.transforms import IMAGE_SUFFIXES, TRANSFORMS, decode_image, find_images
 from yolact_ascend.visualize import JPEG_LONGEST_PX, draw_instances, from_detections, write_jpeg
 
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
 VIDEO_SUFFIXES = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg")
 VIDEO_CODEC = "mp4v"
 UNKNOWN_FPS = 25.0  # for a video that does not say how fast it is
@@ -171,13 +170,10 @@ def is_video(source: Path) -> bool:
     return source.suffix.lower() in VIDEO_SUFFIXES and not source.is_dir()
 
 
-def find_images(source: Path, limit: int | None = None) -> list[Path]:
+def images_of(source: Path, limit: int | None = None) -> list[Path]:
     """Return the image, or the folder's first images by name; raises DatasetError when there is none."""
     if source.is_dir():
-        images = sorted(path for path in source.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file())
-        if not images:
-            raise DatasetError(f"There is no image in the folder {source} ({', '.join(IMAGE_SUFFIXES)}).")
-        return images[:limit]
+        return find_images(source, limit)
     if not source.exists():
         raise DatasetError(f"There is no {source}. Name an image, a folder of images or a video.")
     if source.suffix.lower() not in IMAGE_SUFFIXES:

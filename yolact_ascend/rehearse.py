@@ -19,7 +19,7 @@ from tabulate import tabulate
 from tqdm import tqdm
 
 from yolact_ascend.artifacts import INPUT
-from yolact_ascend.errors import ArtifactError, DatasetError
+from yolact_ascend.errors import ArtifactError
 from yolact_ascend.transforms import decode_image, normalise_image
 
 FLOAT16_MAX = 65504.0
@@ -67,15 +67,6 @@ def rehearse(onnx_file: Path, images: Sequence[Path]) -> list[ValueRange]:
             meters[name].add(value)
     weights = _weight_ranges(model.graph.initializer)
     return [*weights, *(meters[name].result(*kinds[name]) for name in names)]
-
-
-def find_images(folder: Path, limit: int) -> list[Path]:
-    """Return the first `limit` image files of a folder by name; raises DatasetError when there is none."""
-    names = sorted(folder.iterdir()) if folder.is_dir() else []
-    images = [path for path in names if path.suffix.lower() in (".jpg", ".jpeg", ".png")]
-    if not images:
-        raise DatasetError(f"There is no .jpg or .png in {folder}. Name a folder of images: --image_path.")
-    return images[:limit]
 
 
 def format_ranges(ranges: Sequence[ValueRange], images: int) -> str:

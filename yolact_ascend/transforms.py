@@ -14,6 +14,7 @@ from yolact_ascend.config import IMAGE_SIZE, MEAN_RGB, STD_RGB
 from yolact_ascend.errors import DatasetError
 
 JPEG_START, JPEG_END = b"\xff\xd8", b"\xff\xd9"  # its first and last marker
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
 _MEAN_BGR = np.array(MEAN_RGB[::-1], dtype=np.float32)
 _STD_BGR = np.array(STD_RGB[::-1], dtype=np.float32)
 
@@ -24,6 +25,16 @@ def decode_image(path: Path) -> np.ndarray:
     Raises DatasetError when the file is missing or cannot be decoded.
     """
     return decode_bytes(read_image(path), path)
+
+
+def find_images(folder: Path, limit: int | None = None) -> list[Path]:
+    """Return the first `limit` image files of a folder by name (None: all); raises DatasetError when there is none."""
+    if not folder.is_dir():
+        raise DatasetError(f"There is no folder {folder}. Name one with images.")
+    images = [path for path in sorted(folder.iterdir()) if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file()]
+    if not images:
+        raise DatasetError(f"There is no image in the folder {folder} ({', '.join(IMAGE_SUFFIXES)}).")
+    return images[:limit]
 
 
 def read_image(path: Path) -> bytes:
