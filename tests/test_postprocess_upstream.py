@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import torch
 from factories import CHECKOUT, decode_mask, random_state_dict
-from numpy.testing import assert_allclose, assert_array_equal
+from numpy.testing import assert_allclose
 
 from yolact_ascend.artifacts import output_bin
 from yolact_ascend.coco import CocoImage, load_dataset
@@ -45,9 +45,9 @@ def test_detections_equal_upstreams(config_name, upstream_dir, coco_mini, tmp_pa
     for index, image in enumerate(images):
         theirs = np.load(tmp_path / f"{index}.npz")
         ours = detect_image(tmp_path, index, detector, image.height, image.width, Timings())
-        assert_same_detections(ours, theirs)
+        order = match_detections(ours, theirs)
         masks = np.stack([decode_mask(rle) for rle in ours.masks])
-        set_pixels = np.unpackbits(theirs["masks"], count=masks.size).reshape(masks.shape).astype(bool)
+        set_pixels = np.unpackbits(theirs["masks"], count=masks.size).reshape(masks.shape).astype(bool)[order]
         found += len(ours)
         equal_pixels += (masks == set_pixels).sum()
         pixels += masks.size
@@ -58,11 +58,22 @@ def test_detections_equal_upstreams(config_name, upstream_dir, coco_mini, tmp_pa
     assert equal_pixels >= 0.9999 * pixels
 
 
-def assert_same_detections(ours: Detections, theirs) -> None:
-    assert_array_equal(ours.class_ids, theirs["classes"])
-    # Float32 softmax in another order of summation.
+def match_detections(ours: Detections, theirs) -> list[int]:
+    """Return where each of our detections stands among theirs: in the same place, but for scores as good as equal.
+
+    The heads run on ONNX Runtime here and in PyTorch there, so that scores differ in the last bits.
+    """
     assert_allclose(ours.scores, theirs["scores"], atol=1e-5)
-    assert_array_equal(ours.boxes_xyxy_px, theirs["boxes"])
+    left = list(range(len(theirs["scores"])))
+    order = []
+    for class_id, box, score in zip(ours.class_ids, ours.boxes_xyxy_px, ours.scores):
+        same = [i for i in left if theirs["classes"][i] == class_id and (theirs["boxes"][i] == box).all()]
+        assert same and abs(theirs["scores"][same[0]] - score) <= 1e-5, (class_id, box, score)
+        order.append(same[0])
+        left.remove(same[0])
+    moved = [(ours.scores[place], theirs["scores"][i]) for place, i in enumerate(order) if place != i]
+    assert len(moved) <= 0.05 * len(order) and all(abs(a - b) <= 1e-6 for a, b in moved), moved
+    return order
 
 
 def _photographs(coco_folder: Path) -> tuple[CocoImage, ...]:
