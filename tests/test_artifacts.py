@@ -76,8 +76,8 @@ def test_read_tensor_refuses_another_size(tmp_path, values):
     ("values", "said"),
     [
         (24, "That is 4 images' worth: were float32 inputs given to a model with AIPP, .* preprocess.py --dtype uint8"),
-        (48, "Was the model compiled with another batch size, input or --output_type"),
-        (3, "Was the model compiled with another batch size, input or --output_type"),
+        (48, "Was the model compiled with another batch size, input, --cut or --output_type"),
+        (3, "Was the model compiled with another batch size, input, --cut or --output_type"),
     ],
     ids=["mixed up", "8 images", "float16"],
 )

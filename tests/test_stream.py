@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 
 import numpy as np
 import pytest
@@ -119,18 +120,17 @@ class Played:
         return timing
 
 
-def test_an_interrupt_leaves_the_images_done_so_far(run, by_files, tiny_onnx, dataset, tmp_path, capsys, monkeypatch):
+def test_an_interrupt_leaves_the_images_done_so_far(run, by_files, tiny_onnx, dataset, tmp_path, monkeypatch):
     def interrupt(_):
         raise KeyboardInterrupt
 
     heard = []
     monkeypatch.setattr(signal, "signal", lambda number, handler: heard.append((number, handler)))
-    with OnnxEngine(tiny_onnx) as engine, pytest.raises(KeyboardInterrupt):
+    with OnnxEngine(tiny_onnx) as engine, pytest.raises(KeyboardInterrupt, match="hold the 1 images done so far; the"):
         run([Played(engine, interrupt)], 1)
     found = json.loads((tmp_path / "mask.json").read_text())
     whole = json.loads(by_files[0][1])
     assert found == [entry for entry in whole if entry["image_id"] == 3] and found
-    assert "hold the 1 images done so far" in capsys.readouterr().err
     assert heard == [(signal.SIGINT, signal.SIG_IGN), (signal.SIGTERM, signal.SIG_IGN)]
 
 
@@ -173,6 +173,25 @@ def test_by_the_command_line(tiny_onnx, tiny_weights, dataset, by_files, tmp_pat
     timings = json.loads((tmp_path / "t.json").read_text())
     assert len(timings["npu_compute_time_list"]) == 2 and timings["devices"][0]["batches"] == 2
     assert main([*words, "--image_path=nowhere"]) == 1
+
+
+@pytest.mark.parametrize("delay_s", [0, 0.2])
+def test_an_interrupt_while_the_workers_start_ends_it(tiny_onnx, tiny_weights, dataset, tmp_path, delay_s):
+    """To the whole group, as from a terminal: workers that are not up yet must not be waited for."""
+    command = [
+        *(sys.executable, "-m", "yolact_ascend", "stream", f"--model={tiny_onnx}", f"--trained_model={tiny_weights}"),
+        *(f"--config={TINY_CONFIG.name}", f"--image_path={dataset.image_folder}", "--workers=2"),
+        *(f"--json_file={dataset.annotation_file}", f"--bbox_det_file={tmp_path / 'b.json'}"),
+        f"--mask_det_file={tmp_path / 'm.json'}",
+    ]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    while "stream:" not in process.stderr.read(20):
+        assert process.poll() is None
+    time.sleep(delay_s)
+    os.killpg(process.pid, signal.SIGINT)
+    _, said = process.communicate(timeout=30)
+    assert process.returncode == 130 and "begins with the first one again" in said and "Traceback" not in said
+    assert isinstance(json.loads((tmp_path / "b.json").read_text()), list)
 
 
 def test_workers_need_no_torch():

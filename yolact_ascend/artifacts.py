@@ -279,7 +279,7 @@ def _explain_size(size: int, spec: TensorSpec) -> str:
             f"That is {images} images' worth: were float32 inputs given to a model with AIPP, which takes uint8? "
             "Make them by preprocess.py --dtype uint8, or compile without --insert_op_conf."
         )
-    return "Was the model compiled with another batch size, input or --output_type?"
+    return "Was the model compiled with another batch size, input, --cut or --output_type?"
 
 
 def make_folder(path: Path) -> None:

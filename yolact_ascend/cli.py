@@ -93,8 +93,9 @@ def run_cli(work: Callable[[argparse.Namespace], None], arguments: argparse.Name
     except OSError as error:
         print(f"error: {describe_os_error(error)} What was finished is kept.", file=sys.stderr)
         return 1
-    except KeyboardInterrupt:
-        print("\ninterrupted: what was finished is kept; the same command continues.", file=sys.stderr)
+    except KeyboardInterrupt as interrupt:
+        said = str(interrupt) or "what was finished is kept; the same command continues."
+        print(f"\ninterrupted: {said}", file=sys.stderr)
         return INTERRUPTED
     return 0
 

@@ -62,9 +62,10 @@ def preprocess(images: Sequence[CocoImage], save_path: Path, dtype: str = INPUT.
         ids_file(save_path).unlink(missing_ok=True)
     if len(missing) < len(images):
         print(f"{len(images) - len(missing)} of {len(images)} inputs are there already and are kept.", file=sys.stderr)
-    if missing:
-        jobs = [_Job(images[index], dtype, input_bin(save_path, index)) for index in missing]
-        write_json(timings_file(save_path), _make_inputs(jobs, workers).to_json())
+    jobs = [_Job(images[index], dtype, input_bin(save_path, index)) for index in missing]
+    timings = _make_inputs(jobs, workers) if jobs else Timings()
+    if jobs or not timings_file(save_path).exists():
+        write_json(timings_file(save_path), timings.to_json())
     if not ids_file(save_path).exists():
         write_json(ids_file(save_path), ids, indent=None)
     return len(missing)

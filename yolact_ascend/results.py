@@ -34,24 +34,26 @@ class ResultsFiles:
             self._files = [_open_list(stack, path) for path in self.paths]
             self._stack = stack.pop_all()
         self._is_finished = False
-        self._separator = b"["
+        self._ends = [0] * len(self._files)  # of the last whole image in each file
         return self
 
     def add(self, image_id: int, detections: Detections) -> None:
         """Write what was found in one image, after the images before."""
         if not len(detections):
             return
-        for file, results in zip(self._files, (bbox_results, mask_results)):
+        for file, end, results in zip(self._files, self._ends, (bbox_results, mask_results)):
             entries = json.dumps(results(detections, image_id, self.category_ids))
-            file.write(self._separator + entries[1:-1].encode())
-        self._separator = b", "
+            file.write((b", " if end else b"[") + entries[1:-1].encode())
+        self._ends = [file.tell() for file in self._files]  # an interrupt before this leaves the image out of both
 
     def finish(self) -> None:
         """End the files and let them appear, with the images so far."""
         with self._stack:
             self._is_finished = True
-            for file in self._files:
-                file.write((b"[" if self._separator == b"[" else b"") + b"]\n")
+            for file, end in zip(self._files, self._ends):
+                file.seek(end)
+                file.truncate()
+                file.write(b"]\n" if end else b"[]\n")
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

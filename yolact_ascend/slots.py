@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import math
 import mmap
 import os
+import sys
 import tempfile
+import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 
@@ -18,6 +22,8 @@ from yolact_ascend.artifacts import TensorSpec
 from yolact_ascend.errors import ArtifactError
 
 SHARED_MEMORY = Path("/dev/shm")  # a file there never reaches a disk
+PREFIX = "yolact-ascend-slots-"
+NEW_S = 60  # seconds in which a file may not be locked yet
 ALIGNMENT = 64  # bytes; of each array
 
 
@@ -77,19 +83,37 @@ class Slots:
 
 @contextlib.contextmanager
 def open_slots(count: int, batch_size: int, image_bytes: int, outputs: Sequence[TensorSpec]) -> Iterator[Slots]:
-    """Make the file for `count` slots, in memory where the system has such a place; it goes with the block.
+    """Make the file for `count` slots; it goes with the block. It lies in memory, or on a disk when that is full: said.
 
-    Raises ArtifactError when there is no room for it.
+    Raises ArtifactError when there is no room on the disk either.
     """
-    folder = SHARED_MEMORY if os.access(SHARED_MEMORY, os.W_OK) else None
-    with tempfile.NamedTemporaryFile(dir=folder, prefix="yolact-ascend-") as file:
-        slots = Slots(Path(file.name), count, batch_size, image_bytes, tuple(outputs))
-        size = count * slots.slot_bytes
+    layout = Slots(Path(), count, batch_size, image_bytes, tuple(outputs))
+    with _make_file(count * layout.slot_bytes) as file:
+        yield replace(layout, path=Path(file.name))
+
+
+def _make_file(size: int) -> IO[bytes]:
+    """Return a locked file of that many bytes; its lock ends with this process, so that others may sweep it then."""
+    for folder in (SHARED_MEMORY, Path(tempfile.gettempdir())):
+        if not os.access(folder, os.W_OK):
+            continue
+        _sweep(folder)
+        file = tempfile.NamedTemporaryFile(dir=folder, prefix=PREFIX)  # noqa: SIM115  the caller closes it
+        fcntl.flock(file, fcntl.LOCK_EX)
         try:
             os.posix_fallocate(file.fileno(), 0, size)  # writing to a full memory file would be the end of the process
+            return file
         except OSError as error:
-            raise ArtifactError(
-                f"{Path(file.name).parent} has no room for {size / 1e6:.0f} MB, {count} batches of {batch_size}: "
-                f"{error.strerror}. Take a smaller batch size or fewer workers, or make it larger."
-            ) from error
-        yield slots
+            file.close()
+            refused = f"{folder} has no room for batches of {size / 1e6:.0f} MB in all: {error.strerror}."
+            print(f"warning: {refused}", file=sys.stderr)
+    raise ArtifactError(f"{refused} Take a smaller batch size or fewer workers, or another folder (TMPDIR).")
+
+
+def _sweep(folder: Path) -> None:
+    """Remove the files of processes that were killed: nobody holds their locks."""
+    for path in folder.glob(f"{PREFIX}*"):
+        with contextlib.suppress(OSError), path.open("rb") as file:  # gone meanwhile, another user's, or locked
+            if time.time() - path.stat().st_mtime > NEW_S:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                path.unlink()

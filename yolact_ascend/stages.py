@@ -26,9 +26,11 @@ from yolact_ascend.artifacts import (
     input_bin,
     make_folder,
     output_bin,
+    read_json,
     recipe_file,
     require_outputs,
     sha256_file,
+    timings_file,
     write_bytes,
 )
 from yolact_ascend.ascend import (
@@ -293,7 +295,7 @@ class Stages:
                 "dtype": self.input.dtype,
                 **code_versions(),
             },
-            outputs=lambda: [ids_file(save_path), *bins],
+            outputs=lambda: [ids_file(save_path), timings_file(save_path), *bins],
             work=work,
         )
 
@@ -405,7 +407,8 @@ class Stages:
                     f"--npus={','.join(map(str, tools.npus))}",
                 ]
             )
-            return len(self.images)
+            scores = read_json(folder.scores(batch_size), "the scores")
+            return len(self.images) - len(scores["failed"])
 
         return Step("stream", batch_size, inputs, lambda: results, work)
 

@@ -70,7 +70,9 @@ def stream(
     Raises ToolError when a device or worker fails, ArtifactError when outputs are not finite.
     """
     spent.devices = [[] for _ in engines]
-    count = 2 * len(engines) + -(-AHEAD * workers // batch_size)
+    workers = min(workers, len(images))
+    of_all = -(-len(images) // batch_size)
+    count = min(2 * len(engines) + -(-AHEAD * workers // batch_size), of_all)
     with contextlib.ExitStack() as stack:
         slots = stack.enter_context(open_slots(count, batch_size, engines[0].image_bytes, detector.outputs))
         pool = stack.enter_context(open_workers(workers, _start, slots, detector, dtype))
@@ -158,8 +160,10 @@ def score_stream(
             for number in (signal.SIGINT, signal.SIGTERM):  # the first was heard; now the files are finished
                 signal.signal(number, signal.SIG_IGN)
             results.finish()
-            print(f"\n{bbox_file} and {mask_file.name} hold the {len(scored)} images done so far.", file=sys.stderr)
-            raise
+            raise KeyboardInterrupt(
+                f"{bbox_file} and {mask_file.name} hold the {len(scored)} images done so far; "
+                "the same command begins with the first one again."
+            ) from None
         seconds = time.perf_counter() - start
         if not scored:
             raise DatasetError(f"None of the {len(failed)} images could be decoded; the first: {failed[0].path}.")

@@ -19,18 +19,20 @@ def describe_way(
 ) -> dict[str, Any]:
     """Return the way of an image at one batch size, as report.json has it.
 
-    `host` are what the stages wrote of their work (`timings.Timings.to_json`).
+    `host` are what the stages wrote of their work (`timings.Timings.to_json`). What a stage did without any image, as
+    preprocess does where all inputs are kept, is not known, and then neither is what it is a part of: None.
     """
     core_ms = {step: ms for part in host for step, ms in part["core_ms_per_image"].items()}
-    total = sum(core_ms.values())
-    passed = [o for o in outcomes if o.stage in STAGES and o.batch_size in (None, batch_size) and o.images]
-    seconds = sum(outcome.seconds / outcome.images for outcome in passed if outcome.images)
+    total = sum(core_ms.values()) if all(part["images"] for part in host) else None
+    passed = [o for o in outcomes if o.stage in STAGES and o.batch_size in (None, batch_size)]
+    seconds = [outcome.seconds / outcome.images for outcome in passed if outcome.images]
+    is_whole = passed and len(seconds) == len(passed)
     return {
         "core_ms_per_image": {step: round(core_ms[step], 4) for step in STEPS if step in core_ms},
-        "total_core_ms_per_image": round(total, 4),
+        "total_core_ms_per_image": None if total is None else round(total, 4),
         "device_ms_per_image": round(1000 / device_images_per_s, 4),
-        "end_to_end_images_per_s": round(1 / seconds, 3) if seconds else None,
-        "cores_for_one_card": round(total * CARD_IMAGES_PER_S / 1000, 2),
+        "end_to_end_images_per_s": round(1 / sum(seconds), 3) if is_whole else None,
+        "cores_for_one_card": None if total is None else round(total * CARD_IMAGES_PER_S / 1000, 2),
     }
 
 
@@ -45,10 +47,14 @@ def waterfall_rows(results: Sequence[Mapping[str, Any]]) -> tuple[list[str], lis
             [
                 str(result["batch_size"]),
                 *(f"{ms[step]:.2f}" if step in ms else "–" for step in STEPS),
-                f"{way['total_core_ms_per_image']:.1f}",
-                "n/a" if way["end_to_end_images_per_s"] is None else f"{way['end_to_end_images_per_s']:.2f}",
-                f"{result['throughput_images_per_s']:.2f}",
-                f"{way['cores_for_one_card']:.1f}",
+                _figure(way["total_core_ms_per_image"], 1),
+                _figure(way["end_to_end_images_per_s"], 2),
+                _figure(result["throughput_images_per_s"], 2),
+                _figure(way["cores_for_one_card"], 1),
             ]
         )
     return heads, rows
+
+
+def _figure(value: float | None, digits: int) -> str:
+    return "n/a" if value is None else f"{value:.{digits}f}"

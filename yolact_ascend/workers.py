@@ -6,14 +6,18 @@ import ctypes
 import itertools
 import multiprocessing
 import os
+import pickle
 import signal
+import tempfile
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
+from multiprocessing import resource_tracker
 from multiprocessing.connection import wait
+from pathlib import Path
 from typing import Any, TypeVar
 
 import cv2
@@ -25,6 +29,7 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
 LARGEST_KEPT = 32 * 2**20  # bytes; it takes no more
+KILLED = "A worker process ended without a word. Was it killed for want of memory? Take fewer (--workers)."
 IN_FLIGHT = 3  # items a worker has at most: one that it works on, others so that it never waits
 
 
@@ -33,11 +38,19 @@ def open_workers(workers: int, start: Callable[..., None] | None = None, *argume
     """Start `workers` processes and, in each, call `start` once; they end with the block, or with this process."""
     # Not forked: the libraries have threads here, which a fork would leave behind in a state that nobody knows.
     context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(workers, context, _start_worker, (start, *arguments))
-    try:
-        yield Workers(pool, workers)
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
+    resource_tracker.ensure_running()  # would unblock interrupts while the first worker is started
+    with tempfile.TemporaryDirectory(prefix="yolact-ascend-") as folder:
+        # By a file: what is sent to a process that dies while it starts can fill the pipe to it, and is waited for.
+        given = Path(folder) / "start.pickle"
+        given.write_bytes(pickle.dumps((start, arguments)))
+        pool = ProcessPoolExecutor(workers, context, _start_worker, (given,))
+        try:
+            started = Workers(pool, workers)
+            for _ in range(workers):  # now, not when work comes: from threads of the caller's, perhaps
+                started.submit(os.getpid)
+            yield started
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
 
 
 class Workers:
@@ -48,8 +61,12 @@ class Workers:
         self.count = count
 
     def submit(self, work: Callable[..., Result], *arguments: Any) -> Future[Result]:
-        """Have one of them call `work`, a function of a module."""
-        return self._pool.submit(work, *arguments)
+        """Have one of them call `work`, a function of a module; raises ToolError when one of them was killed."""
+        try:
+            with _interrupts_blocked():
+                return self._pool.submit(work, *arguments)
+        except BrokenProcessPool as error:
+            raise ToolError(KILLED) from error
 
     def cancel(self) -> None:
         """Drop what has not begun; who waits for it is told so."""
@@ -71,9 +88,7 @@ class Workers:
         try:
             return future.result()
         except BrokenProcessPool as error:
-            raise ToolError(
-                "A worker process ended without a word. Was it killed for want of memory? Take fewer (--workers)."
-            ) from error
+            raise ToolError(KILLED) from error
 
 
 def use_one_thread() -> None:
@@ -93,12 +108,25 @@ def keep_memory() -> None:
         mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
 
 
-def _start_worker(start: Callable[..., None] | None, *arguments: Any) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent gets it, too, and ends its workers
+@contextmanager
+def _interrupts_blocked() -> Iterator[None]:
+    """Have a process that is started inside be born deaf to Ctrl-C, which its parent gets, too, and ends it."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _start_worker(given: Path) -> None:
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     use_one_thread()
     keep_memory()
+    try:
+        start, arguments = pickle.loads(given.read_bytes())
+    except FileNotFoundError:  # the parent has given up meanwhile
+        os._exit(1)
     if start is not None:
         start(*arguments)
 
