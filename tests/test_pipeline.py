@@ -841,6 +841,26 @@ def test_a_stream_ends_in_the_same_results_and_leaves_no_inputs_and_outputs(copi
         assert (copied.folder.run(3) / name).read_bytes() == (finished.folder.run(3) / name).read_bytes()
 
 
+def test_one_work_folder_goes_from_cut_to_stream_to_aipp(copied):
+    """In float32, where who computes the heads makes no difference that a detection shows."""
+    words = {"precision": "fp32"}
+    assert copied(**words, stream="1") == ["compile bs3", "stream bs3"]
+    expected = detections(copied)
+    assert all(map(json.loads, expected))
+    words["cut"] = "heads"
+    assert copied(**words) == ["export", *PER_BATCH]
+    sidecar = json.loads(copied.folder.sidecar(3).read_text())
+    assert (sidecar["cut"], len(sidecar["outputs"])) == (copied.report()["model"]["cut"], 4) == ("heads", 4)
+    assert detections(copied) == expected
+    words["stream"] = "1"
+    assert copied(**words) == ["stream bs3"]
+    assert detections(copied) == expected
+    words["aipp"] = "1"
+    assert copied(**words) == ["compile bs3", "stream bs3"]
+    sidecar = json.loads(copied.folder.sidecar(3).read_text())
+    assert (sidecar["cut"], sidecar["input"]["dtype"]) == ("heads", "uint8")
+
+
 def test_a_stream_goes_on_without_an_image_that_cannot_be_decoded(copied, capfd):
     (copied.coco / "val2017" / "000000000003.jpg").write_bytes(b"no photograph")
     assert copied(stream="1") == ["stream bs3"]
