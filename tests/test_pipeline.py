@@ -20,6 +20,7 @@ from factories import CHECKOUT, SMALL_CONFIG, TINY_CONFIG, write_coco
 
 from yolact_ascend import pipeline, stages
 from yolact_ascend.artifacts import INPUT, UINT8_INPUT, WorkFolder, sha256_file
+from yolact_ascend.compare import compare_runs
 from yolact_ascend.compiled import SCHEMA
 from yolact_ascend.config import MEAN_RGB, STD_RGB
 from yolact_ascend.errors import ArtifactError, DatasetError, ToolError, UsageError, WeightsError
@@ -393,6 +394,13 @@ def test_starting_later_needs_a_model_of_these_weights(copied):
 def test_starting_later_with_another_model_names_the_difference(copied, words, said):
     with pytest.raises(UsageError, match=rf"from=infer needs compile bs3 .* changed: flags.*bs3\.om was .*: {said}"):
         copied(**words, **{"from": "infer"})
+
+
+def test_compare_sees_that_the_model_is_another_than_that_of_the_outputs(copied):
+    assert compare_runs(copied.folder.run(3), copied.folder.run(3)).images == 4
+    pipeline.run(copied.command(precision="fp32", to="compile"))
+    with pytest.raises(ArtifactError, match=r"made by another model than .*_bs3\.om, .* without stream=1"):
+        compare_runs(copied.folder.run(3), copied.folder.run(3))
 
 
 def test_a_model_with_a_side_car_of_an_earlier_version_is_compiled_again(copied, capfd):
