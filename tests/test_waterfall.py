@@ -60,3 +60,26 @@ def test_a_row_for_each_batch_size_and_none():
     _, rows = waterfall_rows(results)
     assert [(row[0], row[-3]) for row in rows] == [("8", "n/a"), ("1", "n/a")]  # nothing was timed from end to end
     assert waterfall_rows([])[1] == []
+
+
+@pytest.mark.parametrize("lost", [0, 1], ids=["preprocess", "postprocess"])
+def test_a_part_of_the_host_that_was_not_measured_leaves_no_total(lost):
+    """As when an earlier run, which was killed, had prepared all images: the steps that are known are shown."""
+    host = [PREPARED, SCORED]
+    host[lost] = {"images": 0, "core_ms_per_image": {}}
+    way = describe_way(host, 200, OUTCOMES, 8)
+    assert way["core_ms_per_image"] == host[1 - lost]["core_ms_per_image"]
+    assert way["total_core_ms_per_image"] is None and way["cores_for_one_card"] is None
+    _, (row,) = waterfall_rows([{"batch_size": 8, "throughput_images_per_s": 200, "way": way}])
+    assert row[-4:] == ["n/a", "0.50", "200.00", "n/a"]
+
+
+@pytest.mark.parametrize("stage", ["preprocess", "infer", "postprocess", "stream"])
+def test_a_stage_that_went_over_no_image_leaves_no_speed_of_the_whole(stage):
+    """Its seconds are of other images, or of none."""
+    outcomes = [*OUTCOMES, Outcome("stream", 8, DONE, 2, 4)]
+    outcomes = [Outcome(o.stage, o.batch_size, o.status, o.seconds, 0) if o.stage == stage else o for o in outcomes]
+    way = describe_way([PREPARED, SCORED], 200, outcomes, 8)
+    assert way["end_to_end_images_per_s"] is None
+    _, (row,) = waterfall_rows([{"batch_size": 8, "throughput_images_per_s": 200, "way": way}])
+    assert row[-4:] == ["10.0", "n/a", "200.00", "2.7"]
