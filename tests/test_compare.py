@@ -1,6 +1,7 @@
 """Two runs side by side, on outputs small enough to compute by hand."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,7 @@ from yolact_ascend.artifacts import (
 )
 from yolact_ascend.cli import main
 from yolact_ascend.compare import compare_runs, format_comparison
-from yolact_ascend.compiled import SideCar, write_sidecar
+from yolact_ascend.compiled import SideCar, read_sidecar, write_sidecar
 from yolact_ascend.errors import ArtifactError
 from yolact_ascend.manifest import Record, Records
 
@@ -26,7 +27,7 @@ SPECS = (TensorSpec("output0", (2,)), TensorSpec("output1", (1, 2)))
 ZEROS = {"box": {"all": 30.0, "50": 50.0, "75": None}, "mask": {"all": 20.0, "50": 40.0, "75": 10.0}}
 
 
-def make_run(root, outputs, batch_size=1, scores=ZEROS, spec=INPUT, specs=SPECS):
+def make_run(root, outputs, batch_size=1, scores=ZEROS, spec=INPUT, specs=SPECS, cut="fpn"):
     """Write a run over the images of `outputs`: image id -> one list of values for each of SPECS."""
     folder = WorkFolder(root)
     write_json(ids_file(folder.inputs), {"ids": list(outputs)})
@@ -38,7 +39,7 @@ def make_run(root, outputs, batch_size=1, scores=ZEROS, spec=INPUT, specs=SPECS)
     write_json(folder.scores(batch_size), scores)
     outputs_of_batch = [output.of_batch(batch_size) for output in specs]
     sidecar = SideCar(
-        *("Ascend310P3", "", [], "", "", "", batch_size, "fpn", "fp16", spec.of_batch(batch_size), outputs_of_batch, "")
+        *("Ascend310P3", "", [], "", "", "", batch_size, cut, "fp16", spec.of_batch(batch_size), outputs_of_batch, "")
     )
     write_sidecar(folder.sidecar(batch_size), sidecar)
     records = Records(folder)
@@ -103,8 +104,42 @@ def test_runs_of_other_images_are_refused(tmp_path):
 def test_models_with_other_outputs_are_refused(tmp_path):
     first = make_run(tmp_path / "a", {1: [[1, 2], [3, 4]]})
     second = make_run(tmp_path / "b", {1: [[1, 2], [3, 4]]}, specs=SPECS[:1])
-    with pytest.raises(ArtifactError, match="models with other outputs"):
+    said = r"other outputs: output0 \[2\] float32, output1 \[1, 2\] float32, and output0 \[2\] float32\. Compare runs"
+    with pytest.raises(ArtifactError, match=said):
         compare_runs(first, second)
+
+
+def test_of_another_cut_the_scores_are_compared(tmp_path, capsys):
+    first = make_run(tmp_path / "a", {1: [[1, 2], [3, 4]], 2: [[1, 2], [3, 4]]})
+    second = make_run(
+        tmp_path / "b", {2: [[1, 2]]}, 8, {**ZEROS, "box": {**ZEROS["box"], "all": 29.0}}, cut="heads", specs=SPECS[:1]
+    )
+    comparison = compare_runs(first, second)
+    assert (comparison.images, comparison.cuts, comparison.outputs) == (1, ("fpn", "heads"), ())
+    said = format_comparison(comparison, ["A", "B"]).split("\n\n")
+    assert said[:2] == [
+        "B against A, 1 images",
+        "They are of cut fpn and cut heads, whose outputs are not the same; their mAP:",
+    ]
+    assert "-1.00" in said[2] and "cosine" not in "".join(said)
+    assert main(["compare", str(first), str(second), "--json"]) == 0
+    printed = json.loads(capsys.readouterr().out)
+    assert (printed["cuts"], printed["outputs"]) == (["fpn", "heads"], [])
+
+
+def test_outputs_of_the_model_before_are_refused(tmp_path):
+    """As a stream leaves them, which compiles another model and writes no outputs."""
+    run = make_run(tmp_path / "a", {1: [[1, 2], [3, 4]]})
+    folder, records = WorkFolder(tmp_path / "a"), Records(WorkFolder(tmp_path / "a"))
+    inputs = {"inputs": records.token("preprocess"), "om_sha256": "first"}
+    records.save("infer bs1", Record(inputs, {}, 0, None))
+    sidecar = read_sidecar(folder.om(1), folder.sidecar(1))
+    write_sidecar(folder.sidecar(1), replace(sidecar, om_sha256="first"))
+    assert compare_runs(run, run).images == 1
+    write_sidecar(folder.sidecar(1), replace(sidecar, om_sha256="second"))
+    said = r"The outputs in .*bs1 were made by another model than .*_bs1\.om, .* without stream=1, .*: bash scr"
+    with pytest.raises(ArtifactError, match=said):
+        compare_runs(run, run)
 
 
 def test_outputs_of_other_inputs_are_refused(tmp_path):

@@ -11,6 +11,7 @@ import pytest
 from yolact_ascend.artifacts import INPUT, UINT8_INPUT
 from yolact_ascend.engines import DeviceEngine, OnnxEngine, batches
 from yolact_ascend.errors import ArtifactError, ToolError
+from yolact_ascend.slots import open_slots
 
 
 @pytest.fixture(scope="session")
@@ -68,6 +69,17 @@ def test_a_short_batch_gives_its_own_images_and_batches_do_not_share_memory(on_d
     other = on_device.infer(images[2:])
     assert not np.array_equal(other[0], short[0])
     assert all(np.array_equal(output, copy) for output, copy in zip(full, before))
+
+
+def test_a_short_batch_is_filled_up_with_its_own_images(on_device, images):
+    """Not with those of the batch before, whatever they hold."""
+    with open_slots(2, 2, INPUT.size_bytes, on_device.outputs) as slots:
+        slots.images(1)[:] = 255
+        slots.images(1)[0] = images[2].view(np.uint8).ravel()
+        on_device.infer_slot(slots, 1, 1)
+        assert all(filled.tobytes() == images[2].tobytes() for filled in slots.images(1))
+        assert all(np.array_equal(output[0], output[1]) for output in slots.results(1))
+        assert not slots.images(0).any()
 
 
 @pytest.mark.parametrize("count", [0, 3])

@@ -20,6 +20,7 @@ from factories import CHECKOUT, SMALL_CONFIG, TINY_CONFIG, write_coco
 
 from yolact_ascend import pipeline, stages
 from yolact_ascend.artifacts import INPUT, UINT8_INPUT, WorkFolder, sha256_file
+from yolact_ascend.compare import compare_runs
 from yolact_ascend.compiled import SCHEMA
 from yolact_ascend.config import MEAN_RGB, STD_RGB
 from yolact_ascend.errors import ArtifactError, DatasetError, ToolError, UsageError, WeightsError
@@ -393,6 +394,13 @@ def test_starting_later_needs_a_model_of_these_weights(copied):
 def test_starting_later_with_another_model_names_the_difference(copied, words, said):
     with pytest.raises(UsageError, match=rf"from=infer needs compile bs3 .* changed: flags.*bs3\.om was .*: {said}"):
         copied(**words, **{"from": "infer"})
+
+
+def test_compare_sees_that_the_model_is_another_than_that_of_the_outputs(copied):
+    assert compare_runs(copied.folder.run(3), copied.folder.run(3)).images == 4
+    pipeline.run(copied.command(precision="fp32", to="compile"))
+    with pytest.raises(ArtifactError, match=r"made by another model than .*_bs3\.om, .* without stream=1"):
+        compare_runs(copied.folder.run(3), copied.folder.run(3))
 
 
 def test_a_model_with_a_side_car_of_an_earlier_version_is_compiled_again(copied, capfd):
@@ -839,6 +847,26 @@ def test_a_stream_ends_in_the_same_results_and_leaves_no_inputs_and_outputs(copi
     assert copied.report()["results"][0]["npus"] == [0, 1]
     for name in ("bbox_detections.json", "mask_detections.json"):
         assert (copied.folder.run(3) / name).read_bytes() == (finished.folder.run(3) / name).read_bytes()
+
+
+def test_one_work_folder_goes_from_cut_to_stream_to_aipp(copied):
+    """In float32, where who computes the heads makes no difference that a detection shows."""
+    words = {"precision": "fp32"}
+    assert copied(**words, stream="1") == ["compile bs3", "stream bs3"]
+    expected = detections(copied)
+    assert all(map(json.loads, expected))
+    words["cut"] = "heads"
+    assert copied(**words) == ["export", *PER_BATCH]
+    sidecar = json.loads(copied.folder.sidecar(3).read_text())
+    assert (sidecar["cut"], len(sidecar["outputs"])) == (copied.report()["model"]["cut"], 4) == ("heads", 4)
+    assert detections(copied) == expected
+    words["stream"] = "1"
+    assert copied(**words) == ["stream bs3"]
+    assert detections(copied) == expected
+    words["aipp"] = "1"
+    assert copied(**words) == ["compile bs3", "stream bs3"]
+    sidecar = json.loads(copied.folder.sidecar(3).read_text())
+    assert (sidecar["cut"], sidecar["input"]["dtype"]) == ("heads", "uint8")
 
 
 def test_a_stream_goes_on_without_an_image_that_cannot_be_decoded(copied, capfd):

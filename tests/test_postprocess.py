@@ -115,6 +115,18 @@ def test_either_cut_gives_the_same(tmp_path, dataset):
     assert results[0].mask.table == pytest.approx(results[1].mask.table)
 
 
+def test_every_step_of_every_image_is_timed(tmp_path, dataset):
+    """With the heads on the host; four images, one of which has nothing to detect, on two workers."""
+    weights = oracle.save_weights(tmp_path / "oracle.pth", SMALL_CONFIG)
+    detector = Detector(SMALL_CONFIG, load_heads(weights, SMALL_CONFIG))
+    oracle.write_outputs(tmp_path / "output", dataset, [3, 1, 2, 4], SMALL_CONFIG)
+    files = tmp_path / "bbox.json", tmp_path / "mask.json"
+    _, timings = postprocess(tmp_path / "output", detector, dataset, [3, 1, 2, 4], *files, workers=2)
+    assert timings.images == 4
+    assert set(timings.seconds) == {"read", "heads", "detect", "masks", "RLE", "eval"}
+    assert all(seconds > 0 for seconds in timings.seconds.values())
+
+
 def test_annotated_only_without_annotations_is_refused(run):
     with pytest.raises(ArtifactError, match=r"None of the images in ids\.json is annotated"):
         run([4], annotated_only=True)

@@ -6,7 +6,10 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,6 +18,7 @@ from factories import CHECKOUT, TINY_CONFIG, write_coco
 from yolact_ascend.artifacts import output_bin
 from yolact_ascend.cli import main
 from yolact_ascend.coco import load_dataset
+from yolact_ascend.detections import bbox_results, mask_results
 from yolact_ascend.engines import DeviceEngine, OnnxEngine
 from yolact_ascend.errors import DatasetError, ToolError
 from yolact_ascend.export import load_heads
@@ -85,6 +89,116 @@ def test_a_device_gives_what_files_give(run, by_files, compiled, emulation):
         written, streamed = run([engine], batch_size=2)
     assert written == by_files[0]
     assert len(streamed.spent.devices[0]) == 2
+
+
+def repeat(photographs):
+    """Return images with ids of their own, of these photographs."""
+    return [replace(image, image_id=101 + place) for place, image in enumerate(photographs)]
+
+
+def results_of(found):
+    """The boxes and masks of each image as COCO's results, under image id 0."""
+    return [
+        [kind(each.detections, 0, TINY_CONFIG.category_ids) for kind in (bbox_results, mask_results)] for each in found
+    ]
+
+
+def results_by_files(by_files, photographs):
+    """The same, as `by_files` has them."""
+    files = [json.loads(text) for text in by_files[0]]
+    return [
+        [[{**entry, "image_id": 0} for entry in file if entry["image_id"] == each.image_id] for file in files]
+        for each in photographs
+    ]
+
+
+def test_more_batches_than_slots_come_in_order(by_files, dataset, detector, tiny_onnx):
+    photographs, spent = dataset.images * 3, Spent()
+    images = repeat(photographs)
+    with OnnxEngine(tiny_onnx) as engine:
+        found = list(stream([engine], images, detector, "float32", 1, 1, spent))  # 4 slots
+    assert [each.image for each in found] == images
+    assert results_of(found) == results_by_files(by_files, photographs)
+    assert len(spent.devices[0]) == spent.host.images == 12
+
+
+@dataclass(frozen=True)
+class Holding(Detector):
+    """Holds the first image of a size, as detecting many instances may take long, until a file appears."""
+
+    held_size: tuple[int, int] = (0, 0)
+    sign: Path = Path()
+
+    def detect(self, outputs, height, width, *others):
+        first = self.sign.with_name("held")
+        if (height, width) == self.held_size and not first.exists():
+            first.touch()
+            deadline = time.monotonic() + 30
+            while not self.sign.exists() and time.monotonic() < deadline:
+                time.sleep(0.01)
+        return super().detect(outputs, height, width, *others)
+
+
+class Ordered:
+    """Engine that begins when another has computed a batch, and gives a sign when it has computed an input."""
+
+    def __init__(self, engine, after, done, awaited=b"", sign=None):
+        self._engine, self._after, self._done, self._awaited, self._sign = engine, after, done, awaited, sign
+        self.image_bytes, self.outputs, self.batch_size = engine.image_bytes, engine.outputs, None
+
+    def infer_slot(self, slots, slot, count):
+        assert self._after.wait(30)
+        timing = self._engine.infer_slot(slots, slot, count)
+        self._done.set()
+        if slots.images(slot)[0].tobytes() == self._awaited:
+            self._sign.touch()
+        return timing
+
+
+def test_a_slot_is_not_given_on_before_its_image_is_detected(by_files, dataset, detector, tiny_onnx, tmp_path):
+    """The second device is done first, and its first image is held in a worker until the ninth has been computed.
+
+    That one would be the first to get a slot that was given on too early: there are 8.
+    """
+    first, held, last, _ = dataset.images
+    photographs, sign = [first, *[held] * 7, *[last] * 4], tmp_path / "sign"
+    done, free = threading.Event(), threading.Event()
+    free.set()
+    awaited = TRANSFORMS["float32"](decode_image(last.path)).tobytes()
+    holding = Holding(detector.config, detector.heads, held_size=(held.height, held.width), sign=sign)
+    with OnnxEngine(tiny_onnx) as engine:
+        engines = [Ordered(engine, done, done, awaited, sign), Ordered(engine, free, done)]
+        found = list(stream(engines, repeat(photographs), holding, "float32", 1, 2, Spent()))
+    assert (tmp_path / "held").exists() and sign.exists()
+    assert results_of(found) == results_by_files(by_files, photographs)
+
+
+class Clocked:
+    """Engine with a clock of its own, that remembers its inputs."""
+
+    def __init__(self, engine, start):
+        self._engine, self._clock, self.seen = engine, start, set()
+        self.image_bytes, self.outputs, self.batch_size = engine.image_bytes, engine.outputs, None
+
+    def infer_slot(self, slots, slot, count):
+        self._engine.infer_slot(slots, slot, count)
+        self.seen.add(slots.images(slot)[0].tobytes())
+        self._clock += 1
+        return self._clock, self._clock + 0.5
+
+
+def test_each_device_has_the_times_of_its_own_batches(dataset, detector, tiny_onnx):
+    """The first those of the even batches, which are all of one photograph here."""
+    even, odd = dataset.images[:2]
+    spent = Spent()
+    with OnnxEngine(tiny_onnx) as engine:
+        engines = [Clocked(engine, 100), Clocked(engine, 200)]
+        list(stream(engines, repeat([even, odd, even, odd, even]), detector, "float32", 1, 1, spent))
+    inputs = [TRANSFORMS["float32"](decode_image(image.path)).tobytes() for image in (even, odd)]
+    assert [each.seen for each in engines] == [{inputs[0]}, {inputs[1]}]
+    # A batch notes its time when the next may be on the device already.
+    times = [sorted(device) for device in spent.devices]
+    assert times == [[(101, 101.5), (102, 102.5), (103, 103.5)], [(201, 201.5), (202, 202.5)]]
 
 
 def test_an_image_that_cannot_be_decoded_is_named_and_left_out(run, by_files, dataset, tiny_onnx, tmp_path, capsys):

@@ -2,10 +2,12 @@
 
 import resource
 
+import cv2
 import numpy as np
 import pytest
+from threadpoolctl import threadpool_info
 
-from yolact_ascend.workers import open_workers
+from yolact_ascend.workers import IN_FLIGHT, open_workers
 
 PAGE = resource.getpagesize()
 ARRAY_BYTES, ARRAYS, ROUNDS = 3_630_000, 4, 20  # what an image takes on its way to the network's input
@@ -29,3 +31,38 @@ def test_a_worker_keeps_its_memory_from_image_to_image():
     if not any(faults):
         pytest.skip("this system counts no page faults")
     assert sum(faults[ROUNDS // 2 :]) < ROUNDS
+
+
+def count_threads(_):
+    """Return how many threads OpenCV takes, and each library that numpy's arrays are multiplied by."""
+    np.ones((2, 2)) @ np.ones((2, 2))
+    return cv2.getNumThreads(), {pool["num_threads"] for pool in threadpool_info()}
+
+
+def test_a_worker_computes_with_one_thread(monkeypatch):
+    """Whatever the machine has: the images are what the cores divide."""
+    for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
+        monkeypatch.setenv(name, "2")
+    with open_workers(1) as pool:
+        ((of_opencv, of_libraries),) = pool.map(count_threads, [None])
+    assert of_opencv == 1
+    assert of_libraries == {1}
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_no_more_items_are_taken_than_the_workers_need(workers):
+    taken = 0
+
+    def count():
+        nonlocal taken
+        for number in range(5 * IN_FLIGHT):
+            taken += 1
+            yield -number
+
+    ahead = []
+    with open_workers(workers) as pool:
+        for consumed, value in enumerate(pool.map(abs, count())):
+            assert value == consumed
+            ahead.append(taken - consumed)
+    assert taken == 5 * IN_FLIGHT
+    assert max(ahead) == IN_FLIGHT * workers

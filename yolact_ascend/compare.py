@@ -44,7 +44,8 @@ class Comparison:
     """Two runs side by side; `scores` maps "box" and "mask" to (first, second) by column, in percent."""
 
     images: int
-    outputs: tuple[OutputDifference, ...]
+    cuts: tuple[str, str]  # of the graph
+    outputs: tuple[OutputDifference, ...]  # none where the cuts are not the same
     scores: dict[str, dict[str, tuple[float | None, float | None]]]
     input_bytes: tuple[int, int]  # of one image
 
@@ -55,6 +56,7 @@ class Comparison:
 def compare_runs(first: Path, second: Path) -> Comparison:
     """Compare two run folders (`results/bs8`), image by image; images are matched by their COCO id.
 
+    Of runs with another cut only the scores are compared.
     Raises ArtifactError when outputs are missing or of the wrong size, or when the runs have no image in common.
     """
     runs = (_read_run(first), _read_run(second))
@@ -64,16 +66,11 @@ def compare_runs(first: Path, second: Path) -> Comparison:
             f"{first} and {second} have no image in common, so there is nothing to compare. "
             "Run both on the same data set (coco=, limit=)."
         )
-    specs = [run.outputs for run in runs]
-    if specs[0] != specs[1]:
-        raise ArtifactError(f"{first} and {second} are of models with other outputs: {specs[0]} and {specs[1]}.")
-    meters = [_Meter(spec) for spec in specs[0]]
-    for image_id in tqdm(shared, desc="compare", unit="image"):
-        for k, meter in enumerate(meters):
-            meter.add(*(run.read_output(image_id, k) for run in runs))
+    cuts = (runs[0].cut, runs[1].cut)
     return Comparison(
         images=len(shared),
-        outputs=tuple(meter.result() for meter in meters),
+        cuts=cuts,
+        outputs=_compare_outputs(runs, shared) if cuts[0] == cuts[1] else (),
         scores={
             kind: {column: (value, runs[1].scores[kind][column]) for column, value in columns.items()}
             for kind, columns in runs[0].scores.items()
@@ -82,13 +79,37 @@ def compare_runs(first: Path, second: Path) -> Comparison:
     )
 
 
+def _compare_outputs(runs: tuple[_Run, _Run], image_ids: Sequence[int]) -> tuple[OutputDifference, ...]:
+    first, second = runs
+    if first.outputs != second.outputs:
+        raise ArtifactError(
+            f"{first.path} and {second.path} are of models with other outputs: {_describe(first.outputs)}, and "
+            f"{_describe(second.outputs)}. Compare runs of one config and of the same classes."
+        )
+    meters = [_Meter(spec) for spec in first.outputs]
+    for image_id in tqdm(image_ids, desc="compare", unit="image"):
+        for k, meter in enumerate(meters):
+            meter.add(*(run.read_output(image_id, k) for run in runs))
+    return tuple(meter.result() for meter in meters)
+
+
+def _describe(specs: Sequence[TensorSpec]) -> str:
+    return ", ".join(f"{spec.name} {list(spec.shape)} {spec.dtype}" for spec in specs)
+
+
 def format_comparison(comparison: Comparison, names: Sequence[str]) -> str:
     """Return both tables and the inputs' size as Markdown; `names` are what to call the two runs."""
-    outputs = [
+    rows = [
         [d.output, f"{d.cosine_min:.7f}", f"{d.cosine_mean:.7f}", f"{d.max_abs:.3g}", f"{d.relative:.2e}", d.not_finite]
         for d in comparison.outputs
     ]
-    head = ["output", "lowest cosine", "mean cosine", "max-abs", "of largest", "not finite"]
+    heads = ["output", "lowest cosine", "mean cosine", "max-abs", "of largest", "not finite"]
+    first, second = comparison.cuts
+    outputs = (
+        _table(rows, heads)
+        if first == second
+        else f"They are of cut {first} and cut {second}, whose outputs are not the same; their mAP:"
+    )
     scores = [
         [f"{kind} .{column}" if column != "all" else f"{kind} all", *map(_percent, pair), _difference(*pair)]
         for kind, columns in comparison.scores.items()
@@ -97,7 +118,7 @@ def format_comparison(comparison: Comparison, names: Sequence[str]) -> str:
     return "\n\n".join(
         [
             f"{names[1]} against {names[0]}, {comparison.images} images",
-            _table(outputs, head),
+            outputs,
             _table(scores, ["mAP in percent", *names, "difference"]),
             f"Bytes of one input: {comparison.input_bytes[0]} and {comparison.input_bytes[1]}",
         ]
@@ -108,8 +129,10 @@ def format_comparison(comparison: Comparison, names: Sequence[str]) -> str:
 class _Run:
     """What one side of a comparison left in its work folder."""
 
+    path: Path  # as the user names it
     folder: WorkFolder
     batch_size: int
+    cut: str
     indices: dict[int, int]  # image id -> index in file names
     scores: dict[str, dict[str, float | None]]  # by "box" and "mask", of MAP_COLUMNS
     input_bytes: int  # of one image
@@ -131,12 +154,20 @@ def _read_run(path: Path) -> _Run:
             "settings."
         )
     sidecar = read_sidecar(folder.om(batch_size), folder.sidecar(batch_size))
+    if inferred.inputs.get("om_sha256", sidecar.om_sha256) != sidecar.om_sha256:
+        raise ArtifactError(
+            f"The outputs in {path} were made by another model than {folder.om(batch_size)}, which was compiled since: "
+            f"run it again without stream=1, which writes no outputs: bash scripts/run_all.sh bs={batch_size} "
+            f"out={folder.root}, with its other settings."
+        )
     ids = read_json(ids_file(folder.inputs), "the image ids of that run")
     scores = read_json(folder.scores(batch_size), "the scores of that run")
     try:
         return _Run(
+            path,
             folder,
             batch_size,
+            sidecar.cut,
             {image_id: index for index, image_id in enumerate(ids["ids"])},
             {kind: {column: scores[kind][column] for column in MAP_COLUMNS} for kind in ("box", "mask")},
             TensorSpec.of_sample(sidecar.input).size_bytes,
