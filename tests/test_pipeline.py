@@ -15,7 +15,7 @@ import numpy as np
 import onnxruntime
 import pytest
 import torch
-from emulation.cases import real_tool_in
+from emulation.cases import real_packages, real_tool_in
 from factories import CHECKOUT, SMALL_CONFIG, TINY_CONFIG, write_coco
 
 from yolact_ascend import pipeline, stages
@@ -25,7 +25,6 @@ from yolact_ascend.compiled import SCHEMA
 from yolact_ascend.config import MEAN_RGB, STD_RGB
 from yolact_ascend.errors import ArtifactError, DatasetError, ToolError, UsageError, WeightsError
 
-REAL_PACKAGES = [name for name in os.environ.get("AIS_BENCH_DIR", "").split(os.pathsep) if name]
 PER_BATCH = ("compile bs3", "infer bs3", "postprocess bs3")
 ALL = ("export", "compile bs3", "preprocess", "infer bs3", "postprocess bs3")
 
@@ -787,7 +786,7 @@ def test_a_device_that_is_not_there_is_said_before_any_work(copied):
 
 
 @pytest.mark.ais_bench
-@pytest.mark.parametrize("package", REAL_PACKAGES or [pytest.param(None, marks=pytest.mark.skip("AIS_BENCH_DIR"))])
+@pytest.mark.parametrize("package", real_packages())
 def test_the_real_ais_bench_divides_the_images_as_well(copied, monkeypatch, tmp_path, package):
     """Each release in its own way, on the emulated runtime: 4 images as 2, 1, 1, or as 2, 2; none is left out."""
     real = real_tool_in(Path(package), tmp_path / "shim")

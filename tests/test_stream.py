@@ -10,9 +10,11 @@ import threading
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from emulation.cases import real_packages, real_tool_in
 from factories import CHECKOUT, TINY_CONFIG, write_coco
 
 from yolact_ascend.artifacts import output_bin
@@ -199,6 +201,19 @@ def test_each_device_has_the_times_of_its_own_batches(dataset, detector, tiny_on
     # A batch notes its time when the next may be on the device already.
     times = [sorted(device) for device in spent.devices]
     assert times == [[(101, 101.5), (102, 102.5), (103, 103.5)], [(201, 201.5), (202, 202.5)]]
+
+
+@pytest.mark.ais_bench
+@pytest.mark.parametrize("package", real_packages())
+def test_the_real_infersession_gives_what_files_give(run, by_files, compiled, emulation, tmp_path, package):
+    """Ascend's own package of each year, in the device's process, on the emulated runtime."""
+    real = real_tool_in(Path(package), tmp_path / "shim")
+    tools = SimpleNamespace(python=emulation.python, env={**emulation.env, **real.env})
+    with DeviceEngine(compiled, tools) as engine:
+        written, streamed = run([engine], batch_size=2)
+    assert written == by_files[0]
+    (times,) = streamed.spent.devices
+    assert len(times) == 2 and all(end > start for start, end in times)
 
 
 def test_an_image_that_cannot_be_decoded_is_named_and_left_out(run, by_files, dataset, tiny_onnx, tmp_path, capsys):

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Callable
 
 import numpy as np
+import pytest
 
 from .conftest import EMULATION, Result, Run, sample, write_bytes, write_samples
 
@@ -60,6 +61,14 @@ class RealTool:
 
     year: str
     env: dict[str, str]
+
+
+def real_packages() -> list:
+    """The folders of AIS_BENCH_DIR as parameters of a test, which skips where there is none."""
+    names = [name for name in os.environ.get("AIS_BENCH_DIR", "").split(os.pathsep) if name]
+    return names or [
+        pytest.param(None, marks=pytest.mark.skip("AIS_BENCH_DIR names no folder with the real ais_bench"))
+    ]
 
 
 def real_tool_in(folder: Path, shim: Path) -> RealTool:
