@@ -85,7 +85,7 @@ def export_heads(head: PredictionHead, config: ModelConfig) -> bytes:
     with tempfile.TemporaryDirectory() as folder, torch.inference_mode(), _quiet_exporter():
         path = Path(folder) / "heads.onnx"
         torch.onnx.export(
-            _OnLevels(head).eval(),
+            OnLevels(head).eval(),
             tuple(torch.zeros(1, *level.shape) for level in levels),
             str(path),
             input_names=[level.name for level in levels],
@@ -96,12 +96,15 @@ def export_heads(head: PredictionHead, config: ModelConfig) -> bytes:
         return path.read_bytes()
 
 
-class _OnLevels(nn.Module):
+class OnLevels(nn.Module):
+    """A prediction head as a function of the five levels: what is exported of it."""
+
     def __init__(self, head: PredictionHead) -> None:
         super().__init__()
         self.head = head
 
     def forward(self, *levels: torch.Tensor) -> HeadTensors:
+        """Map P3..P7 [B,C,h,w] to loc, conf and coeffs."""
         return self.head.predict_levels(list(levels))
 
 

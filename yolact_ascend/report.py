@@ -37,8 +37,8 @@ TABLE_COLUMNS = ("all", *(str(percent) for percent in range(50, 100, 5)))
 def write_report(stages: Stages, outcomes: Sequence[Outcome], words: Sequence[str]) -> str:
     """Write report.json and report.md from what the stages left; return the short form for the terminal."""
     folder = WorkFolder(stages.settings.out)
-    overlays = _draw_overlays(stages, folder)
     report = build_report(stages, outcomes, words)
+    overlays = _draw_overlays(stages, folder, report["results"][0]["failed"])
     report["overlays"] = [path.relative_to(folder.root).as_posix() for path in overlays]
     write_json(folder.report_json, report)
     markdown = render_markdown(report)
@@ -116,14 +116,13 @@ def render_markdown(report: dict[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _draw_overlays(stages: Stages, folder: WorkFolder) -> list[Path]:
+def _draw_overlays(stages: Stages, folder: WorkFolder, failed: Sequence[int]) -> list[Path]:
     """Draw the first images of a full run with the detections of its first batch size; a benchmark has none."""
     if stages.settings.mode != "full":
         remove_overlays(folder.overlays)
         return []
     batch_size = stages.settings.batch_sizes[0]
     files = folder.bbox_detections(batch_size), folder.mask_detections(batch_size)
-    failed = read_json(folder.scores(batch_size), "the scores").get("failed", [])
     images = [image for image in stages.images if image.image_id not in failed]
     return write_overlays(folder.overlays, images, stages.dataset, stages.config, *files)
 

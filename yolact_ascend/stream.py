@@ -7,9 +7,8 @@ import signal
 import sys
 import threading
 import time
-from collections import deque
 from collections.abc import Generator, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from queue import SimpleQueue
@@ -28,7 +27,7 @@ from yolact_ascend.preprocess import prepare_image
 from yolact_ascend.results import Findings, ResultsFiles
 from yolact_ascend.slots import Slots, open_slots
 from yolact_ascend.timings import Timings
-from yolact_ascend.workers import Workers, open_workers
+from yolact_ascend.workers import Workers, in_order, open_workers
 
 if TYPE_CHECKING:
     from yolact_ascend.evaluate import Evaluation
@@ -89,14 +88,9 @@ def stream(
 def _in_order(
     threads: ThreadPoolExecutor, stages: _Stages, numbered: Iterable[tuple[int, list[CocoImage]]]
 ) -> Iterator[Found]:
-    """Begin a batch whenever a slot is free; give the images of the oldest as soon as they are done."""
-    pending: deque[Future[list[Found]]] = deque()
-    for number, images in numbered:
-        if len(pending) == stages.slots.count:
-            yield from pending.popleft().result()
-        pending.append(threads.submit(stages.run_batch, number, images))
-    while pending:
-        yield from pending.popleft().result()
+    """Have as many batches on their way as there are slots; give the images of the oldest as soon as they are done."""
+    for batch in in_order(lambda entry: threads.submit(stages.run_batch, *entry), numbered, stages.slots.count):
+        yield from batch.result()
 
 
 @dataclass(frozen=True)

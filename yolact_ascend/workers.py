@@ -77,11 +77,8 @@ class Workers:
 
         Takes items only as it needs them, so that no more than `IN_FLIGHT` for each worker are held at once.
         """
-        items = iter(items)
-        pending = deque(self.submit(work, item) for item in itertools.islice(items, IN_FLIGHT * self.count))
-        while pending:
-            yield self.result(pending.popleft())
-            pending.extend(self.submit(work, item) for item in itertools.islice(items, 1))
+        for future in in_order(lambda item: self.submit(work, item), items, IN_FLIGHT * self.count):
+            yield self.result(future)
 
     def result(self, future: Future[Result]) -> Result:
         """Return what a call gave, or raise what it raised; raises ToolError when its process was killed."""
@@ -89,6 +86,15 @@ class Workers:
             return future.result()
         except BrokenProcessPool as error:
             raise ToolError(KILLED) from error
+
+
+def in_order(submit: Callable[[Item], Future[Result]], items: Iterable[Item], most: int) -> Iterator[Future[Result]]:
+    """Submit each item and give the futures in that order; the next is submitted when one has been dealt with."""
+    items = iter(items)
+    pending = deque(map(submit, itertools.islice(items, most)))
+    while pending:
+        yield pending.popleft()
+        pending.extend(map(submit, itertools.islice(items, 1)))
 
 
 def use_one_thread() -> None:
