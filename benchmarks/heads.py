@@ -26,24 +26,13 @@ from tabulate import tabulate  # noqa: E402
 
 from yolact_ascend.artifacts import cut_outputs  # noqa: E402
 from yolact_ascend.config import DEFAULT_CONFIG, get_config  # noqa: E402
+from yolact_ascend.export import OnLevels  # noqa: E402
 from yolact_ascend.network import PredictionHead  # noqa: E402
 
 BATCHES = (1, 4)
-NAMES = ("p3", "p4", "p5", "p6", "p7")
+NAMES = ["p3", "p4", "p5", "p6", "p7"]
 
 Outputs = Sequence[np.ndarray]
-
-
-class OnLevels(torch.nn.Module):
-    """The head as a function of five tensors."""
-
-    def __init__(self, head: PredictionHead) -> None:
-        super().__init__()
-        self.head = head
-
-    def forward(self, *levels: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        """Map P3..P7 [B,C,h,w] to loc, conf and coeffs."""
-        return tuple(self.head.predict_levels(list(levels)))
 
 
 def main() -> None:
@@ -55,7 +44,7 @@ def main() -> None:
     torch.set_num_threads(1)
     torch.manual_seed(0)
     config = get_config(args.config)
-    head = OnLevels(PredictionHead(config).eval())
+    head = OnLevels(PredictionHead(config)).eval()
     shapes = [spec.shape for spec in cut_outputs(config, "fpn")[:-1]]
     levels = [torch.randn(max(BATCHES), *shape) for shape in shapes]
     rows = []
