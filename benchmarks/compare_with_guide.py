@@ -34,12 +34,13 @@ import oracle  # noqa: E402  (needs the paths above)
 from pycocotools.coco import COCO  # noqa: E402
 from pycocotools.cocoeval import COCOeval  # noqa: E402
 
-from yolact_ascend.artifacts import output_bin, write_json  # noqa: E402
-from yolact_ascend.coco import CocoDataset, find_split, load_dataset  # noqa: E402
-from yolact_ascend.config import COCO_CATEGORY_IDS, DEFAULT_CONFIG, get_config  # noqa: E402
-from yolact_ascend.evaluate import format_table  # noqa: E402
-from yolact_ascend.export import load_heads  # noqa: E402
-from yolact_ascend.postprocess import Detector, postprocess, read_ids  # noqa: E402
+from yolact_ascend.detection.evaluate import format_table  # noqa: E402
+from yolact_ascend.files import write_json  # noqa: E402
+from yolact_ascend.host.postprocess import Detector, postprocess, read_ids  # noqa: E402
+from yolact_ascend.images.coco import CocoDataset, find_split, load_dataset  # noqa: E402
+from yolact_ascend.models.config import COCO_CATEGORY_IDS, DEFAULT_CONFIG, get_config  # noqa: E402
+from yolact_ascend.models.export import load_heads  # noqa: E402
+from yolact_ascend.targets.folder import output_bin  # noqa: E402
 
 TOLERANCE = 0.01  # percent points: the last digit that the guide prints
 PERCENT = [n / 100 for n in range(101)]

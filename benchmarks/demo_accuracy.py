@@ -20,20 +20,23 @@ from tqdm import tqdm
 CHECKOUT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(CHECKOUT))
 
-from yolact_ascend.aipp import aipp_config  # noqa: E402
-from yolact_ascend.artifacts import write_json  # noqa: E402
-from yolact_ascend.ascend import atc_command, find_tools  # noqa: E402
-from yolact_ascend.coco import CocoDataset, find_split, load_dataset  # noqa: E402
-from yolact_ascend.config import CONFIGS, DEMO_CONFIG  # noqa: E402
-from yolact_ascend.demo import SEED, WEIGHTS  # noqa: E402
-from yolact_ascend.detections import bbox_results, detect, mask_results  # noqa: E402
-from yolact_ascend.engines import DeviceEngine, OnnxEngine  # noqa: E402
-from yolact_ascend.evaluate import Evaluation, evaluate  # noqa: E402
-from yolact_ascend.export import export_onnx, load_heads  # noqa: E402
+from yolact_ascend.detection.detections import bbox_results, detect, mask_results  # noqa: E402
+from yolact_ascend.detection.evaluate import Evaluation, evaluate  # noqa: E402
+from yolact_ascend.files import write_json  # noqa: E402
+from yolact_ascend.images.coco import CocoDataset, find_split, load_dataset  # noqa: E402
+from yolact_ascend.images.decode import decode_image  # noqa: E402
+from yolact_ascend.images.transforms import TRANSFORMS  # noqa: E402
+from yolact_ascend.models.config import CONFIGS, DEMO_CONFIG  # noqa: E402
+from yolact_ascend.models.export import export_onnx, load_heads  # noqa: E402
+from yolact_ascend.models.weights import load_network  # noqa: E402
+from yolact_ascend.pipeline.demo import SEED, WEIGHTS  # noqa: E402
 from yolact_ascend.process import run_tool  # noqa: E402
-from yolact_ascend.scenes import draw_dataset  # noqa: E402
-from yolact_ascend.transforms import TRANSFORMS, decode_image  # noqa: E402
-from yolact_ascend.weights import load_network  # noqa: E402
+from yolact_ascend.scenes.scenes import draw_dataset  # noqa: E402
+from yolact_ascend.targets.ascend.aipp import aipp_config  # noqa: E402
+from yolact_ascend.targets.ascend.atc import atc_command  # noqa: E402
+from yolact_ascend.targets.ascend.engine import DeviceEngine  # noqa: E402
+from yolact_ascend.targets.ascend.tools import find_tools  # noqa: E402
+from yolact_ascend.targets.onnxruntime.engine import OnnxEngine  # noqa: E402
 
 CONFIG = CONFIGS[DEMO_CONFIG]
 BATCH_SIZE = 4

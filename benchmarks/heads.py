@@ -24,10 +24,10 @@ import onnxruntime  # noqa: E402
 import torch  # noqa: E402
 from tabulate import tabulate  # noqa: E402
 
-from yolact_ascend.artifacts import cut_outputs  # noqa: E402
-from yolact_ascend.config import DEFAULT_CONFIG, get_config  # noqa: E402
-from yolact_ascend.export import OnLevels  # noqa: E402
-from yolact_ascend.network import PredictionHead  # noqa: E402
+from yolact_ascend.models.config import DEFAULT_CONFIG, get_config  # noqa: E402
+from yolact_ascend.models.export import OnLevels  # noqa: E402
+from yolact_ascend.models.yolact.cuts import cut_outputs  # noqa: E402
+from yolact_ascend.models.yolact.network import PredictionHead  # noqa: E402
 
 BATCHES = (1, 4)
 NAMES = ["p3", "p4", "p5", "p6", "p7"]

@@ -35,12 +35,15 @@ from factories import random_state_dict  # noqa: E402
 from tabulate import tabulate  # noqa: E402
 from tqdm import tqdm  # noqa: E402
 
-from yolact_ascend.artifacts import output_bin, write_json  # noqa: E402
-from yolact_ascend.coco import CocoDataset, find_split, load_dataset  # noqa: E402
-from yolact_ascend.config import CUTS, DEFAULT_CONFIG, get_config  # noqa: E402
-from yolact_ascend.engines import OnnxEngine  # noqa: E402
-from yolact_ascend.export import export_onnx  # noqa: E402
-from yolact_ascend.transforms import TRANSFORMS, decode_image  # noqa: E402
+from yolact_ascend.files import write_json  # noqa: E402
+from yolact_ascend.images.coco import CocoDataset, find_split, load_dataset  # noqa: E402
+from yolact_ascend.images.decode import decode_image  # noqa: E402
+from yolact_ascend.images.transforms import TRANSFORMS  # noqa: E402
+from yolact_ascend.models.config import DEFAULT_CONFIG, get_config  # noqa: E402
+from yolact_ascend.models.export import export_onnx  # noqa: E402
+from yolact_ascend.models.yolact.cuts import CUTS  # noqa: E402
+from yolact_ascend.targets.folder import output_bin  # noqa: E402
+from yolact_ascend.targets.onnxruntime.engine import OnnxEngine  # noqa: E402
 
 FEW = 8  # images of the short runs
 LIBRARIES = ("torch", "onnxruntime", "numpy", "opencv-python-headless", "pycocotools", "faster-coco-eval")

@@ -14,12 +14,12 @@ from pathlib import Path
 CHECKOUT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(CHECKOUT))
 
-from yolact_ascend.artifacts import sha256_file, write_json  # noqa: E402
-from yolact_ascend.coco import find_split, load_dataset  # noqa: E402
-from yolact_ascend.config import CONFIGS, DEMO_CONFIG  # noqa: E402
-from yolact_ascend.scenes import draw_dataset  # noqa: E402
-from yolact_ascend.train import TrainingFiles, score_network, summarise  # noqa: E402
-from yolact_ascend.weights import load_network, write_weights  # noqa: E402
+from yolact_ascend.files import sha256_file, write_json  # noqa: E402
+from yolact_ascend.images.coco import find_split, load_dataset  # noqa: E402
+from yolact_ascend.models.config import CONFIGS, DEMO_CONFIG  # noqa: E402
+from yolact_ascend.models.weights import load_network, write_weights  # noqa: E402
+from yolact_ascend.scenes.scenes import draw_dataset  # noqa: E402
+from yolact_ascend.training.train import TrainingFiles, score_network, summarise  # noqa: E402
 
 WEIGHTS = CHECKOUT / "weights" / "yolact_edge_demo.pth"
 FIRST = 40  # held-out scenes that the test draws and scores

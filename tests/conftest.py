@@ -14,9 +14,10 @@ import pytest
 import torch
 from factories import CHECKOUT, SMALL_CONFIG, TINY_CONFIG, random_state_dict, write_coco
 
-from yolact_ascend import ascend
-from yolact_ascend.aipp import aipp_config
-from yolact_ascend.export import export_onnx
+from yolact_ascend.models.export import export_onnx
+from yolact_ascend.targets.ascend import tools
+from yolact_ascend.targets.ascend.aipp import aipp_config
+from yolact_ascend.targets.ascend.atc import atc_command
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -83,9 +84,9 @@ def tiny_onnx(tiny_weights, tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def emulation() -> ascend.Tools:
+def emulation() -> tools.Tools:
     """The stand-ins, as a run with device=cpu finds them."""
-    return ascend.find_tools("cpu")
+    return tools.find_tools("cpu")
 
 
 @pytest.fixture(scope="session")
@@ -102,9 +103,9 @@ def compiled_with_aipp(tiny_onnx, emulation) -> Path:
     return compile_model(tiny_onnx, emulation, "yolact_edge_aipp", 1, "fp32", aipp)
 
 
-def compile_model(onnx: Path, tools: ascend.Tools, name: str, batch_size=2, precision="fp32", aipp=None) -> Path:
+def compile_model(onnx: Path, tools: tools.Tools, name: str, batch_size=2, precision="fp32", aipp=None) -> Path:
     prefix = onnx.with_name(name)
-    command = ascend.atc_command(onnx, prefix, batch_size, tools.soc_version, precision, aipp)
+    command = atc_command(onnx, prefix, batch_size, tools.soc_version, precision, aipp)
     subprocess.run(command, env=dict(tools.env), check=True, capture_output=True)
     om = prefix.with_suffix(".om")
     om.chmod(0o640)
@@ -142,7 +143,7 @@ def fake_cann(tmp_path, monkeypatch):
         (programs / name).chmod(stat.S_IRWXU)
     monkeypatch.setenv("PATH", f"{programs}:{Path(sys.executable).parent}:/usr/bin:/bin")
     monkeypatch.setenv("PYTHONPATH", str(packages))
-    monkeypatch.setattr(ascend, "CANN_SET_ENV", tmp_path / "no-set_env.sh")
+    monkeypatch.setattr(tools, "CANN_SET_ENV", tmp_path / "no-set_env.sh")
     return tmp_path
 
 
@@ -150,4 +151,4 @@ def fake_cann(tmp_path, monkeypatch):
 def no_cann(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}:/usr/bin:/bin")
     monkeypatch.delenv("PYTHONPATH", raising=False)
-    monkeypatch.setattr(ascend, "CANN_SET_ENV", tmp_path / "no-set_env.sh")
+    monkeypatch.setattr(tools, "CANN_SET_ENV", tmp_path / "no-set_env.sh")

@@ -11,9 +11,9 @@ import numpy as np
 import torch
 from pycocotools import mask as coco_mask
 
-from yolact_ascend.config import CONFIGS, DEMO_CONFIG, ModelConfig
-from yolact_ascend.masks import Rle
-from yolact_ascend.network import YolactEdge
+from yolact_ascend.detection.masks import Rle
+from yolact_ascend.models.config import CONFIGS, DEMO_CONFIG, ModelConfig
+from yolact_ascend.models.yolact.network import YolactEdge
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 SMALL_CONFIG = CONFIGS["yolact_edge_mobilenetv2_config"]  # the smallest that upstream has

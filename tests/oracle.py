@@ -17,10 +17,9 @@ import torch
 from factories import decode_mask
 from pycocotools.coco import COCO
 
-from yolact_ascend.artifacts import cut_outputs, output_bin
-from yolact_ascend.boxes import box_iou, encode_boxes, make_anchors
-from yolact_ascend.coco import CocoDataset
-from yolact_ascend.config import (
+from yolact_ascend.detection.boxes import box_iou, encode_boxes, make_anchors
+from yolact_ascend.images.coco import CocoDataset
+from yolact_ascend.models.config import (
     ANCHORS_PER_CELL,
     CONFIGS,
     DEFAULT_CONFIG,
@@ -29,7 +28,9 @@ from yolact_ascend.config import (
     PROTO_SIZE,
     ModelConfig,
 )
-from yolact_ascend.network import YolactEdge
+from yolact_ascend.models.yolact.cuts import cut_outputs
+from yolact_ascend.models.yolact.network import YolactEdge
+from yolact_ascend.targets.folder import output_bin
 
 HEAD = "prediction_layers.0."
 CLASSES = 80

@@ -11,7 +11,7 @@ from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from yolact_ascend.evaluate import Evaluation, Score
+from yolact_ascend.detection.evaluate import Evaluation, Score
 
 CLASSES = 5  # the last one without ground truth
 

@@ -4,8 +4,8 @@ import re
 
 import numpy as np
 
-from yolact_ascend.aipp import aipp_config
-from yolact_ascend.transforms import normalise_image, resize_image
+from yolact_ascend.images.transforms import normalise_image, resize_image
+from yolact_ascend.targets.ascend.aipp import aipp_config
 
 
 def test_the_file_is_atcs_and_in_rgb():

@@ -1,4 +1,4 @@
-"""Who imports whom, who knows torch, who reads the environment: CONTRIBUTING.md's rules."""
+"""The house: which room may import which, no circle, who knows torch, who reads the environment; CONTRIBUTING.md."""
 
 import ast
 import sys
@@ -8,25 +8,35 @@ import pytest
 from factories import CHECKOUT
 
 PACKAGE = CHECKOUT / "yolact_ascend"
-MODULES = {path.stem: path for path in PACKAGE.glob("*.py")}
-# Each module may import those of the lines before its own.
-LAYERS = (
-    {"__init__", "errors"},
-    {"config", "timings"},
-    {"artifacts", "classes", "heads"},
-    {"aipp", "atc_errors", "backbones", "boxes", "coco", "compiled", "manifest", "masks", "process", "settings"},
-    {"disk", "segmentation", "slots", "steps", "transforms", "workers"},
-    {"augment", "cards", "curve", "demo", "device_worker", "devices", "matching", "shapes", "waterfall"},
-    {"ascend", "batch_file", "compare", "detections", "evaluate", "network", "preprocess", "rehearse", "samples"},
-    {"losses", "results", "visualize", "weights"},
-    {"engines", "overlays", "postprocess", "scenes", "stages", "upstream"},
-    {"doctor", "export", "predict", "report", "stream", "train"},
-    {"cuts", "pipeline"},
-    {"cli"},
-    {"__main__"},
-)
-TORCH = {"backbones", "network", "weights", "upstream", "export", "losses", "train", "cuts"}
-ENVIRONMENT = {"ascend"}
+MODULES = {".".join(path.relative_to(PACKAGE).with_suffix("").parts): path for path in PACKAGE.rglob("*.py")}
+# The rooms from the top floor down; "floor" are the files of the package itself. A room may import those that its row
+# names, all below it.
+ROOMS = {
+    "cli": {"analysis", "report", "training", "host", "pipeline", "scenes", "targets", "images", "models", "detection"},
+    "analysis": {"host", "pipeline", "scenes", "targets", "images", "models", "detection"},
+    "report": {"pipeline", "targets", "images", "models", "detection"},
+    "training": {"host", "images", "models", "detection"},
+    "host": {"pipeline", "targets", "images", "models", "detection"},
+    "pipeline": {"targets", "images", "models"},
+    "scenes": {"models", "detection"},
+    "targets": {"models"},
+    "images": {"models"},
+    "models": {"detection"},
+    "detection": set(),
+    "floor": set(),
+}
+ALL_MAY_IMPORT = "floor"
+TORCH = {
+    *("models.export", "models.upstream", "models.weights", "models.yolact.backbones", "models.yolact.network"),
+    *("training.losses", "training.train", "analysis.cuts"),
+}
+ENVIRONMENT = {"targets.ascend.tools"}
+
+
+def room_of(name: str) -> str:
+    """Return the room of a module or package below `yolact_ascend`."""
+    first = name.split(".")[0]
+    return first if (PACKAGE / first).is_dir() else "floor"
 
 
 def imported(path: Path) -> set[str]:
@@ -42,17 +52,45 @@ def imported(path: Path) -> set[str]:
     return names
 
 
-def test_every_module_has_its_layer():
-    placed = [name for layer in LAYERS for name in layer]
-    assert sorted(placed) == sorted(MODULES)
+def own_imports(path: Path) -> set[str]:
+    """Return the modules of the package that a file imports, by their names below `yolact_ascend`."""
+    return {full.removeprefix("yolact_ascend.") for full in imported(path)} & set(MODULES)
 
 
-@pytest.mark.parametrize("name", sorted(MODULES))
-def test_imports_flow_one_way(name):
-    level = next(level for level, layer in enumerate(LAYERS) if name in layer)
-    allowed = set().union(*LAYERS[:level])
-    siblings = {full.split(".")[1] for full in imported(MODULES[name]) if full.startswith("yolact_ascend.")}
-    assert siblings & set(MODULES) <= allowed
+def test_every_room_is_in_the_table():
+    assert {room_of(name) for name in MODULES} == set(ROOMS)
+
+
+def test_arrows_between_rooms_point_down():
+    order = list(ROOMS)
+    for room, below in ROOMS.items():
+        assert all(order.index(room) < order.index(other) for other in below), room
+
+
+@pytest.mark.parametrize("name", sorted(set(MODULES) - {"__main__"}))
+def test_a_module_imports_only_what_its_room_may(name):
+    room = room_of(name)
+    found = {room_of(other) for other in own_imports(MODULES[name])}
+    assert found - {room, ALL_MAY_IMPORT} <= ROOMS[room]
+
+
+def test_no_arrow_in_the_table_is_unused():
+    used = {room: set() for room in ROOMS}
+    for name, path in MODULES.items():
+        used[room_of(name)] |= {room_of(other) for other in own_imports(path)}
+    assert {room: used[room] - {room, ALL_MAY_IMPORT} for room in ROOMS if room != "floor"} == {
+        room: below for room, below in ROOMS.items() if room != "floor"
+    }
+
+
+def test_no_modules_import_each_other_in_a_circle():
+    arrows = {name: own_imports(path) - {name} for name, path in MODULES.items()}
+    while True:
+        leaves = {name for name, targets in arrows.items() if not targets & set(arrows)}
+        if not leaves:
+            break
+        arrows = {name: targets for name, targets in arrows.items() if name not in leaves}
+    assert not arrows, f"a circle among {sorted(arrows)}"
 
 
 @pytest.mark.parametrize("name", sorted(MODULES))
@@ -71,7 +109,7 @@ def test_package_and_emulation_do_not_know_each_other():
     inside = {path.name.removesuffix(".py") for path in (CHECKOUT / "emulation").iterdir()} - {"bin"}
     for name, path in MODULES.items():
         # The worker runs in the tools' Python, and takes the ais_bench of whichever world that is.
-        known = {"ais_bench"} if name == "device_worker" else set()
+        known = {"ais_bench"} if name == "targets.ascend.worker" else set()
         assert {full.split(".")[0] for full in imported(path)} & inside == known, name
     for path in (CHECKOUT / "emulation").rglob("*.py"):
         assert "yolact_ascend" not in {full.split(".")[0] for full in imported(path)}, path
@@ -82,8 +120,8 @@ def test_help_needs_no_heavy_import():
     import subprocess
 
     code = (
-        "import sys; from yolact_ascend import cli\n"
-        "try: cli.main(['run', '--help'])\n"
+        "import sys; from yolact_ascend.cli import main\n"
+        "try: main.main(['run', '--help'])\n"
         "except SystemExit: pass\n"
         "print({'torch', 'onnx', 'onnxruntime', 'cv2', 'pycocotools'} & set(sys.modules), file=sys.stderr)\n"
     )

@@ -10,24 +10,21 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from yolact_ascend.artifacts import (
-    INPUT,
-    INPUTS,
-    UINT8_INPUT,
-    TensorSpec,
+from yolact_ascend.errors import ArtifactError, WeightsError
+from yolact_ascend.files import (
     atomic_path,
-    cut_outputs,
     distinct_stems,
     read_json,
-    read_tensor,
-    require_outputs,
-    require_weights,
     sha256_file,
     write_bytes,
     write_json,
 )
-from yolact_ascend.config import CONFIGS, DEFAULT_CONFIG, DEMO_CONFIG
-from yolact_ascend.errors import ArtifactError, WeightsError
+from yolact_ascend.models.classes import require_weights
+from yolact_ascend.models.config import CONFIGS, DEFAULT_CONFIG, DEMO_CONFIG
+from yolact_ascend.models.inputs import INPUT, INPUTS, UINT8_INPUT
+from yolact_ascend.models.yolact.cuts import cut_outputs
+from yolact_ascend.targets.folder import require_outputs
+from yolact_ascend.tensors import TensorSpec, read_tensor
 
 SMALL = TensorSpec("output9", (2, 3))
 OUTPUTS = cut_outputs(CONFIGS[DEFAULT_CONFIG], "fpn")

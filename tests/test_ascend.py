@@ -10,20 +10,17 @@ from pathlib import Path
 import pytest
 from factories import CHECKOUT
 
-from yolact_ascend import ascend
-from yolact_ascend.ascend import (
-    DeviceTimings,
-    Tools,
-    atc_command,
+from yolact_ascend.errors import ArtifactError, ToolError, UsageError
+from yolact_ascend.targets.ascend import tools
+from yolact_ascend.targets.ascend.ais_bench import (
     benchmark_command,
-    find_tools,
     infer_command,
     prepare_run_folder,
-    read_timings,
     require_usable_paths,
-    source_set_env,
 )
-from yolact_ascend.errors import ArtifactError, ToolError, UsageError
+from yolact_ascend.targets.ascend.atc import atc_command
+from yolact_ascend.targets.ascend.tools import Tools, find_tools, source_set_env
+from yolact_ascend.targets.summary import DeviceTimings, read_timings
 
 
 def test_soc_overrides_what_npu_smi_says(fake_cann):
@@ -180,7 +177,7 @@ def test_an_installed_cann_is_sourced(fake_cann, monkeypatch):
     set_env.write_text(f"export PATH={programs}:$PATH PYTHONPATH={packages}\n")
     monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}:/usr/bin:/bin")
     monkeypatch.delenv("PYTHONPATH")
-    monkeypatch.setattr(ascend, "CANN_SET_ENV", set_env)
+    monkeypatch.setattr(tools, "CANN_SET_ENV", set_env)
     assert find_tools("auto").kind == "npu"
 
 
@@ -251,9 +248,9 @@ def test_a_driver_without_the_toolkit_on_path_sources_its_script(fake_cann, monk
         find_tools("auto")
     set_env = fake_cann / "set_env.sh"
     set_env.write_text(f"export PATH={toolkit}:$PATH PYTHONPATH={packages}\n[ -f /no/such/file ]\n")
-    monkeypatch.setattr(ascend, "CANN_SET_ENV", set_env)
-    tools = find_tools("auto")
-    assert (tools.kind, tools.set_env) == ("npu", set_env)
+    monkeypatch.setattr(tools, "CANN_SET_ENV", set_env)
+    found = find_tools("auto")
+    assert (found.kind, found.set_env) == ("npu", set_env)
 
 
 def test_the_emulation_computes_in_our_python(no_cann, monkeypatch):
@@ -276,7 +273,7 @@ def test_identity_tells_worlds_cards_and_versions_apart(no_cann, monkeypatch, tm
     shutil.copytree(CHECKOUT / "emulation", changed)
     with (changed / "aclruntime" / "_session.py").open("a") as file:
         file.write("# changed\n")
-    monkeypatch.setattr(ascend, "EMULATION", changed)
+    monkeypatch.setattr(tools, "EMULATION", changed)
     assert find_tools("cpu").identity() != emulated
     real = Tools("npu", "", {}, {}, "python3", None, "310P3", "Ascend310P3", "23.0.0")
     others = [

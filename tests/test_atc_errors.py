@@ -5,7 +5,7 @@ import ast
 import pytest
 from factories import CHECKOUT
 
-from yolact_ascend.atc_errors import ATC_ERRORS, explain_atc_failure
+from yolact_ascend.targets.ascend.errors import ATC_ERRORS, explain_atc_failure
 
 # code -> a message of atc, and the words of the remedy that a user needs
 MESSAGES = {

@@ -3,8 +3,14 @@
 import numpy as np
 import pytest
 
-from yolact_ascend.augment import Augmentation, Window, cut_window, distort_colours, draw_window
-from yolact_ascend.config import MEAN_RGB
+from yolact_ascend.models.config import MEAN_RGB
+from yolact_ascend.training.augment import (
+    Augmentation,
+    Window,
+    cut_window,
+    distort_colours,
+    draw_window,
+)
 
 NO_OBJECTS = np.zeros((0, 2))
 PLAIN = Augmentation(expand_most=1, crop_least=1, photometric=False, mirror=False)

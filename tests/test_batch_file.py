@@ -5,10 +5,12 @@ import itertools
 import numpy as np
 import pytest
 
-from yolact_ascend.artifacts import INPUT, UINT8_INPUT, TensorSpec
-from yolact_ascend.batch_file import image_samples, random_samples, write_batch
-from yolact_ascend.coco import load_dataset
-from yolact_ascend.transforms import decode_image, normalise_image, resize_image
+from yolact_ascend.images.coco import load_dataset
+from yolact_ascend.images.decode import decode_image
+from yolact_ascend.images.transforms import normalise_image, resize_image
+from yolact_ascend.models.inputs import INPUT, UINT8_INPUT
+from yolact_ascend.pipeline.batch_file import image_samples, random_samples, write_batch
+from yolact_ascend.tensors import TensorSpec
 
 
 def test_a_batch_is_whole_and_closed_to_others(tmp_path):

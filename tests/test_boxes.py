@@ -5,8 +5,16 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from yolact_ascend.boxes import box_iou, decode_boxes, encode_boxes, fast_nms, level_sizes, make_anchors, scale_boxes
-from yolact_ascend.config import FPN_SIZES
+from yolact_ascend.detection.boxes import (
+    box_iou,
+    decode_boxes,
+    encode_boxes,
+    fast_nms,
+    level_sizes,
+    make_anchors,
+    scale_boxes,
+)
+from yolact_ascend.models.config import FPN_SIZES
 
 NO_BOXES = np.zeros((0, 4), dtype=np.float32)
 

@@ -2,8 +2,13 @@
 
 import pytest
 
-from yolact_ascend.cards import Chip, choose_chips, parse_npu_smi, soc_version_of
 from yolact_ascend.errors import ToolError, UsageError
+from yolact_ascend.targets.ascend.cards import (
+    Chip,
+    choose_chips,
+    parse_npu_smi,
+    soc_version_of,
+)
 
 # Layouts as drivers 22 to 26 print them; the figures in them are made up.
 TWO_310P3 = """\

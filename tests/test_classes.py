@@ -7,9 +7,9 @@ import zipfile
 import pytest
 import torch
 
-from yolact_ascend.classes import RECORD, add_classes, read_config
-from yolact_ascend.config import CONFIGS
 from yolact_ascend.errors import WeightsError
+from yolact_ascend.models.classes import RECORD, add_classes, read_config
+from yolact_ascend.models.config import CONFIGS
 
 PLAIN = CONFIGS["yolact_edge_mobilenetv2_config"]
 OWN = dataclasses.replace(PLAIN, class_names=("screw", "nut"), category_ids=(7, 9))

@@ -12,11 +12,11 @@ from pathlib import Path
 import pytest
 from factories import CHECKOUT
 
-from yolact_ascend import cli
-from yolact_ascend.augment import Augmentation
+from yolact_ascend.cli import main
 from yolact_ascend.errors import ToolError, UsageError
-from yolact_ascend.samples import Phase
-from yolact_ascend.train import Recipe
+from yolact_ascend.training.augment import Augmentation
+from yolact_ascend.training.samples import Phase
+from yolact_ascend.training.train import Recipe
 
 
 def run(*words, cwd=CHECKOUT):
@@ -42,13 +42,13 @@ def test_errors_become_exit_codes_in_one_place(capsys, error, code, message):
         if error:
             raise error
 
-    assert cli.run_cli(work, None) == code
+    assert main.run_cli(work, None) == code
     assert capsys.readouterr().err.startswith(message) if message else not capsys.readouterr().err
 
 
 def test_a_fault_of_ours_is_not_hidden():
     with pytest.raises(ZeroDivisionError):
-        cli.run_cli(lambda _: 1 / 0, None)
+        main.run_cli(lambda _: 1 / 0, None)
 
 
 @pytest.mark.parametrize(
@@ -61,9 +61,9 @@ def test_a_fault_of_ours_is_not_hidden():
 )
 def test_defaults_are_the_guides(monkeypatch, script, defaults):
     seen = {}
-    add_arguments, _, description = cli.VERBS[script]
-    monkeypatch.setitem(cli.VERBS, script, (add_arguments, lambda a: seen.update(vars(a)), description))
-    assert cli.run_script(script, []) == 0
+    add_arguments, _, description = main.VERBS[script]
+    monkeypatch.setitem(main.VERBS, script, (add_arguments, lambda a: seen.update(vars(a)), description))
+    assert main.run_script(script, []) == 0
     assert {name: str(seen[name]) for name in defaults} == defaults
 
 
@@ -100,7 +100,7 @@ def test_bad_words_end_in_one_sentence(tmp_path, words, code, message):
 
 def train_arguments(*words):
     parser = argparse.ArgumentParser()
-    cli.VERBS["train"][0](parser)
+    main.VERBS["train"][0](parser)
     return parser.parse_args(words)
 
 
@@ -152,7 +152,7 @@ PLAIN_RECIPE = Recipe((Phase(550, 8, 800000),))
     ids=lambda value: " ".join(value) or "defaults" if isinstance(value, list) else "",
 )
 def test_flags_make_the_recipe(words, expected):
-    assert cli._recipe(train_arguments(*words)) == replace(PLAIN_RECIPE, **expected)
+    assert main._recipe(train_arguments(*words)) == replace(PLAIN_RECIPE, **expected)
 
 
 def test_the_console_script_has_the_same_verbs():
@@ -160,7 +160,7 @@ def test_the_console_script_has_the_same_verbs():
     assert script, "the package is not installed in this environment: bash scripts/setup.sh dev"
     console = subprocess.run([script, "--help"], capture_output=True, text=True, check=True).stdout
     assert console == run("-m", "yolact_ascend", "--help").stdout
-    assert set(re.findall(r"^    (\w+)", console, re.MULTILINE)) == set(cli.VERBS)
+    assert set(re.findall(r"^    (\w+)", console, re.MULTILINE)) == set(main.VERBS)
 
 
 def test_a_reader_that_goes_away_is_no_fault():

@@ -6,8 +6,8 @@ import shutil
 import pytest
 from factories import SMALL_CONFIG
 
-from yolact_ascend.coco import check_categories, find_split, load_dataset
 from yolact_ascend.errors import DatasetError
+from yolact_ascend.images.coco import check_categories, find_split, load_dataset
 
 
 @pytest.fixture

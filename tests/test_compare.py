@@ -7,21 +7,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from yolact_ascend.artifacts import (
-    INPUT,
-    UINT8_INPUT,
-    TensorSpec,
-    WorkFolder,
-    ids_file,
-    output_bin,
-    write_bytes,
-    write_json,
-)
-from yolact_ascend.cli import main
-from yolact_ascend.compare import compare_runs, format_comparison
-from yolact_ascend.compiled import SideCar, read_sidecar, write_sidecar
+from yolact_ascend.analysis.compare import compare_runs, format_comparison
+from yolact_ascend.cli.main import main
 from yolact_ascend.errors import ArtifactError
-from yolact_ascend.manifest import Record, Records
+from yolact_ascend.files import write_bytes, write_json
+from yolact_ascend.models.inputs import INPUT, UINT8_INPUT
+from yolact_ascend.pipeline.records import Record, Records
+from yolact_ascend.targets.compiled import SideCar, read_sidecar, write_sidecar
+from yolact_ascend.targets.folder import WorkFolder, ids_file, output_bin
+from yolact_ascend.tensors import TensorSpec
 
 SPECS = (TensorSpec("output0", (2,)), TensorSpec("output1", (1, 2)))
 ZEROS = {"box": {"all": 30.0, "50": 50.0, "75": None}, "mask": {"all": 20.0, "50": 40.0, "75": 10.0}}

@@ -6,20 +6,21 @@ from dataclasses import replace
 
 import pytest
 
-from yolact_ascend.artifacts import INPUT, UINT8_INPUT, TensorSpec, sha256_file
-from yolact_ascend.compiled import (
+from yolact_ascend.errors import ArtifactError
+from yolact_ascend.files import sha256_file
+from yolact_ascend.models.inputs import INPUT, UINT8_INPUT
+from yolact_ascend.targets.ascend.atc import adopt_model, remove_models
+from yolact_ascend.targets.compiled import (
     SCHEMA,
     Need,
-    adopt_model,
     describe_model,
     find_weights_sha256,
     read_sidecar,
-    remove_models,
     require_inputs,
     require_model,
     write_sidecar,
 )
-from yolact_ascend.errors import ArtifactError
+from yolact_ascend.tensors import TensorSpec
 
 NEED = Need(
     soc_version="Ascend310P3",

@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from yolact_ascend.curve import draw_curve
+from yolact_ascend.training.curve import draw_curve
 
 LOSSES = {"box": 2.0, "conf": 3.0, "mask": 1.0, "segmentation": 0.5}
 LOG = [{"step": step, **LOSSES} for step in (20, 40, 60)]

@@ -4,9 +4,10 @@ import json
 
 import pytest
 
-from yolact_ascend import cli, cuts
-from yolact_ascend.config import CONFIGS, DEMO_CONFIG
-from yolact_ascend.cuts import Measured, count_cuts, format_cuts
+from yolact_ascend.analysis import cuts
+from yolact_ascend.analysis.cuts import Measured, count_cuts, format_cuts
+from yolact_ascend.cli import main
+from yolact_ascend.models.config import CONFIGS, DEMO_CONFIG
 from yolact_ascend.timings import Timings
 
 CELLS = 69**2 + 35**2 + 18**2 + 9**2 + 5**2
@@ -47,17 +48,17 @@ def test_bytes_and_disk():
 
 
 def test_without_weights_the_host_is_not_measured_and_that_is_said(capsys):
-    assert cli.main(["cuts", "--config=yolact_edge_mobilenetv2_config"]) == 0
+    assert main.main(["cuts", "--config=yolact_edge_mobilenetv2_config"]) == 0
     said = capsys.readouterr().out
     assert "The host was not measured" in said and "--trained_model" in said and "core-ms" not in said
-    assert cli.main(["cuts", "--config=yolact_edge_mobilenetv2_config", "--json"]) == 0
+    assert main.main(["cuts", "--config=yolact_edge_mobilenetv2_config", "--json"]) == 0
     value = json.loads(capsys.readouterr().out)
     assert value["measured"] is None and [cut["core_ms_per_image"] for cut in value["cuts"]] == [None, None]
     assert value["cuts"][0]["host_flop"] == 2 * head_macs(256, 80, 32)
 
 
 def test_the_demo_is_measured_on_its_own_scenes(capsys):
-    assert cli.main(["cuts", f"--config={DEMO_CONFIG}", "--limit=2", "--json"]) == 0
+    assert main.main(["cuts", f"--config={DEMO_CONFIG}", "--limit=2", "--json"]) == 0
     value = json.loads(capsys.readouterr().out)
     fpn, heads = (cut["core_ms_per_image"] for cut in value["cuts"])
     assert list(heads) == ["decode", "resize", "detect", "masks", "RLE"]

@@ -2,13 +2,19 @@
 
 import pytest
 
-from yolact_ascend import demo, pipeline
-from yolact_ascend.config import CONFIGS, DEFAULT_CONFIG, DEMO_CONFIG
-from yolact_ascend.demo import draw_command, is_drawn, note_drawn, with_demo
-from yolact_ascend.doctor import check_weights
+from yolact_ascend.analysis.doctor import check_weights
+from yolact_ascend.cli import run
 from yolact_ascend.errors import DatasetError, UsageError, WeightsError
-from yolact_ascend.settings import parse_words
-from yolact_ascend.upstream import load_upstream_network
+from yolact_ascend.models.config import CONFIGS, DEFAULT_CONFIG, DEMO_CONFIG
+from yolact_ascend.models.upstream import load_upstream_network
+from yolact_ascend.pipeline import demo
+from yolact_ascend.pipeline.demo import (
+    draw_command,
+    is_drawn,
+    note_drawn,
+    with_demo,
+)
+from yolact_ascend.pipeline.settings import parse_words
 
 
 @pytest.fixture
@@ -83,7 +89,7 @@ def test_the_command_draws_held_out_scenes_only():
 )
 def test_half_a_demo_is_refused_with_what_fits(empty_folder, words, error, said):
     with pytest.raises(error, match=said):
-        pipeline.run([*words, "device=cpu"])
+        run.run([*words, "device=cpu"])
     assert not any(path.is_file() and path.name != ".lock" for path in empty_folder.rglob("*"))
 
 

@@ -5,12 +5,12 @@ import json
 import pytest
 from factories import CHECKOUT
 
-from yolact_ascend.classes import read_config
-from yolact_ascend.coco import load_dataset
-from yolact_ascend.config import CONFIGS, DEMO_CONFIG
-from yolact_ascend.scenes import draw_dataset
-from yolact_ascend.train import score_network, summarise
-from yolact_ascend.weights import load_network
+from yolact_ascend.images.coco import load_dataset
+from yolact_ascend.models.classes import read_config
+from yolact_ascend.models.config import CONFIGS, DEMO_CONFIG
+from yolact_ascend.models.weights import load_network
+from yolact_ascend.scenes.scenes import draw_dataset
+from yolact_ascend.training.train import score_network, summarise
 
 WEIGHTS = CHECKOUT / "weights" / "yolact_edge_demo.pth"
 NOTE = json.loads(WEIGHTS.with_suffix(".json").read_text())

@@ -6,9 +6,8 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
-from yolact_ascend.boxes import box_iou, encode_boxes, make_anchors
-from yolact_ascend.config import COCO_CATEGORY_IDS, DetectionSettings
-from yolact_ascend.detections import (
+from yolact_ascend.detection.boxes import box_iou, encode_boxes, make_anchors
+from yolact_ascend.detection.detections import (
     Detections,
     bbox_results,
     best_pairs,
@@ -19,6 +18,8 @@ from yolact_ascend.detections import (
     softmax,
     suppress_overlaps,
 )
+from yolact_ascend.detection.thresholds import DetectionSettings
+from yolact_ascend.models.config import COCO_CATEGORY_IDS
 
 A, K, M = 19248, 80, 32
 SETTINGS = DetectionSettings()

@@ -4,9 +4,15 @@ import json
 
 import pytest
 
-from yolact_ascend.ascend import read_timings
-from yolact_ascend.devices import clear_devices, collect_outputs, device_words, devices_for, merge_summaries
 from yolact_ascend.errors import ArtifactError
+from yolact_ascend.targets.ascend.devices import (
+    clear_devices,
+    collect_outputs,
+    device_words,
+    devices_for,
+    merge_summaries,
+)
+from yolact_ascend.targets.summary import read_timings
 
 
 @pytest.mark.parametrize(

@@ -5,11 +5,16 @@ from types import SimpleNamespace
 
 import pytest
 
-from yolact_ascend import disk
-from yolact_ascend.artifacts import INPUT, UINT8_INPUT
-from yolact_ascend.disk import describe_remedies, plan_disk, require_room, require_room_for_inputs
 from yolact_ascend.errors import UsageError
-from yolact_ascend.settings import parse_words
+from yolact_ascend.models.inputs import INPUT, UINT8_INPUT
+from yolact_ascend.pipeline import disk
+from yolact_ascend.pipeline.disk import (
+    describe_remedies,
+    plan_disk,
+    require_room,
+    require_room_for_inputs,
+)
+from yolact_ascend.pipeline.settings import parse_words
 
 WEIGHTS_BYTES = 1000
 INPUT_BYTES = 3 * 550 * 550 * 4

@@ -7,8 +7,8 @@ import sys
 import pytest
 from factories import CHECKOUT
 
-from yolact_ascend.config import CONFIGS
-from yolact_ascend.settings import KEYS
+from yolact_ascend.models.config import CONFIGS
+from yolact_ascend.pipeline.settings import KEYS
 
 README = (CHECKOUT / "README.md").read_text()
 DOCUMENTS = sorted(path for path in CHECKOUT.glob("*.md")) + sorted(CHECKOUT.glob("*/*.md"))

@@ -11,10 +11,18 @@ from types import SimpleNamespace
 import pytest
 from factories import CHECKOUT
 
-from yolact_ascend import cli, doctor
-from yolact_ascend.atc_errors import COMPILER_MODULES
-from yolact_ascend.doctor import FAIL, OK, WARN, check_disk, examine, render_text
-from yolact_ascend.settings import parse_words
+from yolact_ascend.analysis import doctor
+from yolact_ascend.analysis.doctor import (
+    FAIL,
+    OK,
+    WARN,
+    check_disk,
+    examine,
+    render_text,
+)
+from yolact_ascend.cli import main
+from yolact_ascend.pipeline.settings import parse_words
+from yolact_ascend.targets.ascend.errors import COMPILER_MODULES
 
 NAMES = ["libraries", "world", "card", "atc", "ais_bench", "weights", "data set", "work folder", "disk"]
 WEIGHTS_BYTES = 1000
@@ -199,7 +207,7 @@ def test_without_a_data_set_the_disk_is_that_of_val2017(machine):
 
 
 def test_exit_codes_and_json(machine, capsys):
-    assert cli.main(["doctor", *machine.words, "--json"]) == 0
+    assert main.main(["doctor", *machine.words, "--json"]) == 0
     value = json.loads(capsys.readouterr().out)
     assert (value["schema_version"], value["is_ready"]) == (1, True)
     assert [check["name"] for check in value["checks"]] == NAMES
@@ -208,7 +216,7 @@ def test_exit_codes_and_json(machine, capsys):
     assert facts["card"]["chips"] == ["310P3"]
     assert facts["ais_bench"]["python_version"] == ".".join(map(str, sys.version_info[:3]))
     (machine.folder / "a.pth").unlink()
-    assert cli.main(["doctor", "--json", *machine.words]) == 1
+    assert main.main(["doctor", "--json", *machine.words]) == 1
     shown = capsys.readouterr()
     assert json.loads(shown.out)["is_ready"] is False
     assert shown.err == "error: 1 of 9 checks failed: weights.\n"
@@ -216,13 +224,13 @@ def test_exit_codes_and_json(machine, capsys):
 
 def test_a_warning_is_no_failure(machine, capsys):
     machine.free(10**9)
-    assert cli.main(["doctor", *machine.words]) == 0
+    assert main.main(["doctor", *machine.words]) == 0
     assert capsys.readouterr().out.endswith("8 OK, 1 WARN, 0 FAIL\n")
 
 
 @pytest.mark.parametrize("word", ["bs=0", "--bs=8", "colour=red"])
 def test_bad_words_are_bad_words_here_too(word, capsys):
-    assert cli.main(["doctor", word]) == 2
+    assert main.main(["doctor", word]) == 2
     assert capsys.readouterr().err.startswith("error: ")
 
 

@@ -8,10 +8,12 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from yolact_ascend.artifacts import INPUT, UINT8_INPUT
-from yolact_ascend.engines import DeviceEngine, OnnxEngine, batches
 from yolact_ascend.errors import ArtifactError, ToolError
+from yolact_ascend.models.inputs import INPUT, UINT8_INPUT
 from yolact_ascend.slots import open_slots
+from yolact_ascend.targets.ascend.engine import DeviceEngine
+from yolact_ascend.targets.onnxruntime.engine import OnnxEngine
+from yolact_ascend.targets.target import batches
 
 
 @pytest.fixture(scope="session")

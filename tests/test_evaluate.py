@@ -14,7 +14,13 @@ from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from yolact_ascend.evaluate import Evaluation, Score, evaluate, format_summary, format_table
+from yolact_ascend.detection.evaluate import (
+    Evaluation,
+    Score,
+    evaluate,
+    format_summary,
+    format_table,
+)
 
 SIZE = 100  # pixels, both ways
 THRESHOLDS = ("50", "55", "60", "65", "70", "75", "80", "85", "90", "95")

@@ -12,11 +12,24 @@ import pytest
 import torch
 from factories import CHECKOUT, SMALL_CONFIG
 
-from yolact_ascend import export
-from yolact_ascend.artifacts import INPUT, cut_outputs, sha256_file
-from yolact_ascend.config import COCO_CLASSES, CONFIGS, DEFAULT_CONFIG, DEMO_CONFIG
 from yolact_ascend.errors import ArtifactError, WeightsError
-from yolact_ascend.export import Difference, check_contract, export_onnx, largest_by_output, refuse_different
+from yolact_ascend.files import sha256_file
+from yolact_ascend.models import export
+from yolact_ascend.models.config import (
+    COCO_CLASSES,
+    CONFIGS,
+    DEFAULT_CONFIG,
+    DEMO_CONFIG,
+)
+from yolact_ascend.models.export import (
+    Difference,
+    check_contract,
+    export_onnx,
+    largest_by_output,
+    refuse_different,
+)
+from yolact_ascend.models.inputs import INPUT
+from yolact_ascend.models.yolact.cuts import cut_outputs
 
 OUTPUTS = cut_outputs(CONFIGS[DEFAULT_CONFIG], "fpn")
 

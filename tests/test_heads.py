@@ -7,9 +7,9 @@ import pytest
 import torch
 from factories import TINY_CONFIG
 
-from yolact_ascend.artifacts import cut_outputs
-from yolact_ascend.export import load_heads
-from yolact_ascend.weights import load_network
+from yolact_ascend.models.export import load_heads
+from yolact_ascend.models.weights import load_network
+from yolact_ascend.models.yolact.cuts import cut_outputs
 
 
 @pytest.fixture(scope="module")

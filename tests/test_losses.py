@@ -5,7 +5,8 @@ import math
 import pytest
 import torch
 
-from yolact_ascend.losses import (
+from yolact_ascend.models.yolact.network import HeadTensors
+from yolact_ascend.training.losses import (
     BOX_WEIGHT,
     MASK_WEIGHT,
     Targets,
@@ -17,7 +18,6 @@ from yolact_ascend.losses import (
     mine_negatives,
     segmentation_loss,
 )
-from yolact_ascend.network import HeadTensors
 
 NEUTRAL = -1
 

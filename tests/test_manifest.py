@@ -5,9 +5,14 @@ import sys
 
 import pytest
 
-from yolact_ascend.artifacts import WorkFolder
 from yolact_ascend.errors import UsageError
-from yolact_ascend.manifest import Record, Records, digest, lock_folder
+from yolact_ascend.pipeline.records import (
+    Record,
+    Records,
+    digest,
+    lock_folder,
+)
+from yolact_ascend.targets.folder import WorkFolder
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from factories import decode_mask
 from pycocotools import mask as coco_mask
 from torch.nn import functional
 
-from yolact_ascend.masks import (
+from yolact_ascend.detection.masks import (
     assemble_mask,
     compress_runs,
     crop_windows,

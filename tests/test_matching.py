@@ -3,8 +3,14 @@
 import numpy as np
 import pytest
 
-from yolact_ascend.boxes import decode_boxes
-from yolact_ascend.matching import BACKGROUND, NEUTRAL, claim_anchors, corners, match_anchors
+from yolact_ascend.detection.boxes import decode_boxes
+from yolact_ascend.training.matching import (
+    BACKGROUND,
+    NEUTRAL,
+    claim_anchors,
+    corners,
+    match_anchors,
+)
 
 NOTHING = np.zeros((0, 4), dtype=np.float32)
 NO_CLASSES = np.zeros(0, dtype=np.int64)

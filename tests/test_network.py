@@ -6,10 +6,11 @@ import pytest
 import torch
 from factories import SMALL_CONFIG
 
-from yolact_ascend.artifacts import INPUT, cut_outputs
-from yolact_ascend.backbones import make_backbone
-from yolact_ascend.config import CONFIGS, DEMO_CONFIG
-from yolact_ascend.network import PredictionHead, YolactEdge
+from yolact_ascend.models.config import CONFIGS, DEMO_CONFIG
+from yolact_ascend.models.inputs import INPUT
+from yolact_ascend.models.yolact.backbones import make_backbone
+from yolact_ascend.models.yolact.cuts import cut_outputs
+from yolact_ascend.models.yolact.network import PredictionHead, YolactEdge
 
 # Channels and strides of each stage.
 RESNET_STAGES = [256, 512, 1024, 2048], [4, 8, 16, 32]

@@ -8,10 +8,10 @@ import pytest
 from factories import SMALL_CONFIG
 from pycocotools import mask as coco_mask
 
-from yolact_ascend import overlays
-from yolact_ascend.coco import load_dataset
-from yolact_ascend.overlays import OVERLAY_SCORE, remove_overlays, write_overlays
-from yolact_ascend.visualize import GAP_PX
+from yolact_ascend.detection.draw import GAP_PX
+from yolact_ascend.images.coco import load_dataset
+from yolact_ascend.report import overlays
+from yolact_ascend.report.overlays import OVERLAY_SCORE, remove_overlays, write_overlays
 
 SIZES = {1: (640, 480), 2: (300, 500), 3: (100, 80), 4: (550, 550)}  # those of factories.write_coco
 ORDER = (3, 1, 2, 4)

@@ -18,12 +18,21 @@ import torch
 from emulation.cases import real_packages, real_tool_in
 from factories import CHECKOUT, SMALL_CONFIG, TINY_CONFIG, write_coco
 
-from yolact_ascend import pipeline, stages
-from yolact_ascend.artifacts import INPUT, UINT8_INPUT, WorkFolder, sha256_file
-from yolact_ascend.compare import compare_runs
-from yolact_ascend.compiled import SCHEMA
-from yolact_ascend.config import MEAN_RGB, STD_RGB
-from yolact_ascend.errors import ArtifactError, DatasetError, ToolError, UsageError, WeightsError
+from yolact_ascend.analysis.compare import compare_runs
+from yolact_ascend.cli import run
+from yolact_ascend.errors import (
+    ArtifactError,
+    DatasetError,
+    ToolError,
+    UsageError,
+    WeightsError,
+)
+from yolact_ascend.files import sha256_file
+from yolact_ascend.models.config import MEAN_RGB, STD_RGB
+from yolact_ascend.models.inputs import INPUT, UINT8_INPUT
+from yolact_ascend.pipeline import stages
+from yolact_ascend.targets.compiled import SCHEMA
+from yolact_ascend.targets.folder import WorkFolder
 
 PER_BATCH = ("compile bs3", "infer bs3", "postprocess bs3")
 ALL = ("export", "compile bs3", "preprocess", "infer bs3", "postprocess bs3")
@@ -51,7 +60,7 @@ class Run:
 
     def __call__(self, **words: str) -> list[str]:
         """Run, and return the labels of the steps that were done, not fresh."""
-        pipeline.run(self.command(**words))
+        run.run(self.command(**words))
         stages = self.report()["stages"]
         label = "{name} bs{batch_size}".format_map
         return [s["name"] if s["batch_size"] is None else label(s) for s in stages if s["status"] == "done"]
@@ -257,7 +266,7 @@ def read_outputs(run: Run, batch_size: int) -> list[np.ndarray]:
 def test_fp32_compiles_without_float16(copied):
     """Only what follows from the model is stale; its outputs differ by what float16 costs (printed with -s)."""
     before = read_outputs(copied, 3)
-    pipeline.run(copied.command(precision="fp32", to="infer"))
+    run.run(copied.command(precision="fp32", to="infer"))
     for k, (one, other) in enumerate(zip(before, read_outputs(copied, 3))):
         print(f"fp32 against fp16, output{k}: cosine {cosine(one, other):.7f}, max-abs {np.abs(one - other).max():.4f}")
         assert cosine(one, other) > 0.999 and not np.array_equal(one, other)  # seen: 0.9997
@@ -292,7 +301,7 @@ def test_aipp_takes_a_quarter_of_the_bytes_and_normalises_alike(copied):
 
 def test_float32_inputs_for_a_model_with_aipp_are_found_afterwards_by_hand(copied, tmp_path):
     """At batch size 4 ais_bench takes each for a whole batch, without a word."""
-    pipeline.run(copied.command(bs="4", aipp="1", to="compile"))
+    run.run(copied.command(bs="4", aipp="1", to="compile"))
     (tmp_path / "run").mkdir(mode=0o750)
     commands = f"""
         set -e
@@ -376,7 +385,7 @@ def test_an_interrupt_ends_with_a_word_and_no_half_stage(copied):
 def test_starting_later_needs_a_model_of_these_weights(copied):
     """Else the report would credit the old model's outputs to the new weights."""
     change_weights(copied)
-    pipeline.run(copied.command(to="export"))
+    run.run(copied.command(to="export"))
     for first in ("preprocess", "infer", "postprocess"):
         with pytest.raises(UsageError, match=f"from={first} needs compile bs3 to be done, but: changed: onnx_sha256"):
             copied(**{"from": first})
@@ -397,7 +406,7 @@ def test_starting_later_with_another_model_names_the_difference(copied, words, s
 
 def test_compare_sees_that_the_model_is_another_than_that_of_the_outputs(copied):
     assert compare_runs(copied.folder.run(3), copied.folder.run(3)).images == 4
-    pipeline.run(copied.command(precision="fp32", to="compile"))
+    run.run(copied.command(precision="fp32", to="compile"))
     with pytest.raises(ArtifactError, match=r"made by another model than .*_bs3\.om, .* without stream=1"):
         compare_runs(copied.folder.run(3), copied.folder.run(3))
 
@@ -407,7 +416,7 @@ def test_a_model_with_a_side_car_of_an_earlier_version_is_compiled_again(copied,
     record = json.loads(path.read_text())
     del record["inputs"]["sidecar_schema"]
     path.write_text(json.dumps(record))
-    pipeline.run(copied.command(to="compile"))
+    run.run(copied.command(to="compile"))
     assert "[compile bs3] changed: sidecar_schema" in capfd.readouterr().err
 
 
@@ -417,7 +426,7 @@ def test_starting_later_needs_every_batch_size(copied):
 
 
 def test_the_plan_follows_the_named_order(copied, tmp_path, capfd):
-    pipeline.run(copied.command(to="export", bs="3,2"))
+    run.run(copied.command(to="export", bs="3,2"))
     plan = re.findall(r"^  ([a-z]+)(?: bs(\d))? ", capfd.readouterr().err, re.MULTILINE)
     assert plan == [
         *(("patch", ""), ("export", ""), ("compile", "3"), ("compile", "2"), ("preprocess", "")),
@@ -430,13 +439,13 @@ def test_another_stand_in_redoes_what_it_computed(copied, monkeypatch, tmp_path)
     shutil.copytree(CHECKOUT / "emulation", changed)
     with (changed / "aclruntime" / "_session.py").open("a") as file:
         file.write("# changed\n")
-    monkeypatch.setattr("yolact_ascend.ascend.EMULATION", changed)
+    monkeypatch.setattr("yolact_ascend.targets.ascend.tools.EMULATION", changed)
     assert copied() == ["compile bs3", "infer bs3", "postprocess bs3"]
 
 
 def test_a_range_without_a_stage_is_refused(copied):
     with pytest.raises(UsageError, match="There is nothing from patch to patch: without upstream="):
-        pipeline.run(copied.command(to="patch"))
+        run.run(copied.command(to="patch"))
 
 
 def test_a_report_alone_shows_every_stage(copied):
@@ -466,7 +475,7 @@ def test_the_programs_of_a_run_hold_its_folder(copied, monkeypatch):
         return real(command, env, log, explain, pass_fds)
 
     monkeypatch.setattr(stages, "run_tool", look)
-    pipeline.run(copied.command(to="compile", force="export,compile"))
+    run.run(copied.command(to="compile", force="export,compile"))
     assert seen == {"export": (1, False), "atc": (1, True)}  # and the stand-ins are only before CANN's tools
 
 
@@ -497,7 +506,7 @@ def test_nothing_of_the_benchmark_but_its_timings_stays(copied):
 
 def test_a_stage_runs_alone(copied):
     copied.folder.report_json.unlink()
-    text = pipeline.run(copied.command(**{"from": "postprocess", "to": "postprocess", "force": "postprocess"}))
+    text = run.run(copied.command(**{"from": "postprocess", "to": "postprocess", "force": "postprocess"}))
     assert text == "Stopped after postprocess, as asked."
     assert not copied.folder.report_json.exists()
 
@@ -548,7 +557,7 @@ def test_a_listed_image_that_is_missing_is_said_before_any_work(copied, tmp_path
 
 def test_force_makes_the_inputs_again(copied):
     before = (copied.folder.inputs / "bin_file" / "0.bin").stat().st_mtime_ns
-    pipeline.run(copied.command(to="preprocess", force="preprocess"))
+    run.run(copied.command(to="preprocess", force="preprocess"))
     assert (copied.folder.inputs / "bin_file" / "0.bin").stat().st_mtime_ns > before
 
 
@@ -569,7 +578,7 @@ def test_an_atc_that_claims_success_without_an_om_is_not_believed(copied, monkey
     fake = tmp_path / "emulation"
     shutil.copytree(CHECKOUT / "emulation", fake)
     (fake / "bin" / "atc").write_text("#!/bin/sh\necho 'ATC run success, welcome to the next use.'\n")
-    monkeypatch.setattr("yolact_ascend.ascend.EMULATION", fake)
+    monkeypatch.setattr("yolact_ascend.targets.ascend.tools.EMULATION", fake)
     with pytest.raises(ToolError, match="exit code 0, but without yolact_edge_bs3.om"):
         copied(force="compile")
     assert not copied.folder.om(3).exists() and not copied.folder.sidecar(3).exists()
@@ -583,17 +592,17 @@ def test_an_atc_for_another_system_names_its_file_otherwise(copied, monkeypatch,
     prefix = copied.folder.om_prefix(3)
     made = f"touch {prefix}{suffix}.om" if is_fresh else "true"
     (fake / "bin" / "atc").write_text(f"#!/bin/sh\n{made}\necho 'ATC run success, welcome to the next use.'\n")
-    monkeypatch.setattr("yolact_ascend.ascend.EMULATION", fake)
+    monkeypatch.setattr("yolact_ascend.targets.ascend.tools.EMULATION", fake)
     for name in ("_linux_aarch64", "_linux_x86_64"):
         (copied.out / f"{prefix.name}{name}.om").write_text("stale")
     if is_fresh:
-        pipeline.run(copied.command(to="compile"))
+        run.run(copied.command(to="compile"))
         assert copied.folder.om(3).stat().st_size == 0
         assert f"{prefix.name}{suffix}.om renamed to {prefix.name}.om" in capfd.readouterr().err
         assert json.loads(copied.folder.sidecar(3).read_text())["om_sha256"] == sha256_file(copied.folder.om(3))
     else:
         with pytest.raises(ToolError, match=r"exit code 0, but without yolact_edge_bs3\.om"):
-            pipeline.run(copied.command(to="compile"))
+            run.run(copied.command(to="compile"))
         assert not copied.folder.om(3).exists()
     assert not list(copied.out.glob("*_linux_*"))
 
@@ -640,7 +649,7 @@ def test_a_model_that_was_compiled_by_hand_is_told_what_to_do(copied, words):
 
 
 def test_a_disk_that_is_too_small_is_said_before_any_work(copied, monkeypatch, capfd):
-    monkeypatch.setattr("yolact_ascend.disk.shutil.disk_usage", lambda _: SimpleNamespace(free=10**6))
+    monkeypatch.setattr("yolact_ascend.pipeline.disk.shutil.disk_usage", lambda _: SimpleNamespace(free=10**6))
     refuse_tools(monkeypatch)
     shutil.rmtree(copied.folder.outputs(3))
     (copied.folder.records / "infer_bs3.json").unlink()
@@ -652,7 +661,7 @@ def test_a_disk_that_is_too_small_is_said_before_any_work(copied, monkeypatch, c
 
 
 def test_a_full_disk_is_no_matter_where_nothing_is_to_be_written(copied, monkeypatch, capfd):
-    monkeypatch.setattr("yolact_ascend.disk.shutil.disk_usage", lambda _: SimpleNamespace(free=0))
+    monkeypatch.setattr("yolact_ascend.pipeline.disk.shutil.disk_usage", lambda _: SimpleNamespace(free=0))
     assert copied() == []
     assert "writes" not in capfd.readouterr().err
 
@@ -669,7 +678,7 @@ def test_a_failed_atc_is_explained(copied, monkeypatch, tmp_path, code, said):
     shutil.copytree(CHECKOUT / "emulation", fake)
     message = "E19010: No parser is registered for Op [grid_sampler_3140, optype [ai.onnx::11::grid_sampler]]."
     (fake / "bin" / "atc").write_text(f"#!/bin/sh\necho 'ATC run failed'; echo '{message}'; exit {code}\n")
-    monkeypatch.setattr("yolact_ascend.ascend.EMULATION", fake)
+    monkeypatch.setattr("yolact_ascend.targets.ascend.tools.EMULATION", fake)
     with pytest.raises(ToolError) as caught:
         copied(force="compile")
     first, *lines = str(caught.value).splitlines()
@@ -795,7 +804,7 @@ def test_the_real_ais_bench_divides_the_images_as_well(copied, monkeypatch, tmp_
     shutil.rmtree(fake / "ais_bench")
     shutil.copytree(Path(package) / "ais_bench", fake / "ais_bench")
     shutil.copy(tmp_path / "shim" / "pkg_resources.py", fake)
-    monkeypatch.setattr("yolact_ascend.ascend.EMULATION", fake)
+    monkeypatch.setattr("yolact_ascend.targets.ascend.tools.EMULATION", fake)
     monkeypatch.setenv("EMULATED_ACLRUNTIME", real.year)
     monkeypatch.setenv("EMULATED_NPUS", "3")
     copied()
@@ -818,7 +827,7 @@ def test_a_run_from_upstream_patches_it_first_and_records_it(small_weights, upst
     """With a network that upstream has; our own export lies there already."""
     run = Run(tmp_path / "w", small_weights, write_coco(tmp_path / "w" / "coco"))
     run.words["config"] = SMALL_CONFIG.name
-    pipeline.run(run.command(to="export"))
+    run.run(run.command(to="export"))
     files = [line.split("\t")[2] for line in git_apply_numstat().splitlines()]
     subprocess.run(["git", "-C", upstream_dir, "checkout", "--quiet", "--force", "HEAD", "--", *files], check=True)
     redone = run(upstream=str(upstream_dir))

@@ -17,11 +17,17 @@ import referee
 import torch
 from factories import CHECKOUT, SMALL_CONFIG, write_coco
 
-from yolact_ascend.artifacts import output_bin
-from yolact_ascend.coco import load_dataset
 from yolact_ascend.errors import ArtifactError, ToolError
-from yolact_ascend.export import load_heads
-from yolact_ascend.postprocess import Detector, all_finite, postprocess, read_ids, require_outputs_of
+from yolact_ascend.host.postprocess import (
+    Detector,
+    all_finite,
+    postprocess,
+    read_ids,
+    require_outputs_of,
+)
+from yolact_ascend.images.coco import load_dataset
+from yolact_ascend.models.export import load_heads
+from yolact_ascend.targets.folder import output_bin
 from yolact_ascend.timings import Timings
 
 IMAGES = 12  # of coco_mini in the tests of meaning: enough for a stable order of the scores

@@ -16,12 +16,12 @@ import torch
 from factories import CHECKOUT, decode_mask, random_state_dict
 from numpy.testing import assert_allclose
 
-from yolact_ascend.artifacts import output_bin
-from yolact_ascend.coco import CocoImage, load_dataset
-from yolact_ascend.config import CONFIGS, DEMO_CONFIG, get_config
-from yolact_ascend.detections import Detections
-from yolact_ascend.export import load_heads
-from yolact_ascend.postprocess import Detector, detect_image
+from yolact_ascend.detection.detections import Detections
+from yolact_ascend.host.postprocess import Detector, detect_image
+from yolact_ascend.images.coco import CocoImage, load_dataset
+from yolact_ascend.models.config import CONFIGS, DEMO_CONFIG, get_config
+from yolact_ascend.models.export import load_heads
+from yolact_ascend.targets.folder import output_bin
 from yolact_ascend.timings import Timings
 
 PHOTOGRAPHS = 24
@@ -94,7 +94,8 @@ def run_upstream(config_name: str, weights: str, coco_folder: Path, folder: Path
     from yolact_edge.layers.output_utils import postprocess
     from yolact_edge.yolact import Yolact
 
-    from yolact_ascend.transforms import decode_image, normalise_image
+    from yolact_ascend.images.decode import decode_image
+    from yolact_ascend.images.transforms import normalise_image
 
     network = Yolact(training=False)
     network.load_weights(weights)

@@ -13,14 +13,23 @@ import pytest
 import torch
 from factories import TINY_CONFIG, decode_mask
 
-from yolact_ascend import predict
-from yolact_ascend.artifacts import INPUT, UINT8_INPUT, cut_outputs, sha256_file, sidecar_file
-from yolact_ascend.cli import main
-from yolact_ascend.compiled import Need, describe_model, write_sidecar
-from yolact_ascend.config import CUTS
+from yolact_ascend.cli.main import main
 from yolact_ascend.errors import ArtifactError, DatasetError
-from yolact_ascend.postprocess import Detector
-from yolact_ascend.predict import Predictor, Summary, find_cut, images_of, input_dtype, is_video
+from yolact_ascend.files import sha256_file
+from yolact_ascend.host import predict
+from yolact_ascend.host.postprocess import Detector
+from yolact_ascend.host.predict import (
+    Predictor,
+    Summary,
+    find_cut,
+    images_of,
+    input_dtype,
+    is_video,
+)
+from yolact_ascend.models.inputs import INPUT, UINT8_INPUT
+from yolact_ascend.models.yolact.cuts import CUTS, cut_outputs
+from yolact_ascend.targets.compiled import Need, describe_model, write_sidecar
+from yolact_ascend.targets.folder import sidecar_file
 
 SIZES = {"a": (640, 480), "b": (100, 80), "c": (300, 500)}  # width, height
 

@@ -17,13 +17,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from yolact_ascend import cli
-from yolact_ascend.artifacts import INPUT, UINT8_INPUT, input_bin
-from yolact_ascend.coco import load_dataset
+from yolact_ascend.cli import main
 from yolact_ascend.errors import ArtifactError, DatasetError, UsageError
-from yolact_ascend.preprocess import prepare_image, preprocess
+from yolact_ascend.host.preprocess import prepare_image, preprocess
+from yolact_ascend.images.coco import load_dataset
+from yolact_ascend.images.decode import decode_image
+from yolact_ascend.images.transforms import normalise_image, resize_image
+from yolact_ascend.models.inputs import INPUT, UINT8_INPUT
+from yolact_ascend.targets.folder import input_bin
 from yolact_ascend.timings import Timings
-from yolact_ascend.transforms import decode_image, normalise_image, resize_image
 from yolact_ascend.workers import open_workers
 
 
@@ -42,13 +44,13 @@ def opened(monkeypatch):
         opened.append(workers)
         yield SimpleNamespace(map=map)
 
-    monkeypatch.setattr("yolact_ascend.preprocess.open_workers", open_none)
+    monkeypatch.setattr("yolact_ascend.host.preprocess.open_workers", open_none)
     return opened
 
 
 @pytest.fixture
 def real_workers(opened, monkeypatch):
-    monkeypatch.setattr("yolact_ascend.preprocess.open_workers", open_workers)
+    monkeypatch.setattr("yolact_ascend.host.preprocess.open_workers", open_workers)
 
 
 def bins(folder):
@@ -83,11 +85,11 @@ def test_another_dtype_makes_every_input_again(dataset, tmp_path):
 @pytest.mark.parametrize(("words", "dtype"), [([], "float32"), (["--dtype", "uint8"], "uint8")])
 def test_the_flag_chooses_the_dtype(monkeypatch, small_coco, annotation_file, tmp_path, words, dtype):
     seen = []
-    monkeypatch.setattr("yolact_ascend.preprocess.preprocess", lambda *arguments: seen.append(arguments) or 0)
+    monkeypatch.setattr("yolact_ascend.host.preprocess.preprocess", lambda *arguments: seen.append(arguments) or 0)
     paths = [f"--image_path={small_coco}/val2017", f"--json_file={annotation_file}", f"--save_path={tmp_path}"]
-    assert cli.run_script("preprocess", [*paths, *words]) == 0
+    assert main.run_script("preprocess", [*paths, *words]) == 0
     assert [arguments[1:] for arguments in seen] == [(tmp_path, dtype, len(os.sched_getaffinity(0)))]
-    assert cli.run_script("preprocess", [*paths, "--workers=3"]) == 0
+    assert main.run_script("preprocess", [*paths, "--workers=3"]) == 0
     assert seen[1][3] == 3
 
 
@@ -110,7 +112,7 @@ def test_a_run_that_was_cut_short_continues(dataset, tmp_path, monkeypatch):
             raise KeyboardInterrupt
         return prepare_image(image, *arguments)
 
-    monkeypatch.setattr("yolact_ascend.preprocess.prepare_image", prepare_two)
+    monkeypatch.setattr("yolact_ascend.host.preprocess.prepare_image", prepare_two)
     with pytest.raises(KeyboardInterrupt):
         preprocess(dataset.images, tmp_path)
     assert bins(tmp_path) == ["0.bin", "1.bin"]
@@ -154,7 +156,7 @@ def test_inputs_of_another_transform_are_made_again(dataset, tmp_path, monkeypat
     preprocess(dataset.images, tmp_path)
     other = tmp_path / "transforms.py"
     other.write_text("# other code\n")
-    monkeypatch.setattr("yolact_ascend.transforms.__file__", str(other))
+    monkeypatch.setattr("yolact_ascend.images.transforms.__file__", str(other))
     assert preprocess(dataset.images, tmp_path) == 4
 
 
@@ -243,7 +245,7 @@ def test_a_full_disk_ends_in_a_sentence_and_leaves_no_half_input(dataset, tmp_pa
 
 def test_the_workers_write_what_one_process_writes(dataset, tmp_path, monkeypatch, opened):
     preprocess(dataset.images, tmp_path / "one")
-    monkeypatch.setattr("yolact_ascend.preprocess.open_workers", open_workers)
+    monkeypatch.setattr("yolact_ascend.host.preprocess.open_workers", open_workers)
     preprocess(dataset.images, tmp_path / "many", workers=2)
     for index in range(4):
         ours, theirs = (input_bin(tmp_path / name, index).read_bytes() for name in ("many", "one"))

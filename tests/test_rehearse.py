@@ -8,11 +8,11 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from yolact_ascend.artifacts import INPUT
-from yolact_ascend.cli import main
+from yolact_ascend.analysis.rehearse import format_ranges, rehearse
+from yolact_ascend.cli.main import main
 from yolact_ascend.errors import ArtifactError
-from yolact_ascend.rehearse import format_ranges, rehearse
-from yolact_ascend.transforms import find_images
+from yolact_ascend.images.decode import find_images
+from yolact_ascend.models.inputs import INPUT
 
 
 def write_model(path, *factors, input_name=INPUT.name, dims=("batch", *INPUT.shape), operator="Mul"):

@@ -2,8 +2,8 @@
 
 import pytest
 
-from yolact_ascend.demo import NOTE
-from yolact_ascend.report import render_markdown
+from yolact_ascend.pipeline.demo import NOTE
+from yolact_ascend.report.report import render_markdown
 
 RESULT = {
     "batch_size": 1,

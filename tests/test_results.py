@@ -7,9 +7,9 @@ import json
 import numpy as np
 import pytest
 
-from yolact_ascend.detections import Detections, bbox_results, mask_results
+from yolact_ascend.detection.detections import Detections, bbox_results, mask_results
+from yolact_ascend.detection.results import Findings, ResultsFiles
 from yolact_ascend.errors import ArtifactError
-from yolact_ascend.results import Findings, ResultsFiles
 
 CATEGORY_IDS = (1, 90)
 

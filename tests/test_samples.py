@@ -7,13 +7,13 @@ import cv2
 import numpy as np
 import pytest
 
-from yolact_ascend.augment import Augmentation, Window
-from yolact_ascend.boxes import decode_boxes, make_anchors
-from yolact_ascend.coco import load_dataset
-from yolact_ascend.config import COCO_CATEGORY_IDS, MEAN_RGB, STD_RGB
+from yolact_ascend.detection.boxes import decode_boxes, make_anchors
 from yolact_ascend.errors import DatasetError
-from yolact_ascend.matching import Matches
-from yolact_ascend.samples import (
+from yolact_ascend.images.coco import load_dataset
+from yolact_ascend.models.config import COCO_CATEGORY_IDS, MEAN_RGB, STD_RGB
+from yolact_ascend.training.augment import Augmentation, Window
+from yolact_ascend.training.matching import Matches
+from yolact_ascend.training.samples import (
     Objects,
     Phase,
     TrainingSet,

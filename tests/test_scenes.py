@@ -7,13 +7,31 @@ import numpy as np
 import pytest
 from pycocotools import mask as coco_mask
 
-from yolact_ascend.coco import check_categories, find_split, load_dataset
-from yolact_ascend.config import COCO_CATEGORY_IDS, CONFIGS, DEMO_CONFIG, DRAWN_CATEGORY_IDS, DRAWN_CLASSES
+from yolact_ascend.detection.segmentation import decode_annotation
 from yolact_ascend.errors import DatasetError
-from yolact_ascend.samples import tight_box
-from yolact_ascend.scenes import SPLITS, Instance, annotate, draw_dataset, draw_scene, trace_polygons
-from yolact_ascend.segmentation import decode_annotation
-from yolact_ascend.shapes import ASPECTS, PAINTERS, draw_sprite, value_noise
+from yolact_ascend.images.coco import check_categories, find_split, load_dataset
+from yolact_ascend.models.config import (
+    COCO_CATEGORY_IDS,
+    CONFIGS,
+    DEMO_CONFIG,
+    DRAWN_CATEGORY_IDS,
+    DRAWN_CLASSES,
+)
+from yolact_ascend.scenes.scenes import (
+    SPLITS,
+    Instance,
+    annotate,
+    draw_dataset,
+    draw_scene,
+    trace_polygons,
+)
+from yolact_ascend.scenes.shapes import (
+    ASPECTS,
+    PAINTERS,
+    draw_sprite,
+    value_noise,
+)
+from yolact_ascend.training.samples import tight_box
 
 DEMO = CONFIGS[DEMO_CONFIG]
 

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from factories import decode_mask
 
+from yolact_ascend.detection.masks import compress_runs
+from yolact_ascend.detection.segmentation import decode_annotation, encode_annotation
 from yolact_ascend.errors import DatasetError
-from yolact_ascend.masks import compress_runs
-from yolact_ascend.segmentation import decode_annotation, encode_annotation
 
 SQUARE = np.zeros((6, 8), np.uint8)
 SQUARE[1:4, 2:5] = 1

@@ -5,7 +5,12 @@ from pathlib import Path
 import pytest
 
 from yolact_ascend.errors import UsageError
-from yolact_ascend.settings import ALL_STAGES, KEYS, describe_keys, parse_words
+from yolact_ascend.pipeline.settings import (
+    ALL_STAGES,
+    KEYS,
+    describe_keys,
+    parse_words,
+)
 
 
 def test_no_words_give_the_defaults():

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from yolact_ascend import slots as slots_module
-from yolact_ascend.artifacts import TensorSpec
 from yolact_ascend.errors import ArtifactError
 from yolact_ascend.slots import ALIGNMENT, PREFIX, open_slots
+from yolact_ascend.tensors import TensorSpec
 
 OUTPUTS = (TensorSpec("a", (3,)), TensorSpec("b", (2, 2), "float16"))
 

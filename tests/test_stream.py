@@ -17,17 +17,19 @@ import pytest
 from emulation.cases import real_packages, real_tool_in
 from factories import CHECKOUT, TINY_CONFIG, write_coco
 
-from yolact_ascend.artifacts import output_bin
-from yolact_ascend.cli import main
-from yolact_ascend.coco import load_dataset
-from yolact_ascend.detections import bbox_results, mask_results
-from yolact_ascend.engines import DeviceEngine, OnnxEngine
+from yolact_ascend.cli.main import main
+from yolact_ascend.detection.detections import bbox_results, mask_results
 from yolact_ascend.errors import DatasetError, ToolError
-from yolact_ascend.export import load_heads
-from yolact_ascend.postprocess import Detector, postprocess
-from yolact_ascend.stream import Spent, score_stream, stream
+from yolact_ascend.host.postprocess import Detector, postprocess
+from yolact_ascend.host.stream import Spent, score_stream, stream
+from yolact_ascend.images.coco import load_dataset
+from yolact_ascend.images.decode import decode_image
+from yolact_ascend.images.transforms import TRANSFORMS
+from yolact_ascend.models.export import load_heads
+from yolact_ascend.targets.ascend.engine import DeviceEngine
+from yolact_ascend.targets.folder import output_bin
+from yolact_ascend.targets.onnxruntime.engine import OnnxEngine
 from yolact_ascend.timings import Timings
-from yolact_ascend.transforms import TRANSFORMS, decode_image
 
 IDS = [3, 1, 2, 4]  # in the data set's order
 
@@ -329,7 +331,7 @@ def test_an_interrupt_while_the_workers_start_ends_it(tiny_onnx, tiny_weights, d
 
 def test_workers_need_no_torch():
     """Each of them is a process with what it imports."""
-    code = "import sys, yolact_ascend.stream; print({'torch', 'onnx', 'matplotlib'} & set(sys.modules))"
+    code = "import sys, yolact_ascend.host.stream; print({'torch', 'onnx', 'matplotlib'} & set(sys.modules))"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=CHECKOUT)
     assert result.stdout.strip() == "set()"
 

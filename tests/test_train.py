@@ -10,16 +10,23 @@ import numpy as np
 import pytest
 import torch
 
-from yolact_ascend import train as train_module
-from yolact_ascend.augment import Augmentation
-from yolact_ascend.classes import read_config
-from yolact_ascend.coco import load_dataset
-from yolact_ascend.config import COCO_CATEGORY_IDS, COCO_CLASSES, CONFIGS, DEMO_CONFIG, DRAWN_CATEGORY_IDS
 from yolact_ascend.errors import DatasetError, TrainingError, UsageError
-from yolact_ascend.losses import Losses
-from yolact_ascend.samples import Phase, Sample, TrainingSet
-from yolact_ascend.scenes import draw_dataset
-from yolact_ascend.train import (
+from yolact_ascend.images.coco import load_dataset
+from yolact_ascend.models.classes import read_config
+from yolact_ascend.models.config import (
+    COCO_CATEGORY_IDS,
+    COCO_CLASSES,
+    CONFIGS,
+    DEMO_CONFIG,
+    DRAWN_CATEGORY_IDS,
+)
+from yolact_ascend.models.weights import load_network, write_weights
+from yolact_ascend.scenes.scenes import draw_dataset
+from yolact_ascend.training import train as train_module
+from yolact_ascend.training.augment import Augmentation
+from yolact_ascend.training.losses import Losses
+from yolact_ascend.training.samples import Phase, Sample, TrainingSet
+from yolact_ascend.training.train import (
     Recipe,
     Trainee,
     Trainer,
@@ -36,7 +43,6 @@ from yolact_ascend.train import (
     train,
     use_device,
 )
-from yolact_ascend.weights import load_network, write_weights
 
 DEMO = CONFIGS[DEMO_CONFIG]
 CPU = torch.device("cpu")

@@ -10,7 +10,8 @@ import pytest
 from PIL import Image
 
 from yolact_ascend.errors import DatasetError
-from yolact_ascend.transforms import decode_bytes, decode_image, find_images, normalise_image, resize_image
+from yolact_ascend.images.decode import decode_bytes, decode_image, find_images
+from yolact_ascend.images.transforms import normalise_image, resize_image
 
 
 def save_jpeg(path, mode="RGB", orientation=None, size=(40, 20)):

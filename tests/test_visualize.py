@@ -5,10 +5,8 @@ import numpy as np
 import pytest
 from pycocotools import mask as coco_mask
 
-from yolact_ascend.config import COCO_CATEGORY_IDS, CONFIGS
-from yolact_ascend.detections import Detections
-from yolact_ascend.errors import ArtifactError, DatasetError
-from yolact_ascend.visualize import (
+from yolact_ascend.detection.detections import Detections
+from yolact_ascend.detection.draw import (
     BLACK,
     GAP_PX,
     Instance,
@@ -20,6 +18,8 @@ from yolact_ascend.visualize import (
     side_by_side,
     write_jpeg,
 )
+from yolact_ascend.errors import ArtifactError, DatasetError
+from yolact_ascend.models.config import COCO_CATEGORY_IDS, CONFIGS
 
 GREY = 100
 NAMES = {1: "person", 18: "dog"}

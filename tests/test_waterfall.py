@@ -2,8 +2,8 @@
 
 import pytest
 
-from yolact_ascend.steps import DONE, Outcome
-from yolact_ascend.waterfall import STEPS, describe_way, waterfall_rows
+from yolact_ascend.pipeline.steps import DONE, Outcome
+from yolact_ascend.report.time_per_image import STEPS, describe_way, waterfall_rows
 
 PREPARED = {"images": 4, "core_ms_per_image": {"resize": 2.0, "decode": 1.0, "write": 0.5}}
 SCORED = {"images": 4, "core_ms_per_image": {"eval": 0.5, "RLE": 1.0, "read": 1.0, "detect": 3.0, "masks": 1.0}}

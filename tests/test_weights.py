@@ -8,11 +8,10 @@ import pytest
 import torch
 from factories import SMALL_CONFIG, random_state_dict
 
-from yolact_ascend.classes import read_config
-from yolact_ascend.config import CONFIGS
 from yolact_ascend.errors import WeightsError
-from yolact_ascend.network import YolactEdge
-from yolact_ascend.weights import (
+from yolact_ascend.models.classes import read_config
+from yolact_ascend.models.config import CONFIGS
+from yolact_ascend.models.weights import (
     compare_shapes,
     expected_shapes,
     load_fitting,
@@ -20,6 +19,7 @@ from yolact_ascend.weights import (
     read_state_dict,
     write_weights,
 )
+from yolact_ascend.models.yolact.network import YolactEdge
 
 # Seen in upstream @ a9a0028 for each config: state-dict entries and parameters, training-only layer included.
 UPSTREAM_COUNTS = {

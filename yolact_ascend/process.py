@@ -8,6 +8,7 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from yolact_ascend.errors import ToolError
@@ -111,3 +112,38 @@ def _tee(process: subprocess.Popen[bytes], log: Path) -> str:
             sys.stderr.write(chunk.decode(errors="replace"))
             sys.stderr.flush()
     return b"".join(chunks).decode(errors="replace")
+
+
+@dataclass(frozen=True)
+class Runner:
+    """Starts the programs of one run; each of them holds the work folder's lock while it lives."""
+
+    lock: int  # file descriptor
+    own_env: Mapping[str, str]  # of our own stages: as the user's shell has it, whatever a target sources for its tools
+
+    def run(
+        self,
+        command: Sequence[str],
+        env: Mapping[str, str],
+        log: Path | None = None,
+        explain: Callable[[str], str | None] | None = None,
+    ) -> str:
+        """Run a program of a target in its environment; see `run_tool`."""
+        return run_tool(command, env, log, explain, pass_fds=[self.lock])
+
+    def run_own(self, command: Sequence[str], log: Path | None = None) -> str:
+        """Run a stage of ours as the user's shell would."""
+        return run_tool(command, self.own_env, log, pass_fds=[self.lock])
+
+
+def own_command(*verb: str) -> list[str]:
+    """Return the words that start one of our own verbs, by the Python that runs now."""
+    return [_relative(Path(sys.executable)), "-m", "yolact_ascend", *verb]
+
+
+def _relative(path: Path) -> str:
+    """Return a path relative to the current folder where it lies inside: a line that is easier to read and paste."""
+    try:
+        return str(path.relative_to(Path.cwd()))
+    except ValueError:
+        return str(path)

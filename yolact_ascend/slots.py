@@ -18,8 +18,8 @@ from typing import IO
 
 import numpy as np
 
-from yolact_ascend.artifacts import TensorSpec
 from yolact_ascend.errors import ArtifactError
+from yolact_ascend.tensors import TensorSpec
 
 SHARED_MEMORY = Path("/dev/shm")  # a file there never reaches a disk
 PREFIX = "yolact-ascend-slots-"
@@ -31,42 +31,54 @@ ALIGNMENT = 64  # bytes; of each array
 class Slots:
     """`count` slots for one batch each, its inputs and outputs, in one file that processes map. Pickles as its layout.
 
-    `image_bytes` are those of one image as the model takes it, `outputs` what it gives for one.
+    `inputs` are the tensors of one image as the model takes it, `outputs` what it gives for one.
     """
 
     path: Path
     count: int
     batch_size: int
-    image_bytes: int
+    inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
 
     @property
-    def output_offsets(self) -> list[int]:
-        """Where each output begins, counted from the slot's own beginning; the inputs lie before them."""
-        sizes = [self.batch_size * size for size in (self.image_bytes, *(spec.size_bytes for spec in self.outputs))]
+    def offsets(self) -> list[int]:
+        """Where each tensor begins, inputs first, counted from the slot's own beginning; last, where the slot ends."""
         ends = [0]
-        for size in sizes:
-            ends.append(ends[-1] + -(-size // ALIGNMENT) * ALIGNMENT)
-        return ends[1:]
+        for spec in (*self.inputs, *self.outputs):
+            ends.append(ends[-1] + -(-self.batch_size * spec.size_bytes // ALIGNMENT) * ALIGNMENT)
+        return ends
 
     @property
     def slot_bytes(self) -> int:
         """Bytes from one slot to the next."""
-        return self.output_offsets[-1]
+        return self.offsets[-1]
 
     def start(self, slot: int) -> int:
         """Where a slot begins in the file."""
         return slot * self.slot_bytes
 
-    def images(self, slot: int) -> np.ndarray:
-        """Return a slot's inputs as bytes [B,image_bytes], to be written to."""
-        return self._array(self.start(slot), (self.batch_size, self.image_bytes), "uint8")
+    def images(self, slot: int) -> list[np.ndarray]:
+        """Return a slot's inputs, each [B,...], to be written to."""
+        return self._tensors(slot, self.inputs, self.offsets)
 
     def results(self, slot: int) -> list[np.ndarray]:
         """Return a slot's outputs, each [B,...], to be read or written to."""
+        return self._tensors(slot, self.outputs, self.offsets[len(self.inputs) :])
+
+    def places(self, slot: int) -> tuple[list[list[int]], list[list[int]]]:
+        """Return where the inputs and the outputs lie in the file, each as first byte and size in bytes."""
+        offsets = iter(self.offsets)
+        inputs, outputs = (
+            [[self.start(slot) + next(offsets), self.batch_size * spec.size_bytes] for spec in specs]
+            for specs in (self.inputs, self.outputs)
+        )
+        return inputs, outputs
+
+    def _tensors(self, slot: int, specs: Sequence[TensorSpec], offsets: Sequence[int]) -> list[np.ndarray]:
+        start = self.start(slot)
         return [
-            self._array(self.start(slot) + offset, (self.batch_size, *spec.shape), spec.dtype)
-            for offset, spec in zip(self.output_offsets, self.outputs)
+            self._array(start + offset, (self.batch_size, *spec.shape), spec.dtype)
+            for offset, spec in zip(offsets, specs)
         ]
 
     def _array(self, start: int, shape: tuple[int, ...], dtype: str) -> np.ndarray:
@@ -78,16 +90,18 @@ class Slots:
             return mmap.mmap(file.fileno(), 0)
 
     def __reduce__(self) -> tuple:
-        return Slots, (self.path, self.count, self.batch_size, self.image_bytes, self.outputs)
+        return Slots, (self.path, self.count, self.batch_size, self.inputs, self.outputs)
 
 
 @contextlib.contextmanager
-def open_slots(count: int, batch_size: int, image_bytes: int, outputs: Sequence[TensorSpec]) -> Iterator[Slots]:
+def open_slots(
+    count: int, batch_size: int, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]
+) -> Iterator[Slots]:
     """Make the file for `count` slots; it goes with the block. It lies in memory, or on a disk when that is full: said.
 
     Raises ArtifactError when there is no room on the disk either.
     """
-    layout = Slots(Path(), count, batch_size, image_bytes, tuple(outputs))
+    layout = Slots(Path(), count, batch_size, tuple(inputs), tuple(outputs))
     with _make_file(count * layout.slot_bytes) as file:
         yield replace(layout, path=Path(file.name))
 

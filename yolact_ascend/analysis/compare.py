@@ -1,0 +1,222 @@
+"""The `compare` verb: how far the outputs, and the mAP, of two runs over the same images are apart."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from yolact_ascend.detection.tasks import BOX, MASK
+from yolact_ascend.errors import ArtifactError
+from yolact_ascend.files import read_json
+from yolact_ascend.pipeline.records import Records
+from yolact_ascend.tables import format_change, format_number, markdown_table
+from yolact_ascend.targets.compiled import read_sidecar
+from yolact_ascend.targets.folder import (
+    WorkFolder,
+    ids_file,
+    locate_run,
+    output_bin,
+    sidecar_file,
+)
+from yolact_ascend.targets.registry import TARGETS
+from yolact_ascend.tensors import TensorSpec, read_tensor
+
+MAP_COLUMNS = ("all", "50", "75")
+
+
+@dataclass(frozen=True)
+class OutputDifference:
+    """How far one output of the second run is from the first's, over all images that both have."""
+
+    output: str
+    cosine_min: float  # of the image that is worst; 1 where both are all zero
+    cosine_mean: float
+    max_abs: float
+    relative: float  # max_abs over the largest magnitude in the first run
+    not_finite: int  # values that are infinite or NaN in one run and not equal in the other
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Two runs side by side; `scores` maps "box" and "mask" to (first, second) by column, in percent."""
+
+    images: int
+    cuts: tuple[str, str]  # of the graph
+    outputs: tuple[OutputDifference, ...]  # none where the cuts are not the same
+    scores: dict[str, dict[str, tuple[float | None, float | None]]]
+    input_bytes: tuple[int, int]  # of one image
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def compare_runs(first: Path, second: Path) -> Comparison:
+    """Compare two run folders (`results/bs8`), image by image; images are matched by their COCO id.
+
+    Of runs with another cut only the scores are compared.
+    Raises ArtifactError when outputs are missing or of the wrong size, or when the runs have no image in common.
+    """
+    runs = (_read_run(first), _read_run(second))
+    shared = [image_id for image_id in runs[0].indices if image_id in runs[1].indices]
+    if not shared:
+        raise ArtifactError(
+            f"{first} and {second} have no image in common, so there is nothing to compare. "
+            "Run both on the same data set (coco=, limit=)."
+        )
+    cuts = (runs[0].cut, runs[1].cut)
+    return Comparison(
+        images=len(shared),
+        cuts=cuts,
+        outputs=_compare_outputs(runs, shared) if cuts[0] == cuts[1] else (),
+        scores={
+            kind: {column: (value, runs[1].scores[kind][column]) for column, value in columns.items()}
+            for kind, columns in runs[0].scores.items()
+            if kind in runs[1].scores
+        },
+        input_bytes=(runs[0].input_bytes, runs[1].input_bytes),
+    )
+
+
+def _compare_outputs(runs: tuple[_Run, _Run], image_ids: Sequence[int]) -> tuple[OutputDifference, ...]:
+    first, second = runs
+    if first.outputs != second.outputs:
+        raise ArtifactError(
+            f"{first.path} and {second.path} are of models with other outputs: {_describe(first.outputs)}, and "
+            f"{_describe(second.outputs)}. Compare runs of one config and of the same classes."
+        )
+    meters = [_DifferenceMeter(spec) for spec in first.outputs]
+    for image_id in tqdm(image_ids, desc="compare", unit="image"):
+        for k, meter in enumerate(meters):
+            meter.add(*(run.read_output(image_id, k) for run in runs))
+    return tuple(meter.result() for meter in meters)
+
+
+def _describe(specs: Sequence[TensorSpec]) -> str:
+    return ", ".join(f"{spec.name} {list(spec.shape)} {spec.dtype}" for spec in specs)
+
+
+def format_comparison(comparison: Comparison, names: Sequence[str]) -> str:
+    """Return both tables and the inputs' size as Markdown; `names` are what to call the two runs."""
+    rows = [
+        [d.output, f"{d.cosine_min:.7f}", f"{d.cosine_mean:.7f}", f"{d.max_abs:.3g}", f"{d.relative:.2e}", d.not_finite]
+        for d in comparison.outputs
+    ]
+    heads = ["output", "lowest cosine", "mean cosine", "max-abs", "of largest", "not finite"]
+    first, second = comparison.cuts
+    outputs = (
+        markdown_table(heads, rows)
+        if first == second
+        else f"They are of cut {first} and cut {second}, whose outputs are not the same; their mAP:"
+    )
+    scores = [
+        [f"{kind} .{column}" if column != "all" else f"{kind} all", *map(format_number, pair), format_change(*pair)]
+        for kind, columns in comparison.scores.items()
+        for column, pair in columns.items()
+    ]
+    return "\n\n".join(
+        [
+            f"{names[1]} against {names[0]}, {comparison.images} images",
+            outputs,
+            markdown_table(["mAP in percent", *names, "difference"], scores),
+            f"Bytes of one input: {comparison.input_bytes[0]} and {comparison.input_bytes[1]}",
+        ]
+    )
+
+
+@dataclass(frozen=True)
+class _Run:
+    """What one side of a comparison left in its work folder."""
+
+    path: Path  # as the user names it
+    folder: WorkFolder
+    batch_size: int
+    cut: str
+    indices: dict[int, int]  # image id -> index in file names
+    scores: dict[str, dict[str, float | None]]  # by "box" and "mask", of MAP_COLUMNS
+    input_bytes: int  # of one image
+    outputs: tuple[TensorSpec, ...]
+
+    def read_output(self, image_id: int, k: int) -> np.ndarray:
+        path = output_bin(self.folder.outputs(self.batch_size), self.indices[image_id], k)
+        return read_tensor(path, self.outputs[k])
+
+
+def _read_run(path: Path) -> _Run:
+    folder, batch_size = locate_run(path)
+    records = Records(folder)
+    inferred = records.load(f"infer bs{batch_size}")
+    if inferred is None or inferred.inputs.get("inputs") != records.token("preprocess"):
+        raise ArtifactError(
+            f"The outputs in {path} are not of the inputs that lie in {folder.inputs} now, so nothing tells which "
+            f"image is which. Run it again: bash scripts/run_all.sh bs={batch_size} out={folder.root}, with its other "
+            "settings."
+        )
+    model = _find_model(folder, batch_size)
+    sidecar = read_sidecar(model)
+    if inferred.inputs.get("model_sha256") != sidecar.model_sha256:
+        raise ArtifactError(
+            f"The outputs in {path} were made by another model than {model}, which was compiled since: "
+            f"run it again without stream=1, which writes no outputs: bash scripts/run_all.sh bs={batch_size} "
+            f"out={folder.root}, with its other settings."
+        )
+    ids = read_json(ids_file(folder.inputs), "the image ids of that run")
+    scores = read_json(folder.scores(batch_size), "the scores of that run")
+    try:
+        return _Run(
+            path,
+            folder,
+            batch_size,
+            sidecar.cut,
+            {image_id: index for index, image_id in enumerate(ids["ids"])},
+            {task: {column: scores[task][column] for column in MAP_COLUMNS} for task in (BOX, MASK) if scores[task]},
+            TensorSpec.of_sample(sidecar.input).size_bytes,
+            tuple(TensorSpec.of_sample(output) for output in sidecar.outputs),
+        )
+    except (KeyError, TypeError) as error:
+        raise ArtifactError(
+            f"The files of {path} are damaged: {type(error).__name__} {error} in {ids_file(folder.inputs).name} or "
+            f"{folder.scores(batch_size).name}. Run it again: force=preprocess,postprocess."
+        ) from error
+
+
+def _find_model(folder: WorkFolder, batch_size: int) -> Path:
+    """Return the compiled model that the outputs are from: the newest, where several targets have one."""
+    models = [folder.model(batch_size, target.model_suffix) for target in TARGETS.values()]
+    present = [model for model in models if sidecar_file(model).is_file()]
+    return max(present, key=lambda model: sidecar_file(model).stat().st_mtime_ns) if present else models[0]
+
+
+class _DifferenceMeter:
+    """Gathers the difference of one output over images; holds one image's tensors at a time."""
+
+    def __init__(self, spec: TensorSpec) -> None:
+        self.spec = spec
+        self._cosines: list[float] = []
+        self._max_abs = self._largest = 0.0
+        self._not_finite = 0
+
+    def add(self, first: np.ndarray, second: np.ndarray) -> None:
+        a, b = first.ravel().astype(np.float64), second.ravel().astype(np.float64)
+        finite = np.isfinite(a) & np.isfinite(b)
+        self._not_finite += int((~finite & (a != b)).sum())
+        a, b = a[finite], b[finite]
+        norms = np.linalg.norm(a) * np.linalg.norm(b)
+        # Two tensors without direction are alike when both are zero.
+        self._cosines.append(min(1.0, float(a @ b / norms)) if norms else float(not a.any() and not b.any()))
+        self._max_abs = max(self._max_abs, float(np.abs(a - b).max(initial=0)))
+        self._largest = max(self._largest, float(np.abs(a).max(initial=0)))
+
+    def result(self) -> OutputDifference:
+        return OutputDifference(
+            self.spec.name,
+            min(self._cosines),
+            float(np.mean(self._cosines)),
+            self._max_abs,
+            self._max_abs / self._largest if self._largest else self._max_abs,
+            self._not_finite,
+        )

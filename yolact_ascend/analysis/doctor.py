@@ -1,0 +1,138 @@
+"""The `doctor` verb: checks what is missing for a run with these settings, and says how to fix it."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import sys
+from importlib import metadata
+
+from yolact_ascend import __version__
+from yolact_ascend.checks import FAIL, OK, WARN, Check, run_check
+from yolact_ascend.disk import existing_folder, in_gb
+from yolact_ascend.images.coco import check_categories, find_split, load_dataset, require_images
+from yolact_ascend.models.classes import read_config, require_weights
+from yolact_ascend.models.config import get_config
+from yolact_ascend.pipeline.demo import IMAGES, NOTE, is_drawn, with_demo
+from yolact_ascend.pipeline.disk import describe_remedies, plan_disk
+from yolact_ascend.pipeline.settings import RunSettings
+from yolact_ascend.sources import LIBRARIES
+from yolact_ascend.targets.registry import TARGETS
+from yolact_ascend.targets.target import DeviceRequest
+
+SCHEMA_VERSION = 1
+VAL2017_IMAGES = 5000
+
+
+def examine(settings: RunSettings) -> list[Check]:
+    """Make every check that a run of these settings depends on; a failed one does not keep the next from being made."""
+    settings = with_demo(settings)
+    request = DeviceRequest(settings.device, settings.soc, settings.npus)
+    checks = [run_check("libraries", check_libraries), *TARGETS[settings.target].check(request)]
+    dataset = run_check("data set", lambda: check_dataset(settings))
+    return [
+        *checks,
+        run_check("weights", lambda: check_weights(settings)),
+        dataset,
+        run_check("work folder", lambda: check_work_folder(settings)),
+        run_check("disk", lambda: check_disk(settings, dataset.facts.get("images"))),
+    ]
+
+
+def render_text(checks: list[Check]) -> str:
+    """Render one line a check, and one that counts."""
+    width = max(len(check.name) for check in checks)
+    lines = [f"{check.status:<4}  {check.name:<{width}}  {check.text}" for check in checks]
+    counts = ", ".join(f"{sum(check.status == status for check in checks)} {status}" for status in (OK, WARN, FAIL))
+    return "\n".join([*lines, counts])
+
+
+def render_json(checks: list[Check]) -> str:
+    """Render the checks as JSON; more keys may come."""
+    value = {
+        "schema_version": SCHEMA_VERSION,
+        "is_ready": not failed(checks),
+        "checks": [check.to_json() for check in checks],
+    }
+    return json.dumps(value, indent=2)
+
+
+def failed(checks: list[Check]) -> list[str]:
+    """Return the names of the checks that failed."""
+    return [check.name for check in checks if check.status == FAIL]
+
+
+def check_libraries() -> Check:
+    """Our own Python and the libraries whose versions can change a result."""
+    versions: dict[str, str | None] = {}
+    for name in LIBRARIES:
+        try:
+            versions[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            versions[name] = None
+    facts = {"yolact_ascend": __version__, "python": platform.python_version(), **versions}
+    missing = [name for name, version in versions.items() if version is None]
+    if missing:
+        text = f"{sys.executable} is missing {', '.join(missing)}. Run bash scripts/setup.sh, and then .venv's Python."
+        return Check("libraries", FAIL, text, facts)
+    return Check("libraries", OK, ", ".join(f"{name} {version}" for name, version in facts.items()), facts)
+
+
+def check_weights(settings: RunSettings) -> Check:
+    """Whether the weights file is there, and of the config as far as it says."""
+    path = settings.weights
+    config = get_config(settings.config)
+    require_weights(path, config)
+    read_config(path, config)
+    size = path.stat().st_size
+    return Check("weights", OK, f"{path}, {size / 10**6:.1f} MB", {"path": str(path), "size_bytes": size})
+
+
+def check_dataset(settings: RunSettings) -> Check:
+    """Whether the data set is whole, and of the config's classes."""
+    if not settings.needs_dataset:
+        return Check("data set", OK, "not needed in mode=perf", {"images": 0})
+    if settings.is_demo and not is_drawn(settings.coco):
+        scenes = min(IMAGES, settings.image_limit or IMAGES)
+        return Check("data set", OK, f"none, so a run draws scenes of its own: {NOTE}", {"images": scenes})
+    dataset = load_dataset(*reversed(find_split(settings.coco)))
+    check_categories(dataset, read_config(settings.weights, get_config(settings.config)))
+    images = dataset.select(limit=settings.image_limit)
+    require_images(images)
+    annotated = len(dataset.select(annotated_only=True, limit=settings.image_limit))
+    limited = f" of {len(dataset.images)}" if len(images) < len(dataset.images) else ""
+    text = f"{len(images)}{limited} images, {annotated} of them annotated, {dataset.annotation_file}"
+    facts = {"images": len(images), "annotated_images": annotated, "of_images": len(dataset.images)}
+    return Check("data set", OK, text, facts)
+
+
+def check_work_folder(settings: RunSettings) -> Check:
+    """Whether a run may write there, and the target takes its path."""
+    folder = settings.out
+    TARGETS[settings.target].require_usable_paths(folder)
+    parent = existing_folder(folder)
+    if not (parent.is_dir() and os.access(parent, os.W_OK | os.X_OK)):
+        text = f"{folder}: {parent} is not a folder that this user may write to. Choose another: out=DIR."
+        return Check("work folder", FAIL, text)
+    return Check("work folder", OK, f"{folder}{'' if folder.exists() else ', to be made'}")
+
+
+def check_disk(settings: RunSettings, images: int | None) -> Check:
+    """Whether the stages to run have room for what they write; `images` None: as many as val2017, or the limit.
+
+    What lies in the work folder already counts as written: a new run overwrites it.
+    """
+    is_guess = images is None
+    if images is None:
+        images = min(VAL2017_IMAGES, settings.limit or VAL2017_IMAGES)
+    plan = plan_disk(settings, images)
+    assumed = f" (for {images} images, as the data set could not be read)" if is_guess else ""
+    text = f"{in_gb(plan.needed)} GB needed{assumed}, {in_gb(plan.free)} GB free at {settings.out}"
+    facts = {**plan.to_json(), "images": images}
+    if plan.is_refused:
+        return Check("disk", FAIL, f"{text}. {describe_remedies(settings, images, plan)}", facts)
+    if plan.is_tight:
+        remedy = "Detections and logs come on top: free another GB, or choose another disk (out=DIR)."
+        return Check("disk", WARN, f"{text}. {remedy}", facts)
+    return Check("disk", OK, text, facts)

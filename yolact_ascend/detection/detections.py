@@ -1,0 +1,83 @@
+"""The detections of one image as a value, and as entries of COCO's results format."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from yolact_ascend.detection.masks import Rle
+from yolact_ascend.detection.tasks import BOX, MASK
+
+
+@dataclass(frozen=True)
+class Detections:
+    """What was found in one image, best score first; N = 0 is normal.
+
+    class_ids [N] 0..K-1, scores [N] 0..1, boxes_xyxy_px [N,4] whole pixels inside the image, and one mask each, or None
+    where the network finds boxes only.
+    """
+
+    class_ids: np.ndarray
+    scores: np.ndarray
+    boxes_xyxy_px: np.ndarray
+    masks: tuple[Rle, ...] | None = None
+
+    def __post_init__(self) -> None:
+        n = len(self.class_ids)
+        masks = n if self.masks is None else len(self.masks)
+        shapes = (self.class_ids.shape, self.scores.shape, self.boxes_xyxy_px.shape, (masks,))
+        if shapes != ((n,), (n,), (n, 4), (n,)):
+            raise ValueError(f"Detections need class_ids [N], scores [N], boxes [N,4] and N masks; found {shapes}.")
+        if not np.issubdtype(self.boxes_xyxy_px.dtype, np.integer):
+            raise ValueError(f"boxes_xyxy_px are whole pixels; found {self.boxes_xyxy_px.dtype}.")
+        if np.any(self.boxes_xyxy_px[:, :2] > self.boxes_xyxy_px[:, 2:]):
+            raise ValueError("boxes_xyxy_px need left <= right and top <= bottom.")
+
+    def __len__(self) -> int:
+        return len(self.class_ids)
+
+
+def keep_scores(detections: Detections, threshold: float) -> Detections:
+    """Return the detections that score above the threshold.
+
+    `DetectionSettings.score_threshold` is on an anchor's best class; its other classes may come with lower scores.
+    """
+    count = int(np.count_nonzero(detections.scores > threshold))  # the best come first
+    return Detections(
+        detections.class_ids[:count],
+        detections.scores[:count],
+        detections.boxes_xyxy_px[:count],
+        None if detections.masks is None else detections.masks[:count],
+    )
+
+
+def bbox_results(detections: Detections, image_id: int, category_ids: Sequence[int]) -> list[dict[str, Any]]:
+    """Return the boxes as entries of COCO's results format; `category_ids` [K] are the classes' ids there."""
+    corners = detections.boxes_xyxy_px
+    boxes_xywh = np.concatenate([corners[:, :2], corners[:, 2:] - corners[:, :2]], axis=1).tolist()
+    return _results(detections, image_id, category_ids, "bbox", boxes_xywh)
+
+
+def mask_results(detections: Detections, image_id: int, category_ids: Sequence[int]) -> list[dict[str, Any]]:
+    """Return the masks as entries of COCO's results format; `category_ids` [K] are the classes' ids there."""
+    assert detections.masks is not None
+    return _results(detections, image_id, category_ids, "segmentation", detections.masks)
+
+
+# task -> how its entries of COCO's results format are made
+RESULTS_OF: dict[str, Callable[[Detections, int, Sequence[int]], list[dict[str, Any]]]] = {
+    BOX: bbox_results,
+    MASK: mask_results,
+}
+
+
+def _results(
+    detections: Detections, image_id: int, category_ids: Sequence[int], key: str, values: Sequence[Any]
+) -> list[dict[str, Any]]:
+    return [
+        {"image_id": image_id, "category_id": category_ids[class_id], key: value, "score": score}
+        for class_id, value, score in zip(detections.class_ids.tolist(), values, detections.scores.tolist())
+    ]

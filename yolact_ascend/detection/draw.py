@@ -1,0 +1,181 @@
+"""Drawing: masks, boxes and labels on an image, of detections or of annotations, and pictures side by side.
+
+Images are BGR uint8 [H,W,3]; none is changed in place.
+"""
+
+from __future__ import annotations
+
+import colorsys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from pycocotools import mask as coco_mask
+
+from yolact_ascend.detection.detections import Detections
+from yolact_ascend.detection.masks import Rle
+from yolact_ascend.detection.segmentation import encode_annotation
+from yolact_ascend.errors import ArtifactError
+from yolact_ascend.files import write_bytes
+
+GOLDEN_RATIO = 0.618034  # hues this far apart stay apart, however many there are
+MASK_OPACITY = 0.45
+STRIPE_PX = 6  # a crowd's mask is striped
+FONT = cv2.FONT_HERSHEY_SIMPLEX
+BLACK, WHITE = (0, 0, 0), (255, 255, 255)
+GAP_PX = 4  # between pictures side by side
+JPEG_QUALITY = 90
+JPEG_LONGEST_PX = 65_500  # libjpeg's JPEG_MAX_DIMENSION
+
+Colour = tuple[int, int, int]  # blue, green, red
+
+
+@dataclass(frozen=True)
+class Instance:
+    """One object to draw: its box in pixels of the image, and its encoded mask at the image's size, or None.
+
+    Ground truth has no score.
+    """
+
+    category_id: int
+    name: str
+    box_xyxy_px: tuple[float, float, float, float]
+    mask: Rle | None
+    score: float | None = None
+    is_crowd: bool = False
+
+    @property
+    def label(self) -> str:
+        crowd = "crowd: " if self.is_crowd else ""
+        return f"{crowd}{self.name}" if self.score is None else f"{crowd}{self.name} {self.score:.2f}"
+
+
+def from_detections(detections: Detections, class_names: Sequence[str], category_ids: Sequence[int]) -> list[Instance]:
+    """Return what was found in one image as instances to draw; class_names and category_ids are [K]."""
+    masks = detections.masks or [None] * len(detections)
+    columns = (detections.class_ids.tolist(), detections.scores.tolist(), detections.boxes_xyxy_px.tolist())
+    return [
+        Instance(category_ids[class_id], class_names[class_id], tuple(box), mask, score)
+        for class_id, score, box, mask in zip(*columns, masks)
+    ]
+
+
+def from_results(
+    boxes: Sequence[Mapping[str, Any]], masks: Sequence[Mapping[str, Any]] | None, names: Mapping[int, str]
+) -> list[Instance]:
+    """Return one image's entries of COCO results files, in the same order in both, as instances to draw.
+
+    `masks` is None where a network finds boxes only.
+    """
+    shapes = [None] * len(boxes) if masks is None else [mask["segmentation"] for mask in masks]
+    return [
+        Instance(box["category_id"], names[box["category_id"]], _corners(box["bbox"]), shape, box["score"])
+        for box, shape in zip(boxes, shapes)
+    ]
+
+
+def from_annotations(
+    annotations: Sequence[Mapping[str, Any]], height: int, width: int, names: Mapping[int, str]
+) -> list[Instance]:
+    """Return one image's COCO annotations (polygons, run lengths, crowds) as instances to draw.
+
+    Raises DatasetError when a mask is encoded at another size than the image's.
+    """
+    instances = []
+    for annotation in annotations:
+        mask = encode_annotation(annotation, height, width)
+        category_id = annotation["category_id"]
+        box = _corners(annotation["bbox"])
+        instances.append(Instance(category_id, names[category_id], box, mask, is_crowd=bool(annotation.get("iscrowd"))))
+    return instances
+
+
+def class_colour(category_id: int) -> Colour:
+    """Return the colour of a class: the same in every picture, neighbours far apart, light enough for black text."""
+    red, green, blue = colorsys.hsv_to_rgb(category_id * GOLDEN_RATIO % 1.0, 0.7, 1.0)
+    return round(255 * blue), round(255 * green), round(255 * red)
+
+
+def draw_instances(image_bgr: np.ndarray, instances: Sequence[Instance]) -> np.ndarray:
+    """Return the image with each instance's mask blended in, its box and its label; the first ones lie on top."""
+    drawn = image_bgr.copy()
+    for instance in reversed(instances):
+        _blend_mask(drawn, instance)
+    for instance in reversed(instances):
+        _draw_box(drawn, instance)
+    return drawn
+
+
+def side_by_side(panels: Sequence[tuple[str, np.ndarray]]) -> np.ndarray:
+    """Return pictures beside each other, each below its title."""
+    height = max(image.shape[0] for _, image in panels)
+    columns: list[np.ndarray] = []
+    for title, image in panels:
+        bar = np.full((_bar_height(height), image.shape[1], 3), BLACK, np.uint8)
+        baseline = bar.shape[0] - bar.shape[0] // 3
+        cv2.putText(bar, _ascii(title), (GAP_PX, baseline), FONT, _font_scale(height), WHITE, 1, cv2.LINE_AA)
+        filler = np.zeros((height - image.shape[0], image.shape[1], 3), np.uint8)
+        gap = np.zeros((bar.shape[0] + height, GAP_PX if columns else 0, 3), np.uint8)
+        columns.append(np.hstack([gap, np.vstack([bar, image, filler])]))
+    return np.hstack(columns)
+
+
+def write_jpeg(path: Path, image_bgr: np.ndarray, quality: int = JPEG_QUALITY) -> None:
+    """Write a picture as JPEG, atomically; raises ArtifactError when that is impossible."""
+    height, width = image_bgr.shape[:2]
+    if max(height, width) > JPEG_LONGEST_PX:
+        raise ArtifactError(
+            f"Cannot write {path}: it would have {width}×{height} pixels, and a JPEG has at most {JPEG_LONGEST_PX} on "
+            "a side."
+        )
+    _, encoded = cv2.imencode(".jpg", image_bgr, [cv2.IMWRITE_JPEG_QUALITY, quality])
+    write_bytes(path, encoded.tobytes())
+
+
+def _blend_mask(image: np.ndarray, instance: Instance) -> None:
+    if instance.mask is None:
+        return
+    mask = coco_mask.decode(instance.mask).astype(bool)  # [H,W]
+    if instance.is_crowd:
+        rows, columns = np.ogrid[: mask.shape[0], : mask.shape[1]]
+        mask &= (rows + columns) // STRIPE_PX % 2 == 0
+    colour = np.array(class_colour(instance.category_id), np.float32)
+    image[mask] = np.rint((1 - MASK_OPACITY) * image[mask] + MASK_OPACITY * colour).astype(np.uint8)
+
+
+def _draw_box(image: np.ndarray, instance: Instance) -> None:
+    height, width = image.shape[:2]
+    left, top, right, bottom = (round(value) for value in instance.box_xyxy_px)
+    colour, scale, text = class_colour(instance.category_id), _font_scale(min(height, width)), _ascii(instance.label)
+    thickness = max(1, min(height, width) // 300)
+    # The far corner is exclusive: the last pixel of the box is one before it.
+    cv2.rectangle(image, (left, top), (max(left, right - 1), max(top, bottom - 1)), colour, thickness)
+    (text_width, text_height), below = cv2.getTextSize(text, FONT, scale, 1)
+    x = max(0, min(left, width - text_width))
+    y = (
+        top - below if top >= text_height + 2 * below else top + text_height + below
+    )  # above the box where there is room
+    cv2.rectangle(image, (x, y - text_height - below), (x + text_width, y + below - 1), colour, cv2.FILLED)
+    cv2.putText(image, text, (x, y), FONT, scale, BLACK, 1, cv2.LINE_AA)
+
+
+def _corners(bbox: Sequence[float]) -> tuple[float, float, float, float]:
+    """Turn COCO's [x, y, width, height] into corners."""
+    x, y, width, height = bbox
+    return x, y, x + width, y + height
+
+
+def _font_scale(side_px: int) -> float:
+    return max(0.35, side_px / 1000)
+
+
+def _bar_height(height: int) -> int:
+    return round(50 * _font_scale(height))
+
+
+def _ascii(text: str) -> str:
+    """OpenCV's fonts have no other characters."""
+    return text.encode("ascii", "replace").decode()

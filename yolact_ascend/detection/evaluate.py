@@ -1,0 +1,165 @@
+"""Box and mask mAP of COCO, and the tables that show it.
+
+Computed by faster-coco-eval, a COCOeval in C++; the tests hold its numbers to those of pycocotools.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Optional
+
+from faster_coco_eval import COCO, COCOeval_faster
+from pycocotools import mask as coco_mask
+
+from yolact_ascend.detection.tasks import BOX, MASK
+
+Value = Optional[float]  # percent; None where there is nothing to score against
+
+IOU_TYPES = {BOX: "bbox", MASK: "segm"}  # COCOeval's name of each task
+# What the 12 numbers of COCOeval.summarize are: metric, IoU, area, most detections an image.
+SUMMARY_LINES = (
+    ("Average Precision  (AP)", "0.50:0.95", "all", 100),
+    ("Average Precision  (AP)", "0.50", "all", 100),
+    ("Average Precision  (AP)", "0.75", "all", 100),
+    ("Average Precision  (AP)", "0.50:0.95", "small", 100),
+    ("Average Precision  (AP)", "0.50:0.95", "medium", 100),
+    ("Average Precision  (AP)", "0.50:0.95", "large", 100),
+    ("Average Recall     (AR)", "0.50:0.95", "all", 1),
+    ("Average Recall     (AR)", "0.50:0.95", "all", 10),
+    ("Average Recall     (AR)", "0.50:0.95", "all", 100),
+    ("Average Recall     (AR)", "0.50:0.95", "small", 100),
+    ("Average Recall     (AR)", "0.50:0.95", "medium", 100),
+    ("Average Recall     (AR)", "0.50:0.95", "large", 100),
+)
+
+
+@dataclass(frozen=True)
+class Score:
+    """One kind of result, boxes or masks: `table` by IoU ("all", "50" .. "95") and COCOeval's 12 numbers.
+
+    All in percent. COCOeval's -1, no ground truth of that kind (such as no small objects), is None: `null` in JSON
+    and `n.a.` in print. A class without ground truth is left out of every mean.
+    """
+
+    table: dict[str, Value]
+    summary: tuple[Value, ...]
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """The scores of one run over `images` images, by task."""
+
+    scores: dict[str, Score]
+    images: int
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the value as `report.json` holds it; a task that the network does not have is null."""
+        found = {task: self.scores.get(task) for task in IOU_TYPES}
+        return {
+            **{task: score and score.table for task, score in found.items()},
+            "coco": {IOU_TYPES[task]: score and list(score.summary) for task, score in found.items()},
+            "images": self.images,
+        }
+
+
+def evaluate(
+    annotations: dict[str, Any], image_ids: Collection[int], found: Mapping[str, Iterable[dict[str, Any]]]
+) -> Evaluation:
+    """Score results against an annotation file's content, over the images of `image_ids`, found something or not.
+
+    `found` maps each task to entries of COCO's results format; those of other images do not count. They are taken one
+    by one, task after task.
+    """
+    if not image_ids:
+        raise ValueError("There are no images to score.")
+    scores = {task: _score(annotations, image_ids, results, IOU_TYPES[task]) for task, results in found.items()}
+    return Evaluation(scores, len(image_ids))
+
+
+def _score(
+    annotations: dict[str, Any], image_ids: Collection[int], results: Iterable[dict[str, Any]], iou_type: str
+) -> Score:
+    # Copies, because the library writes into them. Numbered from 1: it may take a match with id 0 for none.
+    entries = [{**entry, "id": n} for n, entry in enumerate(annotations["annotations"], start=1)]
+    truth = _index({**annotations, "annotations": entries})
+    found = _index({**annotations, "annotations": list(_found_entries(annotations, set(image_ids), results, iou_type))})
+    scorer = COCOeval_faster(truth, found, iou_type)
+    scorer.rle_iou_max_workers = 1  # its threads cost more than they bring
+    scorer.params.imgIds = sorted(set(image_ids))
+    scorer.run()
+    return Score(_table(scorer), tuple(_percent(value) for value in scorer.stats))
+
+
+def _found_entries(
+    annotations: dict[str, Any], image_ids: Collection[int], results: Iterable[dict[str, Any]], iou_type: str
+) -> Iterator[dict[str, Any]]:
+    """Give the library's form of results of these images, with no more in it than it needs.
+
+    Where an image has no annotation of its class, a detection has nothing to overlap with, and only its area counts:
+    most of them, and their boxes and masks would take the most memory and time.
+    """
+    annotated = {(entry["image_id"], entry["category_id"]) for entry in annotations["annotations"]}
+    key, nowhere = {"bbox": ("bbox", [0, 0, 0, 0]), "segm": ("segmentation", {"size": [1, 1], "counts": "1"})}[iou_type]
+    wanted = (entry for entry in results if entry["image_id"] in image_ids)
+    for n, entry in enumerate(wanted, start=1):
+        image_id, category_id, shape = entry["image_id"], entry["category_id"], entry[key]
+        area = shape[2] * shape[3] if key == "bbox" else int(coco_mask.area(shape))
+        yield {
+            "id": n,
+            "image_id": image_id,
+            "category_id": category_id,
+            key: shape if (image_id, category_id) in annotated else nowhere,
+            "area": area,
+            "score": entry["score"],
+        }
+
+
+def _index(dataset: dict[str, Any]) -> COCO:
+    coco = COCO()
+    coco.dataset = dataset
+    coco.createIndex()
+    return coco
+
+
+def _table(scorer: COCOeval_faster) -> dict[str, Value]:
+    """Return the guide's row: mAP over all IoU thresholds and at each, in percent."""
+    precision = scorer.eval["precision"][:, :, :, 0, -1]  # [IoU,recall,class] for all areas, 100 detections
+    with_truth = precision[:, :, (precision > -1).all(axis=(0, 1))]
+    names = ("all", *(str(round(100 * threshold)) for threshold in scorer.params.iouThrs))
+    if not with_truth.size:
+        return dict.fromkeys(names)
+    means = with_truth.mean(axis=(1, 2))  # [IoU]
+    return {name: _percent(value) for name, value in zip(names, (means.mean(), *means))}
+
+
+def _percent(fraction: float) -> Value:
+    return None if fraction == -1 else 100 * float(fraction)
+
+
+def format_table(evaluation: Evaluation) -> str:
+    """Return the guide's table, a row for each task, in percent."""
+    names = next(iter(evaluation.scores.values())).table
+    header = ["", *("all " if name == "all" else f".{name} " for name in names)]
+    rows = [
+        [kind, *(_format(score.table[name], "{:.2f}") for name in names)] for kind, score in evaluation.scores.items()
+    ]
+    rule = "-------+" * len(header)
+    return "\n".join([_format_row(header), rule, *map(_format_row, rows), rule])
+
+
+def _format_row(cells: list[str]) -> str:
+    return "".join(f" {cell:>5} |" for cell in cells)
+
+
+def format_summary(score: Score) -> str:
+    """Return COCOeval's 12 lines, as fractions like the original."""
+    return "\n".join(
+        f" {metric} @[ IoU={iou:<9} | area={area:>6} | maxDets={most:>3} ] = "
+        + _format(None if value is None else value / 100, "{:.3f}")
+        for (metric, iou, area, most), value in zip(SUMMARY_LINES, score.summary)
+    )
+
+
+def _format(value: Value, pattern: str) -> str:
+    return "n.a." if value is None else pattern.format(value)

@@ -1,0 +1,19 @@
+"""Thresholds between the network's outputs and a list of detections."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class DetectionSettings:
+    """Thresholds between the network's outputs and a list of detections (upstream's `Detect` and config)."""
+
+    score_threshold: float = 0.05  # on the best class of an anchor, after softmax
+    nms_iou_threshold: float = 0.5
+    top_k_per_class: int = 200  # candidates that enter Fast NMS
+    max_detections: int = 100  # an image
+    mask_threshold: float = 0.5
+
+
+EVALUATION_SETTINGS = DetectionSettings()

@@ -1,0 +1,126 @@
+"""Names, shapes and sizes of every file that passes between stages, and how such files are written.
+
+Nothing here knows what a file means; a stage that reads one checks its size first (`read_tensor`).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import glob
+import hashlib
+import itertools
+import json
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from yolact_ascend.errors import ArtifactError
+
+CHECKOUT = Path(__file__).resolve().parent.parent  # of the project
+
+# ais_bench refuses inputs that group or others may write, and output folders that others may even read.
+FILE_MODE = 0o640
+FOLDER_MODE = 0o750
+
+
+def distinct_stems(paths: Iterable[Path]) -> list[str]:
+    """Return a file name without ending for each path: its own stem, numbered where an earlier path has that."""
+    taken: dict[str, None] = {}
+    for path in paths:
+        numbered = (f"{path.stem}_{number}" for number in itertools.count(2))
+        taken[next(stem for stem in itertools.chain([path.stem], numbered) if stem not in taken)] = None
+    return list(taken)
+
+
+def make_folder(path: Path) -> None:
+    """Create a folder (mode 0750) and its parents; raises ArtifactError when that is impossible."""
+    try:
+        path.mkdir(mode=FOLDER_MODE, parents=True, exist_ok=True)
+    except OSError as error:
+        raise ArtifactError(f"Cannot create the folder {path}: {error.strerror}. Choose another place.") from error
+
+
+@contextlib.contextmanager
+def atomic_path(path: Path, is_swept: bool = False) -> Iterator[Path]:
+    """Give a temporary name beside `path`; rename it to `path` on success, remove it on any failure.
+
+    So a file under its final name is always whole. `is_swept`: nothing of a run that was killed can lie there, so it is
+    not looked for, which takes milliseconds in a folder of thousands. Raises ArtifactError when the disk is full or not
+    writable.
+    """
+    make_folder(path.parent)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        if not is_swept:
+            for left_behind in path.parent.glob(f".{glob.escape(path.name)}.*.part"):  # by a run that was killed
+                left_behind.unlink()
+        # With its mode from the start: ais_bench refuses a folder for one entry that group or others may write.
+        os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, FILE_MODE))
+        yield temporary
+        temporary.replace(path)
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            raise ArtifactError(
+                f"No room to write {path}: {error.strerror}. Free space or choose another work folder, then run the "
+                "same command again; what was finished before is kept."
+            ) from error
+        raise ArtifactError(f"Cannot write {path}: {error.strerror or error}.") from error
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+
+
+def write_bytes(path: Path, data: bytes | memoryview, is_swept: bool = False) -> None:
+    """Write a whole file atomically."""
+    # Not "wb": a file that was cut to nothing is sent to the disk when it is closed (ext4), which is waited for.
+    with atomic_path(path, is_swept) as temporary, temporary.open("r+b") as file:
+        file.write(data)
+
+
+def write_json(path: Path, value: Any, indent: int | None = 2) -> None:
+    """Write a JSON file atomically; `indent=None` gives the compact form for long lists."""
+    write_bytes(path, (json.dumps(value, indent=indent) + "\n").encode())
+
+
+def read_json(path: Path, what: str) -> Any:
+    """Read a JSON file; raises ArtifactError, naming `what` the file is, when it is missing or not JSON."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ArtifactError(f"There is no {path} ({what}).") from None
+    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise ArtifactError(f"{path} ({what}) is not JSON: {error}.") from error
+    except OSError as error:
+        raise ArtifactError(f"Cannot read {path} ({what}): {error.strerror}.") from error
+
+
+def sha256_file(path: Path) -> str:
+    """Return a file's SHA-256 as hexadecimal digits; raises ArtifactError when it cannot be read."""
+    digest = hashlib.sha256()
+    try:
+        with path.open("rb") as file:
+            for block in iter(lambda: file.read(1 << 20), b""):
+                digest.update(block)
+    except OSError as error:
+        raise ArtifactError(f"Cannot read {path}: {error.strerror}.") from error
+    return digest.hexdigest()
+
+
+def digest_files(paths: Iterable[Path]) -> str:
+    """Return a short hash of files' names and contents, in the order given; raises ArtifactError like `sha256_file`."""
+    digest = hashlib.sha256()
+    for path in paths:
+        digest.update(f"{path.name} {sha256_file(path)}\n".encode())
+    return digest.hexdigest()[:16]
+
+
+def digest(value: Any) -> str:
+    """Return a short hash of a JSON value."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def as_json(value: dict[str, Any]) -> dict[str, Any]:
+    """Return the value as it would be read back: tuples become lists."""
+    return json.loads(json.dumps(value))

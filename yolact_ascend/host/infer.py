@@ -1,0 +1,99 @@
+"""The stages `infer` and `benchmark` of targets that run in this Python: files through an engine, timings to a summary.
+
+Files and summary have the names and forms of ais_bench's.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from yolact_ascend.errors import ArtifactError
+from yolact_ascend.files import make_folder, write_bytes, write_json
+from yolact_ascend.targets.folder import output_bin
+from yolact_ascend.targets.summary import summarise
+from yolact_ascend.targets.target import Engine, Timing, batches
+from yolact_ascend.tensors import TensorSpec, read_tensor
+
+WARM_UPS = 1  # runs of a benchmark that do not count, as ais_bench has it
+
+
+def infer_folder(engine: Engine, bin_folder: Path, output_folder: Path) -> int:
+    """Run every `<index>.bin` of a folder; write `<index>_<k>.bin` for each output, and `<folder>_summary.json`.
+
+    Returns how many images there were. Raises ArtifactError when an input is missing or of the wrong size.
+    """
+    (spec,) = engine.inputs
+    indices = _indices(bin_folder)
+    make_folder(output_folder)
+    timings: list[Timing] = []
+    batch_size = engine.batch_size or 1
+    for batch in batches(tqdm(indices, desc="infer", unit="image"), batch_size):
+        images = np.stack([read_tensor(bin_folder / f"{index}.bin", spec) for index in batch])
+        outputs, timing = _run(engine, images)
+        timings.append(timing)
+        for place, index in enumerate(batch):
+            for k, output in enumerate(outputs):
+                write_bytes(output_bin(output_folder, index, k), np.ascontiguousarray(output[place]).data, True)
+    write_json(_summary_file(output_folder), summarise([timings], batch_size, (0,)), indent=None)
+    return len(indices)
+
+
+def benchmark(engine: Engine, output_folder: Path, loop: int, batch: Path | None) -> float:
+    """Run one batch `loop` times, zeros or that of a file; write `<folder>_summary.json`; return images/s.
+
+    Raises ArtifactError when the file does not hold one whole batch.
+    """
+    batch_size = engine.batch_size or 1
+    images = _batch(engine.inputs[0], batch_size, batch)
+    for _ in range(WARM_UPS):
+        engine.infer([images])
+    timings = [_run(engine, images)[1] for _ in tqdm(range(loop), desc="benchmark", unit="batch")]
+    make_folder(output_folder.parent)
+    summary = summarise([timings], batch_size, (0,))
+    write_json(_summary_file(output_folder), summary, indent=None)
+    return float(summary["throughput"])
+
+
+def _run(engine: Engine, images: np.ndarray) -> tuple[Sequence[np.ndarray], Timing]:
+    start = time.perf_counter()
+    outputs = engine.infer([images])
+    return outputs, (1000 * start, 1000 * time.perf_counter())
+
+
+def _batch(spec: TensorSpec, batch_size: int, path: Path | None) -> np.ndarray:
+    shape = (batch_size, *spec.shape)
+    if path is None:
+        return np.zeros(shape, spec.dtype)
+    values = np.fromfile(path, spec.dtype)
+    if values.size != math.prod(shape):
+        raise ArtifactError(
+            f"{path} holds {values.nbytes} bytes, expected {batch_size * spec.size_bytes} for a batch of {batch_size} "
+            f"images of {list(spec.shape)} {spec.dtype}. Pass a file of one whole batch."
+        )
+    return values.reshape(shape)
+
+
+def _indices(bin_folder: Path) -> list[int]:
+    """Return the numbers of the inputs in a folder, in order."""
+    names = sorted(_numbers(bin_folder))
+    if not names:
+        raise ArtifactError(f"{bin_folder} holds no <index>.bin. Run `preprocess` first.")
+    return names
+
+
+def _numbers(bin_folder: Path) -> Iterator[int]:
+    if bin_folder.is_dir():
+        for path in bin_folder.glob("*.bin"):
+            if path.stem.isascii() and path.stem.isdigit():
+                yield int(path.stem)
+
+
+def _summary_file(output_folder: Path) -> Path:
+    """Beside the folder, as ais_bench puts it."""
+    return output_folder.with_name(f"{output_folder.name}_summary.json")

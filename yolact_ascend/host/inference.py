@@ -1,0 +1,66 @@
+"""Images through an engine and a detector: the one way from pixels to detections, whole or in its two halves.
+
+`detect_batch` is the whole of it, in this process. `stream` runs the halves in worker processes around the device;
+`preprocess` and `postprocess` are the halves with files between them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+
+import numpy as np
+
+from yolact_ascend.detection.detections import Detections
+from yolact_ascend.errors import ArtifactError
+from yolact_ascend.images.transforms import prepare_pixels
+from yolact_ascend.models.config import ModelConfig
+from yolact_ascend.models.family import Detector
+from yolact_ascend.models.inputs import INPUT_DTYPES, input_tensor
+from yolact_ascend.targets.target import Engine
+from yolact_ascend.timings import Timings
+
+REMEDY = "Compile with precision=fp32 (by hand: atc --precision_mode must_keep_origin_dtype), or export again"
+
+
+def detect_batch(
+    images_bgr: Sequence[np.ndarray],
+    engine: Engine,
+    detector: Detector,
+    timed: Callable[[str], AbstractContextManager[None]],
+    sizes: Sequence[tuple[int, int]] | None = None,
+) -> list[Detections]:
+    """Detect the instances in a batch of BGR uint8 images [H,W,3]; `timed` counts "prepare", "infer" and "detect".
+
+    `sizes` are the heights and widths in pixels that boxes and masks are for (default: those of the images).
+
+    Raises ArtifactError when the model is not one of the detector's config, or its outputs are not finite.
+    """
+    config = detector.config
+    dtype = input_dtype(engine, config)
+    with timed("prepare"):
+        batch = np.stack([prepare_pixels(image, config.preprocessing, dtype) for image in images_bgr])
+    with timed("infer"):
+        outputs = engine.infer([batch])
+    with timed("detect"):
+        found = []
+        for i, (height, width) in enumerate(sizes or [(image.shape[0], image.shape[1]) for image in images_bgr]):
+            one = [output[i] for output in outputs]
+            found.append(detector.detect(one, height, width, "The model's outputs", f"{REMEDY}.", Timings()))
+        return found
+
+
+def input_dtype(engine: Engine, config: ModelConfig) -> str:
+    """Return the dtype of `models.inputs` that a model takes; raises ArtifactError when it takes another input."""
+    found = [(spec.shape, spec.dtype) for spec in engine.inputs]
+    expected = {dtype: input_tensor(config, dtype) for dtype in INPUT_DTYPES}
+    for dtype, spec in expected.items():
+        if found == [(spec.shape, spec.dtype)]:
+            return dtype
+    # A device that describes its input as bytes alone (see DeviceEngine): their number tells the two apart.
+    if len(engine.inputs) == 1 and len(engine.inputs[0].shape) == 1:
+        for dtype, spec in expected.items():
+            if spec.size_bytes == engine.inputs[0].size_bytes:
+                return dtype
+    listed = " or ".join(f"{list(spec.shape)} {spec.dtype}" for spec in expected.values())
+    raise ArtifactError(f"The model takes {found} for one image, expected {listed}. Compile an ONNX of pth2onnx.py.")

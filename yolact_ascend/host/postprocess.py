@@ -1,0 +1,139 @@
+"""The stage `postprocess`: the outputs that ais_bench wrote -> detections in COCO's format -> mAP."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from tqdm import tqdm
+
+from yolact_ascend.detection.detections import Detections
+from yolact_ascend.detection.results import Findings, ResultsFiles
+from yolact_ascend.errors import ArtifactError
+from yolact_ascend.files import read_json
+from yolact_ascend.host.inference import REMEDY
+from yolact_ascend.images.coco import CocoDataset
+from yolact_ascend.models.family import Detector
+from yolact_ascend.targets.folder import output_bin
+from yolact_ascend.tensors import read_tensor
+from yolact_ascend.timings import Timings
+from yolact_ascend.workers import open_workers
+
+if TYPE_CHECKING:
+    from yolact_ascend.detection.evaluate import Evaluation
+
+
+class Scored(NamedTuple):
+    """What a postprocess gives: the scores, and what its host work took."""
+
+    evaluation: Evaluation
+    timings: Timings
+
+
+def postprocess(
+    output_folder: Path,
+    detector: Detector,
+    dataset: CocoDataset,
+    image_ids: Sequence[int],
+    files: Mapping[str, Path],
+    annotated_only: bool = False,
+    workers: int = 1,
+) -> Scored:
+    """Detect instances in the outputs of every image, write them as COCO results files, and score them.
+
+    `<index>_<k>.bin` in `output_folder` belongs to `image_ids[index]` (from `read_ids`); `annotated_only` leaves out
+    the images without annotations, as the guide does. `files` are by task, written when all images are done.
+    Raises ArtifactError when outputs are missing, of the wrong size, not numbers, or of other images.
+    """
+    from yolact_ascend.detection.evaluate import evaluate  # here: the workers do without
+
+    require_outputs_of(output_folder, image_ids)
+    sizes = {image.image_id: (image.height, image.width) for image in dataset.select(annotated_only)}
+    chosen = [(index, image_id) for index, image_id in enumerate(image_ids) if image_id in sizes]
+    if not chosen:
+        raise ArtifactError(
+            "None of the images in ids.json is annotated, so there is nothing to score. Leave out --annotated_only."
+        )
+    category_ids = detector.config.category_ids
+    findings, timings = Findings(category_ids), Timings()
+    jobs = [(output_folder, index, *sizes[image_id]) for index, image_id in chosen]
+    with (
+        ResultsFiles(files, category_ids) as results_files,
+        open_workers(min(workers, len(jobs)), _take_detector, detector) as pool,
+    ):
+        results = tqdm(pool.map(_detect_job, jobs), desc="postprocess", unit="image", total=len(jobs))
+        for (found, spent), (_, image_id) in zip(results, chosen):
+            results_files.add(image_id, found)
+            findings.add(image_id, found)
+            timings.add(spent)
+    with timings.timed("eval"):
+        images = [image_id for _, image_id in chosen]
+        evaluation = evaluate(dataset.annotations, images, {task: findings.entries(task) for task in files})
+    return Scored(evaluation, timings)
+
+
+_detector: Detector  # of this worker
+
+
+def _take_detector(detector: Detector) -> None:
+    global _detector
+    _detector = detector
+
+
+def _detect_job(job: tuple[Path, int, int, int]) -> tuple[Detections, Timings]:
+    timings = Timings()
+    return detect_image(*job[:2], _detector, *job[2:], timings), timings
+
+
+def detect_image(
+    output_folder: Path, index: int, detector: Detector, height: int, width: int, timings: Timings
+) -> Detections:
+    """Read the outputs of image `index` and detect its instances at its size in pixels."""
+    paths = [output_bin(output_folder, index, k) for k in range(len(detector.outputs))]
+    with timings.timed("read"):
+        outputs = [read_tensor(path, spec) for path, spec in zip(paths, detector.outputs)]
+    source = f"{paths[0]} to {paths[-1].name}"
+    return detector.detect(outputs, height, width, source, f"{REMEDY}, then run `infer`.", timings)
+
+
+def read_ids(ids_file: Path, dataset: CocoDataset) -> list[int]:
+    """Read ids.json, {"ids": [image_id, ...]}: the position of an image's id is the index of its files.
+
+    Raises ArtifactError when it has another form, repeats an image or names one that the annotations do not list.
+    """
+    data = read_json(ids_file, "the image id of each input, written by preprocess.py")
+    ids = data.get("ids") if isinstance(data, dict) else None
+    if not isinstance(ids, list) or not ids or not all(type(image_id) is int for image_id in ids):
+        raise ArtifactError(
+            f'{ids_file} is not what preprocess.py writes: expected {{"ids": [139, 285, ...]}}, a list of image ids. '
+            "Run preprocess.py again."
+        )
+    image_id, repetitions = Counter(ids).most_common(1)[0]
+    if repetitions > 1:
+        raise ArtifactError(f"{ids_file} lists image {image_id} {repetitions} times. Run preprocess.py again.")
+    known = {image.image_id for image in dataset.images}
+    unknown = [image_id for image_id in ids if image_id not in known]
+    if unknown:
+        raise ArtifactError(
+            f"{ids_file} lists image {unknown[0]}, which {dataset.annotation_file} does not ({len(unknown)} such). "
+            "Was preprocess.py run with another --json_file?"
+        )
+    return ids
+
+
+def require_outputs_of(output_folder: Path, image_ids: Sequence[int]) -> None:
+    """Raise ArtifactError unless the folder holds the outputs of exactly the images 0..len(image_ids)-1."""
+    if not output_folder.is_dir():
+        raise ArtifactError(f"There is no folder {output_folder} with the model's outputs. Run `infer` first.")
+    expected = {output_bin(output_folder, index, 0).name for index in range(len(image_ids))}
+    found = {path.name for path in output_folder.glob("*_0.bin")}
+    if found == expected:
+        return
+    example = min(found ^ expected, key=lambda name: (len(name), name))
+    raise ArtifactError(
+        f"{output_folder} holds the outputs of {len(found)} images, but ids.json lists {len(expected)} "
+        f"({example} is {'missing' if example in expected else 'too many'}). Are they of another run? "
+        "Empty the folder and run `infer` again."
+    )

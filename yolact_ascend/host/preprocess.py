@@ -1,0 +1,200 @@
+"""The `preprocess` stage: COCO images to raw network inputs, one file each."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import cv2
+import numpy as np
+from tqdm import tqdm
+
+from yolact_ascend.disk import free_bytes, in_gb, offer, plannable_bytes, size_of
+from yolact_ascend.errors import ArtifactError, UsageError
+from yolact_ascend.files import (
+    FOLDER_MODE,
+    as_json,
+    digest_files,
+    make_folder,
+    read_json,
+    write_bytes,
+    write_json,
+)
+from yolact_ascend.images import decode, transforms
+from yolact_ascend.images.coco import CocoImage, describe_images, require_images
+from yolact_ascend.images.decode import (
+    JPEG_END,
+    decode_bytes,
+    is_jpeg,
+    read_image,
+)
+from yolact_ascend.images.transforms import prepare_pixels
+from yolact_ascend.models.config import ModelConfig, Preprocessing
+from yolact_ascend.models.inputs import FLOAT32, UINT8, input_tensor
+from yolact_ascend.targets.folder import (
+    bin_folder,
+    ids_file,
+    input_bin,
+    recipe_file,
+    timings_file,
+)
+from yolact_ascend.tensors import TensorSpec
+from yolact_ascend.timings import Timings
+from yolact_ascend.workers import open_workers
+
+JPEG_TAIL = 1024  # bytes at the end in which its end marker is looked for; some cameras append a little
+
+
+def preprocess(
+    images: Sequence[CocoImage], save_path: Path, config: ModelConfig, dtype: str = FLOAT32, workers: int = 1
+) -> int:
+    """Write `bin_file/<index>.bin` for each image and, when all are there, `ids.json`; return how many were made.
+
+    `dtype` "float32" gives normalised images, "uint8" pixels for a model that has the preprocessing inside.
+    A run that was cut short continues: inputs that an earlier run made from the same images are kept.
+    `timings.json` says what making them took; where none had to be made, that of the run before stays.
+    Raises DatasetError for an image that is missing or cannot be decoded, UsageError, before anything is written, when
+    the disk is too small, ArtifactError when a file cannot be written.
+    """
+    spec = input_tensor(config, dtype)
+    require_images(images)
+    require_room_for_inputs(save_path, len(images), config, spec)
+    make_folder(bin_folder(save_path))
+    bin_folder(save_path).chmod(FOLDER_MODE)  # an older one may be open to more, which ais_bench refuses
+    recipe = describe_inputs(images, config.preprocessing, spec)
+    _remove_other_bins(save_path, recipe)
+    write_json(recipe_file(save_path), recipe, indent=None)
+    missing = [index for index in range(len(images)) if not _is_whole(input_bin(save_path, index), spec)]
+    ids = {"ids": [image.image_id for image in images]}
+    if missing or _read_if_whole(ids_file(save_path)) != ids:
+        ids_file(save_path).unlink(missing_ok=True)
+    if len(missing) < len(images):
+        print(f"{len(images) - len(missing)} of {len(images)} inputs are there already and are kept.", file=sys.stderr)
+    jobs = [_Job(images[index], config.preprocessing, dtype, input_bin(save_path, index)) for index in missing]
+    timings = _make_inputs(jobs, workers) if jobs else Timings()
+    if jobs or not timings_file(save_path).exists():
+        write_json(timings_file(save_path), timings.to_json())
+    if not ids_file(save_path).exists():
+        write_json(ids_file(save_path), ids, indent=None)
+    return len(missing)
+
+
+class Prepared(NamedTuple):
+    """The network's input from one image, and what to tell the user of that image."""
+
+    tensor: np.ndarray
+    warnings: tuple[str, ...]
+
+
+def prepare_image(image: CocoImage, preprocessing: Preprocessing, dtype: str, timings: Timings) -> Prepared:
+    """Read and decode one image and make the network's input of it; the steps are timed, the image is not counted.
+
+    Raises DatasetError when it cannot be decoded.
+    """
+    with timings.timed("decode"):
+        data = read_image(image.path)
+        pixels = decode_bytes(data, image.path)
+    with timings.timed("resize"):
+        tensor = prepare_pixels(pixels, preprocessing, dtype)
+    height, width, _ = pixels.shape
+    return Prepared(tensor, (*_warn_of_cut_jpeg(image.path, data), *_warn_of_other_size(image, width, height)))
+
+
+class _Job(NamedTuple):
+    image: CocoImage
+    preprocessing: Preprocessing
+    dtype: str
+    path: Path
+
+
+def _make_inputs(jobs: Sequence[_Job], workers: int) -> Timings:
+    """Have the workers make and write the inputs; what they have to say of an image is said here."""
+    timings = Timings()
+    with open_workers(min(workers, len(jobs))) as pool:
+        for warnings, spent in tqdm(pool.map(_make_input, jobs), desc="preprocess", unit="image", total=len(jobs)):
+            for warning in warnings:
+                tqdm.write(f"warning: {warning}", file=sys.stderr)
+            timings.add(spent)
+    return timings
+
+
+def _make_input(job: _Job) -> tuple[tuple[str, ...], Timings]:
+    timings = Timings(images=1)
+    prepared = prepare_image(job.image, job.preprocessing, job.dtype, timings)
+    with timings.timed("write"):
+        write_bytes(job.path, prepared.tensor.data, is_swept=True)  # by _remove_other_bins
+    return prepared.warnings, timings
+
+
+def describe_inputs(images: Sequence[CocoImage], preprocessing: Preprocessing, spec: TensorSpec) -> dict[str, Any]:
+    """Return all that the written inputs depend on: each image's id, name, size and time, and the transform."""
+    return {
+        "input": [spec.name, list(spec.shape), spec.dtype],
+        "preprocessing": as_json(dataclasses.asdict(preprocessing)),
+        "code": digest_files([Path(transforms.__file__), Path(decode.__file__)]),
+        "opencv": cv2.__version__,
+        "numpy": np.__version__,
+        "images": describe_images(images),
+    }
+
+
+def require_room_for_inputs(save_path: Path, images: int, config: ModelConfig, spec: TensorSpec) -> None:
+    """Raise UsageError, with what would do instead, when that many inputs do not fit where preprocess.py writes."""
+    present, free = size_of(bin_folder(save_path)), free_bytes(save_path)
+    needed = images * spec.size_bytes - present
+    if needed <= free:
+        return
+    choices = []
+    smaller = images * input_tensor(config, UINT8).size_bytes - present
+    if smaller < needed and smaller <= plannable_bytes(free):
+        choices.append(f"--dtype uint8, for a model with AIPP ({in_gb(max(0, smaller))} GB)")
+    limit = (present + plannable_bytes(free)) // spec.size_bytes
+    if limit:
+        choices.append(f"--limit {limit}")
+    raise UsageError(
+        f"The inputs of {images} images take {in_gb(needed)} GB more at {save_path}, where {in_gb(free)} GB are free. "
+        + offer(*choices, f"another disk with {in_gb(images * spec.size_bytes)} GB (--save_path DIR)")
+    )
+
+
+def _remove_other_bins(save_path: Path, recipe: dict[str, Any]) -> None:
+    """Remove the inputs that an earlier run made from other images or by another transform."""
+    earlier = _read_if_whole(recipe_file(save_path))
+    kept = set()
+    if isinstance(earlier, dict) and {**earlier, "images": None} == {**recipe, "images": None}:
+        pairs = zip(earlier["images"], recipe["images"])
+        kept = {f"{index}.bin" for index, (before, now) in enumerate(pairs) if before == now}
+    for path in bin_folder(save_path).iterdir():
+        # .part: what a run that was killed left half written
+        if re.fullmatch(r"\d+\.bin|\..*\.part", path.name) and path.name not in kept:
+            path.unlink()
+
+
+def _read_if_whole(path: Path) -> Any:
+    """Return what a file of ours holds, None when it is missing or damaged: it is then made again."""
+    try:
+        return read_json(path, "a file of preprocess")
+    except ArtifactError:
+        return None
+
+
+def _is_whole(path: Path, spec: TensorSpec) -> bool:
+    return path.is_file() and path.stat().st_size == spec.size_bytes
+
+
+def _warn_of_other_size(image: CocoImage, width: int, height: int) -> Iterator[str]:
+    if (width, height) != (image.width, image.height):
+        yield (
+            f"{image.path.name} decodes to {width}×{height} pixels, but the annotation file says "
+            f"{image.width}×{image.height}: its detections are scored in the annotation file's frame."
+        )
+
+
+def _warn_of_cut_jpeg(path: Path, data: bytes) -> Iterator[str]:
+    """Warn of a JPEG without its end marker: it decodes, like in upstream, but its lower part is made up."""
+    if is_jpeg(data) and JPEG_END not in data[-JPEG_TAIL:]:
+        yield f"{path} looks cut short: it has no JPEG end marker."

@@ -1,0 +1,64 @@
+"""Image files to pixels: which files are images, and how each is read and decoded."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from yolact_ascend.errors import DatasetError
+
+JPEG_START, JPEG_END = b"\xff\xd8", b"\xff\xd9"  # its first and last marker
+
+
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
+
+
+def decode_image(path: Path) -> np.ndarray:
+    """Decode an image file to BGR uint8 [H,W,3]: grayscale and CMYK become colour, EXIF rotation is applied.
+
+    Raises DatasetError when the file is missing or cannot be decoded.
+    """
+    return decode_bytes(read_image(path), path)
+
+
+def find_images(folder: Path, limit: int | None = None) -> list[Path]:
+    """Return the first `limit` image files of a folder by name (None: all); raises DatasetError when there is none."""
+    if not folder.is_dir():
+        raise DatasetError(f"There is no folder {folder}. Name one with images.")
+    images = [path for path in sorted(folder.iterdir()) if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file()]
+    if not images:
+        raise DatasetError(f"There is no image in the folder {folder} ({', '.join(IMAGE_SUFFIXES)}).")
+    return images[:limit]
+
+
+def read_image(path: Path) -> bytes:
+    """Return what an image file holds, not decoded; raises DatasetError when it cannot be read."""
+    if not path.is_file():
+        raise DatasetError(f"There is no image {path}, though the annotation file lists it.")
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise DatasetError(f"{path} cannot be read: {error.strerror}. Mend that, or replace the file.") from error
+
+
+def decode_bytes(data: bytes, path: Path) -> np.ndarray:
+    """Decode what `read_image` gave, as `decode_image` does; `path` is for the sentence of its DatasetError."""
+    # A JPEG that is cut short: cv2.imread sees such an end, and keeps the rows before it; imdecode would not.
+    whole = data + JPEG_END if is_jpeg(data) else data
+    try:
+        image = cv2.imdecode(np.frombuffer(whole, np.uint8), cv2.IMREAD_COLOR)
+    except cv2.error:  # no bytes at all, or more pixels than OpenCV takes
+        image = None
+    if image is None:
+        raise DatasetError(
+            f"{path} ({len(data)} bytes) cannot be decoded as an image. Replace the file, or take it out of the "
+            "annotation file."
+        )
+    return image
+
+
+def is_jpeg(data: bytes) -> bool:
+    """Tell a JPEG by its first bytes, whatever the file is called."""
+    return data.startswith(JPEG_START)

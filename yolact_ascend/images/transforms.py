@@ -1,0 +1,106 @@
+"""From decoded pixels to the network's input, as a config's preprocessing says.
+
+float32 is byte for byte what upstream computes. uint8 is for models that have the rest of the preprocessing inside.
+Source: haotian-liu/yolact_edge @ a9a0028, yolact_edge/utils/augmentations.py (BaseTransform); for the shortest edge
+facebookresearch/detectron2 @ 02b5c4e, data/transforms/augmentation_impl.py (ResizeShortestEdge).
+"""
+
+from __future__ import annotations
+
+import functools
+
+import cv2
+import numpy as np
+
+from yolact_ascend.errors import ToolError, UsageError
+from yolact_ascend.models.config import Preprocessing
+from yolact_ascend.models.inputs import UINT8
+
+
+def prepare_pixels(image_bgr: np.ndarray, preprocessing: Preprocessing, dtype: str) -> np.ndarray:
+    """Turn a BGR uint8 image [H,W,3] into the network's input: float32 [3,h,w], or for `dtype` "uint8" [h,w,3]."""
+    if dtype == UINT8:
+        return resize_image(image_bgr, preprocessing)
+    return normalise_image(image_bgr, preprocessing)
+
+
+def resize_image(image_bgr: np.ndarray, preprocessing: Preprocessing) -> np.ndarray:
+    """Resize a BGR uint8 image [H,W,3] to uint8 [h,w,3] in the network's order of channels.
+
+    The resize is that of `normalise_image`, in whole levels: at most one away from it (docs/decisions.md). Raises
+    UsageError for padded inputs: zero after normalisation is no whole level before it.
+    """
+    if not preprocessing.is_stretched:
+        raise UsageError("This model pads its inputs, which needs float32 inputs: leave out aipp=1 (--dtype uint8).")
+    resized = _resize(image_bgr, preprocessing)
+    return cv2.cvtColor(resized, cv2.COLOR_BGR2RGB) if preprocessing.channel_order == "RGB" else resized
+
+
+def normalise_image(image_bgr: np.ndarray, preprocessing: Preprocessing) -> np.ndarray:
+    """Resize and normalise a BGR uint8 image [H,W,3] to the network's input, float32 [3,h,w].
+
+    OpenCV's resize is in float32: resizing uint8 rounds to whole levels. Pillow's is in uint8, as its models expect.
+    """
+    is_float = preprocessing.interpolation == "cv2"
+    resized = _resize(image_bgr.astype(np.float32) if is_float else image_bgr, preprocessing)
+    return normalise_pixels(resized, preprocessing)
+
+
+def normalise_pixels(image_bgr: np.ndarray, preprocessing: Preprocessing) -> np.ndarray:
+    """Normalise BGR pixels [h,w,3] of 0..255 to float32 [3,H,W], padded with zeros to the size of the input."""
+    height, width = image_bgr.shape[:2]
+    is_padded = (height, width) != (preprocessing.height_px, preprocessing.width_px) and not preprocessing.is_stretched
+    shape = (preprocessing.height_px, preprocessing.width_px) if is_padded else (height, width)
+    normalised = np.zeros((3, *shape), np.float32) if is_padded else np.empty((3, *shape), np.float32)
+    # Channel by channel into its place: the bits of `(image - mean) / std`, reversed and transposed, in a sixth of
+    # the time.
+    for channel, (mean, std) in enumerate(zip(*_bgr_statistics(preprocessing))):
+        position = 2 - channel if preprocessing.channel_order == "RGB" else channel
+        place = normalised[position, :height, :width]
+        values = image_bgr[:, :, channel]
+        if preprocessing.pixel_max != 255:
+            values = np.divide(values, np.float32(255 / preprocessing.pixel_max), dtype=np.float32)
+        np.subtract(values, mean, out=place)
+        np.divide(place, std, out=place)
+    return normalised
+
+
+def resized_size(height: int, width: int, preprocessing: Preprocessing) -> tuple[int, int]:
+    """Return the height and width that an image has inside the network's input, before padding.
+
+    Raises UsageError when it does not fit into the input.
+    """
+    if preprocessing.shortest_edge_px is None:
+        return preprocessing.height_px, preprocessing.width_px
+    scale = preprocessing.shortest_edge_px / min(height, width)
+    longest = max(height, width) * scale
+    if preprocessing.longest_edge_px is not None and longest > preprocessing.longest_edge_px:
+        scale *= preprocessing.longest_edge_px / longest
+    new_height, new_width = int(height * scale + 0.5), int(width * scale + 0.5)
+    if new_height > preprocessing.height_px or new_width > preprocessing.width_px:
+        raise UsageError(
+            f"An image of {width}×{height} pixels becomes {new_width}×{new_height}, which is larger than the model's "
+            f"input of {preprocessing.width_px}×{preprocessing.height_px}. Export the model with a larger input."
+        )
+    return new_height, new_width
+
+
+def _resize(image_bgr: np.ndarray, preprocessing: Preprocessing) -> np.ndarray:
+    rows, columns = image_bgr.shape[:2]
+    height, width = resized_size(rows, columns, preprocessing)
+    if preprocessing.interpolation == "cv2":
+        return cv2.resize(image_bgr, (width, height))
+    try:
+        from PIL import Image  # here: only configs that were trained with Pillow's resize need it
+    except ModuleNotFoundError as error:
+        raise ToolError("This config resizes with Pillow, which is not installed: pip install pillow.") from error
+    return np.asarray(Image.fromarray(image_bgr).resize((width, height), Image.Resampling.BILINEAR))
+
+
+@functools.cache
+def _bgr_statistics(preprocessing: Preprocessing) -> tuple[np.ndarray, np.ndarray]:
+    """Return mean and standard deviation [3] as BGR."""
+    return (
+        np.array(preprocessing.mean_rgb[::-1], dtype=np.float32),
+        np.array(preprocessing.std_rgb[::-1], dtype=np.float32),
+    )

@@ -1,0 +1,192 @@
+"""The `export` stage: weights to an ONNX file that was compared with PyTorch before it was accepted."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import onnx
+import onnxruntime
+import onnxsim
+import torch
+from torch import nn
+
+from yolact_ascend import __version__
+from yolact_ascend.detection.thresholds import EVALUATION_SETTINGS, DetectionSettings
+from yolact_ascend.errors import ArtifactError
+from yolact_ascend.files import atomic_path, sha256_file
+from yolact_ascend.models.config import ModelConfig, require_upstream
+from yolact_ascend.models.exporter import BATCH_AXIS, OPSET, write_onnx
+from yolact_ascend.models.families import default_cut, family_of
+from yolact_ascend.models.family import Detector
+from yolact_ascend.models.inputs import input_tensor
+from yolact_ascend.models.weights import load_network, read_state_dict
+from yolact_ascend.tensors import TensorSpec
+
+# Largest |ONNX - PyTorch| over largest |PyTorch| of an output. Seen: 2e-6; summation order alone explains 1e-5.
+TOLERANCE = 1e-4
+# Of the mask coefficients: tanh, whose argument can be far larger than its result, is as far off as that.
+TANH_TOLERANCE = 1e-3
+CHECKED_BATCHES = (1, 3)
+OWN_NETWORK = "yolact_ascend"
+
+
+class Difference(NamedTuple):
+    """How far one output of the ONNX file is from PyTorch at one batch size."""
+
+    output: str
+    batch_size: int
+    max_abs: float
+    relative: float  # max_abs over the output's largest magnitude
+
+
+def export_onnx(
+    weights: Path, config: ModelConfig, path: Path, upstream: Path | None = None, cut: str | None = None
+) -> list[Difference]:
+    """Export the network to `path`: `image` -> the outputs at the cut, batch axis free, height and width fixed.
+
+    The network is ours, or the one in the patched checkout `upstream`; `cut` None is the family's default. Returns the
+    differences from PyTorch. Raises WeightsError, ToolError (checkout), or ArtifactError when the file fails a check;
+    then no file is left.
+    """
+    family, cut = family_of(config), cut or default_cut(config)
+    # Read the weights before the old file goes: a wrong name loses nothing.
+    whole = load_upstream(upstream, weights, config) if upstream else load_network(weights, config)
+    network = family.at_cut(whole, cut)
+    path.unlink(missing_ok=True)
+    with atomic_path(path) as temporary:
+        image, outputs = input_tensor(config), family.outputs(config, cut)
+        write_onnx(network, temporary, [image], [spec.name for spec in outputs], has_free_batch=True)
+        model = _simplify(onnx.load(temporary))
+        _set_metadata(model, _describe(weights, config, upstream, cut))
+        onnx.save(model, temporary)
+        check_contract(temporary, image, outputs)
+        differences = compare_with_torch(temporary, network, image, outputs)
+        refuse_different(differences)
+    return differences
+
+
+def load_upstream(checkout: Path, weights: Path, config: ModelConfig) -> nn.Module:
+    """Return the network of a patched upstream checkout with the file's weights, ready for inference.
+
+    Imports the checkout's code into this process. Raises ToolError when it is missing or not patched, WeightsError
+    when the weights do not fit, UsageError for a config that upstream does not have.
+    """
+    require_upstream(config)
+    return family_of(config).load_upstream(checkout, read_state_dict(weights, config), config)
+
+
+def load_detector(
+    weights: Path,
+    config: ModelConfig,
+    cut: str,
+    settings: DetectionSettings = EVALUATION_SETTINGS,
+    threads: int = 1,
+) -> Detector:
+    """Return the host's part behind a cut; `threads` is for callers that have one image at a time.
+
+    Raises WeightsError when the weights are needed, and missing or do not fit the config.
+    """
+    family = family_of(config)
+    host_part = None
+    if family.has_host_part(cut):
+        host_part = family.export_host_part(load_network(weights, config), config, cut)
+    return family.make_detector(config, cut, host_part, settings, threads)
+
+
+def check_contract(path: Path, image: TensorSpec, outputs: Sequence[TensorSpec]) -> None:
+    """Raise ArtifactError unless the file is valid ONNX with the opset, names and shapes that later stages rely on."""
+    model = onnx.load(path)
+    try:
+        onnx.checker.check_model(model, full_check=True)
+    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
+        raise ArtifactError(f"The exported ONNX is not valid: {error}") from error
+    found = {value.name: _shape(value) for value in (*model.graph.input, *model.graph.output)}
+    expected = {spec.name: [BATCH_AXIS, *spec.shape] for spec in (image, *outputs)}
+    opset = {imported.domain: imported.version for imported in model.opset_import}.get("")
+    if list(found.items()) != list(expected.items()) or opset != OPSET:
+        raise ArtifactError(
+            f"The exported ONNX has opset {opset} and {found}, expected opset {OPSET} and {expected}. "
+            "Is this version of torch or onnxsim one that the project was tested with (requirements.txt)?"
+        )
+
+
+def compare_with_torch(
+    path: Path, network: nn.Module, image: TensorSpec, outputs: Sequence[TensorSpec]
+) -> list[Difference]:
+    """Run the ONNX file and the network on the same random images at each of `CHECKED_BATCHES`."""
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    generator = np.random.default_rng(0)
+    differences = []
+    for batch_size in CHECKED_BATCHES:
+        images = generator.standard_normal((batch_size, *image.shape), dtype=np.float32)
+        with torch.inference_mode():
+            expected = [output.numpy() for output in network(torch.from_numpy(images))]
+        found = session.run(None, {image.name: images})
+        for spec, ours, reference in zip(outputs, found, expected):
+            max_abs = float(np.abs(ours - reference).max())
+            largest = float(np.abs(reference).max())
+            differences.append(Difference(spec.name, batch_size, max_abs, max_abs / largest if largest else max_abs))
+    return differences
+
+
+def largest_by_output(differences: Sequence[Difference]) -> list[Difference]:
+    """Return the largest relative difference of each output, over the batch sizes."""
+    largest: dict[str, Difference] = {}
+    for difference in differences:
+        if difference.output not in largest or difference.relative > largest[difference.output].relative:
+            largest[difference.output] = difference
+    return list(largest.values())
+
+
+def refuse_different(differences: Sequence[Difference]) -> None:
+    """Raise ArtifactError that names the worst output when one is further from PyTorch than its tolerance."""
+    # `not <=` rather than `>`: NaN is refused, too.
+    refused = [difference for difference in differences if not difference.relative <= _tolerance(difference.output)]
+    if refused:
+        worst = max(refused, key=lambda difference: np.nan_to_num(difference.relative, nan=np.inf))
+        raise ArtifactError(
+            f"The exported ONNX differs from PyTorch: {worst.output} at batch {worst.batch_size} by "
+            f"{worst.max_abs:.2e} (relative {worst.relative:.2e}, allowed {_tolerance(worst.output):.0e}). Do the "
+            "weights hold NaN or huge values, or is this version of torch, onnxsim or onnxruntime untested "
+            "(requirements.txt)?"
+        )
+
+
+def _tolerance(output: str) -> float:
+    return TANH_TOLERANCE if output == "coeffs" else TOLERANCE
+
+
+def _simplify(model: onnx.ModelProto) -> onnx.ModelProto:
+    simplified, is_same = onnxsim.simplify(model)
+    if not is_same:
+        raise ArtifactError(
+            "onnxsim changed what the exported ONNX computes; see requirements.txt for tested versions."
+        )
+    return simplified
+
+
+def _describe(weights: Path, config: ModelConfig, upstream: Path | None, cut: str) -> dict[str, str]:
+    return {
+        "producer": f"yolact-ascend {__version__}",
+        "network": family_of(config).describe_upstream(upstream) if upstream else OWN_NETWORK,
+        "config": config.name,
+        "cut": cut,
+        "weights_sha256": sha256_file(weights),
+        "class_names": json.dumps(config.class_names),
+        "category_ids": json.dumps(config.category_ids),
+        "mean_rgb": json.dumps(config.preprocessing.mean_rgb),
+        "std_rgb": json.dumps(config.preprocessing.std_rgb),
+    }
+
+
+def _set_metadata(model: onnx.ModelProto, metadata: dict[str, str]) -> None:
+    del model.metadata_props[:]
+    onnx.helper.set_model_props(model, metadata)
+
+
+def _shape(value: onnx.ValueInfoProto) -> list[str | int]:
+    return [dim.dim_param or dim.dim_value for dim in value.type.tensor_type.shape.dim]

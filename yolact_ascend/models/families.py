@@ -1,0 +1,48 @@
+"""The families there are, and what follows from a config through its family."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from yolact_ascend.errors import ArtifactError
+from yolact_ascend.models.config import CONFIGS, ModelConfig
+from yolact_ascend.models.family import Family
+from yolact_ascend.models.yolact.family import YolactFamily
+from yolact_ascend.tensors import TensorSpec
+
+FAMILIES: dict[str, Family] = {family.name: family for family in (YolactFamily(),)}
+
+
+def family_of(config: ModelConfig) -> Family:
+    """Return the family that a config belongs to."""
+    return FAMILIES[config.family]
+
+
+def default_cut(config: ModelConfig) -> str:
+    """Return the cut that a config's family takes where none is named."""
+    return family_of(config).cuts[0]
+
+
+def all_cuts() -> tuple[str, ...]:
+    """Return the cuts of all families, for help texts and the parsing of words."""
+    configs = {config.family: config for config in CONFIGS.values()}
+    return tuple(dict.fromkeys(cut for config in configs.values() for cut in family_of(config).cuts))
+
+
+def cut_outputs(config: ModelConfig, cut: str) -> tuple[TensorSpec, ...]:
+    """Return the output tensors of a config's model at a cut, in the model's order."""
+    return family_of(config).outputs(config, cut)
+
+
+def find_cut(outputs: Sequence[TensorSpec], config: ModelConfig) -> str:
+    """Return the cut at which a model with these outputs ends; raises ArtifactError when no cut of the config fits."""
+    found = [(spec.shape, spec.dtype) for spec in outputs]
+    expected = {cut: [(spec.shape, spec.dtype) for spec in cut_outputs(config, cut)] for cut in family_of(config).cuts}
+    for cut, shapes in expected.items():
+        if shapes == found:
+            return cut
+    listed = " or ".join(f"{shapes} (cut {cut})" for cut, shapes in expected.items())
+    raise ArtifactError(
+        f"The model's outputs are {found}, expected {listed} for {config.name}. Does it belong to another --config, "
+        "or was it compiled with --output_type?"
+    )

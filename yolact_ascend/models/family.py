@@ -1,0 +1,85 @@
+"""What a model family supplies: build, read weights, cuts with their tensors, detect. All else is shared."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from yolact_ascend.detection.thresholds import DetectionSettings
+from yolact_ascend.models.config import ModelConfig
+from yolact_ascend.tensors import TensorSpec
+from yolact_ascend.timings import Timings
+
+if TYPE_CHECKING:  # most of what imports this does without
+    import numpy as np
+    import torch
+    from torch import nn
+
+    from yolact_ascend.detection.detections import Detections
+
+
+class Detector(Protocol):
+    """The host's part behind a cut: from the outputs of one image to its detections. Goes to other processes whole."""
+
+    @property
+    def config(self) -> ModelConfig: ...
+
+    @property
+    def settings(self) -> DetectionSettings: ...
+
+    @property
+    def outputs(self) -> tuple[TensorSpec, ...]:
+        """The tensors of one image that it takes, which are the model's outputs."""
+
+    def detect(
+        self, outputs: Sequence[np.ndarray], height: int, width: int, source: str, remedy: str, timings: Timings
+    ) -> Detections:
+        """Detect the instances in one image's outputs, at its size in pixels; counts the image in `timings`.
+
+        Raises ArtifactError when values are not finite; `source` names where the outputs are from, `remedy` what to do.
+        """
+
+
+@dataclass(frozen=True)
+class StateKeys:
+    """How a family's weights files name their tensors, where that differs from its network."""
+
+    renamed_prefixes: Mapping[str, str] = field(default_factory=dict)  # in files -> in the network
+    training_only_prefixes: tuple[str, ...] = ()  # in files, and not in the network
+    class_layer_prefix: str = ""  # the layer whose shape depends on the number of classes
+
+
+class Family(Protocol):
+    """One family of networks. Its module imports PyTorch only inside the functions that need a network."""
+
+    name: str
+    cuts: tuple[str, ...]  # where the graph on the device may end; the first is the default
+    keys: StateKeys
+
+    def outputs(self, config: ModelConfig, cut: str) -> tuple[TensorSpec, ...]:
+        """Return the tensors of one image at a cut, in the model's order."""
+
+    def build(self, config: ModelConfig) -> nn.Module:
+        """Return the network with PyTorch's initial weights; its state dict has upstream's keys."""
+
+    def load_upstream(self, checkout: Path, state: Mapping[str, torch.Tensor], config: ModelConfig) -> nn.Module:
+        """Return the network of a patched upstream checkout with these weights, in place of `build`'s."""
+
+    def describe_upstream(self, checkout: Path) -> str:
+        """Return which upstream a checkout is, for the ONNX metadata and the report."""
+
+    def at_cut(self, network: nn.Module, cut: str) -> nn.Module:
+        """Return the network that ends at a cut: images [B,3,H,W] -> the tensors of `outputs`."""
+
+    def has_host_part(self, cut: str) -> bool:
+        """Tell whether a part of the network runs on the host behind a cut, so that weights are needed there."""
+
+    def export_host_part(self, network: nn.Module, config: ModelConfig, cut: str) -> bytes:
+        """Return as ONNX the part of the network that runs on the host behind a cut, one image at a time."""
+
+    def make_detector(
+        self, config: ModelConfig, cut: str, host_part: bytes | None, settings: DetectionSettings, threads: int
+    ) -> Detector:
+        """Return the host's part behind a cut."""

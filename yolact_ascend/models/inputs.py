@@ -1,0 +1,26 @@
+"""The network's input as a tensor, derived from a config's preprocessing.
+
+float32 [3,H,W] for a bare model. uint8 [H,W,3] where preprocessing is compiled into the model (AIPP on Ascend).
+"""
+
+from __future__ import annotations
+
+from yolact_ascend.models.config import ModelConfig
+from yolact_ascend.tensors import TensorSpec
+
+INPUT_NAME = "image"
+FLOAT32, UINT8 = "float32", "uint8"
+INPUT_DTYPES = (FLOAT32, UINT8)
+
+
+def input_tensor(config: ModelConfig, dtype: str = FLOAT32) -> TensorSpec:
+    """Return the tensor of one image that a model of `config` takes: "float32" normalised, "uint8" as pixels."""
+    size = config.preprocessing.height_px, config.preprocessing.width_px
+    if dtype == UINT8:
+        return TensorSpec(INPUT_NAME, (*size, 3), UINT8, "NHWC")
+    return TensorSpec(INPUT_NAME, (3, *size), FLOAT32, "NCHW")
+
+
+def takes_pixels(spec: TensorSpec) -> bool:
+    """Tell whether an input is pixels, so that the model itself does the preprocessing."""
+    return spec.dtype == UINT8

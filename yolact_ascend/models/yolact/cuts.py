@@ -1,0 +1,45 @@
+"""Where a YOLACT graph may end, the tensors at each cut, and the sizes that follow from the size of the input."""
+
+from __future__ import annotations
+
+from yolact_ascend.models.config import ModelConfig
+from yolact_ascend.tensors import TensorSpec
+
+# Before the prediction heads, as the guide has it, or after them.
+FPN, HEADS = "fpn", "heads"
+CUTS = (FPN, HEADS)
+STRIDES = (8, 16, 32, 64, 128)  # pixels a cell of P3..P7; a rest of a cell counts as one
+
+
+def level_sizes(image_size_px: int) -> tuple[int, ...]:
+    """Return the cells along each side of P3..P7 for a square image: 69, 35, 18, 9, 5 at 550 pixels."""
+    return tuple(-(-image_size_px // stride) for stride in STRIDES)
+
+
+def proto_size(image_size_px: int) -> int:
+    """Return the cells along each side of the prototype grid, twice those of P3: 138 at 550 pixels."""
+    return 2 * level_sizes(image_size_px)[0]
+
+
+def count_anchors(config: ModelConfig) -> int:
+    """Return the number of anchors of one image: 19248 at 550 pixels and 3 for each cell."""
+    sizes = level_sizes(config.preprocessing.height_px)
+    return config.anchors.per_cell * sum(size * size for size in sizes)
+
+
+def cut_outputs(config: ModelConfig, cut: str) -> tuple[TensorSpec, ...]:
+    """Return the outputs at a cut, in the model's order.
+
+    `fpn`: the levels P3..P7, each [C,h,w], then the prototypes [h,w,M]. `heads`: what the prediction head makes of the
+    levels, loc [A,4], conf logits [A,K+1] and coeffs [A,M], then the prototypes.
+    """
+    image_size = config.preprocessing.height_px
+    grid = proto_size(image_size)
+    protos = (grid, grid, config.proto_channels)
+    if cut == HEADS:
+        anchors = count_anchors(config)
+        last = {"loc": 4, "conf": config.num_classes + 1, "coeffs": config.proto_channels}
+        return (*(TensorSpec(name, (anchors, size)) for name, size in last.items()), TensorSpec("protos", protos))
+    sizes = level_sizes(image_size)
+    levels = (TensorSpec(f"output{i}", (config.fpn_channels, size, size)) for i, size in enumerate(sizes))
+    return (*levels, TensorSpec(f"output{len(sizes)}", protos))

@@ -1,0 +1,103 @@
+"""From the outputs of a YOLACT network for one image to its detections: the host's part behind each cut.
+
+Source: haotian-liu/yolact_edge @ a9a0028, yolact_edge/layers/functions/detection.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from yolact_ascend.detection.boxes import decode_boxes, scale_boxes
+from yolact_ascend.detection.detections import Detections
+from yolact_ascend.detection.masks import encode_masks
+from yolact_ascend.detection.nms import score_anchors, softmax, suppress_overlaps
+from yolact_ascend.detection.thresholds import EVALUATION_SETTINGS, DetectionSettings
+from yolact_ascend.errors import ArtifactError
+from yolact_ascend.models.config import ModelConfig
+from yolact_ascend.models.yolact.anchors import make_anchors
+from yolact_ascend.models.yolact.cuts import FPN, HEADS, cut_outputs
+from yolact_ascend.tensors import TensorSpec, all_finite
+from yolact_ascend.timings import Timings
+
+# The prediction head on the host (heads.HostHeads): P3..P7 of one image, each [C,h,w] -> loc, conf logits, coeffs.
+Heads = Callable[[Sequence[np.ndarray]], tuple[np.ndarray, np.ndarray, np.ndarray]]
+
+
+@dataclass(frozen=True)
+class YolactDetector:
+    """The host's part: from the outputs of one image to its detections. Goes to other processes whole."""
+
+    config: ModelConfig
+    heads: Heads | None  # None: the device ran them
+    settings: DetectionSettings = EVALUATION_SETTINGS
+
+    @property
+    def cut(self) -> str:
+        return HEADS if self.heads is None else FPN
+
+    @property
+    def outputs(self) -> tuple[TensorSpec, ...]:
+        """What the model gives for one image."""
+        return cut_outputs(self.config, self.cut)
+
+    def detect(
+        self, outputs: Sequence[np.ndarray], height: int, width: int, source: str, remedy: str, timings: Timings
+    ) -> Detections:
+        """Detect the instances in one image's outputs, at its size in pixels.
+
+        Raises ArtifactError when values are not finite; `source` names where the outputs are from, `remedy` what to do.
+        """
+        *head_outputs, protos = outputs
+        if self.heads is not None:
+            with timings.timed("heads"):
+                head_outputs = list(self.heads(head_outputs))
+        loc, conf, coeffs = head_outputs
+        # A float16 overflow on the device would otherwise end as "nothing found", or as a plausible mAP.
+        with timings.timed("detect"):
+            is_finite = all(map(all_finite, (loc, conf, coeffs, protos)))
+        if not is_finite:
+            raise ArtifactError(
+                f"{source} give values that are not finite numbers. Did float16 overflow on the device, or do the "
+                f"weights not belong to this model? {remedy}"
+            )
+        timings.images += 1
+        anchors = make_anchors(self.config.anchors, self.config.preprocessing.height_px)
+        return detect((loc, conf, coeffs), protos, height, width, anchors, self.settings, timings)
+
+
+def detect(
+    head_outputs: tuple[np.ndarray, np.ndarray, np.ndarray],
+    protos: np.ndarray,
+    height: int,
+    width: int,
+    anchors: np.ndarray,
+    settings: DetectionSettings = EVALUATION_SETTINGS,
+    timings: Timings | None = None,
+) -> Detections:
+    """Detect the instances in one image of height×width pixels.
+
+    Takes the head's loc [A,4], conf logits [A,K+1] and coeffs [A,M], the prototypes [h,w,M] and the anchors [A,4]
+    (cxcywh_rel); all float32.
+    """
+    timings = timings or Timings()
+    loc, conf, coeffs = head_outputs
+    with timings.timed("detect"):
+        anchor_ids, best = score_anchors(conf, settings.score_threshold)
+
+        def score(rows: np.ndarray) -> np.ndarray:
+            return softmax(conf[anchor_ids[rows]])[:, 1:]
+
+        def decode(rows: np.ndarray) -> np.ndarray:
+            return decode_boxes(loc[anchor_ids[rows]], anchors[anchor_ids[rows]])
+
+        class_ids, scores, rows = suppress_overlaps(best, score, decode, settings)
+        # One anchor often appears with several classes; its mask is the same.
+        distinct, which = np.unique(rows, return_inverse=True)
+        distinct_coeffs = coeffs[anchor_ids[distinct]]
+        boxes = decode(distinct)
+        boxes_px = scale_boxes(boxes, height, width)[which]
+    masks = encode_masks(protos, distinct_coeffs, boxes, height, width, settings.mask_threshold, timings)
+    return Detections(class_ids, scores, boxes_px, tuple(masks[i] for i in which))

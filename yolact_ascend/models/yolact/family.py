@@ -1,0 +1,79 @@
+"""The YOLACT family: image network, heads, cuts and detection, as the interface `models.family` asks for them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+from yolact_ascend.detection.thresholds import DetectionSettings
+from yolact_ascend.models.config import ModelConfig
+from yolact_ascend.models.family import Detector, Family, StateKeys
+from yolact_ascend.models.yolact.cuts import CUTS, FPN, HEADS, cut_outputs
+from yolact_ascend.tensors import TensorSpec
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+    from yolact_ascend.models.yolact.network import HasHead
+
+KEYS = StateKeys(
+    # YOLACT's one-piece FPN against YolactEdge's two phases; upstream converts such files, too.
+    renamed_prefixes={
+        "fpn.lat_layers.": "fpn_phase_1.lat_layers.",
+        "fpn.pred_layers.": "fpn_phase_2.pred_layers.",
+        "fpn.downsample_layers.": "fpn_phase_2.downsample_layers.",
+    },
+    # The 1×1 convolution of the semantic-segmentation loss: upstream trains with it and never runs it afterwards.
+    training_only_prefixes=("semantic_seg_conv.",),
+    class_layer_prefix="prediction_layers.0.conf_layer.",
+)
+
+
+class YolactFamily(Family):
+    """YOLACT and YolactEdge for single images."""
+
+    name = "yolact"
+    cuts = CUTS
+    keys = KEYS
+
+    def outputs(self, config: ModelConfig, cut: str) -> tuple[TensorSpec, ...]:
+        return cut_outputs(config, cut)
+
+    def build(self, config: ModelConfig) -> nn.Module:
+        from yolact_ascend.models.yolact.network import YolactEdge
+
+        return YolactEdge(config)
+
+    def load_upstream(self, checkout: Path, state: Mapping[str, torch.Tensor], config: ModelConfig) -> nn.Module:
+        from yolact_ascend.models.yolact.upstream import load_upstream_network
+
+        return load_upstream_network(checkout, state, config, KEYS.training_only_prefixes)
+
+    def describe_upstream(self, checkout: Path) -> str:
+        from yolact_ascend.models.yolact.upstream import describe_upstream
+
+        return describe_upstream(checkout)
+
+    def at_cut(self, network: nn.Module, cut: str) -> nn.Module:
+        from yolact_ascend.models.yolact.network import WithHeads
+
+        return WithHeads(cast("HasHead", network)).eval() if cut == HEADS else network
+
+    def has_host_part(self, cut: str) -> bool:
+        return cut == FPN
+
+    def export_host_part(self, network: nn.Module, config: ModelConfig, cut: str) -> bytes:
+        from yolact_ascend.models.yolact.head_export import export_heads
+
+        return export_heads(cast("HasHead", network).head, config)
+
+    def make_detector(
+        self, config: ModelConfig, cut: str, host_part: bytes | None, settings: DetectionSettings, threads: int
+    ) -> Detector:
+        from yolact_ascend.models.yolact.detect import YolactDetector
+        from yolact_ascend.models.yolact.heads import HostHeads
+
+        heads = HostHeads(host_part, threads) if host_part is not None else None
+        return YolactDetector(config, heads, settings)

@@ -1,0 +1,110 @@
+"""What the stages of one run share: settings, target, records, and what is read once."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from pathlib import Path
+
+from yolact_ascend.files import sha256_file
+from yolact_ascend.images.coco import (
+    CocoDataset,
+    CocoImage,
+    check_categories,
+    find_split,
+    load_dataset,
+    require_images,
+)
+from yolact_ascend.models.classes import read_config
+from yolact_ascend.models.config import ModelConfig, get_config
+from yolact_ascend.models.families import cut_outputs
+from yolact_ascend.models.inputs import input_tensor
+from yolact_ascend.pipeline.records import Records
+from yolact_ascend.pipeline.settings import RunSettings
+from yolact_ascend.process import Runner
+from yolact_ascend.targets.compiled import Need, SideCar, require_model
+from yolact_ascend.targets.folder import WorkFolder
+from yolact_ascend.targets.target import Target
+from yolact_ascend.tensors import TensorSpec
+
+
+class RunContext:
+    """One run: what it was asked to do, where it runs, and what its stages read more than once."""
+
+    def __init__(self, settings: RunSettings, target: Target, records: Records, runner: Runner) -> None:
+        self.settings = settings
+        self.target = target
+        self.records = records
+        self.runner = runner
+        self.folder = WorkFolder(settings.out)
+
+    @cached_property
+    def weights_sha256(self) -> str:
+        return sha256_file(self.settings.weights)
+
+    @cached_property
+    def onnx_metadata(self) -> dict[str, str]:
+        """What the exported ONNX states about itself."""
+        import onnx  # here: not every run reaches a stage that needs it
+
+        return {entry.key: entry.value for entry in onnx.load(self.folder.onnx).metadata_props}
+
+    @cached_property
+    def config(self) -> ModelConfig:
+        """The config, with the classes of the weights."""
+        return read_config(self.settings.weights, get_config(self.settings.config))
+
+    @property
+    def input(self) -> TensorSpec:
+        """What the compiled model takes for one image."""
+        return input_tensor(self.config, self.settings.input_dtype)
+
+    @property
+    def outputs(self) -> tuple[TensorSpec, ...]:
+        """What the compiled model gives for one image."""
+        return cut_outputs(self.config, self.settings.cut)
+
+    @cached_property
+    def dataset(self) -> CocoDataset:
+        """The data set of `coco=`, checked against the config's classes."""
+        image_folder, annotation_file = find_split(self.settings.coco)
+        dataset = load_dataset(annotation_file, image_folder)
+        check_categories(dataset, self.config)
+        return dataset
+
+    @cached_property
+    def images(self) -> tuple[CocoImage, ...]:
+        """The images of this run, in the order of their indices; all their files are there."""
+        images = self.dataset.select(limit=self.settings.image_limit)
+        require_images(images)
+        return images
+
+    def require_dataset(self) -> None:
+        """Raise DatasetError, before any work, when the data set that this run needs is not whole."""
+        if self.settings.needs_dataset:
+            _ = self.images
+
+    def model(self, batch_size: int) -> Path:
+        """Return the path of the compiled model."""
+        return self.folder.model(batch_size, self.target.model_suffix)
+
+    def detections(self, batch_size: int) -> dict[str, Path]:
+        """Return the files of detections, by task."""
+        return self.folder.detections(batch_size, self.config.tasks)
+
+    def need(self, batch_size: int) -> Need:
+        """Return what this run expects of its model, whatever lies in the work folder."""
+        return Need(
+            target=self.target.name,
+            made_for=self.target.made_for(),
+            onnx_sha256=sha256_file(self.folder.onnx),
+            weights_sha256=self.weights_sha256,
+            batch_size=batch_size,
+            cut=self.settings.cut,
+            precision=self.settings.precision,
+            input=self.input,
+            outputs=self.outputs,
+        )
+
+    def require_model(self, batch_size: int) -> SideCar:
+        """Return the side-car of the compiled model; raises ArtifactError unless it is the one of this run."""
+        return require_model(self.model(batch_size), self.need(batch_size))

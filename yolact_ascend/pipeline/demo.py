@@ -1,0 +1,67 @@
+"""The demo: what a run uses when there are neither weights nor a data set."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from yolact_ascend.errors import ArtifactError, DatasetError
+from yolact_ascend.files import CHECKOUT, digest_files, read_json, write_json
+from yolact_ascend.images.coco import find_split
+from yolact_ascend.models.config import CONFIGS, DEMO_CONFIG
+from yolact_ascend.pipeline.settings import RunSettings
+from yolact_ascend.process import own_command
+from yolact_ascend.sources import sources_of
+from yolact_ascend.targets.folder import WorkFolder, recipe_file
+
+WEIGHTS = CHECKOUT / CONFIGS[DEMO_CONFIG].source.url
+IMAGES = 100  # held-out scenes; the weights have not seen them
+SEED = 1  # of the data set that they were trained on, whose other split this is
+NOTE = (
+    "demo data, not COCO: drawn scenes and a small model trained on such scenes. Its mAP is measured, but cannot be "
+    "compared with YolactEdge on COCO. For that, pass weights= and coco=."
+)
+# What any of these names is the user's choice, so nothing is put in its place.
+_OWN_CHOICE = frozenset({"weights", "coco", "config", "upstream"})
+
+
+def with_demo(settings: RunSettings) -> RunSettings:
+    """Return the settings of the demo when none of model and data was named, or found at the guide's paths."""
+    if settings.given & _OWN_CHOICE or settings.weights.is_file() or _has_split(settings.coco):
+        return settings
+    folder = WorkFolder(settings.out).demo_data
+    return replace(settings, config=DEMO_CONFIG, weights=WEIGHTS, coco=folder, is_demo=True)
+
+
+def draw_command(folder: Path) -> list[str]:
+    """Build the command that draws the demo's scenes."""
+    counts = ["--train_images=0", f"--val_images={IMAGES}", f"--seed={SEED}"]
+    return [*own_command("draw"), f"--save_path={folder}", *counts]
+
+
+def is_drawn(folder: Path) -> bool:
+    """Whether the scenes lie there as the present code draws them."""
+    try:
+        return read_json(recipe_file(folder), "what the scenes were drawn from") == _recipe() and _has_split(folder)
+    except ArtifactError:
+        return False
+
+
+def note_drawn(folder: Path) -> None:
+    """Note that the scenes are all there; to be called when they are."""
+    write_json(recipe_file(folder), _recipe())
+
+
+def _recipe() -> dict[str, Any]:
+    versions = {name: metadata.version(name) for name in ("numpy", "opencv-python-headless")}
+    return {"seed": SEED, "images": IMAGES, "code": digest_files(sources_of("scenes.scenes")), **versions}
+
+
+def _has_split(folder: Path) -> bool:
+    try:
+        find_split(folder)
+    except DatasetError:
+        return False
+    return True

@@ -1,0 +1,112 @@
+"""What each step of a run was made from: the memory that lets a second run redo only what changed.
+
+A step's record is written after its outputs are whole, and removed before the step runs again. So a step without a
+record was never finished, whatever lies in the work folder.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from yolact_ascend.errors import ArtifactError, UsageError
+from yolact_ascend.files import as_json, digest, make_folder, read_json, write_json
+from yolact_ascend.targets.folder import WorkFolder
+
+SCHEMA = 1
+
+
+@dataclass(frozen=True)
+class Record:
+    """A finished step: what it depended on, the state of what it wrote, and what it took."""
+
+    inputs: dict[str, Any]
+    outputs: dict[str, list[int]]  # path -> [size in bytes, modification time in ns]; see `Records.describe`
+    seconds: float
+    images: int | None
+    schema: int = SCHEMA
+
+    @property
+    def token(self) -> str:
+        """Changes when the step wrote anything anew: what later steps depend on where content is too large to hash."""
+        return digest(self.outputs)
+
+
+class Records:
+    """The records of a work folder, one JSON file a step. They hold when the folder is moved."""
+
+    def __init__(self, folder: WorkFolder) -> None:
+        self._root = folder.root
+        self._folder = folder.records
+
+    def load(self, label: str) -> Record | None:
+        """Return a step's record, or None when it never finished (or by a version that wrote other records)."""
+        path = self._path(label)
+        if not path.is_file():
+            return None
+        with contextlib.suppress(ArtifactError, TypeError):
+            record = Record(**read_json(path, "a step's record"))
+            return record if record.schema == SCHEMA else None
+        return None
+
+    def token(self, label: str) -> str | None:
+        """Return the token of a finished step, None of one that is not."""
+        record = self.load(label)
+        return record.token if record else None
+
+    def save(self, label: str, record: Record) -> None:
+        write_json(self._path(label), asdict(record), indent=None)
+
+    def forget(self, label: str) -> None:
+        self._path(label).unlink(missing_ok=True)
+
+    def why_stale(self, label: str, inputs: dict[str, Any]) -> str | None:
+        """Say why a step must run, in a few words; None when it is fresh."""
+        record = self.load(label)
+        if record is None:
+            return "not done yet"
+        now = as_json(inputs)
+        changed = [key for key in {**record.inputs, **now} if record.inputs.get(key) != now.get(key)]
+        if changed:
+            return f"changed: {', '.join(changed)}"
+        for path, state in record.outputs.items():
+            found = self.describe([self._root / path]).get(path)
+            if found != state:
+                return f"{path} is {'missing' if found is None else 'not as it was left'}"
+        return None
+
+    def describe(self, paths: Sequence[Path]) -> dict[str, list[int]]:
+        """Return the size and time of each file that exists, named from the work folder where it lies inside."""
+        stats = {}
+        for path in paths:
+            with contextlib.suppress(FileNotFoundError):
+                stat = path.stat()
+                name = path.relative_to(self._root) if self._root in path.parents else path.resolve()
+                stats[str(name)] = [stat.st_size, stat.st_mtime_ns]
+        return stats
+
+    def _path(self, label: str) -> Path:
+        return self._folder / f"{label.replace(' ', '_')}.json"
+
+
+@contextlib.contextmanager
+def lock_folder(folder: Path) -> Iterator[int]:
+    """Hold a work folder for one run; gives the lock's file descriptor.
+
+    Programs that inherit the descriptor hold the lock, too: when a run is killed and its ais_bench lives on, the next
+    run is refused until that one ends, instead of mixing with its outputs. Raises UsageError when the folder is held.
+    """
+    make_folder(folder)
+    with (folder / ".lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UsageError(
+                f"Another run, or a program that a killed run left behind, still works in {folder}. "
+                "Wait for it or end it, or give another work folder: out=DIR."
+            ) from None
+        yield file.fileno()

@@ -1,0 +1,226 @@
+"""The key=value words of `run_all.sh`: one table of keys, and one frozen value that they become."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from yolact_ascend.errors import UsageError
+from yolact_ascend.models.config import DEFAULT_CONFIG, DEFAULT_WEIGHTS, get_config, require_upstream
+from yolact_ascend.models.families import all_cuts, default_cut, family_of
+from yolact_ascend.models.inputs import FLOAT32, UINT8
+from yolact_ascend.targets.registry import DEFAULT_TARGET, TARGETS, read_device
+from yolact_ascend.words import listed, one_of, optional, path, switch, whole_number
+
+FULL_STAGES = ("patch", "export", "compile", "preprocess", "infer", "postprocess", "report")
+STREAM_STAGES = ("patch", "export", "compile", "stream", "report")
+PERF_STAGES = ("patch", "export", "compile", "benchmark", "report")
+# The ways of a run: the word that chooses one, and its stages.
+STAGES_OF_WAY = {"mode=full": FULL_STAGES, "stream=1": STREAM_STAGES, "mode=perf": PERF_STAGES}
+MODES = ("full", "perf")
+MAX_BATCH_SIZE = 4096  # ais_bench's own limit of --batchsize
+MAX_LOOP = 100_000  # and of --loop
+MAX_DEVICE = 255  # and of --device
+MAX_WORKERS = 1024
+BENCHMARK_INPUTS = ("zeros", "random", "dataset")
+
+
+@dataclass(frozen=True)
+class RunSettings:
+    """What one run was asked to do."""
+
+    batch_sizes: tuple[int, ...]
+    config: str
+    weights: Path
+    coco: Path
+    out: Path
+    limit: int | None
+    target: str
+    device: str
+    soc: str | None
+    npus: tuple[int, ...]
+    mode: str
+    stream: bool
+    workers: int | None
+    loop: int
+    first: str
+    last: str
+    force: frozenset[str]
+    upstream: Path | None
+    precision: str
+    input_dtype: str  # of models.inputs: what one value of the compiled model's input is
+    cut: str
+    input: str
+    given: frozenset[str] = frozenset()  # the keys that the user wrote
+    is_demo: bool = False  # see `demo`
+
+    @property
+    def has_embedded_preprocessing(self) -> bool:
+        """Whether the compiled model does the preprocessing itself (aipp=1)."""
+        return self.input_dtype == UINT8
+
+    @property
+    def needs_dataset(self) -> bool:
+        return self.input == "dataset"
+
+    @property
+    def image_limit(self) -> int | None:
+        """How many images of the data set are used at most: a benchmark runs those of one batch."""
+        if self.mode == "full":
+            return self.limit
+        return min(max(self.batch_sizes), self.limit or max(self.batch_sizes))
+
+    @property
+    def way(self) -> str:
+        """Which of `STAGES_OF_WAY` it is."""
+        return "stream=1" if self.stream else f"mode={self.mode}"
+
+    @property
+    def stages(self) -> tuple[str, ...]:
+        """The stages to run, from `from=` to `to=`."""
+        stages = STAGES_OF_WAY[self.way]
+        return stages[stages.index(self.first) : stages.index(self.last) + 1]
+
+
+@dataclass(frozen=True)
+class Key:
+    """One key: its default as a word, how its value is read, and its help."""
+
+    default: str
+    read: Callable[[str], Any]
+    help: str
+
+
+def _config(word: str) -> str:
+    return get_config(word).name
+
+
+ALL_STAGES = tuple(dict.fromkeys((*FULL_STAGES, *STREAM_STAGES, *PERF_STAGES)))
+
+
+def _force(word: str) -> frozenset[str]:
+    if word in ("", "0"):
+        return frozenset()
+    if word in ("1", "all"):
+        return frozenset(ALL_STAGES)
+    return frozenset(one_of(ALL_STAGES)(part) for part in word.split(","))
+
+
+read_npus = listed(whole_number(0, MAX_DEVICE), f"numbers of devices, 0 to {MAX_DEVICE}, separated by commas")
+read_batch_sizes = listed(
+    whole_number(1, MAX_BATCH_SIZE), f"whole numbers from 1 to {MAX_BATCH_SIZE}, separated by commas"
+)
+ALL_PRECISIONS = tuple(dict.fromkeys(precision for target in TARGETS.values() for precision in target.precisions))
+
+KEYS = {
+    "bs": Key("1", read_batch_sizes, "batch size, or several: bs=1,4,8"),
+    "config": Key(DEFAULT_CONFIG, _config, "model config, by upstream's name"),
+    "weights": Key(DEFAULT_WEIGHTS, path, "weights file (.pth) of that config"),
+    "coco": Key("data/coco", path, "COCO folder: val2017/ or images/val2017/, and annotations/"),
+    "out": Key("results", path, "work folder"),
+    "limit": Key("", optional(whole_number(1, 10**9)), "use only the first N images"),
+    "target": Key(DEFAULT_TARGET, one_of(TARGETS), f"where the graph runs: {', '.join(TARGETS)}"),
+    "device": Key(
+        "auto",
+        str,
+        "ascend: auto (the NPU if CANN's tools are found, else the CPU emulation), npu, emulation; onnxruntime: cpu",
+    ),
+    "soc": Key("", optional(str), "atc's --soc_version, if npu-smi does not report it"),
+    "npus": Key("0", read_npus, "device number, or several that share the images: npus=0,1"),
+    "precision": Key(
+        "", optional(one_of(ALL_PRECISIONS)), "fp16 (default on ascend, as for atc) or fp32 (default on onnxruntime)"
+    ),
+    "aipp": Key("0", switch, "1: uint8 inputs, a quarter of the bytes; the model normalises them (AIPP on ascend)"),
+    "cut": Key("", optional(one_of(all_cuts())), "where the graph on the device ends: fpn (default), or heads"),
+    "mode": Key("full", one_of(MODES), "full: up to mAP; perf: throughput only, needs no data set"),
+    "stream": Key("0", switch, "1: images to mAP in memory, in overlapping stages; no inputs and outputs on disk"),
+    "workers": Key("", optional(whole_number(1, MAX_WORKERS)), "processes of the host's stages (default: all cores)"),
+    "loop": Key("100", whole_number(1, MAX_LOOP), "mode=perf: how often the batch runs"),
+    "input": Key("", optional(one_of(BENCHMARK_INPUTS)), "mode=perf: zeros (default), random or dataset"),
+    "from": Key("", optional(one_of(ALL_STAGES)), "first stage to run; earlier stages must already have run"),
+    "to": Key("", optional(one_of(ALL_STAGES)), "last stage to run"),
+    "force": Key("", _force, "rerun these stages even if nothing changed: names by comma, or 1 for all"),
+    "upstream": Key("", optional(path), "export from this checkout of upstream (cloned and patched if it is missing)"),
+}
+
+
+def parse_words(words: Sequence[str]) -> RunSettings:
+    """Read the words of a run; raises UsageError that names the bad word and what was expected."""
+    given: dict[str, str] = {}
+    for word in words:
+        key, equals, value = word.partition("=")
+        if not equals or key not in KEYS:
+            raise UsageError(
+                f"'{word}' is not a setting of run_all.sh. Settings are KEY=VALUE; keys: {', '.join(KEYS)}."
+            )
+        if key in given:
+            raise UsageError(f"{key}= is given twice: '{given[key]}' and '{value}'.")
+        given[key] = value
+    values = {}
+    for name, setting in KEYS.items():
+        values[name] = _read(name, given.get(name, setting.default), setting.read)
+    return _settings(values, frozenset(given))
+
+
+def describe_keys() -> str:
+    """Return the help text: one line a key."""
+    width = max(map(len, KEYS))
+    return "\n".join(
+        f"  {name:<{width}}  {key.help}" + (f" (default: {key.default})" if key.default else "")
+        for name, key in KEYS.items()
+    )
+
+
+def _settings(values: dict[str, Any], given: frozenset[str]) -> RunSettings:
+    if values["stream"] and values["mode"] == "perf":
+        raise UsageError("stream=1 and mode=perf exclude each other: mode=perf runs one batch repeatedly. Remove one.")
+    way = "stream=1" if values["stream"] else f"mode={values['mode']}"
+    stages = STAGES_OF_WAY[way]
+    first, last = values["from"] or stages[0], values["to"] or stages[-1]
+    for key, stage in (("from", first), ("to", last)):
+        if stage not in stages:
+            raise UsageError(f"{key}={stage}: {way} does not have this stage. Its stages: {', '.join(stages)}.")
+    if stages.index(first) > stages.index(last):
+        raise UsageError(f"from={first} comes after to={last}; the order is {', '.join(stages)}.")
+    if values["mode"] == "full" and values["input"] not in (None, "dataset"):
+        raise UsageError(
+            f"input={values['input']}: mode=full runs the images of coco=. Leave out input=, or set mode=perf."
+        )
+    config = get_config(values["config"])
+    if values["upstream"] is not None:
+        require_upstream(config)
+    target = TARGETS[values["target"]]
+    return RunSettings(
+        batch_sizes=values["bs"],
+        config=config.name,
+        weights=values["weights"],
+        coco=values["coco"],
+        out=values["out"],
+        limit=values["limit"],
+        target=target.name,
+        device=_read("device", values["device"], lambda word: read_device(target, word)),
+        soc=values["soc"],
+        npus=values["npus"],
+        mode=values["mode"],
+        stream=values["stream"],
+        workers=values["workers"],
+        loop=values["loop"],
+        first=first,
+        last=last,
+        force=values["force"],
+        upstream=values["upstream"],
+        precision=_read("precision", values["precision"] or target.precisions[0], one_of(target.precisions)),
+        cut=_read("cut", values["cut"] or default_cut(config), one_of(family_of(config).cuts)),
+        input_dtype=UINT8 if values["aipp"] else FLOAT32,
+        input=values["input"] or ("dataset" if values["mode"] == "full" else "zeros"),
+        given=given,
+    )
+
+
+def _read(key: str, word: str, read: Callable[[str], Any]) -> Any:
+    try:
+        return read(word)
+    except ValueError as error:
+        raise UsageError(f"{key}={word}: expected {error}.") from None

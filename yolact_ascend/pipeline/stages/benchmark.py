@@ -1,0 +1,66 @@
+"""Stage `benchmark` of mode=perf: one batch again and again, for the device's throughput."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+from yolact_ascend.files import digest, sha256_file
+from yolact_ascend.images.coco import describe_images
+from yolact_ascend.pipeline.context import RunContext
+from yolact_ascend.pipeline.steps import Step
+from yolact_ascend.sources import made_by
+from yolact_ascend.targets.summary import read_timings
+from yolact_ascend.targets.target import BenchmarkJob
+
+
+def steps(run: RunContext) -> list[Step]:
+    """Return a step for each batch size."""
+    return [_step(run, batch_size) for batch_size in run.settings.batch_sizes]
+
+
+def _step(run: RunContext, batch_size: int) -> Step:
+    settings, folder, target, model = run.settings, run.folder, run.target, run.model(batch_size)
+    summary, log = folder.benchmark_summary(batch_size), folder.log(f"benchmark_bs{batch_size}")
+    batch = None if settings.input == "zeros" else folder.benchmark_input(batch_size)
+    job = BenchmarkJob(model, batch_size, settings.loop, folder.run(batch_size), batch)
+
+    def inputs() -> dict[str, Any]:
+        made_from: dict[str, Any] = {"input": settings.input}
+        if batch is not None:
+            made_from.update(made_by("pipeline.batch_file"))
+        if settings.needs_dataset:
+            made_from["images"] = digest(describe_images(run.images[:batch_size]))
+        return {
+            "model_sha256": sha256_file(model),
+            "tools": target.identity(),
+            **target.benchmark_inputs(job),
+            **made_from,
+        }
+
+    def work() -> int:
+        run.require_model(batch_size)
+        summary.unlink(missing_ok=True)
+        try:
+            if batch is not None:
+                _write_batch(run, batch, batch_size)
+            target.benchmark(job, run.runner, log)
+        finally:  # for a large batch it takes gigabytes
+            shutil.rmtree(folder.benchmark_input(batch_size).parent, ignore_errors=True)
+        read_timings(summary, log)  # else the report would be the one to fail
+        return settings.loop * batch_size * len(target.npus)
+
+    return Step("benchmark", batch_size, inputs, lambda: [summary], work)
+
+
+def _write_batch(run: RunContext, path: Path, batch_size: int) -> None:
+    """Write the batch that a benchmark with `input=random` or `input=dataset` runs."""
+    from yolact_ascend.pipeline.batch_file import image_samples, random_samples, write_batch  # here: OpenCV
+
+    spec, preprocessing = run.input, run.config.preprocessing
+    is_dataset = run.settings.needs_dataset
+    samples = image_samples(run.images, spec, preprocessing) if is_dataset else random_samples(spec)
+    print(f"{path}: one batch of {batch_size}, {run.settings.input}, {spec.dtype}; removed afterwards", file=sys.stderr)
+    write_batch(path, samples, batch_size)

@@ -1,0 +1,44 @@
+"""Flags that the commands of several stages share."""
+
+from __future__ import annotations
+
+from yolact_ascend.detection.tasks import BOX, MASK
+from yolact_ascend.models.families import default_cut
+from yolact_ascend.pipeline.context import RunContext
+from yolact_ascend.process import own_command
+
+
+def verb_command(run: RunContext, verb: str) -> list[str]:
+    """Return the start of a verb's command with the model that it is about."""
+    return [
+        *own_command(verb),
+        f"--trained_model={run.settings.weights}",
+        f"--config={run.settings.config}",
+    ]
+
+
+def cut_words(run: RunContext) -> list[str]:
+    """Return the flag for the cut; none for the default, so that the commands are the guide's."""
+    return [] if run.settings.cut == default_cut(run.config) else [f"--cut={run.settings.cut}"]
+
+
+def dataset_words(run: RunContext) -> list[str]:
+    """Return the flags for the images and annotations."""
+    return [f"--image_path={run.dataset.image_folder}", f"--json_file={run.dataset.annotation_file}"]
+
+
+def limit_words(run: RunContext) -> list[str]:
+    """Return the flag for the first N images; none for all."""
+    return [] if run.settings.limit is None else [f"--limit={run.settings.limit}"]
+
+
+def worker_words(run: RunContext) -> list[str]:
+    """Return the flag for the host's processes; none for all cores."""
+    return [] if run.settings.workers is None else [f"--workers={run.settings.workers}"]
+
+
+def results_words(run: RunContext, batch_size: int) -> list[str]:
+    """Return the flags for the files of detections and scores."""
+    flags = {BOX: "--bbox_det_file", MASK: "--mask_det_file"}
+    files = [f"{flags[task]}={path}" for task, path in run.detections(batch_size).items()]
+    return [*files, f"--scores_file={run.folder.scores(batch_size)}"]

@@ -1,0 +1,49 @@
+"""Stage `compile`: the ONNX to the target's model, one for each batch size, with its side-car."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from yolact_ascend.files import sha256_file
+from yolact_ascend.models.inputs import input_tensor
+from yolact_ascend.pipeline.context import RunContext
+from yolact_ascend.pipeline.steps import Step
+from yolact_ascend.targets.compiled import SCHEMA, describe_model, write_sidecar
+from yolact_ascend.targets.folder import sidecar_file
+from yolact_ascend.targets.target import CompileJob
+
+
+def steps(run: RunContext) -> list[Step]:
+    """Return a step for each batch size."""
+    return [_step(run, batch_size) for batch_size in run.settings.batch_sizes]
+
+
+def _step(run: RunContext, batch_size: int) -> Step:
+    target, model = run.target, run.model(batch_size)
+    job = CompileJob(
+        onnx=run.folder.onnx,
+        model=model,
+        batch_size=batch_size,
+        precision=run.settings.precision,
+        network_input=input_tensor(run.config),
+        input=run.input,
+        preprocessing=run.config.preprocessing,
+    )
+
+    def inputs() -> dict[str, Any]:
+        return {
+            "onnx_sha256": sha256_file(run.folder.onnx),
+            "tools": target.identity(),
+            **target.compile_inputs(job),
+            "sidecar_schema": SCHEMA,  # a model of an earlier version gets a side-car of today
+        }
+
+    def work() -> None:
+        sidecar_file(model).unlink(missing_ok=True)
+        command = target.compile(job, run.runner, run.folder.log(f"compile_bs{batch_size}"))
+        exported = run.onnx_metadata
+        made = replace(run.need(batch_size), cut=exported["cut"], weights_sha256=exported["weights_sha256"])
+        write_sidecar(model, describe_model(model, made, target.compile_inputs(job)["flags"], command))
+
+    return Step("compile", batch_size, inputs, lambda: [model, sidecar_file(model)], work)

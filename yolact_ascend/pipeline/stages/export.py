@@ -1,0 +1,30 @@
+"""Stage `export`: weights to ONNX, in a process of its own."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from yolact_ascend.pipeline.context import RunContext
+from yolact_ascend.pipeline.stages.commands import cut_words, verb_command
+from yolact_ascend.pipeline.steps import Step
+from yolact_ascend.sources import made_by
+
+
+def steps(run: RunContext) -> list[Step]:
+    """Return the step."""
+    settings, onnx = run.settings, run.folder.onnx
+
+    def inputs() -> dict[str, Any]:
+        return {
+            "weights_sha256": run.weights_sha256,
+            "config": settings.config,
+            "cut": settings.cut,
+            "upstream": run.records.token("patch") if settings.upstream else None,
+            **made_by("models.export"),
+        }
+
+    def work() -> None:
+        upstream = [f"--upstream={settings.upstream}"] if settings.upstream else []
+        run.runner.run_own([*verb_command(run, "export"), f"--output={onnx}", *cut_words(run), *upstream])
+
+    return [Step("export", None, inputs, lambda: [onnx], work)]

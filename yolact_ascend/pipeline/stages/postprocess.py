@@ -1,0 +1,56 @@
+"""Stage `postprocess`: outputs to detections and mAP."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from yolact_ascend.files import sha256_file
+from yolact_ascend.pipeline.context import RunContext
+from yolact_ascend.pipeline.stages.commands import (
+    cut_words,
+    dataset_words,
+    results_words,
+    verb_command,
+    worker_words,
+)
+from yolact_ascend.pipeline.steps import Step
+from yolact_ascend.sources import made_by
+from yolact_ascend.targets.folder import ids_file
+
+
+def steps(run: RunContext) -> list[Step]:
+    """Return a step for each batch size."""
+    return [_step(run, batch_size) for batch_size in run.settings.batch_sizes]
+
+
+def _step(run: RunContext, batch_size: int) -> Step:
+    folder = run.folder
+    results = [*run.detections(batch_size).values(), folder.scores(batch_size)]
+
+    def inputs() -> dict[str, Any]:
+        return {
+            "outputs": run.records.token(f"infer bs{batch_size}"),
+            "weights_sha256": run.weights_sha256,
+            "config": run.settings.config,
+            "cut": run.settings.cut,
+            "annotations_sha256": sha256_file(run.dataset.annotation_file),
+            **made_by("host.postprocess", "models.export"),
+        }
+
+    def work() -> int:
+        for path in results:
+            path.unlink(missing_ok=True)
+        run.runner.run_own(
+            [
+                *verb_command(run, "postprocess"),
+                f"--file_path={folder.outputs(batch_size)}",
+                *cut_words(run),
+                *dataset_words(run),
+                f"--ids_path={ids_file(folder.inputs)}",
+                *results_words(run, batch_size),
+                *worker_words(run),
+            ]
+        )
+        return len(run.images)
+
+    return Step("postprocess", batch_size, inputs, lambda: results, work)

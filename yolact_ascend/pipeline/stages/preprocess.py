@@ -1,0 +1,50 @@
+"""Stage `preprocess`: COCO images to raw network inputs, one file each."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+from yolact_ascend.files import digest
+from yolact_ascend.images.coco import describe_images
+from yolact_ascend.pipeline.context import RunContext
+from yolact_ascend.pipeline.stages.commands import dataset_words, limit_words, worker_words
+from yolact_ascend.pipeline.steps import Step
+from yolact_ascend.process import own_command
+from yolact_ascend.sources import made_by
+from yolact_ascend.targets.folder import ids_file, input_bin, recipe_file, timings_file
+
+
+def steps(run: RunContext) -> list[Step]:
+    """Return the step; all batch sizes share the inputs."""
+    save_path, dtype = run.folder.inputs, run.input.dtype
+    bins = [input_bin(save_path, index) for index in range(len(run.images))]
+
+    def inputs() -> dict[str, Any]:
+        return {
+            "images": digest(describe_images(run.images)),
+            "preprocessing": dataclasses.asdict(run.config.preprocessing),
+            "dtype": dtype,
+            **made_by("host.preprocess"),
+        }
+
+    def work() -> int:
+        if "preprocess" in run.settings.force:
+            recipe_file(save_path).unlink(missing_ok=True)
+        before = run.records.describe(bins)
+        run.runner.run_own(
+            [
+                *own_command("preprocess"),
+                *dataset_words(run),
+                f"--save_path={save_path}",
+                *limit_words(run),
+                f"--config={run.settings.config}",
+                f"--dtype={dtype}",
+                *worker_words(run),
+            ]
+        )
+        # Those that an earlier, unfinished run made took no time in this one.
+        after = run.records.describe(bins)
+        return sum(before.get(name) != state for name, state in after.items())
+
+    return [Step("preprocess", None, inputs, lambda: [ids_file(save_path), timings_file(save_path), *bins], work)]

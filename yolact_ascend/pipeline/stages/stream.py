@@ -1,0 +1,64 @@
+"""Stage `stream`: images to scores in one process, without inputs and outputs on disk."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from yolact_ascend.files import digest, read_json, sha256_file
+from yolact_ascend.images.coco import describe_images
+from yolact_ascend.pipeline.context import RunContext
+from yolact_ascend.pipeline.stages.commands import (
+    dataset_words,
+    limit_words,
+    results_words,
+    verb_command,
+    worker_words,
+)
+from yolact_ascend.pipeline.steps import Step
+from yolact_ascend.sources import made_by
+
+
+def steps(run: RunContext) -> list[Step]:
+    """Return a step for each batch size."""
+    return [_step(run, batch_size) for batch_size in run.settings.batch_sizes]
+
+
+def _step(run: RunContext, batch_size: int) -> Step:
+    folder, target, model = run.folder, run.target, run.model(batch_size)
+    summary = folder.stream_summary(batch_size)
+    results = [*run.detections(batch_size).values(), folder.scores(batch_size), summary]
+
+    def inputs() -> dict[str, Any]:
+        return {
+            "model_sha256": sha256_file(model),
+            "images": digest(describe_images(run.images)),
+            "tools": target.identity(),
+            "npus": list(target.npus),
+            "weights_sha256": run.weights_sha256,
+            "config": run.settings.config,
+            "cut": run.settings.cut,
+            "annotations_sha256": sha256_file(run.dataset.annotation_file),
+            **made_by("host.stream", "models.export"),
+        }
+
+    def work() -> int:
+        run.require_model(batch_size)
+        for path in results:
+            path.unlink(missing_ok=True)
+        run.runner.run_own(
+            [
+                *verb_command(run, "stream"),
+                f"--model={model}",
+                *dataset_words(run),
+                *results_words(run, batch_size),
+                f"--device={run.settings.device}",
+                f"--npus={','.join(map(str, target.npus))}",
+                f"--summary_file={summary}",
+                *limit_words(run),
+                *worker_words(run),
+            ]
+        )
+        scores = read_json(folder.scores(batch_size), "the scores")
+        return len(run.images) - len(scores["failed"])
+
+    return Step("stream", batch_size, inputs, lambda: results, work)

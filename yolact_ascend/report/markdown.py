@@ -1,0 +1,154 @@
+"""report.md, rendered from report.json: every figure comes from there."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from yolact_ascend.detection.tasks import BOX, MASK
+from yolact_ascend.report.overlays import OVERLAY_SCORE
+from yolact_ascend.report.time_per_image import time_rows
+from yolact_ascend.tables import format_number, markdown_table
+
+NOTABLE_DRIFT_PERCENT = 5.0  # more than the stand-ins' and published cards' figures vary by themselves
+TIME_NOTE = (
+    "Host times are CPU time, without waiting. The last column says how many cores the host needs at the speed that "
+    "Ascend's guide gives for one Atlas 310P. End to end is measured on this machine, from the first stage with images "
+    "to the scores, including the start of each stage."
+)
+TABLE_COLUMNS = ("all", *(str(percent) for percent in range(50, 100, 5)))
+
+
+def render_markdown(report: dict[str, Any]) -> str:
+    """Render a report for reading; every figure comes from the JSON."""
+    device, model, dataset = report["device"], report["model"], report["dataset"]
+    is_npu = device["kind"] == "npu"
+    data = (
+        f"{dataset['name']}, {dataset['images']} of {dataset['of_images']} images "
+        f"({dataset['annotated_images']} of them annotated)"
+        if dataset
+        else "not scored: throughput only"
+    )
+    lines = [
+        "# yolact-ascend report",
+        "",
+        f"- Made: {report['created']} by `{report['command']}`",
+        f"- Device: {_name_device(device)}",
+        *([] if is_npu else [f"- **{device['note']}**"]),
+        f"- Model: {model['config']}, {model['network']}, cut {model['cut']}, "
+        f"weights sha256 {model['weights_sha256'][:12]}",
+        f"- Compiled: precision {model['precision']}, input {model['input_dtype']}"
+        f"{', normalised by the model (AIPP)' if model['aipp'] else ''}",
+        f"- Data set: {data}",
+        *([f"- **This is {report['note']}**"] if report["note"] else []),
+        "",
+    ]
+    if report["mode"] == "full":
+        lines += _accuracy_tables(report["results"])
+    lines += _throughput_table(report["results"], device)
+    if report["mode"] == "full":
+        lines += _time_table(report["results"])
+    lines += _stage_table(report["stages"])
+    lines += _overlay_list(report["overlays"], report["results"])
+    return "\n".join(lines) + "\n"
+
+
+def _name_device(device: dict[str, Any]) -> str:
+    """Return what computed; where that was no NPU, with the host."""
+    if device["kind"] == "npu":
+        return str(device["soc_version"])
+    name = f"CPU emulation of {device['soc_version']}" if device["kind"] == "cpu-emulation" else "CPU"
+    return f"{name} on {device['host']}"
+
+
+def _accuracy_tables(results: Sequence[dict[str, Any]]) -> list[str]:
+    heads = ["bs", "", *(name if name == "all" else f".{name}" for name in TABLE_COLUMNS)]
+    rows = [
+        [result["batch_size"], task, *(format_number(result[task][name]) for name in TABLE_COLUMNS)]
+        for result in results
+        for task in (BOX, MASK)
+        if result[task]
+    ]
+    lines = ["## Accuracy (mAP in percent, COCOeval)", "", markdown_table(heads, rows)]
+    failed = {image_id: None for result in results for image_id in result["failed"]}
+    if failed:
+        lines += ["", f"**Not scored**, because they could not be decoded: image {', '.join(map(str, failed))}."]
+    return [*lines, ""]
+
+
+def _throughput_table(results: Sequence[dict[str, Any]], device: dict[str, Any]) -> list[str]:
+    titles = {"npu": "Throughput of the device alone", "cpu-emulation": "Throughput on the CPU emulation"}
+    title = titles.get(device["kind"], "Throughput on the CPU")
+    chip = f"{device['chip']} (emulated)" if device["kind"] == "cpu-emulation" else device["chip"]
+    names = ("mean", "median", "p90", "p95", "p99")
+    heads = ["chip", "batch", "input", "images/s", *names, "H2D", "D2H", "batches"]
+    rows = []
+    for result in results:
+        latency = [result["latency_ms"][name] for name in names]
+        figures = (result["throughput_images_per_s"], *latency, result["h2d_ms"], result["d2h_ms"])
+        several = f", {len(result['npus'])} devices" if len(result["npus"]) > 1 else ""
+        numbers = map(format_number, figures)
+        rows.append([chip + several, result["batch_size"], result["input"], *numbers, result["batches"]])
+    table = markdown_table(heads, rows)
+    return [f"## {title} (latency and copies of a batch in ms)", "", table, "", *_advice(results), ""]
+
+
+def _advice(results: Sequence[dict[str, Any]]) -> list[str]:
+    """Say what a reader of the throughput table should not miss."""
+    lines = ["Throughput counts the compute time only; the copies to and from the device come on top."]
+    if any(len(result["npus"]) > 1 for result in results):
+        lines.append("That of several devices is their sum.")
+    if len(results) > 1:
+        lines.append(_advise_batch_size(results))
+    for result in results:
+        drift = result["drift_percent"]
+        if drift is not None and abs(drift) > NOTABLE_DRIFT_PERCENT:
+            lines.append(
+                f"bs={result['batch_size']}: the last quarter of the batches took {drift:+.1f} % against the first, "
+                "so the figures are not steady: run longer, on an idle and cooled machine."
+            )
+    return lines
+
+
+def _advise_batch_size(results: Sequence[dict[str, Any]]) -> str:
+    """Say which batch size to use: the fastest, or the smallest where the figures do not tell them apart."""
+    best = max(results, key=lambda result: result["throughput_images_per_s"])
+    smallest = min(results, key=lambda result: result["batch_size"])
+    speed = format_number(best["throughput_images_per_s"])
+    if best is smallest:
+        return f"Use bs={best['batch_size']}: the fastest here, {speed} images/s. Larger batches gain nothing."
+    gain = 100 * (best["throughput_images_per_s"] / smallest["throughput_images_per_s"] - 1)
+    drift = max(abs(result["drift_percent"] or 0) for result in (best, smallest))
+    against = f"{gain:.1f} % more than bs={smallest['batch_size']}"
+    if gain > max(drift, NOTABLE_DRIFT_PERCENT):
+        return f"Use bs={best['batch_size']}: the fastest here, {speed} images/s, {against}."
+    why = f"within the drift of these figures ({drift:.1f} %)" if gain <= drift else "little"
+    return (
+        f"Use bs={smallest['batch_size']}: the fastest here is bs={best['batch_size']}, {speed} images/s, but that is "
+        f"{against}, which is {why}, and a smaller batch answers sooner."
+    )
+
+
+def _time_table(results: Sequence[dict[str, Any]]) -> list[str]:
+    title = "## Time per image (CPU-core ms; infer: device ms)"
+    return [title, "", markdown_table(*time_rows(results)), "", TIME_NOTE, ""]
+
+
+def _stage_table(stages: Sequence[dict[str, Any]]) -> list[str]:
+    rows = []
+    for stage in stages:
+        speed = "" if stage["images_per_s"] is None else format_number(stage["images_per_s"])
+        seconds = format_number(stage["seconds"])
+        batch_size, images = stage["batch_size"] or "", stage["images"] or ""
+        rows.append([stage["name"], batch_size, seconds, images, speed, stage["status"]])
+    return ["## Stages", "", markdown_table(["stage", "bs", "seconds", "images", "images/s", "status"], rows)]
+
+
+def _overlay_list(overlays: Sequence[str], results: Sequence[dict[str, Any]]) -> list[str]:
+    if not overlays:
+        return []
+    what = f"ground truth beside the detections of bs={results[0]['batch_size']} that score at least {OVERLAY_SCORE}"
+    pictures = [f"![{Path(name).stem}]({quote(name)})" for name in overlays]
+    return ["", f"## First images: {what}", "", *pictures]

@@ -1,0 +1,188 @@
+"""The `report` stage: report.json, whose keys are a contract, and what is made from it."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Sequence
+from datetime import datetime, timezone
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from yolact_ascend import __version__
+from yolact_ascend.detection.tasks import BOX, MASK
+from yolact_ascend.files import read_json, write_bytes, write_json
+from yolact_ascend.models.inputs import takes_pixels
+from yolact_ascend.pipeline.context import RunContext
+from yolact_ascend.pipeline.demo import NOTE
+from yolact_ascend.pipeline.settings import RunSettings
+from yolact_ascend.pipeline.steps import Outcome
+from yolact_ascend.process import format_command
+from yolact_ascend.report.markdown import render_markdown
+from yolact_ascend.report.overlays import remove_overlays, write_overlays
+from yolact_ascend.report.time_per_image import describe_time
+from yolact_ascend.sources import LIBRARIES
+from yolact_ascend.targets.compiled import read_sidecar
+from yolact_ascend.targets.folder import WorkFolder, timings_file
+from yolact_ascend.targets.summary import DeviceTimings, read_timings
+from yolact_ascend.targets.target import Target
+from yolact_ascend.tensors import TensorSpec
+
+SCHEMA_VERSION = 1
+
+
+def write_report(run: RunContext, outcomes: Sequence[Outcome], words: Sequence[str]) -> str:
+    """Write report.json and report.md from what the stages left; return the short form for the terminal."""
+    folder = run.folder
+    report = build_report(run, outcomes, words)
+    overlays = _draw_overlays(run, report["results"][0]["failed"])
+    report["overlays"] = [path.relative_to(folder.root).as_posix() for path in overlays]
+    write_json(folder.report_json, report)
+    markdown = render_markdown(report)
+    write_bytes(folder.report_md, markdown.encode())
+    note = f"\nThis was {report['note']}" if report["note"] else ""
+    return f"{markdown}\nReport: {folder.report_md} and {folder.report_json.name}{note}"
+
+
+def remove_report(settings: RunSettings) -> None:
+    """Remove the report of an earlier run, if there is one."""
+    folder = WorkFolder(settings.out)
+    for path in (folder.report_json, folder.report_md):
+        path.unlink(missing_ok=True)
+    remove_overlays(folder.overlays)
+
+
+def build_report(run: RunContext, outcomes: Sequence[Outcome], words: Sequence[str]) -> dict[str, Any]:
+    """Gather the report of a run as a JSON value; the keys are a contract (docs/report.md)."""
+    settings = run.settings
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "command": format_command(["bash", "scripts/run_all.sh", *words]),
+        "mode": settings.mode,
+        "stream": settings.stream,
+        "note": NOTE if settings.is_demo else None,
+        "device": _describe_device(run.target),
+        "model": _describe_model(run),
+        "dataset": _describe_dataset(run) if settings.mode == "full" else None,
+        "versions": _describe_versions(run),
+        "results": [_result(run, outcomes, batch_size) for batch_size in settings.batch_sizes],
+        "stages": [_describe_outcome(outcome) for outcome in outcomes],
+    }
+
+
+def _draw_overlays(run: RunContext, failed: Sequence[int]) -> list[Path]:
+    """Draw the first images of a full run with the detections of its first batch size; a benchmark has none."""
+    if run.settings.mode != "full":
+        remove_overlays(run.folder.overlays)
+        return []
+    batch_size = run.settings.batch_sizes[0]
+    images = [image for image in run.images if image.image_id not in failed]
+    return write_overlays(run.folder.overlays, images, run.dataset, run.config, run.detections(batch_size))
+
+
+def _describe_device(target: Target) -> dict[str, Any]:
+    facts = target.facts()
+    note = facts.pop("note")
+    facts.pop("cann")  # versions.cann
+    return {"target": target.name, **facts, "host": f"{_cpu_name()}, {os.cpu_count()} cores", "note": note}
+
+
+def _describe_model(run: RunContext) -> dict[str, Any]:
+    properties = run.onnx_metadata
+    return {
+        "config": run.settings.config,
+        "weights": run.settings.weights.name,
+        "weights_sha256": run.weights_sha256,
+        "network": properties["network"],
+        "cut": properties["cut"],
+        "precision": run.settings.precision,
+        "aipp": run.settings.has_embedded_preprocessing,
+        "input_dtype": run.input.dtype,
+    }
+
+
+def _describe_dataset(run: RunContext) -> dict[str, Any]:
+    annotated = {image.image_id for image in run.dataset.select(annotated_only=True)}
+    return {
+        "name": "drawn scenes" if run.settings.is_demo else run.dataset.annotation_file.stem,
+        "images": len(run.images),
+        "annotated_images": sum(image.image_id in annotated for image in run.images),
+        "of_images": len(run.dataset.images),
+    }
+
+
+def _describe_versions(run: RunContext) -> dict[str, str | None]:
+    return {
+        "yolact_ascend": __version__,
+        "python": platform.python_version(),
+        **{name: metadata.version(name) for name in LIBRARIES},
+        "cann": run.target.facts()["cann"],
+    }
+
+
+def _result(run: RunContext, outcomes: Sequence[Outcome], batch_size: int) -> dict[str, Any]:
+    folder = run.folder
+    is_full = run.settings.mode == "full"
+    timings = _device_timings(run.settings, folder, batch_size)
+    scores = read_json(folder.scores(batch_size), "the scores") if is_full else {}
+    model = read_sidecar(run.model(batch_size))
+    return {
+        "batch_size": batch_size,
+        "images": scores.get("images"),
+        **{task: scores.get(task) for task in (BOX, MASK)},
+        "coco": scores.get("coco"),
+        "failed": scores.get("failed", []),
+        "throughput_images_per_s": round(timings.throughput_images_per_s, 4),
+        "latency_ms": timings.latency_ms(),
+        "h2d_ms": timings.h2d_ms,
+        "d2h_ms": timings.d2h_ms,
+        "drift_percent": timings.drift_percent(),
+        "batches": len(timings.latencies_ms),
+        "npus": list(timings.npus or run.target.npus[:1]),
+        "input": run.settings.input,
+        "precision": model.precision,
+        "aipp": takes_pixels(TensorSpec.of_sample(model.input)),
+        "input_dtype": model.input["dtype"],
+        "way": _describe_time(run, scores, timings, outcomes, batch_size) if is_full else None,
+    }
+
+
+def _describe_time(
+    run: RunContext,
+    scores: dict[str, Any],
+    timings: DeviceTimings,
+    outcomes: Sequence[Outcome],
+    batch_size: int,
+) -> dict[str, Any]:
+    host = [scores["host"]]
+    if not run.settings.stream:
+        host.insert(0, read_json(timings_file(run.folder.inputs), "what preprocess took"))
+    return describe_time(host, timings.throughput_images_per_s, outcomes, batch_size)
+
+
+def _device_timings(settings: RunSettings, folder: WorkFolder, batch_size: int) -> DeviceTimings:
+    if settings.stream:
+        return read_timings(folder.stream_summary(batch_size))
+    if settings.mode == "full":
+        return read_timings(folder.summary(batch_size), folder.log(f"infer_bs{batch_size}"))
+    return read_timings(folder.benchmark_summary(batch_size), folder.log(f"benchmark_bs{batch_size}"))
+
+
+def _describe_outcome(outcome: Outcome) -> dict[str, Any]:
+    images_per_s = outcome.images / outcome.seconds if outcome.images and outcome.seconds else None
+    return {
+        "name": outcome.stage,
+        "batch_size": outcome.batch_size,
+        "seconds": round(outcome.seconds, 3),
+        "images": outcome.images,
+        "images_per_s": None if images_per_s is None else round(images_per_s, 3),
+        "status": outcome.status,
+    }
+
+
+def _cpu_name() -> str:
+    info = Path("/proc/cpuinfo")
+    names = [line for line in info.read_text().splitlines() if line.startswith("model name")] if info.is_file() else []
+    return names[0].split(":", 1)[1].strip() if names else platform.processor() or platform.machine()

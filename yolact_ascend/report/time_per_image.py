@@ -1,0 +1,64 @@
+"""Time per image, step by step: the host's in CPU-core milliseconds, the device's, and end to end."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from yolact_ascend.pipeline.steps import Outcome
+from yolact_ascend.tables import format_number
+
+# In the order in which an image passes them; `infer` is the device's, the others are the host's.
+IMAGE_STEPS = ("decode", "resize", "write", "infer", "read", "heads", "detect", "masks", "RLE", "eval")
+# What Ascend's guide gives for one Atlas 310P (ModelZoo, YolactEdge, batch 8): how fast the host should be.
+CARD_IMAGES_PER_S = 270
+STAGES = ("preprocess", "infer", "postprocess", "stream")  # what an image passes
+
+
+def describe_time(
+    host: Sequence[Mapping[str, Any]], device_images_per_s: float, outcomes: Sequence[Outcome], batch_size: int
+) -> dict[str, Any]:
+    """Return the time per image at one batch size, as report.json has it under "way".
+
+    `host` are what the stages wrote of their work (`timings.Timings.to_json`). What a stage did without any image, as
+    preprocess does where all inputs are kept, is not known, and then neither is what it is a part of: None.
+    """
+    core_ms = {step: ms for part in host for step, ms in part["core_ms_per_image"].items()}
+    total = sum(core_ms.values()) if all(part["images"] for part in host) else None
+    passed = [o for o in outcomes if o.stage in STAGES and o.batch_size in (None, batch_size)]
+    seconds = [outcome.seconds / outcome.images for outcome in passed if outcome.images]
+    is_whole = passed and len(seconds) == len(passed)
+    return {
+        "core_ms_per_image": {step: round(core_ms[step], 4) for step in IMAGE_STEPS if step in core_ms},
+        "total_core_ms_per_image": None if total is None else round(total, 4),
+        "device_ms_per_image": round(1000 / device_images_per_s, 4),
+        "end_to_end_images_per_s": round(1 / sum(seconds), 3) if is_whole else None,
+        "cores_for_one_card": None if total is None else round(total * CARD_IMAGES_PER_S / 1000, 2),
+    }
+
+
+def time_rows(results: Sequence[Mapping[str, Any]]) -> tuple[list[str], list[list[str]]]:
+    """Return heads and rows of the table, a row for each batch size."""
+    heads = [
+        "bs",
+        *IMAGE_STEPS,
+        "host, all",
+        "end to end images/s",
+        "device images/s",
+        f"cores for {CARD_IMAGES_PER_S}/s",
+    ]
+    rows = []
+    for result in results:
+        way = result["way"]
+        ms = {**way["core_ms_per_image"], "infer": way["device_ms_per_image"]}
+        rows.append(
+            [
+                str(result["batch_size"]),
+                *(f"{ms[step]:.2f}" if step in ms else "–" for step in IMAGE_STEPS),
+                format_number(way["total_core_ms_per_image"], 1),
+                format_number(way["end_to_end_images_per_s"], 2),
+                format_number(result["throughput_images_per_s"], 2),
+                format_number(way["cores_for_one_card"], 1),
+            ]
+        )
+    return heads, rows

@@ -1,0 +1,4 @@
+"""The drawn data set: scenes of shapes with exact masks, in COCO's format.
+
+May import `images`, `detection`, `models` and the floor.
+"""

@@ -1,0 +1,70 @@
+"""Which sources of this package a piece of work depends on: the base of freshness by content."""
+
+from __future__ import annotations
+
+import ast
+from functools import cache
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from yolact_ascend.files import digest_files
+
+PACKAGE = Path(__file__).resolve().parent
+# Libraries whose version can change a stage's output.
+LIBRARIES = (
+    "torch",
+    "onnx",
+    "onnxsim",
+    "onnxruntime",
+    "numpy",
+    "opencv-python-headless",
+    "pycocotools",
+    "faster-coco-eval",
+)
+
+
+def made_by(*modules: str) -> dict[str, Any]:
+    """Return what work of these modules depends on beside its data: their sources and the libraries' versions.
+
+    `modules` are names below the package, such as "host.preprocess".
+    """
+    return {
+        "code": digest_files(sources_of(*modules)),
+        "libraries": {name: metadata.version(name) for name in LIBRARIES},
+    }
+
+
+@cache
+def sources_of(*modules: str) -> tuple[Path, ...]:
+    """Return the files of these modules and of all that they import within the package, recursively, in order."""
+    found: set[Path] = set()
+    waiting = [_file_of(module) for module in modules]
+    while waiting:
+        path = waiting.pop()
+        if path is None or path in found:
+            continue
+        found.add(path)
+        waiting += [_file_of(module) for module in _imports_of(path)]
+    return tuple(sorted(found))
+
+
+@cache
+def _imports_of(path: Path) -> frozenset[str]:
+    """Return the names below the package that a file imports, inside functions, too."""
+    prefix = f"{PACKAGE.name}."
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names.add(node.module)
+            names.update(f"{node.module}.{alias.name}" for alias in node.names)
+    return frozenset(name.removeprefix(prefix) for name in names if name.startswith(prefix))
+
+
+def _file_of(module: str) -> Path | None:
+    """Return the file of a module or room; None for a name inside a module."""
+    path = PACKAGE.joinpath(*module.split("."))
+    candidates = (path.with_suffix(".py"), path / "__init__.py")
+    return next((candidate for candidate in candidates if candidate.is_file()), None)

@@ -1,0 +1,25 @@
+"""How numbers and tables are printed: one format for all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from tabulate import tabulate
+
+NOT_AVAILABLE = "n/a"
+
+
+def format_number(value: float | None, digits: int = 2) -> str:
+    """Return a number with a fixed count of decimals; "n/a" for None."""
+    return NOT_AVAILABLE if value is None else f"{value:.{digits}f}"
+
+
+def format_change(first: float | None, second: float | None, digits: int = 2) -> str:
+    """Return second - first with its sign; "n/a" where one of them is None."""
+    return NOT_AVAILABLE if first is None or second is None else f"{second - first:+.{digits}f}"
+
+
+def markdown_table(heads: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
+    """Return a Markdown table; cells are printed as they are."""
+    return tabulate(rows, heads, tablefmt="pipe", disable_numparse=True)

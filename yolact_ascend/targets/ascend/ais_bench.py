@@ -1,0 +1,87 @@
+"""The commands of ais_bench, and what it asks of paths and folders."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from yolact_ascend.errors import UsageError
+from yolact_ascend.files import (
+    FOLDER_MODE,
+    make_folder,
+)
+from yolact_ascend.targets.ascend.devices import device_words
+from yolact_ascend.targets.folder import BENCHMARK_DIRNAME, OUTPUT_DIRNAME
+
+NOT_FOR_OTHERS = 0o027  # the permissions that ais_bench refuses on an output folder
+
+
+# What ais_bench takes in a path; it checks the whole path, with the current folder.
+_PATH_CHARACTERS = re.compile(r"[A-Za-z0-9_/.-]+")
+
+
+def require_usable_paths(work_folder: Path) -> None:
+    """Raise UsageError for paths at which ais_bench would refuse to work, long before it would say so.
+
+    It takes few characters in paths, and it looks for `--output_dirname` in the current folder, too.
+    """
+    for path, what in ((work_folder.absolute(), "the work folder"), (Path.cwd(), "the current folder")):
+        if not _PATH_CHARACTERS.fullmatch(str(path)):
+            raise UsageError(
+                f"ais_bench takes only letters, digits and _ . - / in paths, but {what} is '{path}'. "
+                "Use another (out=DIR for the work folder)."
+            )
+    for name in (OUTPUT_DIRNAME, BENCHMARK_DIRNAME):
+        path = Path.cwd() / name
+        if path.exists() and (not path.is_dir() or path.stat().st_mode & NOT_FOR_OTHERS):
+            raise UsageError(
+                f"ais_bench would stumble over {path}: it has the name of the output folder and is open to others. "
+                f"Run from another folder, or: chmod 750 {path}"
+            )
+
+
+def prepare_run_folder(folder: Path) -> None:
+    """Make the folder that ais_bench gets as `--output`: today's version refuses one that others may read."""
+    make_folder(folder)
+    folder.chmod(FOLDER_MODE)
+
+
+def infer_command(
+    python: str, om: Path, bin_folder: Path, run_folder: Path, npus: Sequence[int] = (0,), has_divide_flag: bool = True
+) -> list[str]:
+    """Build the guide's ais_bench command over a folder of inputs; outputs land in `run_folder/output`.
+
+    Several devices divide the inputs between them, and each writes into a folder of its own in there.
+    """
+    return [
+        *(python, "-m", "ais_bench", "--model", str(om), "--input", f"{bin_folder}/"),
+        *("--output", str(run_folder), "--output_dirname", OUTPUT_DIRNAME),
+        *device_words(npus, divide=has_divide_flag),
+    ]
+
+
+def benchmark_command(
+    python: str,
+    om: Path,
+    batch_size: int,
+    loop: int,
+    run_folder: Path,
+    dirname: str,
+    batch: Path | None = None,
+    npus: Sequence[int] = (0,),
+    has_divide_flag: bool = True,
+) -> list[str]:
+    """Build the guide's pure-inference command (zeros, `loop` times), with an output folder for the timings' JSON.
+
+    `batch` is a file with a whole batch to run instead. `--pure_data_type random` is no way to get one: it fills the
+    input with random bytes, and as float32 many of those are NaN or huge. Every device runs it: a release that always
+    divides gets it once for each.
+    """
+    batches = [] if batch is None else [str(batch)] * (1 if has_divide_flag else len(npus))
+    return [
+        *(python, "-m", "ais_bench", f"--model={om}", f"--loop={loop}", f"--batchsize={batch_size}"),
+        *(("--input", ",".join(batches)) if batches else ()),
+        *("--output", str(run_folder), "--output_dirname", dirname),
+        *device_words(npus),
+    ]

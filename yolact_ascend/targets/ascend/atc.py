@@ -1,0 +1,61 @@
+"""The command of ATC, CANN's compiler, and the names that it gives to a compiled model."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from yolact_ascend.tensors import TensorSpec
+
+ATC_SUCCESS = "ATC run success"
+PRECISION_FLAGS = {"fp16": (), "fp32": ("--precision_mode", "must_keep_origin_dtype")}
+ARCHITECTURES = ("aarch64", "x86_64")
+
+
+def atc_command(
+    onnx: Path,
+    om_prefix: Path,
+    batch_size: int,
+    network_input: TensorSpec,
+    soc_version: str,
+    precision: str = "fp16",
+    aipp_config: Path | None = None,
+) -> list[str]:
+    """Build the guide's ATC command for one batch size; atc appends `.om` to the prefix.
+
+    `precision` "fp16" is atc's own default. With AIPP `--input_shape` stays the network's, though the model's changes.
+    """
+    shape = ",".join(str(n) for n in (batch_size, *network_input.shape))
+    return [
+        *("atc", "--model", str(onnx), "--framework", "5", "--output", str(om_prefix), "--log", "error"),
+        *("--soc_version", soc_version, "--input_shape", f"{network_input.name}:{shape}"),
+        *PRECISION_FLAGS[precision],
+        *(() if aipp_config is None else ("--insert_op_conf", str(aipp_config))),
+    ]
+
+
+def remove_models(prefix: Path) -> None:
+    """Remove what an earlier atc left under any of the names that it gives: it must not be taken for a new file."""
+    for path in (_om(prefix), *_other_names(prefix)):
+        path.unlink(missing_ok=True)
+
+
+def adopt_model(prefix: Path) -> Path:
+    """Return `<prefix>.om`, the name that every later stage uses; it may still not be there.
+
+    atc for another system than its own appends that: `<prefix>_linux_aarch64.om`. Such a file is renamed.
+    """
+    om = _om(prefix)
+    for path in _other_names(prefix):
+        if path.is_file() and not om.exists():
+            path.replace(om)
+            print(f"{path.name} renamed to {om.name}: atc appends the system that it compiled for.", file=sys.stderr)
+    return om
+
+
+def _om(prefix: Path) -> Path:
+    return prefix.with_name(f"{prefix.name}.om")
+
+
+def _other_names(prefix: Path) -> list[Path]:
+    return [prefix.with_name(f"{prefix.name}_linux_{architecture}.om") for architecture in ARCHITECTURES]

@@ -1,0 +1,195 @@
+"""The Ascend target: compiled by ATC, run by ais_bench, on an NPU or on the stand-ins of CANN's tools."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+from yolact_ascend.checks import Check
+from yolact_ascend.errors import ToolError
+from yolact_ascend.files import FILE_MODE, make_folder, write_bytes
+from yolact_ascend.models.inputs import takes_pixels
+from yolact_ascend.process import Runner, describe_failure, format_command
+from yolact_ascend.targets.ascend.aipp import aipp_config
+from yolact_ascend.targets.ascend.ais_bench import (
+    benchmark_command,
+    infer_command,
+    prepare_run_folder,
+    require_usable_paths,
+)
+from yolact_ascend.targets.ascend.atc import ATC_SUCCESS, PRECISION_FLAGS, adopt_model, atc_command, remove_models
+from yolact_ascend.targets.ascend.checks import check_tools
+from yolact_ascend.targets.ascend.devices import clear_devices, collect_outputs, devices_for, merge_summaries
+from yolact_ascend.targets.ascend.errors import explain_atc_failure
+from yolact_ascend.targets.ascend.tools import AUTO, ON_EMULATION, ON_NPU, Tools, find_tools
+from yolact_ascend.targets.compiled import find_weights_sha256
+from yolact_ascend.targets.folder import BENCHMARK_DIRNAME, OUTPUT_DIRNAME, WorkFolder
+from yolact_ascend.targets.target import BenchmarkJob, CompileJob, DeviceRequest, Engine, InferJob, Target
+
+EMULATION_NOTE = "CPU emulation: throughput and latency are this CPU's under ONNX Runtime, not an NPU's."
+NPU_NOTE = "Throughput is the device's compute time, without copies."
+
+
+class AscendTarget(Target):
+    """One run's tools and devices; the stand-ins are an environment of this target, not a target."""
+
+    name: ClassVar[str] = "ascend"
+    devices: ClassVar[tuple[str, ...]] = (AUTO, ON_NPU, ON_EMULATION)
+    device_aliases: ClassVar[Mapping[str, str]] = {"cpu": ON_EMULATION}
+    precisions: ClassVar[tuple[str, ...]] = tuple(PRECISION_FLAGS)
+    model_suffix: ClassVar[str] = ".om"
+
+    def __init__(self, tools: Tools) -> None:
+        self.tools = tools
+        self.kind = tools.kind
+        self.npus = tools.npus
+
+    @classmethod
+    def find(cls, request: DeviceRequest) -> AscendTarget:
+        return cls(find_tools(request.device, request.soc, request.npus))
+
+    @classmethod
+    def check(cls, request: DeviceRequest) -> list[Check]:
+        return check_tools(request)
+
+    @classmethod
+    def require_usable_paths(cls, work_folder: Path) -> None:
+        require_usable_paths(work_folder)
+
+    def identity(self) -> dict[str, str]:
+        return self.tools.identity()
+
+    def made_for(self) -> dict[str, str]:
+        return {"soc_version": self.tools.soc_version, "cann": self.tools.cann}
+
+    def describe(self) -> str:
+        tools = self.tools
+        if tools.is_emulated:
+            return f"Device: CPU emulation of {tools.soc_version} ({tools.reason}). {EMULATION_NOTE}"
+        return f"Device: {tools.soc_version}, npu-smi {tools.npu_smi}, CANN {tools.cann_version()} ({tools.reason})."
+
+    def describe_device(self, npu: int) -> str:
+        soc = self.tools.soc_version
+        name = f"CPU emulation of {soc}, not an NPU" if self.tools.is_emulated else soc
+        return f"{name}, device {npu}"
+
+    def facts(self) -> dict[str, Any]:
+        return {
+            "kind": self.kind,
+            "chip": self.tools.chip,
+            "soc_version": self.tools.soc_version,
+            "npu_smi": self.tools.npu_smi,
+            "npus": list(self.npus),
+            "cann": self.tools.cann,
+            "note": EMULATION_NOTE if self.tools.is_emulated else NPU_NOTE,
+        }
+
+    def how_to_paste(self) -> str | None:
+        return None if self.tools.set_env is None else f"source {self.tools.set_env}"
+
+    def compile_inputs(self, job: CompileJob) -> dict[str, Any]:
+        aipp = aipp_config(job.preprocessing) if takes_pixels(job.input) else None
+        return {"flags": self._atc_command(job, Path("onnx"), Path("om"), Path("aipp")), "aipp": aipp}
+
+    def compile(self, job: CompileJob, runner: Runner, log: Path) -> str:
+        prefix = job.model.with_suffix("")
+        aipp_file = WorkFolder(job.model.parent).aipp_config
+        remove_models(prefix)
+        if takes_pixels(job.input):
+            write_bytes(aipp_file, aipp_config(job.preprocessing).encode())
+        command = self._atc_command(job, job.onnx, prefix, aipp_file)
+        try:
+            output = runner.run(command, self.tools.env, log, explain_atc_failure)
+            if ATC_SUCCESS not in output or not adopt_model(prefix).is_file():
+                missing = job.model.name if ATC_SUCCESS in output else f"its line '{ATC_SUCCESS}'"
+                what = f"atc ended with exit code 0, but without {missing}."
+                raise ToolError(describe_failure(what, command, output, log, explain_atc_failure))
+            job.model.chmod(FILE_MODE)  # ais_bench refuses one that group or others may write
+        except BaseException:
+            remove_models(prefix)  # a broken .om would look finished
+            raise
+        return format_command(command)
+
+    def infer_inputs(self, job: InferJob) -> dict[str, Any]:
+        return {"flags": self._infer_command(job, "python3", Path("om"), Path("bins"), Path("run"))}
+
+    def infer(self, job: InferJob, runner: Runner, log: Path) -> None:
+        npus = self._npus_for(job)
+        if npus != self.npus:
+            print(f"Only device {', '.join(map(str, npus))} of npus=: so few are the images.", file=sys.stderr)
+        command = self._infer_command(job, self.tools.python, job.model, job.bin_folder, job.run_folder)
+        self._run_on_devices(command, runner, log, npus, job.run_folder / OUTPUT_DIRNAME, collect_outputs)
+
+    def benchmark_inputs(self, job: BenchmarkJob) -> dict[str, Any]:
+        return {"flags": self._benchmark_command(job, "python3", Path("om"), Path("run"), job.batch and Path("in"))}
+
+    def benchmark(self, job: BenchmarkJob, runner: Runner, log: Path) -> None:
+        output_folder = job.run_folder / BENCHMARK_DIRNAME
+        command = self._benchmark_command(job, self.tools.python, job.model, job.run_folder, job.batch)
+        try:
+            self._run_on_devices(command, runner, log, self.npus, output_folder)
+        finally:  # nobody reads these outputs, and for a large batch they take gigabytes
+            _remove_outputs(output_folder)
+            clear_devices(output_folder)
+
+    def open(self, model: Path, npu: int) -> Engine:
+        from yolact_ascend.targets.ascend.engine import DeviceEngine  # here: most verbs open no device
+
+        weights_sha256 = find_weights_sha256(model)
+        return DeviceEngine(model, self.tools, npu, {"weights_sha256": weights_sha256} if weights_sha256 else {})
+
+    def _atc_command(self, job: CompileJob, onnx: Path, prefix: Path, aipp_file: Path) -> list[str]:
+        aipp = aipp_file if takes_pixels(job.input) else None
+        return atc_command(onnx, prefix, job.batch_size, job.network_input, self.tools.soc_version, job.precision, aipp)
+
+    def _npus_for(self, job: InferJob) -> tuple[int, ...]:
+        return devices_for(self.npus, job.count, self.tools.has_divide_flag)
+
+    def _infer_command(self, job: InferJob, python: str, model: Path, bin_folder: Path, run_folder: Path) -> list[str]:
+        return infer_command(python, model, bin_folder, run_folder, self._npus_for(job), self.tools.has_divide_flag)
+
+    def _benchmark_command(
+        self, job: BenchmarkJob, python: str, model: Path, run_folder: Path, batch: Path | None
+    ) -> list[str]:
+        return benchmark_command(
+            python,
+            model,
+            job.batch_size,
+            job.loop,
+            run_folder,
+            BENCHMARK_DIRNAME,
+            batch,
+            self.npus,
+            self.tools.has_divide_flag,
+        )
+
+    def _run_on_devices(
+        self,
+        command: Sequence[str],
+        runner: Runner,
+        log: Path,
+        npus: Sequence[int],
+        output_folder: Path,
+        collect: Callable[[Path, Sequence[int]], None] | None = None,
+    ) -> None:
+        """Run ais_bench; where it runs on several devices, `collect` their outputs and make one summary of theirs."""
+        prepare_run_folder(output_folder.parent)
+        clear_devices(output_folder)
+        if len(npus) > 1:
+            make_folder(output_folder)  # its processes may all try to make it at the same moment, and fail
+        runner.run(command, self.tools.env, log)
+        if len(npus) > 1:
+            if collect is not None:
+                collect(output_folder, npus)
+            merge_summaries(output_folder, npus)
+
+
+def _remove_outputs(folder: Path) -> None:
+    """Remove what a benchmark of ais_bench writes; nothing else, the folder may be a user's."""
+    if folder.is_dir():
+        for path in folder.iterdir():
+            if re.fullmatch(r"(pure_infer_data|batch)_\d+\.bin", path.name):
+                path.unlink()

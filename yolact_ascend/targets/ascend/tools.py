@@ -1,0 +1,259 @@
+"""CANN's tools: where they are, the commands that run them, the timings that they write.
+
+The stand-ins of `emulation/` and the real tools are driven alike; only what `find_tools` calls knows which of them run.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+
+from yolact_ascend.environment import shell_environment
+from yolact_ascend.errors import ToolError
+from yolact_ascend.files import (
+    CHECKOUT,
+    digest_files,
+)
+from yolact_ascend.process import capture
+from yolact_ascend.targets.ascend.cards import choose_chips, read_chips, soc_version_of
+from yolact_ascend.targets.ascend.devices import DIVIDE_FLAG
+
+EMULATION = CHECKOUT / "emulation"
+CANN_SET_ENV = Path("/usr/local/Ascend/ascend-toolkit/set_env.sh")
+PLAYED_CANN = "EMULATED_CANN"  # the release that the emulated atc plays
+NPU, CPU_EMULATION = "npu", "cpu-emulation"  # report.json's device.kind
+AUTO, ON_NPU, ON_EMULATION = "auto", "npu", "emulation"  # values of device=
+
+
+@dataclass(frozen=True)
+class Tools:
+    """The world that a run happens in: its tools, and the card that they show."""
+
+    kind: str  # NPU or CPU_EMULATION
+    reason: str  # why this world was taken, for the user
+    env: Mapping[str, str]  # of the tools
+    own_env: Mapping[str, str]  # of our own stages: as the user's shell has it, whatever was sourced for the tools
+    python: str  # the Python in which ais_bench is installed
+    set_env: Path | None  # the script that was sourced to get here, if any
+    chip: str  # as npu-smi names it: "310P3"
+    soc_version: str  # as `atc --soc_version` wants it: "Ascend310P3"
+    npu_smi: str  # its version line
+    npus: tuple[int, ...] = (0,)  # the devices of the run
+    has_divide_flag: bool = True  # of ais_bench; asked only when there are several devices
+
+    @property
+    def is_emulated(self) -> bool:
+        return self.kind == CPU_EMULATION
+
+    def identity(self) -> dict[str, str]:
+        """What a compiled model and its outputs depend on."""
+        versions = {"npu_smi": self.npu_smi, "cann": self.cann_version()}
+        if self.is_emulated:
+            sources = sorted([*EMULATION.rglob("*.py"), *(EMULATION / "bin").iterdir()])
+            versions = {"emulation": digest_files(sources), "onnxruntime": metadata.version("onnxruntime")}
+            versions["played"] = self.env.get(PLAYED_CANN, "")
+        return {"kind": self.kind, "soc_version": self.soc_version, **versions}
+
+    @property
+    def cann(self) -> str:
+        """What reports and side-cars say of the toolkit."""
+        if not self.is_emulated:
+            return self.cann_version()
+        played = self.env.get(PLAYED_CANN)
+        return f"none, CPU emulation of CANN {played}" if played else "none, CPU emulation"
+
+    def cann_version(self) -> str:
+        """The toolkit's version as its `version.cfg` or install info states it, else "unknown"."""
+        return read_cann_version(self.env)
+
+
+@dataclass(frozen=True)
+class Shell:
+    """The environment in which the tools are called by name, and how it was come by."""
+
+    env: Mapping[str, str]
+    reason: str  # why this world was taken, for the user
+    set_env: Path | None  # the script that was sourced to get here, if any
+    python: str  # the Python in which ais_bench should be installed
+
+
+def find_tools(device: str, soc: str | None = None, npus: tuple[int, ...] = (0,)) -> Tools:
+    """Choose the tools for `device` ("auto", "npu" or "emulation") and look at their cards; `soc` overrides soc_version.
+
+    Raises ToolError when tools are missing, mixed or show no card, and UsageError when a device of `npus` is not there.
+    """
+    shell = find_shell(device)
+    kind = require_one_world(shell, device)
+    require_ais_bench(shell, kind)
+    chips, version = read_chips(shell.env)
+    chip = choose_chips(chips, npus)[0].name
+    return Tools(
+        kind=kind,
+        reason=shell.reason,
+        env=shell.env,
+        own_env=shell_environment(),
+        python=shell.python,
+        set_env=shell.set_env,
+        chip=chip,
+        soc_version=soc or soc_version_of(chip),
+        npu_smi=version,
+        npus=npus,
+        has_divide_flag=len(npus) == 1 or _has_divide_flag(shell),
+    )
+
+
+def _has_divide_flag(shell: Shell) -> bool:
+    """Whether this release of ais_bench divides inputs only when told to; releases do not differ in their version."""
+    command = [shell.python, "-m", "ais_bench", "--help"]
+    result = capture(command, shell.env)
+    if result.returncode != 0:
+        last = (result.stdout + result.stderr).strip().splitlines()[-1:]
+        raise ToolError(f"{' '.join(command)} failed with exit code {result.returncode}: {''.join(last)}")
+    return DIVIDE_FLAG in result.stdout
+
+
+def find_shell(device: str) -> Shell:
+    """Find the environment of the tools for `device` ("auto", "npu", "emulation"); does not check whether they work.
+
+    auto takes CANN's tools where they are on PATH or at their usual place, else the stand-ins; it never falls back
+    from tools that are there but do not work. Raises ToolError when device=npu finds none of them.
+    """
+    env = shell_environment()
+    set_env: Path | None = None
+    if device == ON_EMULATION:
+        reason, set_env = "device=emulation was requested", EMULATION / "set_env.sh"
+    elif which("atc", env):
+        reason = "its tools are on PATH"
+    elif CANN_SET_ENV.is_file():
+        # The driver alone puts npu-smi on PATH; the toolkit comes with its script.
+        reason, set_env = f"{CANN_SET_ENV} is there", CANN_SET_ENV
+    elif which("npu-smi", env):
+        reason = "npu-smi is on PATH"
+    elif device == AUTO:
+        reason, set_env = f"no npu-smi or atc on PATH and no {CANN_SET_ENV}", EMULATION / "set_env.sh"
+    else:
+        raise ToolError(
+            f"device=npu, but there is no npu-smi or atc on PATH and no {CANN_SET_ENV}. "
+            "Source CANN's set_env.sh first, or use device=emulation for the emulation."
+        )
+    if set_env is not None:
+        env = source_set_env(set_env, env)
+    python = env.get("ASCEND_PYTHON", "python3")
+    if set(_kinds(env).values()) == {CPU_EMULATION}:
+        # The stand-ins compute in the Python that runs now, which has ONNX Runtime, not in whichever is python3.
+        env["PATH"] = os.pathsep.join([str(EMULATION / "bin"), str(Path(sys.executable).parent), env["PATH"]])
+        python = "python3"
+    return Shell(env, reason, set_env, python)
+
+
+def require_one_world(shell: Shell, device: str) -> str:
+    """Tell the world by where the tools lie; raises ToolError when one is missing, they are mixed or not as asked."""
+    kinds = _kinds(shell.env)
+    for program, kind in kinds.items():
+        if kind is None:
+            raise ToolError(
+                f"There is no {program} on PATH. Source CANN's set_env.sh (and install the driver), "
+                "or use device=emulation for the emulation."
+            )
+    if len(set(kinds.values())) > 1:
+        raise ToolError(
+            f"PATH mixes the stand-ins with CANN's tools ({kinds}). Open a new shell and source one set_env.sh only."
+        )
+    if device == ON_NPU and kinds["atc"] != NPU:
+        raise ToolError(
+            f"device=npu, but {which('atc', shell.env)} is the stand-in. "
+            "Open a shell without emulation/set_env.sh and source CANN's own."
+        )
+    return kinds["atc"] or NPU
+
+
+def which(program: str, env: Mapping[str, str]) -> str | None:
+    """Return the path of a program as a shell with `env` would find it."""
+    return shutil.which(program, path=env.get("PATH"))
+
+
+def read_cann_version(env: Mapping[str, str]) -> str:
+    """Return the toolkit's version as its `version.cfg` or install info states it, else "unknown"."""
+    home = Path(env.get("ASCEND_TOOLKIT_HOME", ""))
+    for path in (home / "version.cfg", *sorted(home.glob("*-linux/ascend_toolkit_install.info"))):
+        if path.is_file():
+            found = re.search(r"(?:version|running_version)\s*=\s*\[?([^\]\s]+)", path.read_text(errors="replace"))
+            if found:
+                return found.group(1)
+    return "unknown"
+
+
+def source_set_env(script: Path, env: Mapping[str, str]) -> dict[str, str]:
+    """Return the environment that a shell has after sourcing `script`; raises ToolError when there is none."""
+    if not script.is_file():
+        raise ToolError(
+            f"There is no {script}. The stand-ins live in the project's checkout: run from there, "
+            "or use device=npu where CANN is installed."
+        )
+    # Its own exit code says nothing (it may end in a test that fails); the tools are looked for afterwards.
+    result = capture(["bash", "-c", 'source "$1" >/dev/null; env -0', "bash", str(script)], env)
+    if result.returncode != 0:
+        raise ToolError(f"{script} ended the shell with exit code {result.returncode}: {result.stderr.strip()}")
+    return dict(line.split("=", 1) for line in result.stdout.split("\0") if "=" in line)
+
+
+# Runs in the Python of ais_bench, which may be as old as 3.7; what the imports print comes before its line.
+_AIS_BENCH_PROBE = """
+import json, sys
+import ais_bench.infer.interface, aclruntime
+def version(name):
+    try:
+        from importlib import metadata
+        return metadata.version(name)
+    except Exception:
+        return "unknown"
+facts = {"python": sys.executable, "python_version": sys.version.split()[0]}
+for module in (ais_bench.infer.interface, aclruntime):
+    name = module.__name__.split(".")[0]
+    facts[name], facts[name + "_version"] = module.__file__, version(name)
+print(json.dumps({**facts, "numpy_version": version("numpy")}))
+"""
+
+
+def require_ais_bench(shell: Shell, kind: str | None) -> dict[str, str]:
+    """Return where ais_bench and aclruntime lie, and versions; raises ToolError unless they are there.
+
+    And unless aclruntime is of the world `kind` (None: that could not be told).
+    """
+    result = capture([shell.python, "-c", _AIS_BENCH_PROBE], shell.env)
+    if result.returncode != 0:
+        error = result.stderr.strip().splitlines()
+        if error and "No module named 'ais_bench.infer" in error[-1]:
+            raise ToolError(
+                f"{shell.python} has another package called ais_bench, without the inference tool (AISBench's "
+                f"evaluator of language models has that name, too): {error[-1]}. Uninstall it there, or name a Python "
+                "that has the inference tool in ASCEND_PYTHON."
+            )
+        raise ToolError(
+            f"{shell.python} cannot import ais_bench and aclruntime: {error[-1] if error else 'no message'}. Install "
+            "the ais_bench inference tool in that Python, or name the Python that has it in ASCEND_PYTHON."
+        )
+    facts: dict[str, str] = json.loads(result.stdout.splitlines()[-1])
+    runtime = Path(facts["aclruntime"]).resolve()
+    if kind and (EMULATION in runtime.parents) != (kind == CPU_EMULATION):
+        raise ToolError(
+            f"aclruntime is {runtime}, which is of another world than atc. "
+            "Open a new shell and source one set_env.sh only."
+        )
+    return facts
+
+
+def _kinds(env: Mapping[str, str]) -> dict[str, str | None]:
+    """Tell for each tool which world it is of, by where it lies; None where it is missing."""
+    paths = {program: which(program, env) for program in ("npu-smi", "atc")}
+    return {
+        program: path and (CPU_EMULATION if EMULATION in Path(path).resolve().parents else NPU)
+        for program, path in paths.items()
+    }

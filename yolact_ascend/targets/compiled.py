@@ -1,0 +1,182 @@
+"""A compiled model on disk: its side-car, and whether it fits a run."""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from yolact_ascend.errors import ArtifactError
+from yolact_ascend.files import read_json, sha256_file, write_json
+from yolact_ascend.targets.folder import (
+    bin_folder,
+    input_bin,
+    recipe_file,
+    sidecar_file,
+)
+from yolact_ascend.tensors import TensorSpec
+
+SCHEMA = 4
+WRITABLE_BY_OTHERS = 0o022
+COMPILE_AGAIN = "Compile it again: from=compile force=compile."
+
+
+@dataclass(frozen=True)
+class SideCar:
+    """What a model was compiled from and how; one without a side-car was not finished, or compiled by hand."""
+
+    target: str
+    made_for: dict[str, str]  # the target's: on ascend soc_version and cann
+    flags: list[str]  # of the compiler, with names in place of paths
+    onnx_sha256: str
+    weights_sha256: str  # of the .pth that the ONNX was exported from
+    model_sha256: str
+    batch_size: int
+    cut: str
+    precision: str
+    input: dict[str, Any]  # TensorSpec.of_batch
+    outputs: list[dict[str, Any]]  # the same, in the model's order
+    command: str
+    schema: int = SCHEMA
+
+
+@dataclass(frozen=True)
+class Need:
+    """What a run expects of its compiled model, and what it has compiled it for."""
+
+    target: str
+    made_for: dict[str, str]
+    onnx_sha256: str
+    weights_sha256: str
+    batch_size: int
+    cut: str
+    precision: str
+    input: TensorSpec
+    outputs: tuple[TensorSpec, ...]
+
+
+def describe_model(model: Path, need: Need, flags: list[str], command: str) -> SideCar:
+    """Return the side-car of a model that was just compiled for `need`."""
+    return SideCar(
+        target=need.target,
+        made_for=need.made_for,
+        flags=flags,
+        onnx_sha256=need.onnx_sha256,
+        weights_sha256=need.weights_sha256,
+        model_sha256=sha256_file(model),
+        batch_size=need.batch_size,
+        cut=need.cut,
+        precision=need.precision,
+        input=need.input.of_batch(need.batch_size),
+        outputs=[output.of_batch(need.batch_size) for output in need.outputs],
+        command=command,
+    )
+
+
+def write_sidecar(model: Path, sidecar: SideCar) -> None:
+    """Write the side-car of a model beside it."""
+    write_json(sidecar_file(model), {"schema": sidecar.schema, **asdict(sidecar)})
+
+
+def read_sidecar(model: Path) -> SideCar:
+    """Read the side-car of a compiled model; raises ArtifactError when it is missing or cannot be used."""
+    path = sidecar_file(model)
+    if not path.is_file():
+        raise ArtifactError(
+            f"There is no {path}, which states what {model.name} was compiled from. A model that was compiled by hand "
+            f"works with ais_bench and postprocess.py by hand. For a run: {COMPILE_AGAIN}"
+        )
+    fields = _read(path, "what the model was compiled from", COMPILE_AGAIN)
+    schema = fields.get("schema") if isinstance(fields, dict) else None
+    if schema != SCHEMA:
+        raise ArtifactError(f"{path} has schema {schema}, expected {SCHEMA}. {COMPILE_AGAIN}")
+    try:
+        sidecar = SideCar(**fields)
+        _describe(sidecar.input)
+        return sidecar
+    except (KeyError, TypeError) as error:
+        raise ArtifactError(f"{path} is damaged: {error}. {COMPILE_AGAIN}") from error
+
+
+def require_model(model: Path, need: Need) -> SideCar:
+    """Return the side-car of a model; raises ArtifactError that names the first thing in which it does not fit.
+
+    Call it before a device is opened: a card refuses some mismatches late, and computes wrong results with others.
+    """
+    sidecar = read_sidecar(model)
+    compared: dict[str, tuple[Any, Any]] = {
+        "target": (sidecar.target, need.target),
+        **{name: (sidecar.made_for.get(name), value) for name, value in need.made_for.items()},
+        "batch_size": (sidecar.batch_size, need.batch_size),
+        "cut": (sidecar.cut, need.cut),
+        "precision": (sidecar.precision, need.precision),
+        "input": (_describe(sidecar.input), _describe(need.input.of_batch(need.batch_size))),
+        "weights_sha256": (sidecar.weights_sha256, need.weights_sha256),
+        "onnx_sha256": (sidecar.onnx_sha256, need.onnx_sha256),
+    }
+    for name, (found, expected) in compared.items():
+        if found != expected:
+            raise ArtifactError(
+                f"{model} was compiled for something else: {name} is {found}, expected {expected}. {COMPILE_AGAIN}"
+            )
+    require_plain(model, COMPILE_AGAIN)
+    model_sha256 = sha256_file(model)
+    if model_sha256 != sidecar.model_sha256:
+        raise ArtifactError(
+            f"{model} is not the file that {sidecar_file(model).name} describes: its sha256 is {model_sha256}, "
+            f"expected {sidecar.model_sha256}. {COMPILE_AGAIN}"
+        )
+    return sidecar
+
+
+def find_weights_sha256(model: Path) -> str | None:
+    """Return the SHA-256 of the weights that a model was compiled from; None when no current side-car states it."""
+    with contextlib.suppress(ArtifactError):
+        sidecar = read_sidecar(model)
+        if sidecar.model_sha256 == sha256_file(model):
+            return sidecar.weights_sha256
+    return None
+
+
+def require_inputs(save_path: Path, spec: TensorSpec, count: int) -> None:
+    """Raise ArtifactError unless the inputs 0..count-1 are, by their recipe and sizes, what the model takes.
+
+    ais_bench compares bytes alone, and would take one float32 image for four of uint8.
+    """
+    remedy = "Make them again: from=preprocess force=preprocess."
+    takes = f"{spec.dtype} {spec.layout} {list(spec.shape)}"
+    recipe = _read(recipe_file(save_path), "what the inputs were made from", remedy)
+    found = recipe.get("input") if isinstance(recipe, dict) else None
+    if found != [spec.name, list(spec.shape), spec.dtype]:
+        raise ArtifactError(
+            f"{bin_folder(save_path)} holds inputs of {found}, expected {takes}, which the model takes. {remedy}"
+        )
+    for index in range(count):
+        path = input_bin(save_path, index)
+        require_plain(path, remedy)
+        size = path.stat().st_size if path.is_file() else 0
+        if size != spec.size_bytes:
+            raise ArtifactError(f"{path} holds {size} bytes, expected {spec.size_bytes} for {takes}. {remedy}")
+
+
+def require_plain(path: Path, remedy: str) -> None:
+    """Raise ArtifactError for a link, or a file that group or others may write: ais_bench refuses both, but late."""
+    if path.is_symlink():
+        raise ArtifactError(f"{path} is a link, which ais_bench refuses. {remedy}")
+    if path.exists() and path.stat().st_mode & WRITABLE_BY_OTHERS:
+        raise ArtifactError(
+            f"{path} has mode {path.stat().st_mode & 0o777:04o}, and ais_bench refuses files that group or others may "
+            f"write. chmod 640 {path}"
+        )
+
+
+def _read(path: Path, what: str, remedy: str) -> Any:
+    try:
+        return read_json(path, what)
+    except ArtifactError as error:
+        raise ArtifactError(f"{error} {remedy}") from error
+
+
+def _describe(tensor: dict[str, Any]) -> str:
+    return "{name} {dtype} {layout} {shape}".format_map(tensor)

@@ -1,0 +1,151 @@
+"""The paths inside a work folder: one place for the names of all files that pass between stages."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from yolact_ascend.detection.tasks import BOX, MASK
+from yolact_ascend.errors import ArtifactError
+from yolact_ascend.tensors import TensorSpec, require_size
+
+OUTPUT_DIRNAME = "output"
+BENCHMARK_DIRNAME = "perf"
+STREAM_DIRNAME = "stream"
+DETECTIONS_OF = {BOX: "bbox_detections.json", MASK: "mask_detections.json"}  # by task
+
+
+@dataclass(frozen=True)
+class WorkFolder:
+    """The paths inside a work folder (default: `results/`)."""
+
+    root: Path
+
+    @property
+    def onnx(self) -> Path:
+        return self.root / "yolact_edge.onnx"
+
+    def model(self, batch_size: int, suffix: str) -> Path:
+        """The compiled model of one batch size; its ending is the target's."""
+        return self.root / f"yolact_edge_bs{batch_size}{suffix}"
+
+    @property
+    def aipp_config(self) -> Path:
+        """What `atc --insert_op_conf` takes."""
+        return self.root / "yolact_edge_aipp.cfg"
+
+    @property
+    def demo_data(self) -> Path:
+        """The drawn data set, in COCO's layout, of a run without weights and data."""
+        return self.root / "demo_data"
+
+    @property
+    def inputs(self) -> Path:
+        return self.root / "inputs"
+
+    def run(self, batch_size: int) -> Path:
+        """The folder of one batch size: its outputs, summary and detections never mix with another's."""
+        return self.root / f"bs{batch_size}"
+
+    def outputs(self, batch_size: int) -> Path:
+        return self.run(batch_size) / OUTPUT_DIRNAME
+
+    def summary(self, batch_size: int) -> Path:
+        """Where ais_bench puts its timings: beside the output folder, not inside."""
+        return self.run(batch_size) / f"{OUTPUT_DIRNAME}_summary.json"
+
+    def stream_summary(self, batch_size: int) -> Path:
+        """The device's timings of a stream, in the form of ais_bench's."""
+        return self.run(batch_size) / f"{STREAM_DIRNAME}_summary.json"
+
+    def detections(self, batch_size: int, tasks: Sequence[str]) -> dict[str, Path]:
+        """The files of detections in COCO's results format, by task."""
+        return {task: self.run(batch_size) / DETECTIONS_OF[task] for task in tasks}
+
+    def scores(self, batch_size: int) -> Path:
+        return self.run(batch_size) / "scores.json"
+
+    def benchmark_summary(self, batch_size: int) -> Path:
+        return self.run(batch_size) / f"{BENCHMARK_DIRNAME}_summary.json"
+
+    def benchmark_input(self, batch_size: int) -> Path:
+        """The one file that a benchmark runs when it does not run zeros; it is removed afterwards."""
+        return self.run(batch_size) / f"{BENCHMARK_DIRNAME}_input" / "batch.bin"
+
+    def log(self, name: str) -> Path:
+        """The whole output of one tool's run."""
+        return self.root / "logs" / f"{name}.log"
+
+    @property
+    def report_json(self) -> Path:
+        return self.root / "report.json"
+
+    @property
+    def report_md(self) -> Path:
+        return self.root / "report.md"
+
+    @property
+    def overlays(self) -> Path:
+        """Pictures of the run's first images, `<image stem>.jpg`."""
+        return self.root / "overlays"
+
+    @property
+    def records(self) -> Path:
+        return self.root / ".stages"
+
+
+def locate_run(run_folder: Path) -> tuple[WorkFolder, int]:
+    """Return the work folder and batch size of a run folder such as `results/bs8`; raises ArtifactError for another."""
+    path = run_folder.absolute().resolve()  # "." has a name, too
+    found = re.fullmatch(r"bs(\d+)", path.name)
+    folder = WorkFolder(path.parent)
+    if not found or not folder.outputs(int(found.group(1))).is_dir():
+        raise ArtifactError(
+            f"{run_folder} is no run folder with outputs. Name that of one batch size, such as results/bs8, after a "
+            "run with mode=full."
+        )
+    return folder, int(found.group(1))
+
+
+def input_bin(save_path: Path, index: int) -> Path:
+    """The network input of image `index` below preprocess.py's `--save_path`."""
+    return bin_folder(save_path) / f"{index}.bin"
+
+
+def bin_folder(save_path: Path) -> Path:
+    """The folder that `ais_bench --input` gets."""
+    return save_path / "bin_file"
+
+
+def ids_file(save_path: Path) -> Path:
+    """Maps index to COCO image id; written last, so that its presence means that all inputs are there."""
+    return save_path / "ids.json"
+
+
+def timings_file(save_path: Path) -> Path:
+    """How much of a core each step took when the inputs were last made."""
+    return save_path / "timings.json"
+
+
+def sidecar_file(model: Path) -> Path:
+    """What a compiled model was compiled from and how, beside it; a model without one was not finished."""
+    return model.with_name(f"{model.name}.json")
+
+
+def recipe_file(save_path: Path) -> Path:
+    """What the inputs were made from; preprocess keeps those whose recipe has not changed."""
+    return save_path / "recipe.json"
+
+
+def output_bin(output_folder: Path, index: int, k: int) -> Path:
+    """Output `k` of image `index`, as ais_bench names it."""
+    return output_folder / f"{index}_{k}.bin"
+
+
+def require_outputs(output_folder: Path, count: int, outputs: Sequence[TensorSpec]) -> None:
+    """Raise ArtifactError unless each of `count` images has every output, of the right size."""
+    for index in range(count):
+        for k, spec in enumerate(outputs):
+            require_size(output_bin(output_folder, index, k), spec)

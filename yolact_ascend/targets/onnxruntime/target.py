@@ -1,0 +1,111 @@
+"""The ONNX Runtime target: the exported ONNX on this host's CPU, in float32, by this Python."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Mapping
+from importlib import metadata
+from pathlib import Path
+from typing import Any, ClassVar
+
+from yolact_ascend.checks import OK, Check, run_check
+from yolact_ascend.errors import ToolError, UsageError
+from yolact_ascend.process import Runner, format_command, own_command
+from yolact_ascend.targets.folder import BENCHMARK_DIRNAME, OUTPUT_DIRNAME
+from yolact_ascend.targets.target import BenchmarkJob, CompileJob, DeviceRequest, Engine, InferJob, Target
+
+NOTE = "ONNX Runtime on this host's CPU, in float32: not comparable with an NPU's throughput."
+
+
+class OnnxRuntimeTarget(Target):
+    """ONNX Runtime on the CPU, which is one device."""
+
+    name: ClassVar[str] = "onnxruntime"
+    devices: ClassVar[tuple[str, ...]] = ("auto", "cpu")
+    device_aliases: ClassVar[Mapping[str, str]] = {}
+    precisions: ClassVar[tuple[str, ...]] = ("fp32",)
+    model_suffix: ClassVar[str] = ".onnx"
+
+    def __init__(self) -> None:
+        self.kind = "cpu"
+        self.npus = (0,)
+        self.version = metadata.version("onnxruntime")
+
+    @classmethod
+    def find(cls, request: DeviceRequest) -> OnnxRuntimeTarget:
+        if request.npus != (0,):
+            named = ",".join(map(str, request.npus))
+            raise UsageError(f"npus={named}: target=onnxruntime has one device, 0. Leave out npus=.")
+        try:
+            return cls()
+        except metadata.PackageNotFoundError as error:
+            raise ToolError("onnxruntime is not installed. Run bash scripts/setup.sh, then .venv's Python.") from error
+
+    @classmethod
+    def check(cls, request: DeviceRequest) -> list[Check]:
+        def look() -> Check:
+            target = cls.find(request)
+            return Check("target", OK, f"ONNX Runtime {target.version} on the CPU", {"kind": target.kind})
+
+        return [run_check("target", look)]
+
+    @classmethod
+    def require_usable_paths(cls, work_folder: Path) -> None:
+        pass
+
+    def identity(self) -> dict[str, str]:
+        return {"kind": self.kind, "onnxruntime": self.version}
+
+    def made_for(self) -> dict[str, str]:
+        return {"onnxruntime": self.version}
+
+    def describe(self) -> str:
+        return f"Device: ONNX Runtime {self.version} on this host's CPU (target=onnxruntime). {NOTE}"
+
+    def describe_device(self, npu: int) -> str:
+        return "ONNX Runtime on the CPU"
+
+    def facts(self) -> dict[str, Any]:
+        return {
+            "kind": self.kind,
+            "chip": "CPU",
+            "soc_version": None,
+            "npu_smi": None,
+            "npus": list(self.npus),
+            "cann": None,
+            "note": NOTE,
+        }
+
+    def how_to_paste(self) -> str | None:
+        return None
+
+    def compile_inputs(self, job: CompileJob) -> dict[str, Any]:
+        return {"flags": [f"--batch_size={job.batch_size}", f"--dtype={job.input.dtype}"]}
+
+    def compile(self, job: CompileJob, runner: Runner, log: Path) -> str:
+        words = [f"--model={job.onnx}", f"--output={job.model}", f"--batch_size={job.batch_size}"]
+        command = [*own_command("compile"), *words, f"--dtype={job.input.dtype}"]
+        with contextlib.suppress(FileNotFoundError):
+            job.model.unlink()
+        runner.run_own(command, log)
+        return format_command(command)
+
+    def infer_inputs(self, job: InferJob) -> dict[str, Any]:
+        return {}
+
+    def infer(self, job: InferJob, runner: Runner, log: Path) -> None:
+        words = [f"--model={job.model}", f"--input={job.bin_folder}", f"--output={job.run_folder / OUTPUT_DIRNAME}"]
+        runner.run_own([*own_command("infer"), *words], log)
+
+    def benchmark_inputs(self, job: BenchmarkJob) -> dict[str, Any]:
+        return {"loop": job.loop, "batch": job.batch is not None}
+
+    def benchmark(self, job: BenchmarkJob, runner: Runner, log: Path) -> None:
+        words = [f"--model={job.model}", f"--loop={job.loop}", f"--output={job.run_folder / BENCHMARK_DIRNAME}"]
+        batch = [] if job.batch is None else [f"--input={job.batch}"]
+        runner.run_own([*own_command("benchmark"), *words, *batch], log)
+
+    def open(self, model: Path, npu: int) -> Engine:
+        from yolact_ascend.targets.onnxruntime.engine import OnnxEngine
+
+        return OnnxEngine(model)

@@ -1,0 +1,30 @@
+"""The targets there are. A new target is its folder and one entry here."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from yolact_ascend.errors import UsageError
+from yolact_ascend.targets.ascend.target import AscendTarget
+from yolact_ascend.targets.onnxruntime.target import OnnxRuntimeTarget
+from yolact_ascend.targets.target import Target
+
+TARGETS: dict[str, type[Target]] = {target.name: target for target in (AscendTarget, OnnxRuntimeTarget)}
+DEFAULT_TARGET = AscendTarget.name
+
+
+def target_of_model(model: Path) -> type[Target]:
+    """Return the target that runs a model file, by its ending; raises UsageError for another ending."""
+    for target in TARGETS.values():
+        if model.suffix == target.model_suffix:
+            return target
+    endings = " or ".join(f"{target.model_suffix} ({name})" for name, target in TARGETS.items())
+    raise UsageError(f"--model={model}: expected a file that ends in {endings}.")
+
+
+def read_device(target: type[Target], word: str) -> str:
+    """Return the value of `device=` for a target; raises ValueError that names the values there are."""
+    device = target.device_aliases.get(word, word)
+    if device not in target.devices:
+        raise ValueError(f"one of {', '.join(target.devices)} (target={target.name})")
+    return device

@@ -1,0 +1,111 @@
+"""The device's own timings of a run, read from the summary that ais_bench (or a target in its form) writes."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import zip_longest
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from yolact_ascend.errors import ArtifactError
+from yolact_ascend.files import (
+    read_json,
+)
+
+COPIES = ("H2D_latency", "D2H_latency")  # ais_bench's keys
+
+
+@dataclass(frozen=True)
+class DeviceTimings:
+    """What ais_bench measured: the device's compute time only, without copies, files and host work."""
+
+    throughput_images_per_s: float
+    latencies_ms: tuple[float, ...]  # one a batch
+    h2d_ms: float | None = None  # mean copy of a batch to the device; None where the summary does not say
+    d2h_ms: float | None = None  # and of its outputs back
+    npus: tuple[int, ...] = ()  # the devices, where there were several: the throughput is their sum
+
+    def latency_ms(self) -> dict[str, float | None]:
+        """Mean, median, extremes and percentiles of a batch's latency; None each where only the console told."""
+        if not self.latencies_ms:
+            return dict.fromkeys(("mean", "median", "min", "max", "p90", "p95", "p99"))
+        values = np.array(self.latencies_ms)
+        named = {"mean": values.mean(), "median": np.median(values), "min": values.min(), "max": values.max()}
+        named.update({f"p{q}": np.percentile(values, q) for q in (90, 95, 99)})
+        return {name: round(float(value), 4) for name, value in named.items()}
+
+    def drift_percent(self) -> float | None:
+        """How much slower the last quarter of the batches was than the first, in percent; None for fewer than 8."""
+        quarter = len(self.latencies_ms) // 4
+        if quarter < 2:
+            return None
+        first, last = np.mean(self.latencies_ms[:quarter]), np.mean(self.latencies_ms[-quarter:])
+        return round(float(100 * (last / first - 1)), 2)
+
+
+def read_timings(summary: Path, log: Path | None = None) -> DeviceTimings:
+    """Read the summary that ais_bench writes beside its output folder, or the throughput off its console's `log`.
+
+    Versions until mid-2023 list durations, later ones (start, end) pairs; both in ms. Those of 2022 write the summary
+    elsewhere. Raises ArtifactError when the summary is none, or when neither is there.
+    """
+    if log is not None and not summary.exists():
+        throughput = read_console_throughput(log)
+        if throughput is not None:
+            return DeviceTimings(throughput, ())
+    data = read_json(summary, "ais_bench's summary")
+    try:
+        durations = tuple(_duration(entry) for entry in data["npu_compute_time_list"])
+        if not durations:
+            raise ValueError("an empty npu_compute_time_list")
+        h2d, d2h = (data.get(key, {}).get("mean") for key in COPIES)
+        npus = tuple(entry["device"] for entry in data.get("devices", ()))
+        return DeviceTimings(float(data["throughput"]), durations, h2d, d2h, npus)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise ArtifactError(f"{summary} is no summary of ais_bench: {type(error).__name__} {error}.") from error
+
+
+def read_console_throughput(log: Path) -> float | None:
+    """Return the number that ends the last line about throughput in ais_bench's output, in images/s; None without one.
+
+    Every release words that line in another way, and all end it with the number.
+    """
+    text = log.read_text(errors="replace") if log.is_file() else ""
+    lines = [line for line in re.split(r"[\r\n]", text) if "throughput" in line]
+    found = re.search(r"[:=]?\s*([0-9.]+(?:e[+-]?\d+)?)\s*$", lines[-1]) if lines else None
+    return float(found.group(1)) if found else None
+
+
+def _duration(entry: Any) -> float:
+    if isinstance(entry, (list, tuple)):
+        start, end = entry
+        return float(end) - float(start)
+    return float(entry)
+
+
+def summarise(executions: Sequence[Sequence[tuple[float, float]]], batch_size: int, npus: Sequence[int]) -> dict:
+    """Return a summary in ais_bench's form: `executions` are the begins and ends in ms, by device.
+
+    A device that had no batch is left out.
+    """
+    used = [(times, npu) for times, npu in zip(executions, npus) if times]
+    means = [sum(end - start for start, end in times) / len(times) for times, _ in used]
+    figures = [(times, 1000 * batch_size / mean) for (times, _), mean in zip(used, means)]
+    return merge_figures(figures, [npu for _, npu in used])
+
+
+def merge_figures(figures: Sequence[tuple[Sequence[Any], float]], npus: Sequence[int]) -> dict[str, Any]:
+    """Merge the times and throughput of each device."""
+    turns = zip_longest(*(times for times, _ in figures))
+    return {
+        "npu_compute_time_list": [time for turn in turns for time in turn if time is not None],
+        "throughput": sum(throughput for _, throughput in figures),
+        "devices": [
+            {"device": npu, "throughput": throughput, "batches": len(times)}
+            for npu, (times, throughput) in zip(npus, figures)
+        ],
+    }

@@ -1,0 +1,157 @@
+"""The interface of a target: a place where a graph runs. Each target is a folder beside this file."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Protocol
+
+import numpy as np
+
+from yolact_ascend.checks import Check
+from yolact_ascend.models.config import Preprocessing
+from yolact_ascend.process import Runner
+from yolact_ascend.slots import Slots
+from yolact_ascend.tensors import TensorSpec
+
+Timing = tuple[float, float]
+
+
+@dataclass(frozen=True)
+class DeviceRequest:
+    """Which devices of a target a user asks for."""
+
+    device: str = "auto"  # one of the target's `devices`
+    soc: str | None = None  # the chip to compile for, where the target cannot ask it
+    npus: tuple[int, ...] = (0,)  # numbers of the devices
+
+
+@dataclass(frozen=True)
+class CompileJob:
+    """An exported ONNX to compile for one batch size."""
+
+    onnx: Path
+    model: Path  # to write
+    batch_size: int
+    precision: str  # one of the target's `precisions`
+    network_input: TensorSpec  # of the ONNX
+    input: TensorSpec  # of the compiled model: pixels where it does the preprocessing itself
+    preprocessing: Preprocessing
+
+
+@dataclass(frozen=True)
+class InferJob:
+    """A folder of inputs to run through a compiled model."""
+
+    model: Path
+    bin_folder: Path
+    count: int  # of images
+    run_folder: Path  # `output/<index>_<k>.bin` and `output_summary.json` land in it
+
+
+@dataclass(frozen=True)
+class BenchmarkJob:
+    """One batch to run again and again; `perf_summary.json` lands in the run folder."""
+
+    model: Path
+    batch_size: int
+    loop: int
+    run_folder: Path
+    batch: Path | None  # a file of one whole batch; None: zeros
+
+
+class Engine(Protocol):
+    """A model in memory that computes batches; a context manager that frees what it holds."""
+
+    inputs: tuple[TensorSpec, ...]  # of one image, as the model takes them
+    outputs: tuple[TensorSpec, ...]  # of one image: they tell at which cut the model ends
+    metadata: Mapping[str, str]  # what the model says of itself, such as weights_sha256
+
+    @property
+    def batch_size(self) -> int | None:
+        """Images of every batch; None: any number."""
+
+    def infer(self, inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """Map inputs, each [B,...], to outputs, each [B,...]; a short batch is filled up on the device."""
+
+    def infer_slot(self, slots: Slots, slot: int, count: int) -> Timing:
+        """Compute the first `count` images of a batch that lies in shared memory, and put the outputs there.
+
+        Returns when the device began and ended, in milliseconds of its own clock, without the copies.
+        """
+
+    def __enter__(self) -> Engine: ...
+
+    def __exit__(self, *_: object) -> None: ...
+
+
+class Target(Protocol):
+    """A target whose devices were found, ready for one run. `find` makes it."""
+
+    name: ClassVar[str]
+    devices: ClassVar[tuple[str, ...]]  # values of `device=`; the first is the default
+    device_aliases: ClassVar[Mapping[str, str]]
+    precisions: ClassVar[tuple[str, ...]]  # values of `precision=`; the first is the default
+    model_suffix: ClassVar[str]  # of a compiled model
+
+    kind: str  # report.json's device.kind
+    npus: tuple[int, ...]  # numbers of the devices in use
+
+    @classmethod
+    def find(cls, request: DeviceRequest) -> Target:
+        """Look for the devices and programs of this target; raises ToolError when they are missing."""
+
+    @classmethod
+    def check(cls, request: DeviceRequest) -> list[Check]:
+        """Make doctor's checks of this target's devices and programs."""
+
+    @classmethod
+    def require_usable_paths(cls, work_folder: Path) -> None:
+        """Raise UsageError for a work folder that this target's programs would refuse."""
+
+    def identity(self) -> dict[str, str]:
+        """Return what a compiled model and its outputs depend on, beside the job."""
+
+    def made_for(self) -> dict[str, str]:
+        """Return what a model that is compiled now is for, as its side-car states it."""
+
+    def describe(self) -> str:
+        """Return a line for the plan of a run: what computes, and why that was chosen."""
+
+    def describe_device(self, npu: int) -> str:
+        """Return in a few words what computes on one device, for the last line of a verb."""
+
+    def facts(self) -> dict[str, Any]:
+        """Return report.json's `device`, without the host."""
+
+    def how_to_paste(self) -> str | None:
+        """Return what to type before printed commands can be pasted; None when nothing is needed."""
+
+    def compile_inputs(self, job: CompileJob) -> dict[str, Any]:
+        """Return what a compiled model depends on beside its ONNX: flags with names in place of paths."""
+
+    def compile(self, job: CompileJob, runner: Runner, log: Path) -> str:
+        """Compile; return the command, for the side-car. No model is left when it fails."""
+
+    def infer_inputs(self, job: InferJob) -> dict[str, Any]:
+        """Return what outputs depend on beside model and inputs."""
+
+    def infer(self, job: InferJob, runner: Runner, log: Path) -> None:
+        """Run the inputs through the model."""
+
+    def benchmark_inputs(self, job: BenchmarkJob) -> dict[str, Any]:
+        """Return what a benchmark's figures depend on beside the model."""
+
+    def benchmark(self, job: BenchmarkJob, runner: Runner, log: Path) -> None:
+        """Run the batch `loop` times on each device; leaves the summary only."""
+
+    def open(self, model: Path, npu: int) -> Engine:
+        """Load a compiled model onto one device."""
+
+
+def batches(values: Iterable[Any], size: int) -> Iterator[list[Any]]:
+    """Give `size` values at a time, as they come; the last batch may be shorter."""
+    iterator = iter(values)
+    return iter(lambda: list(itertools.islice(iterator, size)), [])

@@ -1,0 +1,90 @@
+"""The tensors that pass between stages, as values, and raw files of one tensor each, checked before they are read."""
+
+from __future__ import annotations
+
+import math
+import mmap
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from yolact_ascend.errors import ArtifactError
+
+FLOAT32_BYTES = 4  # of one value; of a uint8 it is one
+
+
+@dataclass(frozen=True)
+class TensorSpec:
+    """One input or output of the model: its name and the shape of one sample, without the batch axis."""
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str = "float32"
+    layout: str = ""  # of a batch, where it matters: "NCHW", "NHWC"
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes of one sample."""
+        return math.prod(self.shape) * np.dtype(self.dtype).itemsize
+
+    def of_batch(self, batch_size: int) -> dict[str, Any]:
+        """Describe a whole batch, as JSON has it."""
+        return {"name": self.name, "shape": [batch_size, *self.shape], "dtype": self.dtype, "layout": self.layout}
+
+    @classmethod
+    def of_sample(cls, batch: dict[str, Any]) -> TensorSpec:
+        """Turn such a description back into that of one sample."""
+        return cls(batch["name"], tuple(batch["shape"][1:]), batch["dtype"], batch["layout"])
+
+
+def read_tensor(path: Path, spec: TensorSpec) -> np.ndarray:
+    """Read one sample of `spec` from a raw file; returns an array of `spec.shape`, read-only.
+
+    Raises ArtifactError when the file is missing, cannot be read or does not hold exactly one sample.
+    """
+    require_size(path, spec)
+    try:
+        # Mapped, not copied: the megabytes of an image take longer to copy than to look through.
+        with path.open("rb") as file:
+            data = mmap.mmap(file.fileno(), spec.size_bytes, access=mmap.ACCESS_READ)
+    except (OSError, ValueError) as error:
+        raise ArtifactError(f"Cannot read {path}: {error}. Run the inference again.") from error
+    return np.frombuffer(data, spec.dtype).reshape(spec.shape)
+
+
+def require_size(path: Path, spec: TensorSpec) -> None:
+    """Raise ArtifactError unless the file is there and holds exactly one sample of `spec`."""
+    try:
+        size = path.stat().st_size
+    except FileNotFoundError:
+        raise ArtifactError(
+            f"{path} is missing ({spec.name} of one image). The inference before did not write it: run it again."
+        ) from None
+    if size != spec.size_bytes:
+        shape = ",".join(str(n) for n in spec.shape)
+        raise ArtifactError(
+            f"{path} holds {size} bytes, expected {spec.size_bytes} for {spec.name} [{shape}] {spec.dtype}. "
+            f"{_explain_size(size, spec)} Run the inference again."
+        )
+
+
+def _explain_size(size: int, spec: TensorSpec) -> str:
+    # ais_bench compares sizes only: where four uint8 images are one of float32, it pairs them without a word.
+    if size == FLOAT32_BYTES * spec.size_bytes:
+        return (
+            f"That is {FLOAT32_BYTES} images' worth: were float32 inputs given to a model with AIPP, which takes "
+            "uint8? Make them by preprocess.py --dtype uint8, or compile without --insert_op_conf."
+        )
+    return "Was the model compiled with another batch size, input, --cut or --output_type?"
+
+
+def all_finite(values: np.ndarray) -> bool:
+    """Tell whether no value is NaN or infinite."""
+    flat = values.ravel()
+    with np.errstate(all="ignore"):
+        # One pass at the memory's speed. NaN and infinity stay in a sum of squares; large numbers may overflow it, too.
+        if np.isfinite(np.dot(flat, flat)):
+            return True
+    return bool(np.isfinite(flat).all())

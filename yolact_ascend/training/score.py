@@ -1,0 +1,74 @@
+"""Scores a network that is being trained, as the pipeline would: same preprocessing, detection and COCOeval."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import torch
+from torch import nn
+
+from yolact_ascend.detection.evaluate import Evaluation, evaluate
+from yolact_ascend.detection.results import Findings
+from yolact_ascend.detection.thresholds import EVALUATION_SETTINGS
+from yolact_ascend.host.inference import detect_batch
+from yolact_ascend.images.coco import CocoDataset
+from yolact_ascend.images.decode import decode_image
+from yolact_ascend.models.config import ModelConfig
+from yolact_ascend.models.families import family_of
+from yolact_ascend.models.inputs import input_tensor
+from yolact_ascend.slots import Slots
+from yolact_ascend.targets.target import Engine, Timing
+from yolact_ascend.timings import Timings
+
+
+class NetworkEngine(Engine):
+    """A PyTorch network in this process, at the cut behind which the host needs no weights."""
+
+    def __init__(self, network: nn.Module, config: ModelConfig, device: torch.device | str) -> None:
+        family = family_of(config)
+        self.cut = next(cut for cut in family.cuts if not family.has_host_part(cut))
+        self.inputs = (input_tensor(config),)
+        self.outputs = family.outputs(config, self.cut)
+        self.metadata: Mapping[str, str] = {}
+        self._network = family.at_cut(network, self.cut)
+        self._device = device
+
+    @property
+    def batch_size(self) -> int | None:
+        return None
+
+    def infer(self, inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
+        with torch.inference_mode():
+            return [output.cpu().numpy() for output in self._network(torch.from_numpy(inputs[0]).to(self._device))]
+
+    def infer_slot(self, slots: Slots, slot: int, count: int) -> Timing:
+        raise NotImplementedError("a network in training does not stream")
+
+    def __enter__(self) -> NetworkEngine:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+
+def score_network(
+    network: nn.Module,
+    config: ModelConfig,
+    dataset: CocoDataset,
+    limit: int | None = None,
+    device: torch.device | str = "cpu",
+) -> Evaluation:
+    """Score a network on the first images of a data set."""
+    was_training = network.training
+    network.eval()
+    engine = NetworkEngine(network, config, device)
+    detector = family_of(config).make_detector(config, engine.cut, None, EVALUATION_SETTINGS, 1)
+    findings, images = Findings(config.category_ids), dataset.select(limit=limit)
+    for image in images:
+        pixels, size = decode_image(image.path), (image.height, image.width)  # scored at the annotated size
+        (found,) = detect_batch([pixels], engine, detector, Timings().timed, [size])
+        findings.add(image.image_id, found)
+    network.train(was_training)
+    found_by_task = {task: findings.entries(task) for task in config.tasks}
+    return evaluate(dataset.annotations, [image.image_id for image in images], found_by_task)

@@ -1,0 +1,243 @@
+"""Training: the YOLACT recipe, from scratch or from given weights, with checkpoints that resume.
+
+Source: haotian-liu/yolact_edge @ a9a0028, train.py and data/config.py; Bolya et al., "YOLACT" (2019), section 5.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from tqdm import tqdm
+
+from yolact_ascend.detection.evaluate import Evaluation
+from yolact_ascend.errors import DatasetError, UsageError
+from yolact_ascend.files import atomic_path, make_folder, sha256_file
+from yolact_ascend.images.coco import CocoDataset, CocoImage, require_images
+from yolact_ascend.models.classes import require_weights
+from yolact_ascend.models.config import ModelConfig
+from yolact_ascend.models.weights import load_fitting, write_weights
+from yolact_ascend.training.curve import draw_curve
+from yolact_ascend.training.recipe import Recipe
+from yolact_ascend.training.samples import (
+    TrainingSet,
+    load_batches,
+)
+from yolact_ascend.training.score import score_network
+from yolact_ascend.training.trainer import Trainer, stack_samples
+
+LOG_STEPS = 20
+
+
+def adopt_classes(config: ModelConfig, dataset: CocoDataset) -> ModelConfig:
+    """Return the config with a data set's categories as its classes, in the order of their ids.
+
+    Raises DatasetError when there is none, or when ids or names do not tell them apart.
+    """
+    categories = sorted(dataset.annotations["categories"], key=lambda category: category["id"])
+    if not categories:
+        raise DatasetError(f'{dataset.annotation_file} names no classes: its "categories" are empty.')
+    for category, following in zip(categories, categories[1:]):
+        if category["id"] == following["id"]:
+            raise DatasetError(f"{dataset.annotation_file} lists category {category['id']} twice. Remove one of them.")
+    unnamed = [category["id"] for category in categories if not isinstance(category.get("name"), str)]
+    if unnamed:
+        raise DatasetError(f'{dataset.annotation_file}: category {unnamed[0]} has no "name". Give each category one.')
+    return dataclasses.replace(
+        config,
+        class_names=tuple(category["name"] for category in categories),
+        category_ids=tuple(category["id"] for category in categories),
+    )
+
+
+def use_device(name: str, threads: int | None = None) -> str:
+    """Make a device of that name usable and return it; raises UsageError when it is not there."""
+    if threads:
+        torch.set_num_threads(threads)
+    try:
+        if name.startswith("npu"):
+            import torch_npu  # noqa: F401  makes PyTorch know the device
+        torch.zeros(1, device=name)
+    except (ImportError, RuntimeError, AssertionError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise UsageError(f"PyTorch cannot use --device {name} here: {reason}") from error
+    return name
+
+
+class TrainingFiles(NamedTuple):
+    """What a training folder holds."""
+
+    folder: Path
+
+    @property
+    def checkpoint(self) -> Path:
+        """Everything that is needed to go on."""
+        return self.folder / "checkpoint.pth"
+
+    @property
+    def weights(self) -> Path:
+        """The network's weights alone, as upstream's files have them."""
+        return self.folder / "weights.pth"
+
+    @property
+    def log(self) -> Path:
+        """One JSON object a line: losses, or scores, and the step that they are of."""
+        return self.folder / "log.jsonl"
+
+    @property
+    def curve(self) -> Path:
+        return self.folder / "curve.png"
+
+
+@dataclass(frozen=True)
+class Validation:
+    """What to score a network on: the first `limit` images (None: all), after every `every` steps (0: at the end)."""
+
+    dataset: CocoDataset
+    limit: int | None = None
+    every: int = 0
+
+    @property
+    def images(self) -> tuple[CocoImage, ...]:
+        return self.dataset.select(limit=self.limit)
+
+
+def train(
+    config: ModelConfig,
+    recipe: Recipe,
+    training_set: TrainingSet,
+    save_path: Path,
+    *,
+    validation: Validation | None = None,
+    checkpoint_every: int = 500,
+    pretrained: Path | None = None,
+    device: str = "cpu",
+    workers: int = 1,
+) -> Evaluation | None:
+    """Train a network and write its weights, log and loss curve to `save_path`; a run that was killed goes on.
+
+    A run that was finished only writes again what is missing. Returns the scores on `validation` at the end. Raises
+    TrainingError, DatasetError, WeightsError, ArtifactError; what is wrong with the data, before any work.
+    """
+    training_set.require_whole()
+    if validation:
+        require_images(validation.images)
+    origin = {**training_set.identify(), "pretrained": None}
+    if pretrained is not None:
+        require_weights(pretrained, config)
+        origin["pretrained"] = sha256_file(pretrained)
+    make_folder(save_path)
+    files = TrainingFiles(save_path)
+    trainer = Trainer(config, recipe, torch.device(device), origin)
+    if files.checkpoint.exists():
+        trainer.resume(files.checkpoint)
+    elif pretrained is not None:
+        load_fitting(trainer.trainee.network, pretrained, config)
+    batches = load_batches(
+        training_set,
+        config,
+        recipe.phases,
+        recipe.augmentation,
+        recipe.most_masks,
+        recipe.seed,
+        first_step=trainer.step,
+        workers=workers,
+    )
+    progress = tqdm(total=recipe.steps, initial=trainer.step, desc="train", unit="step")
+    with progress, save_when_interrupted(trainer, files):
+        evaluation = score_when_due(trainer, validation)  # a resumed run may have been killed while it was scored
+        if trainer.is_finished:
+            save_run(trainer, files)
+        for samples in batches:
+            images, targets = stack_samples(samples, trainer.device)
+            with signals_held():
+                trainer.take_step(images, targets)
+            progress.update()
+            is_saved = trainer.is_finished or trainer.step % checkpoint_every == 0
+            if is_saved or trainer.step % LOG_STEPS == 0:
+                progress.set_postfix(trainer.log_losses())
+            evaluation = score_when_due(trainer, validation)
+            if is_saved:
+                save_run(trainer, files)
+    return evaluation
+
+
+@contextlib.contextmanager
+def save_when_interrupted(trainer: Trainer, files: TrainingFiles) -> Iterator[None]:
+    """Save the steps that were done when the user or the system ends the run."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        if trainer.step:
+            trainer.log_losses()
+            save_run(trainer, files)
+        raise
+
+
+@contextlib.contextmanager
+def signals_held() -> Iterator[None]:
+    """Let SIGINT and SIGTERM wait for the end of a step: half a step would give weights that no whole run has."""
+    if threading.current_thread() is not threading.main_thread():  # only that one gets signals
+        yield
+        return
+    arrived: list[int] = []
+    handlers = {
+        number: signal.signal(number, lambda number, _: arrived.append(number))
+        for number in (signal.SIGINT, signal.SIGTERM)
+    }
+    try:
+        yield
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)
+    if arrived:
+        signal.raise_signal(arrived[0])
+
+
+def score_when_due(trainer: Trainer, validation: Validation | None) -> Evaluation | None:
+    """Score the network and log it, after the last step and every so many; not again what the log has before that."""
+    if validation is None or trainer.step == 0:
+        return None
+    logged = [entry for entry in trainer.log if entry["step"] == trainer.step and "mask_map" in entry]
+    is_due = validation.every and trainer.step % validation.every == 0 and not logged
+    if not is_due and not trainer.is_finished:
+        return None
+    evaluation = score_network(
+        trainer.trainee.network, trainer.config, validation.dataset, validation.limit, trainer.device
+    )
+    entry = {"step": trainer.step, **summarise(evaluation)}
+    trainer.log = [*(other for other in trainer.log if other not in logged), entry]
+    tqdm.write(json.dumps(entry), file=sys.stderr)
+    return evaluation
+
+
+def summarise(evaluation: Evaluation) -> dict[str, Any]:
+    """Return what a log line says of an evaluation: mAP in percent, and of how many images."""
+    scores = {f"{task}_map": score.table["all"] for task, score in evaluation.scores.items()}
+    return {**scores, "images": evaluation.images}
+
+
+def save_run(trainer: Trainer, files: TrainingFiles) -> None:
+    """Write weights, log, loss curve and checkpoint, each whole or not at all.
+
+    The checkpoint last: a run that is killed before goes on from an earlier one, and writes all of them anew.
+    """
+    write_weights(trainer.trainee.network, trainer.config, files.weights)
+    write_log(trainer.log, files.log)
+    draw_curve(trainer.log, files.curve)
+    trainer.save(files.checkpoint)
+
+
+def write_log(entries: list[dict[str, Any]], path: Path) -> None:
+    """Write one JSON object a line."""
+    with atomic_path(path) as temporary:
+        temporary.write_text("".join(json.dumps(entry) + "\n" for entry in entries))
