@@ -11,10 +11,9 @@ import sys
 from pathlib import Path
 
 import pytest
-import torch
 from factories import CHECKOUT, SMALL_CONFIG, TINY_CONFIG, random_state_dict, write_coco
 
-from yolact_ascend.models.export import export_onnx
+from yolact_ascend.models.inputs import input_tensor
 from yolact_ascend.targets.ascend import tools
 from yolact_ascend.targets.ascend.aipp import aipp_config
 from yolact_ascend.targets.ascend.atc import atc_command
@@ -31,9 +30,12 @@ def hears_interrupts():
 @pytest.fixture(scope="session")
 def coco_mini() -> Path:
     """Real COCO photographs: val2017/ and annotations/; a data set that the project does not contain."""
-    folder = Path(os.environ.get("COCO_MINI_DIR", CHECKOUT.parent / "shared" / "coco_mini"))
+    named = os.environ.get("COCO_MINI_DIR")
+    if not named:
+        pytest.skip("no COCO photographs: COCO_MINI_DIR is not set")
+    folder = Path(named).resolve()
     if not (folder / "annotations" / "instances_val2017.json").is_file():
-        pytest.skip(f"no COCO photographs at {folder} (COCO_MINI_DIR)")
+        pytest.fail(f"COCO_MINI_DIR={named} holds no annotations/instances_val2017.json")
     return folder
 
 
@@ -55,6 +57,8 @@ def upstream_dir(tmp_path_factory) -> Path:
 @pytest.fixture(scope="session")
 def small_weights(tmp_path_factory) -> Path:
     """Random weights of the smallest config that detect something in nearly every image."""
+    import torch
+
     path = tmp_path_factory.mktemp("weights") / "yolact_edge_mobilenetv2_0_0.pth"
     torch.save(random_state_dict(SMALL_CONFIG), path)
     return path
@@ -63,6 +67,8 @@ def small_weights(tmp_path_factory) -> Path:
 @pytest.fixture(scope="session")
 def exported(small_weights, tmp_path_factory):
     """The network of `small_weights` as an ONNX file, and how far it is from PyTorch."""
+    from yolact_ascend.models.export import export_onnx
+
     path = tmp_path_factory.mktemp("export") / "yolact_edge.onnx"
     return path, export_onnx(small_weights, SMALL_CONFIG, path)
 
@@ -70,6 +76,8 @@ def exported(small_weights, tmp_path_factory):
 @pytest.fixture(scope="session")
 def tiny_weights(tmp_path_factory) -> Path:
     """Random weights of the demo's network, for tests that run it and do not look into it."""
+    import torch
+
     path = tmp_path_factory.mktemp("weights") / "yolact_edge_tiny.pth"
     # Eight classes leave the background a larger share than eighty: without a bias all 19248 anchors are candidates.
     torch.save(random_state_dict(TINY_CONFIG, background=8.0), path)
@@ -78,6 +86,8 @@ def tiny_weights(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="session")
 def tiny_onnx(tiny_weights, tmp_path_factory) -> Path:
+    from yolact_ascend.models.export import export_onnx
+
     path = tmp_path_factory.mktemp("export") / "yolact_edge.onnx"
     export_onnx(tiny_weights, TINY_CONFIG, path)
     return path
@@ -85,8 +95,8 @@ def tiny_onnx(tiny_weights, tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="session")
 def emulation() -> tools.Tools:
-    """The stand-ins, as a run with device=cpu finds them."""
-    return tools.find_tools("cpu")
+    """The stand-ins, as a run with device=emulation finds them."""
+    return tools.find_tools("emulation")
 
 
 @pytest.fixture(scope="session")
@@ -99,13 +109,14 @@ def compiled(tiny_onnx, emulation) -> Path:
 def compiled_with_aipp(tiny_onnx, emulation) -> Path:
     """The same for uint8 images, which the device normalises, one at a time."""
     aipp = tiny_onnx.with_name("aipp.cfg")
-    aipp.write_text(aipp_config())
+    aipp.write_text(aipp_config(TINY_CONFIG.preprocessing))
     return compile_model(tiny_onnx, emulation, "yolact_edge_aipp", 1, "fp32", aipp)
 
 
 def compile_model(onnx: Path, tools: tools.Tools, name: str, batch_size=2, precision="fp32", aipp=None) -> Path:
     prefix = onnx.with_name(name)
-    command = atc_command(onnx, prefix, batch_size, tools.soc_version, precision, aipp)
+    image = input_tensor(TINY_CONFIG)
+    command = atc_command(onnx, prefix, batch_size, image, tools.soc_version, precision, aipp)
     subprocess.run(command, env=dict(tools.env), check=True, capture_output=True)
     om = prefix.with_suffix(".om")
     om.chmod(0o640)

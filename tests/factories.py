@@ -5,15 +5,17 @@ from __future__ import annotations
 import json
 import warnings
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
-import torch
 from pycocotools import mask as coco_mask
 
 from yolact_ascend.detection.masks import Rle
 from yolact_ascend.models.config import CONFIGS, DEMO_CONFIG, ModelConfig
-from yolact_ascend.models.yolact.network import YolactEdge
+
+if TYPE_CHECKING:  # PyTorch takes seconds to import: only the functions that need it do
+    import torch
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 SMALL_CONFIG = CONFIGS["yolact_edge_mobilenetv2_config"]  # the smallest that upstream has
@@ -27,6 +29,10 @@ def random_state_dict(config: ModelConfig, seed: int = 0, background: float = 0.
     The confidence layer is scaled until its logits spread enough for scores above the threshold; `background` is
     the bias of the background's logit.
     """
+    import torch
+
+    from yolact_ascend.models.yolact.network import YolactEdge
+
     torch.manual_seed(seed)
     network = YolactEdge(config).eval()
     for module in network.modules():
