@@ -6,11 +6,12 @@ import math
 import mmap
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-import numpy as np
+from typing import TYPE_CHECKING, Any
 
 from yolact_ascend.errors import ArtifactError
+
+if TYPE_CHECKING:  # `--help` needs no package beside Python: numpy is imported where values are read
+    import numpy as np
 
 FLOAT32_BYTES = 4  # of one value; of a uint8 it is one
 
@@ -27,6 +28,8 @@ class TensorSpec:
     @property
     def size_bytes(self) -> int:
         """Bytes of one sample."""
+        import numpy as np
+
         return math.prod(self.shape) * np.dtype(self.dtype).itemsize
 
     def of_batch(self, batch_size: int) -> dict[str, Any]:
@@ -51,6 +54,8 @@ def read_tensor(path: Path, spec: TensorSpec) -> np.ndarray:
             data = mmap.mmap(file.fileno(), spec.size_bytes, access=mmap.ACCESS_READ)
     except (OSError, ValueError) as error:
         raise ArtifactError(f"Cannot read {path}: {error}. Run the inference again.") from error
+    import numpy as np
+
     return np.frombuffer(data, spec.dtype).reshape(spec.shape)
 
 
@@ -82,6 +87,8 @@ def _explain_size(size: int, spec: TensorSpec) -> str:
 
 def all_finite(values: np.ndarray) -> bool:
     """Tell whether no value is NaN or infinite."""
+    import numpy as np
+
     flat = values.ravel()
     with np.errstate(all="ignore"):
         # One pass at the memory's speed. NaN and infinity stay in a sum of squares; large numbers may overflow it, too.

@@ -20,7 +20,7 @@ from yolact_ascend.files import CHECKOUT
 from yolact_ascend.images.decode import decode_image, find_images
 from yolact_ascend.images.transforms import normalise_image
 from yolact_ascend.models.config import ModelConfig, Preprocessing
-from yolact_ascend.models.export import load_detector
+from yolact_ascend.models.detector import load_detector
 from yolact_ascend.models.families import family_of
 from yolact_ascend.models.family import Detector
 from yolact_ascend.models.inputs import INPUT_DTYPES, input_tensor

@@ -20,7 +20,8 @@ from tqdm import tqdm
 from yolact_ascend.errors import ArtifactError
 from yolact_ascend.images.decode import decode_image
 from yolact_ascend.images.transforms import normalise_image
-from yolact_ascend.models.config import CONFIGS, DEFAULT_CONFIG, ModelConfig
+from yolact_ascend.models.config import ModelConfig
+from yolact_ascend.models.exported import config_of, read_onnx
 from yolact_ascend.models.inputs import input_tensor
 from yolact_ascend.tables import markdown_table
 
@@ -133,20 +134,16 @@ def _figures(value: ValueRange) -> list[str]:
 
 def _load_model(path: Path) -> tuple[onnx.ModelProto, ModelConfig]:
     """Return the model and the config that its metadata names, the default one where it names none."""
-    try:
-        model = onnx.load(path)
-    except Exception as error:  # protobuf and the file system have no common base class
-        raise ArtifactError(f"{path} cannot be read as ONNX: {error}. Export it first (pth2onnx.py).") from error
+    model = read_onnx(path)
     weights = {tensor.name for tensor in model.graph.initializer}
     inputs = [_describe_input(value) for value in model.graph.input if value.name not in weights]
-    stated = {entry.key: entry.value for entry in model.metadata_props}
-    config = CONFIGS.get(stated.get("config", ""), CONFIGS[DEFAULT_CONFIG])
+    config = config_of(model)
     image = input_tensor(config)
     expected = (image.name, image.dtype, image.shape)
     if [entry[:3] for entry in inputs] != [expected] or inputs[0][3] not in (None, 1):
         raise ArtifactError(
             f"{path} takes {inputs}, expected one input {expected} whose batch is free. "
-            "Give an ONNX file of pth2onnx.py."
+            "Pass an ONNX file that pth2onnx.py wrote."
         )
     return model, config
 

@@ -15,13 +15,11 @@ import torch
 from torch import nn
 
 from yolact_ascend import __version__
-from yolact_ascend.detection.thresholds import EVALUATION_SETTINGS, DetectionSettings
 from yolact_ascend.errors import ArtifactError
 from yolact_ascend.files import atomic_path, sha256_file
 from yolact_ascend.models.config import ModelConfig, require_upstream
 from yolact_ascend.models.exporter import BATCH_AXIS, OPSET, write_onnx
 from yolact_ascend.models.families import default_cut, family_of
-from yolact_ascend.models.family import Detector
 from yolact_ascend.models.inputs import input_tensor
 from yolact_ascend.models.weights import load_network, read_state_dict
 from yolact_ascend.tensors import TensorSpec
@@ -77,24 +75,6 @@ def load_upstream(checkout: Path, weights: Path, config: ModelConfig) -> nn.Modu
     """
     require_upstream(config)
     return family_of(config).load_upstream(checkout, read_state_dict(weights, config), config)
-
-
-def load_detector(
-    weights: Path,
-    config: ModelConfig,
-    cut: str,
-    settings: DetectionSettings = EVALUATION_SETTINGS,
-    threads: int = 1,
-) -> Detector:
-    """Return the host's part behind a cut; `threads` is for callers that have one image at a time.
-
-    Raises WeightsError when the weights are needed, and missing or do not fit the config.
-    """
-    family = family_of(config)
-    host_part = None
-    if family.has_host_part(cut):
-        host_part = family.export_host_part(load_network(weights, config), config, cut)
-    return family.make_detector(config, cut, host_part, settings, threads)
 
 
 def check_contract(path: Path, image: TensorSpec, outputs: Sequence[TensorSpec]) -> None:

@@ -44,9 +44,9 @@ class RunContext:
     @cached_property
     def onnx_metadata(self) -> dict[str, str]:
         """What the exported ONNX states about itself."""
-        import onnx  # here: not every run reaches a stage that needs it
+        from yolact_ascend.models.exported import metadata_of, read_onnx  # here: not every run needs onnx
 
-        return {entry.key: entry.value for entry in onnx.load(self.folder.onnx).metadata_props}
+        return metadata_of(read_onnx(self.folder.onnx))
 
     @cached_property
     def config(self) -> ModelConfig:

@@ -7,6 +7,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from yolact_ascend import flags
 from yolact_ascend.errors import ArtifactError, DatasetError
 from yolact_ascend.files import CHECKOUT, digest_files, read_json, write_json
 from yolact_ascend.images.coco import find_split
@@ -37,8 +38,8 @@ def with_demo(settings: RunSettings) -> RunSettings:
 
 def draw_command(folder: Path) -> list[str]:
     """Build the command that draws the demo's scenes."""
-    counts = ["--train_images=0", f"--val_images={IMAGES}", f"--seed={SEED}"]
-    return [*own_command("draw"), f"--save_path={folder}", *counts]
+    counts = [flags.TRAIN_IMAGES.word(0), flags.VAL_IMAGES.word(IMAGES), flags.SEED.word(SEED)]
+    return [*own_command("draw"), flags.SAVE_PATH.word(folder), *counts]
 
 
 def is_drawn(folder: Path) -> bool:

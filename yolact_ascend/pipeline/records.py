@@ -18,6 +18,7 @@ from yolact_ascend.files import as_json, digest, make_folder, read_json, write_j
 from yolact_ascend.targets.folder import WorkFolder
 
 SCHEMA = 1
+NO_RESULT = "no earlier result"
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,7 @@ class Records:
         """Say why a step must run, in a few words; None when it is fresh."""
         record = self.load(label)
         if record is None:
-            return "not done yet"
+            return NO_RESULT
         now = as_json(inputs)
         changed = [key for key in {**record.inputs, **now} if record.inputs.get(key) != now.get(key)]
         if changed:
@@ -76,7 +77,7 @@ class Records:
         for path, state in record.outputs.items():
             found = self.describe([self._root / path]).get(path)
             if found != state:
-                return f"{path} is {'missing' if found is None else 'not as it was left'}"
+                return f"{path} {'is missing' if found is None else 'has changed'}"
         return None
 
     def describe(self, paths: Sequence[Path]) -> dict[str, list[int]]:

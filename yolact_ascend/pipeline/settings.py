@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from yolact_ascend.errors import UsageError
+from yolact_ascend.flags import DEVICE, MAX_BATCH_SIZE, read_npus
 from yolact_ascend.models.config import DEFAULT_CONFIG, DEFAULT_WEIGHTS, get_config, require_upstream
 from yolact_ascend.models.families import all_cuts, default_cut, family_of
 from yolact_ascend.models.inputs import FLOAT32, UINT8
@@ -20,9 +21,7 @@ PERF_STAGES = ("patch", "export", "compile", "benchmark", "report")
 # The ways of a run: the word that chooses one, and its stages.
 STAGES_OF_WAY = {"mode=full": FULL_STAGES, "stream=1": STREAM_STAGES, "mode=perf": PERF_STAGES}
 MODES = ("full", "perf")
-MAX_BATCH_SIZE = 4096  # ais_bench's own limit of --batchsize
-MAX_LOOP = 100_000  # and of --loop
-MAX_DEVICE = 255  # and of --device
+MAX_LOOP = 100_000  # ais_bench's own limit of --loop
 MAX_WORKERS = 1024
 BENCHMARK_INPUTS = ("zeros", "random", "dataset")
 
@@ -108,7 +107,6 @@ def _force(word: str) -> frozenset[str]:
     return frozenset(one_of(ALL_STAGES)(part) for part in word.split(","))
 
 
-read_npus = listed(whole_number(0, MAX_DEVICE), f"numbers of devices, 0 to {MAX_DEVICE}, separated by commas")
 read_batch_sizes = listed(
     whole_number(1, MAX_BATCH_SIZE), f"whole numbers from 1 to {MAX_BATCH_SIZE}, separated by commas"
 )
@@ -123,9 +121,10 @@ KEYS = {
     "limit": Key("", optional(whole_number(1, 10**9)), "use only the first N images"),
     "target": Key(DEFAULT_TARGET, one_of(TARGETS), f"where the graph runs: {', '.join(TARGETS)}"),
     "device": Key(
-        "auto",
+        DEVICE.default,
         str,
-        "ascend: auto (the NPU if CANN's tools are found, else the CPU emulation), npu, emulation; onnxruntime: cpu",
+        "ascend: auto (the NPU if CANN's tools are found, else the CPU emulation), npu, emulation; "
+        "onnxruntime: auto, cpu",
     ),
     "soc": Key("", optional(str), "atc's --soc_version, if npu-smi does not report it"),
     "npus": Key("0", read_npus, "device number, or several that share the images: npus=0,1"),

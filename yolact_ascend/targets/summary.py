@@ -7,9 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
+from statistics import fmean
 from typing import Any
-
-import numpy as np
 
 from yolact_ascend.errors import ArtifactError
 from yolact_ascend.files import (
@@ -33,6 +32,8 @@ class DeviceTimings:
         """Mean, median, extremes and percentiles of a batch's latency; None each where only the console told."""
         if not self.latencies_ms:
             return dict.fromkeys(("mean", "median", "min", "max", "p90", "p95", "p99"))
+        import numpy as np
+
         values = np.array(self.latencies_ms)
         named = {"mean": values.mean(), "median": np.median(values), "min": values.min(), "max": values.max()}
         named.update({f"p{q}": np.percentile(values, q) for q in (90, 95, 99)})
@@ -43,7 +44,7 @@ class DeviceTimings:
         quarter = len(self.latencies_ms) // 4
         if quarter < 2:
             return None
-        first, last = np.mean(self.latencies_ms[:quarter]), np.mean(self.latencies_ms[-quarter:])
+        first, last = fmean(self.latencies_ms[:quarter]), fmean(self.latencies_ms[-quarter:])
         return round(float(100 * (last / first - 1)), 2)
 
 

@@ -6,15 +6,17 @@ import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Protocol
-
-import numpy as np
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from yolact_ascend.checks import Check
 from yolact_ascend.models.config import Preprocessing
 from yolact_ascend.process import Runner
-from yolact_ascend.slots import Slots
 from yolact_ascend.tensors import TensorSpec
+
+if TYPE_CHECKING:  # `--help` needs no package beside Python
+    import numpy as np
+
+    from yolact_ascend.slots import Slots
 
 Timing = tuple[float, float]
 

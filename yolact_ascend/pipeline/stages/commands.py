@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from yolact_ascend import flags
 from yolact_ascend.detection.tasks import BOX, MASK
 from yolact_ascend.models.families import default_cut
 from yolact_ascend.pipeline.context import RunContext
@@ -12,33 +13,33 @@ def verb_command(run: RunContext, verb: str) -> list[str]:
     """Return the start of a verb's command with the model that it is about."""
     return [
         *own_command(verb),
-        f"--trained_model={run.settings.weights}",
-        f"--config={run.settings.config}",
+        flags.TRAINED_MODEL.word(run.settings.weights),
+        flags.CONFIG.word(run.settings.config),
     ]
 
 
 def cut_words(run: RunContext) -> list[str]:
     """Return the flag for the cut; none for the default, so that the commands are the guide's."""
-    return [] if run.settings.cut == default_cut(run.config) else [f"--cut={run.settings.cut}"]
+    return [] if run.settings.cut == default_cut(run.config) else [flags.CUT.word(run.settings.cut)]
 
 
 def dataset_words(run: RunContext) -> list[str]:
     """Return the flags for the images and annotations."""
-    return [f"--image_path={run.dataset.image_folder}", f"--json_file={run.dataset.annotation_file}"]
+    return [flags.IMAGE_PATH.word(run.dataset.image_folder), flags.JSON_FILE.word(run.dataset.annotation_file)]
 
 
 def limit_words(run: RunContext) -> list[str]:
     """Return the flag for the first N images; none for all."""
-    return [] if run.settings.limit is None else [f"--limit={run.settings.limit}"]
+    return [] if run.settings.limit is None else [flags.LIMIT.word(run.settings.limit)]
 
 
 def worker_words(run: RunContext) -> list[str]:
     """Return the flag for the host's processes; none for all cores."""
-    return [] if run.settings.workers is None else [f"--workers={run.settings.workers}"]
+    return [] if run.settings.workers is None else [flags.WORKERS.word(run.settings.workers)]
 
 
 def results_words(run: RunContext, batch_size: int) -> list[str]:
     """Return the flags for the files of detections and scores."""
-    flags = {BOX: "--bbox_det_file", MASK: "--mask_det_file"}
-    files = [f"{flags[task]}={path}" for task, path in run.detections(batch_size).items()]
-    return [*files, f"--scores_file={run.folder.scores(batch_size)}"]
+    files = {BOX: flags.BBOX_DET_FILE, MASK: flags.MASK_DET_FILE}
+    words = [files[task].word(path) for task, path in run.detections(batch_size).items()]
+    return [*words, flags.SCORES_FILE.word(run.folder.scores(batch_size))]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from yolact_ascend import flags
 from yolact_ascend.pipeline.context import RunContext
 from yolact_ascend.pipeline.stages.commands import cut_words, verb_command
 from yolact_ascend.pipeline.steps import Step
@@ -24,7 +25,7 @@ def steps(run: RunContext) -> list[Step]:
         }
 
     def work() -> None:
-        upstream = [f"--upstream={settings.upstream}"] if settings.upstream else []
-        run.runner.run_own([*verb_command(run, "export"), f"--output={onnx}", *cut_words(run), *upstream])
+        upstream = [flags.UPSTREAM.word(settings.upstream)] if settings.upstream else []
+        run.runner.run_own([*verb_command(run, "export"), flags.ONNX_OUTPUT.word(onnx), *cut_words(run), *upstream])
 
     return [Step("export", None, inputs, lambda: [onnx], work)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from yolact_ascend import flags
 from yolact_ascend.files import sha256_file
 from yolact_ascend.pipeline.context import RunContext
 from yolact_ascend.pipeline.stages.commands import (
@@ -34,7 +35,7 @@ def _step(run: RunContext, batch_size: int) -> Step:
             "config": run.settings.config,
             "cut": run.settings.cut,
             "annotations_sha256": sha256_file(run.dataset.annotation_file),
-            **made_by("host.postprocess", "models.export"),
+            **made_by("host.postprocess", "models.detector"),
         }
 
     def work() -> int:
@@ -43,10 +44,10 @@ def _step(run: RunContext, batch_size: int) -> Step:
         run.runner.run_own(
             [
                 *verb_command(run, "postprocess"),
-                f"--file_path={folder.outputs(batch_size)}",
+                flags.FILE_PATH.word(folder.outputs(batch_size)),
                 *cut_words(run),
                 *dataset_words(run),
-                f"--ids_path={ids_file(folder.inputs)}",
+                flags.IDS_PATH.word(ids_file(folder.inputs)),
                 *results_words(run, batch_size),
                 *worker_words(run),
             ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
+from yolact_ascend import flags
 from yolact_ascend.files import digest
 from yolact_ascend.images.coco import describe_images
 from yolact_ascend.pipeline.context import RunContext
@@ -36,10 +37,10 @@ def steps(run: RunContext) -> list[Step]:
             [
                 *own_command("preprocess"),
                 *dataset_words(run),
-                f"--save_path={save_path}",
+                flags.SAVE_PATH.word(save_path),
                 *limit_words(run),
-                f"--config={run.settings.config}",
-                f"--dtype={dtype}",
+                flags.CONFIG.word(run.settings.config),
+                flags.DTYPE.word(dtype),
                 *worker_words(run),
             ]
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from yolact_ascend import flags
 from yolact_ascend.files import digest, read_json, sha256_file
 from yolact_ascend.images.coco import describe_images
 from yolact_ascend.pipeline.context import RunContext
@@ -38,7 +39,7 @@ def _step(run: RunContext, batch_size: int) -> Step:
             "config": run.settings.config,
             "cut": run.settings.cut,
             "annotations_sha256": sha256_file(run.dataset.annotation_file),
-            **made_by("host.stream", "models.export"),
+            **made_by("host.stream", "models.detector"),
         }
 
     def work() -> int:
@@ -48,12 +49,12 @@ def _step(run: RunContext, batch_size: int) -> Step:
         run.runner.run_own(
             [
                 *verb_command(run, "stream"),
-                f"--model={model}",
+                flags.MODEL.word(model),
                 *dataset_words(run),
                 *results_words(run, batch_size),
-                f"--device={run.settings.device}",
-                f"--npus={','.join(map(str, target.npus))}",
-                f"--summary_file={summary}",
+                flags.DEVICE.word(run.settings.device),
+                flags.NPUS.word(",".join(map(str, target.npus))),
+                flags.SUMMARY_FILE.word(summary),
                 *limit_words(run),
                 *worker_words(run),
             ]

@@ -12,6 +12,7 @@ from onnx import TensorProto, helper, numpy_helper
 from yolact_ascend.errors import ArtifactError, UsageError
 from yolact_ascend.files import atomic_path
 from yolact_ascend.models.config import Preprocessing
+from yolact_ascend.models.exported import read_onnx
 from yolact_ascend.models.inputs import takes_pixels
 from yolact_ascend.tensors import TensorSpec
 
@@ -28,7 +29,7 @@ def compile_onnx(
 
     Metadata stays. Raises ArtifactError when the file is no ONNX model or does not have that input.
     """
-    model = _load(source)
+    model = read_onnx(source)
     graph = model.graph
     weights = {tensor.name for tensor in graph.initializer}
     found = [value.name for value in graph.input if value.name not in weights]
@@ -45,13 +46,6 @@ def compile_onnx(
     onnx.checker.check_model(model)
     with atomic_path(path) as temporary:
         onnx.save(model, temporary)
-
-
-def _load(path: Path) -> onnx.ModelProto:
-    try:
-        return onnx.load(path)
-    except Exception as error:  # protobuf and the file system have no common base class
-        raise ArtifactError(f"{path} cannot be read as ONNX: {error}. Export it again (pth2onnx.py).") from error
 
 
 def _embed_preprocessing(

@@ -8,6 +8,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, ClassVar
 
+from yolact_ascend import flags
 from yolact_ascend.checks import OK, Check, run_check
 from yolact_ascend.errors import ToolError, UsageError
 from yolact_ascend.process import Runner, format_command, own_command
@@ -80,11 +81,11 @@ class OnnxRuntimeTarget(Target):
         return None
 
     def compile_inputs(self, job: CompileJob) -> dict[str, Any]:
-        return {"flags": [f"--batch_size={job.batch_size}", f"--dtype={job.input.dtype}"]}
+        return {"flags": [flags.BATCH_SIZE.word(job.batch_size), flags.DTYPE.word(job.input.dtype)]}
 
     def compile(self, job: CompileJob, runner: Runner, log: Path) -> str:
-        words = [f"--model={job.onnx}", f"--output={job.model}", f"--batch_size={job.batch_size}"]
-        command = [*own_command("compile"), *words, f"--dtype={job.input.dtype}"]
+        words = [flags.MODEL.word(job.onnx), flags.COMPILED_OUTPUT.word(job.model)]
+        command = [*own_command("compile"), *words, *self.compile_inputs(job)["flags"]]
         with contextlib.suppress(FileNotFoundError):
             job.model.unlink()
         runner.run_own(command, log)
@@ -94,15 +95,17 @@ class OnnxRuntimeTarget(Target):
         return {}
 
     def infer(self, job: InferJob, runner: Runner, log: Path) -> None:
-        words = [f"--model={job.model}", f"--input={job.bin_folder}", f"--output={job.run_folder / OUTPUT_DIRNAME}"]
-        runner.run_own([*own_command("infer"), *words], log)
+        words = [flags.MODEL.word(job.model), flags.BIN_FOLDER.word(job.bin_folder)]
+        output = flags.OUTPUT_FOLDER.word(job.run_folder / OUTPUT_DIRNAME)
+        runner.run_own([*own_command("infer"), *words, output], log)
 
     def benchmark_inputs(self, job: BenchmarkJob) -> dict[str, Any]:
         return {"loop": job.loop, "batch": job.batch is not None}
 
     def benchmark(self, job: BenchmarkJob, runner: Runner, log: Path) -> None:
-        words = [f"--model={job.model}", f"--loop={job.loop}", f"--output={job.run_folder / BENCHMARK_DIRNAME}"]
-        batch = [] if job.batch is None else [f"--input={job.batch}"]
+        words = [flags.MODEL.word(job.model), flags.LOOP.word(job.loop)]
+        words.append(flags.PERF_OUTPUT.word(job.run_folder / BENCHMARK_DIRNAME))
+        batch = [] if job.batch is None else [flags.BATCH_FILE.word(job.batch)]
         runner.run_own([*own_command("benchmark"), *words, *batch], log)
 
     def open(self, model: Path, npu: int) -> Engine:

@@ -1,0 +1,160 @@
+"""Adds the declared flags to a verb's parser, and reads what several verbs share from its arguments."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from yolact_ascend import flags
+from yolact_ascend.detection.tasks import BOX, MASK
+from yolact_ascend.errors import UsageError
+from yolact_ascend.flags import Flag
+from yolact_ascend.models.classes import read_config
+from yolact_ascend.models.config import CONFIGS, DEFAULT_CONFIG, DEFAULT_WEIGHTS, ModelConfig, get_config
+from yolact_ascend.models.families import all_cuts, default_cut, family_of
+from yolact_ascend.targets.target import DeviceRequest
+from yolact_ascend.words import one_of
+
+if TYPE_CHECKING:  # not for `--help`
+    from yolact_ascend.detection.evaluate import Evaluation
+    from yolact_ascend.images.coco import CocoDataset
+
+LISTED_CONFIGS = f"one of {', '.join(CONFIGS)}"
+
+
+class HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
+    """Shows the defaults there are, and no "(default: None)"."""
+
+    def _get_help_string(self, action: argparse.Action) -> str | None:
+        if action.default is None or action.default is False:
+            return action.help
+        return super()._get_help_string(action)
+
+
+def add_flag(parser: argparse.ArgumentParser, flag: Flag, **changes: Any) -> None:
+    """Add a flag under its name and aliases; `changes` replace its default, its help or what else argparse takes."""
+    parser.add_argument(
+        *(f"--{name}" for name in (flag.name, *flag.aliases)),
+        **{
+            "type": reader(flag.read),
+            "default": flag.default,
+            "help": flag.help,
+            "metavar": flag.name.upper(),
+            **changes,
+        },
+    )
+
+
+def add_flags(parser: argparse.ArgumentParser, *chosen: Flag) -> None:
+    """Add several flags as they are."""
+    for flag in chosen:
+        add_flag(parser, flag)
+
+
+def add_switch(parser: argparse.ArgumentParser, name: str, text: str) -> None:
+    """Add a flag without a value."""
+    parser.add_argument(f"--{name}", action="store_true", help=text)
+
+
+def reader(read: Callable[[str], Any]) -> Callable[[str], Any]:
+    """Return what argparse calls to read a value; what was expected becomes part of its message."""
+
+    def read_or_explain(word: str) -> Any:
+        try:
+            return read(word)
+        except ValueError as error:
+            raise argparse.ArgumentTypeError(f"'{word}': expected {error}") from None
+
+    return read_or_explain
+
+
+def add_model(parser: argparse.ArgumentParser) -> None:
+    """Add the flags for config and weights."""
+    add_flag(parser, flags.CONFIG, default=DEFAULT_CONFIG, help=LISTED_CONFIGS)
+    add_flag(parser, flags.TRAINED_MODEL, default=Path(DEFAULT_WEIGHTS))
+
+
+def chosen_config(arguments: argparse.Namespace) -> ModelConfig:
+    """Return the config with the classes of the weights."""
+    return read_config(arguments.trained_model, get_config(arguments.config))
+
+
+def add_cut(parser: argparse.ArgumentParser) -> None:
+    """Add the flag for the cut; its default is that of the config's family."""
+    text = (
+        "where the graph on the device ends: before the prediction heads as in the guide (fpn, default) or after them"
+    )
+    add_flag(parser, flags.CUT, help=text, choices=all_cuts(), metavar=None)
+
+
+def chosen_cut(arguments: argparse.Namespace, config: ModelConfig) -> str:
+    """Return the cut; raises UsageError when the config's family does not have it."""
+    cut = arguments.cut or default_cut(config)
+    try:
+        return one_of(family_of(config).cuts)(cut)
+    except ValueError as error:
+        raise UsageError(f"--cut={cut}: expected {error}, the cuts of {config.name}.") from None
+
+
+def add_engine(parser: argparse.ArgumentParser) -> None:
+    """Add the flags for a model and the devices that run it."""
+    add_flags(parser, flags.MODEL, flags.DEVICE, flags.NPUS, flags.SOC)
+
+
+def chosen_devices(arguments: argparse.Namespace) -> DeviceRequest:
+    """Return which devices the flags ask for."""
+    return DeviceRequest(arguments.device, arguments.soc, arguments.npus)
+
+
+def add_dataset(parser: argparse.ArgumentParser) -> None:
+    """Add the flags for images and annotations."""
+    add_flags(parser, flags.IMAGE_PATH, flags.JSON_FILE)
+    add_switch(parser, "annotated_only", "leave out images without annotations, as the guide does")
+
+
+def chosen_dataset(arguments: argparse.Namespace, config: ModelConfig | None = None) -> CocoDataset:
+    """Load the data set; raises DatasetError, also when it does not have the config's classes."""
+    from yolact_ascend.images.coco import check_categories, load_dataset
+
+    dataset = load_dataset(arguments.json_file, arguments.image_path)
+    if config is not None:
+        check_categories(dataset, config)
+    return dataset
+
+
+def add_coco(parser: argparse.ArgumentParser) -> None:
+    """Add run_all.sh's name for a data set: one folder."""
+    add_flag(parser, flags.COCO)
+
+
+def take_coco(arguments: argparse.Namespace) -> None:
+    """Put the paths of `--coco` in place of the defaults; raises UsageError when the others were passed, too."""
+    from yolact_ascend.images.coco import find_split
+
+    if arguments.coco is None:
+        return
+    if arguments.image_path != flags.IMAGE_PATH.default or arguments.json_file != flags.JSON_FILE.default:
+        raise UsageError("Pass either --coco, or --image_path and --json_file.")
+    arguments.image_path, arguments.json_file = find_split(arguments.coco)
+
+
+def add_results(parser: argparse.ArgumentParser) -> None:
+    """Add the flags for detections and scores."""
+    add_flags(parser, flags.BBOX_DET_FILE, flags.MASK_DET_FILE, flags.SCORES_FILE)
+
+
+def results_files(arguments: argparse.Namespace, config: ModelConfig) -> dict[str, Path]:
+    """Return the files of detections, by task of the config."""
+    files = {BOX: arguments.bbox_det_file, MASK: arguments.mask_det_file}
+    return {task: files[task] for task in config.tasks}
+
+
+def show_scores(evaluation: Evaluation) -> None:
+    """Print the table of mAP, and COCOeval's lines for each task."""
+    from yolact_ascend.detection.evaluate import format_summary, format_table
+
+    print(f"mAP in percent, {evaluation.images} images:\n{format_table(evaluation)}")
+    for task, score in evaluation.scores.items():
+        print(f"\nCOCOeval, {task} (fractions):\n{format_summary(score)}")

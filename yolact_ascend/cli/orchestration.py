@@ -1,0 +1,179 @@
+"""A whole run: plan the steps, run those that are stale, then write the report."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Mapping, Sequence
+
+from yolact_ascend.environment import shell_environment
+from yolact_ascend.errors import ArtifactError, UsageError
+from yolact_ascend.files import as_json
+from yolact_ascend.models.classes import read_config, require_weights
+from yolact_ascend.models.config import get_config
+from yolact_ascend.pipeline.context import RunContext
+from yolact_ascend.pipeline.demo import NOTE, draw_command, is_drawn, note_drawn, with_demo
+from yolact_ascend.pipeline.disk import in_gb, plan_disk, require_room
+from yolact_ascend.pipeline.records import NO_RESULT, Record, Records, lock_folder
+from yolact_ascend.pipeline.settings import RunSettings, parse_words
+from yolact_ascend.pipeline.stages.plan import plan_steps
+from yolact_ascend.pipeline.steps import DONE, FRESH, Outcome, Step
+from yolact_ascend.process import Runner
+from yolact_ascend.report.report import remove_report, write_report
+from yolact_ascend.targets.folder import WorkFolder
+from yolact_ascend.targets.registry import TARGETS
+from yolact_ascend.targets.target import DeviceRequest, Target
+
+FORCED = "forced"
+
+
+def run_stages(words: Sequence[str]) -> str:
+    """Do what the key=value words ask for; return the summary for the user.
+
+    Raises YolactAscendError before any work when something it needs is missing; finished stages are kept.
+    """
+    settings = with_demo(parse_words(words))
+    config = get_config(settings.config)
+    require_weights(settings.weights, config)
+    read_config(settings.weights, config)  # before the data set is looked for, which depends on it
+    kind = TARGETS[settings.target]
+    kind.require_usable_paths(settings.out)
+    target = kind.find(DeviceRequest(settings.device, settings.soc, settings.npus))
+    with lock_folder(settings.out) as lock:
+        records = Records(WorkFolder(settings.out))
+        run = RunContext(settings, target, records, Runner(lock, shell_environment()))
+        if settings.is_demo:
+            _say(f"No weights and no data set were given: this run uses {NOTE}")
+            draw_demo(run)
+        run.require_dataset()
+        steps = plan_steps(run)
+        reasons = {step.label: stale_reason(step, run) for step in steps}
+        _say(describe_plan(settings, target, steps, reasons))
+        require_earlier(run, steps)
+        require_disk(run, reasons)
+        outcomes = [
+            run_step(step, run) if step.stage in settings.stages else recall(step, records)
+            for step in steps
+            if step.stage in settings.stages or records.load(step.label)
+        ]
+        if all(outcome.status == FRESH for outcome in outcomes):
+            _say("Every stage is up to date; nothing was run. To rerun all: force=1.")
+        if "report" not in settings.stages:
+            return f"Stopped after {settings.last} (to={settings.last})."
+        return write_report(run, outcomes, words)
+
+
+def draw_demo(run: RunContext) -> None:
+    """Draw the demo's scenes unless they are there."""
+    folder = run.settings.coco
+    if not is_drawn(folder):
+        run.runner.run_own(draw_command(folder))
+        note_drawn(folder)
+
+
+def run_step(step: Step, run: RunContext) -> Outcome:
+    """Run a step unless it is fresh. Its record goes before the work and comes back after: a kill leaves none."""
+    records = run.records
+    reason = stale_reason(step, run)
+    if reason is None:
+        _say(f"[{step.label}] up to date")
+        return recall(step, records)
+    records.forget(step.label)
+    remove_report(run.settings)  # of an earlier run: from here on it does not describe this folder
+    _say(f"[{step.label}] running: {reason}")
+    inputs = as_json(step.inputs())
+    start = time.perf_counter()
+    images = step.work()
+    seconds = time.perf_counter() - start
+    records.save(step.label, Record(inputs, records.describe(step.outputs()), round(seconds, 3), images))
+    _say(f"[{step.label}] done in {seconds:.1f} s")
+    return Outcome(step.stage, step.batch_size, DONE, seconds, images)
+
+
+def recall(step: Step, records: Records) -> Outcome:
+    """Return the outcome of a step that was done before."""
+    record = records.load(step.label)
+    assert record is not None
+    return Outcome(step.stage, step.batch_size, FRESH, record.seconds, record.images)
+
+
+def stale_reason(step: Step, run: RunContext) -> str | None:
+    """Say why a step must run; None when it is fresh."""
+    return FORCED if step.stage in run.settings.force else _why_stale(step, run.records)
+
+
+def _why_stale(step: Step, records: Records) -> str | None:
+    try:
+        return records.why_stale(step.label, step.inputs())
+    except ArtifactError:
+        # It reads a file of an earlier step that is not there yet.
+        return NO_RESULT if records.load(step.label) is None else "an earlier stage must run first"
+
+
+def describe_plan(
+    settings: RunSettings, target: Target, steps: Sequence[Step], reasons: Mapping[str, str | None]
+) -> str:
+    """Return what the run is about to do, stage by stage, and where; `reasons` say why, by a step's label."""
+    lines = [target.describe()]
+    how_to_paste = target.how_to_paste()
+    if how_to_paste:
+        lines.append(f"To paste the commands below into a shell, first run: {how_to_paste}")
+    if settings.upstream is None:
+        lines.append(f"  {'patch':<18} not needed: without upstream= the network is our own definition")
+    is_all_fresh = True
+    for step in steps:
+        reason = reasons[step.label]
+        if step.stage not in settings.stages:
+            status = "not selected" + ("" if reason is None else f" ({reason})")
+        elif reason is not None:
+            status = f"to run: {reason}"
+        else:
+            status = "up to date" if is_all_fresh else "up to date, unless an earlier stage changes its inputs"
+        is_all_fresh = is_all_fresh and reason is None
+        lines.append(f"  {step.label:<18} {status}")
+    return "\n".join(lines)
+
+
+def require_earlier(run: RunContext, steps: Sequence[Step]) -> None:
+    """Refuse a range without a step, and `from=` when a stage before it has not run, or ran on something else."""
+    settings = run.settings
+    if settings.last != "report" and not any(step.stage in settings.stages for step in steps):
+        raise UsageError(
+            f"There is no stage to run from {settings.first} to {settings.last}: without upstream= there is no patch."
+        )
+    for step in steps:
+        if step.stage in settings.stages:
+            return
+        reason = _why_stale(step, run.records)
+        if reason is not None:
+            raise UsageError(
+                f"from={settings.first}: {step.label} must run first ({reason}). "
+                f"Set from={step.stage}, or leave out from=.{_explain_model(step, run)}"
+            )
+
+
+def require_disk(run: RunContext, reasons: Mapping[str, str | None]) -> None:
+    """Show what the run writes to the disk; refuse a run that cannot but fill it."""
+    settings = run.settings
+    images = len(run.images) if settings.mode == "full" else 0
+    disk = plan_disk(settings, images, [label for label, reason in reasons.items() if reason is None])
+    if disk.needed:
+        _say(disk.describe())
+    require_room(settings, images, disk)
+    if disk.needed and disk.is_tight:
+        left = in_gb(disk.free - disk.needed)
+        _say(f"warning: only {left} GB will be left, and detections and logs are not counted.")
+
+
+def _explain_model(step: Step, run: RunContext) -> str:
+    """Say what is wrong with a compiled model that is there, such as one that was compiled by hand."""
+    if step.stage == "compile" and step.batch_size and run.model(step.batch_size).exists():
+        try:
+            run.require_model(step.batch_size)
+        except ArtifactError as error:
+            return f" {error}"
+    return ""
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)

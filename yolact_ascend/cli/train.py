@@ -1,0 +1,168 @@
+"""`train`: a config, from scratch or from weights."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from yolact_ascend import flags
+from yolact_ascend.cli.flags import LISTED_CONFIGS, add_flag, chosen_dataset, reader
+from yolact_ascend.errors import UsageError
+from yolact_ascend.flags import COUNT, NUMBER
+from yolact_ascend.models.config import DEFAULT_CONFIG, ModelConfig, get_config
+from yolact_ascend.words import decimal, path
+
+if TYPE_CHECKING:  # not for `--help`
+    from yolact_ascend.training.recipe import Recipe
+    from yolact_ascend.training.train import Validation
+
+HELP = "Train a config, from scratch or from weights, on data in COCO's format."
+# Below, the levels have single cells: little to learn from, and PyTorch 2.13 on the CPU leaves memory uninitialised in
+# the bfloat16 gradient of the convolution that makes P7 of one.
+LEAST_SIZE_PX = 96
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the verb's flags."""
+    add_flag(parser, flags.CONFIG, default=DEFAULT_CONFIG, help=LISTED_CONFIGS)
+    add_flag(parser, flags.TRAINED_MODEL, help="weights to start from, instead of from scratch")
+    add_flag(parser, flags.IMAGE_PATH, default=Path("data/coco/train2017"), help="training images")
+    add_flag(
+        parser,
+        flags.JSON_FILE,
+        default=Path("data/coco/annotations/instances_train2017.json"),
+        help="their COCO annotation file; its categories become the classes",
+    )
+    add_validation(parser)
+    add_optimisation(parser)
+    add_augmentation(parser)
+    add_flag(parser, flags.SAVE_PATH, default=Path("training"), help="folder; an interrupted training there resumes")
+    parser.add_argument("--checkpoint_every", type=reader(COUNT), default=500, help="steps between checkpoints")
+    parser.add_argument("--device", default="cpu", help="cpu, cuda, cuda:1, npu (with torch_npu) …")
+    add_flag(parser, flags.WORKERS, default=2, help="threads that read and augment images")
+    parser.add_argument("--threads", type=reader(COUNT), help="threads of PyTorch on the CPU (default: one per core)")
+
+
+def add_validation(parser: argparse.ArgumentParser) -> None:
+    """Add the flags for scoring."""
+    parser.add_argument("--val_image_path", type=reader(path), help="images to score the network on")
+    parser.add_argument("--val_json_file", type=reader(path), help="their COCO annotation file")
+    parser.add_argument("--val_limit", type=reader(COUNT), help="score only the first N of them")
+    parser.add_argument("--val_every", type=reader(COUNT), help="score after every N steps, too, not only at the end")
+
+
+def add_optimisation(parser: argparse.ArgumentParser) -> None:
+    """Add the flags for steps, learning rate and losses."""
+    parser.add_argument(
+        "--phases",
+        type=reader(read_phases),
+        default="550x8:800000",
+        help="image size in pixels x batch size : steps; several phases with commas, such as 275x16:6000,550x4:1000",
+    )
+    parser.add_argument(
+        "--learning_rate",
+        type=reader(decimal(0, above=True)),
+        default=1e-3,
+        help="for a batch of 8; in proportion for others",
+    )
+    parser.add_argument("--warmup_steps", type=reader(NUMBER), default=500, help="the learning rate rises over these")
+    parser.add_argument("--decay", choices=("steps", "cosine"), default="steps", help="how it falls after that")
+    parser.add_argument("--weight_decay", type=reader(decimal(0)), default=5e-4, help="of all weights")
+    parser.add_argument(
+        "--clip_norm", type=reader(decimal(0)), default=0.0, help="largest norm of all gradients; 0: no limit"
+    )
+    parser.add_argument("--most_masks", type=reader(COUNT), default=100, help="most anchors per image with a mask loss")
+    parser.add_argument("--bfloat16", action="store_true", help="run the network in bfloat16; the losses stay float32")
+    parser.add_argument("--seed", type=reader(NUMBER), default=0, help="of initial weights, order and augmentation")
+
+
+def add_augmentation(parser: argparse.ArgumentParser) -> None:
+    """Add the flags for augmentation."""
+    parser.add_argument(
+        "--expand_most", type=reader(decimal(1, 16)), default=4.0, help="augmentation: largest canvas; 1: none"
+    )
+    parser.add_argument(
+        "--crop_least",
+        type=reader(decimal(0, 1, above=True)),
+        default=0.3,
+        help="augmentation: smallest window; 1: none",
+    )
+    parser.add_argument("--no_photometric", action="store_true", help="leave the colours as they are")
+    parser.add_argument("--no_mirror", action="store_true", help="never mirror the image")
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Do the work of the verb."""
+    config = get_config(arguments.config)
+    if (arguments.val_image_path is None) != (arguments.val_json_file is None):
+        raise UsageError("--val_image_path and --val_json_file go together: pass both, or neither.")
+    from yolact_ascend.detection.evaluate import format_table
+    from yolact_ascend.training.samples import TrainingSet
+    from yolact_ascend.training.train import adopt_classes, train, use_device
+
+    dataset = chosen_dataset(arguments)
+    config = adopt_classes(config, dataset)
+    evaluation = train(
+        config,
+        make_recipe(arguments),
+        TrainingSet(dataset, config.category_ids),
+        arguments.save_path,
+        validation=load_validation(arguments, config),
+        checkpoint_every=arguments.checkpoint_every,
+        pretrained=arguments.trained_model,
+        device=use_device(arguments.device, arguments.threads),
+        workers=arguments.workers,
+    )
+    if evaluation:
+        print(f"mAP in percent, {evaluation.images} images:\n{format_table(evaluation)}")
+    print(f"weights, log and loss curve in {arguments.save_path}")
+
+
+def load_validation(arguments: argparse.Namespace, config: ModelConfig) -> Validation | None:
+    """Return the images to score on, if there are any."""
+    if not arguments.val_json_file:
+        return None
+    from yolact_ascend.images.coco import check_categories, load_dataset
+    from yolact_ascend.training.train import Validation
+
+    held_out = load_dataset(arguments.val_json_file, arguments.val_image_path)
+    check_categories(held_out, config)
+    return Validation(held_out, arguments.val_limit, arguments.val_every or 0)
+
+
+def make_recipe(arguments: argparse.Namespace) -> Recipe:
+    """Return how to train."""
+    from yolact_ascend.training.augment import Augmentation
+    from yolact_ascend.training.recipe import Recipe
+    from yolact_ascend.training.samples import Phase
+
+    return Recipe(
+        tuple(Phase(*numbers) for numbers in arguments.phases),
+        learning_rate=arguments.learning_rate,
+        warmup_steps=arguments.warmup_steps,
+        decay=arguments.decay,
+        weight_decay=arguments.weight_decay,
+        clip_norm=arguments.clip_norm,
+        augmentation=Augmentation(
+            expand_most=arguments.expand_most,
+            crop_least=arguments.crop_least,
+            photometric=not arguments.no_photometric,
+            mirror=not arguments.no_mirror,
+        ),
+        most_masks=arguments.most_masks,
+        bfloat16=arguments.bfloat16,
+        seed=arguments.seed,
+    )
+
+
+def read_phases(words: str) -> tuple[tuple[int, ...], ...]:
+    """Read `SIZExBATCH:STEPS,…` as rows of image size, batch size, steps."""
+    matches = [re.fullmatch(r"(\d+)x(\d+):(\d+)", word, re.ASCII) for word in words.split(",")]
+    phases = tuple(tuple(int(number) for number in match.groups()) for match in matches if match)
+    if len(phases) != len(matches) or not all(number > 0 for phase in phases for number in phase):
+        raise ValueError("SIZExBATCH:STEPS, such as 275x16:6000,550x4:1000")
+    if any(size < LEAST_SIZE_PX for size, _, _ in phases):
+        raise ValueError(f"image sizes of {LEAST_SIZE_PX} pixels or more")
+    return phases

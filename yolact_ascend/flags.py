@@ -1,0 +1,91 @@
+"""The flags of our own verbs, declared once: what `cli` parses, and what the commands that a run prints are made of."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from yolact_ascend.words import listed, path, whole_number
+
+MAX_DEVICE = 255  # ais_bench's own limit of --device
+MAX_BATCH_SIZE = 4096  # and of --batchsize
+COUNT = whole_number(1)
+NUMBER = whole_number(0)
+read_npus = listed(whole_number(0, MAX_DEVICE), f"numbers of devices, 0 to {MAX_DEVICE}, separated by commas")
+
+
+@dataclass(frozen=True)
+class Flag:
+    """One flag: its name, how its value is read (ValueError says what was expected), its help and its default.
+
+    `aliases` are other names for the same flag; None as the default means that there is none.
+    """
+
+    name: str
+    read: Callable[[str], Any]
+    help: str
+    default: Any = None
+    aliases: tuple[str, ...] = ()
+
+    def word(self, value: object) -> str:
+        """Return the flag with a value, as a command has it."""
+        return f"--{self.name}={value}"
+
+
+# The model and the weights. The guide's names come first; the aliases are those of run_all.sh.
+TRAINED_MODEL = Flag("trained_model", path, "weights file (.pth)", aliases=("weights",))
+CONFIG = Flag("config", str, "model config, by upstream's name")
+CUT = Flag("cut", str, "where the graph on the device ends")
+UPSTREAM = Flag("upstream", path, "export the network of this patched checkout of upstream instead of ours")
+ONNX_OUTPUT = Flag("output", path, "ONNX file to write", Path("yolact_edge.onnx"))
+
+# Images and annotations.
+IMAGE_PATH = Flag("image_path", path, "folder of the images", Path("data/coco/val2017"))
+JSON_FILE = Flag("json_file", path, "COCO annotation file", Path("data/coco/annotations/instances_val2017.json"))
+COCO = Flag("coco", path, "COCO folder, instead of --image_path and --json_file")
+LIMIT = Flag("limit", COUNT, "use only the first N images")
+SAVE_PATH = Flag("save_path", path, "folder for the results", aliases=("out",))
+DTYPE = Flag(
+    "dtype",
+    str,
+    "float32: normalised, as in the guide; uint8: pixels, a quarter of the bytes, for a model that normalises them "
+    "itself (aipp=1)",
+    "float32",
+)
+WORKERS = Flag("workers", COUNT, "processes of the host's work (default: all cores)")
+
+# Outputs, detections and scores.
+FILE_PATH = Flag("file_path", path, "folder of the model's outputs, <index>_<k>.bin", Path("output"))
+IDS_PATH = Flag("ids_path", path, "ids.json of preprocess", Path("inputs/ids.json"))
+BBOX_DET_FILE = Flag(
+    "bbox_det_file", path, "write the boxes here, in COCO's format", Path("results/bbox_detections.json")
+)
+MASK_DET_FILE = Flag(
+    "mask_det_file", path, "write the masks here, in COCO's format", Path("results/mask_detections.json")
+)
+SCORES_FILE = Flag("scores_file", path, "also write the scores as JSON")
+SUMMARY_FILE = Flag("summary_file", path, "also write the device's timings, in ais_bench's form")
+
+# A model in memory.
+MODEL = Flag(
+    "model", path, "compiled model or exported ONNX; its ending tells the target", Path("results/yolact_edge.onnx")
+)
+DEVICE = Flag("device", str, "ascend: auto, npu, emulation; onnxruntime: auto, cpu", "auto", aliases=("device_kind",))
+NPUS = Flag("npus", read_npus, "device number, or several by comma that share the images", (0,), aliases=("npu",))
+SOC = Flag("soc", str, "the card's --soc_version, if npu-smi does not report it")
+BATCH_SIZE = Flag("batch_size", whole_number(1, MAX_BATCH_SIZE), "images of a batch", 1, aliases=("bs",))
+
+# The verbs compile, infer and benchmark, for targets that run in this Python.
+COMPILED_OUTPUT = Flag("output", path, "compiled model to write")
+BIN_FOLDER = Flag("input", path, "folder of inputs, <index>.bin", Path("inputs/bin_file"))
+OUTPUT_FOLDER = Flag("output", path, "folder for the outputs; the timings go beside it", Path("output"))
+BATCH_FILE = Flag("input", path, "file of one whole batch, instead of zeros")
+PERF_OUTPUT = Flag("output", path, "the timings go beside this folder, which stays empty", Path("perf"))
+LOOP = Flag("loop", COUNT, "how often the batch runs", 100)
+
+# Drawn scenes.
+TRAIN_IMAGES = Flag("train_images", NUMBER, "scenes in train2017/", 4000)
+VAL_IMAGES = Flag("val_images", NUMBER, "scenes in val2017/", 200)
+SEED = Flag("seed", NUMBER, "another seed draws other scenes", 1)
