@@ -7,7 +7,7 @@ import pytest
 import torch
 from factories import TINY_CONFIG
 
-from yolact_ascend.models.export import load_heads
+from yolact_ascend.models.detector import load_detector
 from yolact_ascend.models.weights import load_network
 from yolact_ascend.models.yolact.cuts import cut_outputs
 
@@ -18,8 +18,12 @@ def levels():
     return [generator.standard_normal(spec.shape, dtype=np.float32) for spec in cut_outputs(TINY_CONFIG, "fpn")[:-1]]
 
 
+def host_heads(weights, threads=1):
+    return load_detector(weights, TINY_CONFIG, "fpn", threads=threads).heads
+
+
 def test_the_values_are_pytorchs(tiny_weights, levels):
-    found = load_heads(tiny_weights, TINY_CONFIG)(levels)
+    found = host_heads(tiny_weights)(levels)
     with torch.inference_mode():
         head = load_network(tiny_weights, TINY_CONFIG).head
         expected = head.predict_levels([torch.from_numpy(level)[None] for level in levels])
@@ -30,7 +34,7 @@ def test_the_values_are_pytorchs(tiny_weights, levels):
 
 
 def test_threads_and_processes_give_the_same_bits(tiny_weights, levels):
-    heads = load_heads(tiny_weights, TINY_CONFIG)
+    heads = host_heads(tiny_weights)
     alone = heads(levels)
-    for other in (pickle.loads(pickle.dumps(heads)), load_heads(tiny_weights, TINY_CONFIG, threads=2)):
+    for other in (pickle.loads(pickle.dumps(heads)), host_heads(tiny_weights, threads=2)):
         assert all((ours == theirs).all() for ours, theirs in zip(other(levels), alone))

@@ -7,7 +7,7 @@ import torch
 from factories import SMALL_CONFIG
 
 from yolact_ascend.models.config import CONFIGS, DEMO_CONFIG
-from yolact_ascend.models.inputs import INPUT
+from yolact_ascend.models.inputs import input_tensor
 from yolact_ascend.models.yolact.backbones import make_backbone
 from yolact_ascend.models.yolact.cuts import cut_outputs
 from yolact_ascend.models.yolact.network import PredictionHead, YolactEdge
@@ -33,7 +33,7 @@ BACKBONE_STAGES = {
 def test_outputs_have_the_contracts_shapes(config, batch_size):
     network = YolactEdge(config).eval()
     with torch.inference_mode():
-        outputs = network(torch.zeros(batch_size, *INPUT.shape))
+        outputs = network(torch.zeros(batch_size, *input_tensor(config).shape))
     assert [tuple(output.shape) for output in outputs] == [
         (batch_size, *spec.shape) for spec in cut_outputs(config, "fpn")
     ]
@@ -43,7 +43,7 @@ def test_outputs_have_the_contracts_shapes(config, batch_size):
 
 @pytest.mark.parametrize("name", CONFIGS)
 def test_backbones_say_their_channels(name):
-    backbone = make_backbone(CONFIGS[name]).eval()
+    backbone = make_backbone(CONFIGS[name].backbone).eval()
     with torch.inference_mode():
         outputs = backbone(torch.zeros(1, 3, 64, 64))
     channels, strides = BACKBONE_STAGES[name]

@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 
-from yolact_ascend.models.config import MEAN_RGB
 from yolact_ascend.training.augment import (
     Augmentation,
     Window,
@@ -12,6 +11,7 @@ from yolact_ascend.training.augment import (
     draw_window,
 )
 
+MEAN_BGR = (104, 117, 124)  # ImageNet's, in whole levels
 NO_OBJECTS = np.zeros((0, 2))
 PLAIN = Augmentation(expand_most=1, crop_least=1, photometric=False, mirror=False)
 SEEDS = range(40)
@@ -63,12 +63,11 @@ def test_the_same_generator_draws_the_same_window():
     assert windows(Augmentation(), view=0.5) == windows(Augmentation(), view=0.5)
 
 
-def test_beyond_the_edge_an_image_has_the_mean_colour_and_a_mask_nothing():
+def test_beyond_the_edge_an_image_has_the_given_colour_and_a_mask_nothing():
     image = np.full((4, 4, 3), 200, dtype=np.uint8)
-    cut = cut_window(image, Window(-4, 0, 4, 8), 8)
+    cut = cut_window(image, Window(-4, 0, 4, 8), 8, MEAN_BGR)
     assert (cut[:4, 4:] == 200).all()
-    mean_bgr = [round(level) for level in MEAN_RGB[::-1]]
-    assert (cut[:, :4] == mean_bgr).all() and (cut[4:] == mean_bgr).all()
+    assert (cut[:, :4] == MEAN_BGR).all() and (cut[4:] == MEAN_BGR).all()
     mask = cut_window(np.full((4, 4), 255, dtype=np.uint8), Window(-4, 0, 4, 8), 8)
     assert (mask[:4, 4:] == 255).all() and mask.sum() == 16 * 255
 
@@ -79,8 +78,8 @@ def test_beyond_the_edge_an_image_has_the_mean_colour_and_a_mask_nothing():
     ids=["left", "left, touching", "above", "right, touching", "below"],
 )
 def test_a_window_beside_the_image_has_nothing_of_it(window):
-    cut = cut_window(np.full((4, 4, 3), 200, dtype=np.uint8), window, 5)
-    assert cut.dtype == np.uint8 and (cut == [round(level) for level in MEAN_RGB[::-1]]).all()
+    cut = cut_window(np.full((4, 4, 3), 200, dtype=np.uint8), window, 5, MEAN_BGR)
+    assert cut.dtype == np.uint8 and (cut == MEAN_BGR).all()
     assert cut.shape == (5, 5, 3)
     assert cut_window(np.full((4, 4), 255, dtype=np.uint8), window, 5).tolist() == [[0] * 5] * 5
 

@@ -10,7 +10,8 @@ from yolact_ascend.models.classes import read_config
 from yolact_ascend.models.config import CONFIGS, DEMO_CONFIG
 from yolact_ascend.models.weights import load_network
 from yolact_ascend.scenes.scenes import draw_dataset
-from yolact_ascend.training.train import score_network, summarise
+from yolact_ascend.training.score import score_network
+from yolact_ascend.training.train import summarise
 
 WEIGHTS = CHECKOUT / "weights" / "yolact_edge_demo.pth"
 NOTE = json.loads(WEIGHTS.with_suffix(".json").read_text())

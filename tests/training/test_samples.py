@@ -6,11 +6,14 @@ import json
 import cv2
 import numpy as np
 import pytest
+from factories import SMALL_CONFIG
 
-from yolact_ascend.detection.boxes import decode_boxes, make_anchors
+from yolact_ascend.detection.boxes import decode_boxes
 from yolact_ascend.errors import DatasetError
 from yolact_ascend.images.coco import load_dataset
-from yolact_ascend.models.config import COCO_CATEGORY_IDS, MEAN_RGB, STD_RGB
+from yolact_ascend.models.config import with_classes
+from yolact_ascend.models.labels import COCO_CATEGORY_IDS
+from yolact_ascend.models.yolact.anchors import make_anchors
 from yolact_ascend.training.augment import Augmentation, Window
 from yolact_ascend.training.matching import Matches
 from yolact_ascend.training.samples import (
@@ -28,12 +31,19 @@ from yolact_ascend.training.samples import (
 )
 
 PLAIN = Augmentation(expand_most=1, crop_least=1, photometric=False, mirror=False)
+FIVE_CLASSES = with_classes(SMALL_CONFIG, tuple("abcde"), tuple(range(5)))
+ONE_CLASS = with_classes(SMALL_CONFIG, ("a",), (1,))
+MEAN_RGB, STD_RGB = (123.68, 116.78, 103.94), (58.40, 57.12, 57.38)  # ImageNet's
 NO_BOXES = np.zeros((0, 4), dtype=np.float32)
 
 
 @pytest.fixture
 def training_set(small_coco, annotation_file):
     return TrainingSet(load_dataset(annotation_file, small_coco / "val2017"), COCO_CATEGORY_IDS)
+
+
+def anchors(image_size):
+    return make_anchors(SMALL_CONFIG.anchors, image_size)
 
 
 def objects_of(*masks, class_ids=None, crowds=NO_BOXES):
@@ -142,7 +152,7 @@ def test_too_many_positive_anchors_are_drawn_from_and_weighted():
 def test_targets_of_a_whole_image_say_where_its_object_is(image_size):
     image = np.full((400, 500, 3), 90, dtype=np.uint8)
     objects = objects_of(rectangle(400, 500, 100, 80, 250, 200), class_ids=[3])
-    sample = make_sample(image, objects, image_size, 5, PLAIN, 100, np.random.default_rng(0))
+    sample = make_sample(image, objects, image_size, FIVE_CLASSES, PLAIN, 100, np.random.default_rng(0))
     grid = {275: 70, 550: 138}[image_size]
     assert sample.image.shape == (3, image_size, image_size) and sample.image.dtype == np.float32
     np.testing.assert_allclose(
@@ -152,7 +162,7 @@ def test_targets_of_a_whole_image_say_where_its_object_is(image_size):
         positive = np.flatnonzero(sample.classes > 0)
         assert set(sample.classes[positive]) == {4}
         np.testing.assert_allclose(
-            decode_boxes(sample.loc[positive], make_anchors()[positive]),
+            decode_boxes(sample.loc[positive], anchors(550)[positive]),
             np.repeat([[0.2, 0.2, 0.5, 0.5]], len(positive), axis=0),
             atol=1e-5,
         )
@@ -162,13 +172,13 @@ def test_targets_of_a_whole_image_say_where_its_object_is(image_size):
     assert sample.class_map.shape == (5, grid // 2, grid // 2)
     assert sample.class_map[[0, 1, 2, 4]].max() == 0
     assert sample.masks.shape == (len(sample.anchor_ids), grid, grid)
-    assert sample.classes.shape == (len(make_anchors(image_size)),)
+    assert sample.classes.shape == (len(anchors(image_size)),)
 
 
 def draw_sample(objects, augmentation, seed, image_size=550):
     """A sample of an image that is light where its first object is, and dark elsewhere."""
     image = np.repeat(objects.masks[0][:, :, None] * np.uint8(200), 3, axis=2)
-    return make_sample(image, objects, image_size, 1, augmentation, 100, np.random.default_rng(seed))
+    return make_sample(image, objects, image_size, ONE_CLASS, augmentation, 100, np.random.default_rng(seed))
 
 
 def test_a_mirrored_picture_has_mirrored_boxes_and_masks():
@@ -181,7 +191,7 @@ def test_a_mirrored_picture_has_mirrored_boxes_and_masks():
         seen.add(left)
         expected = {14: [0.1, 0.2, 0.3, 0.6], 97: [0.7, 0.2, 0.9, 0.6]}[left]
         np.testing.assert_allclose(sample.boxes_xyxy_rel[0], expected, atol=1e-6)
-        decoded = decode_boxes(sample.loc[sample.anchor_ids], make_anchors()[sample.anchor_ids])
+        decoded = decode_boxes(sample.loc[sample.anchor_ids], anchors(550)[sample.anchor_ids])
         np.testing.assert_allclose(decoded, [expected] * len(decoded), atol=1e-5)
         assert (sample.masks[0] != shown).mean() < 0.01
         assert (sample.class_map[0] != shown[::2, ::2]).mean() < 0.01
@@ -205,7 +215,7 @@ def test_objects_too_small_for_the_network_are_ignored():
 
 def collect(training_set, first_step=0, workers=1, seed=5):
     phases = (Phase(64, 2, 2), Phase(128, 1, 2))
-    return list(load_batches(training_set, 80, phases, Augmentation(), 100, seed, first_step, workers))
+    return list(load_batches(training_set, SMALL_CONFIG, phases, Augmentation(), 100, seed, first_step, workers))
 
 
 def same(batches, others):
@@ -230,7 +240,7 @@ def test_every_epoch_shows_every_image_once_in_an_order_of_its_own(training_set)
     read = training_set.read
     seen = []
     training_set.read = lambda index: seen.append(index) or read(index)
-    list(load_batches(training_set, 80, (Phase(64, 1, 40),), PLAIN, 100, 0))
+    list(load_batches(training_set, SMALL_CONFIG, (Phase(64, 1, 40),), PLAIN, 100, 0))
     epochs = [seen[start : start + 4] for start in range(0, 40, 4)]
     assert all(sorted(epoch) == [0, 1, 2, 3] for epoch in epochs)
     assert len({tuple(epoch) for epoch in epochs}) > 1

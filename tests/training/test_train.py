@@ -13,36 +13,18 @@ import torch
 from yolact_ascend.errors import DatasetError, TrainingError, UsageError
 from yolact_ascend.images.coco import load_dataset
 from yolact_ascend.models.classes import read_config
-from yolact_ascend.models.config import (
-    COCO_CATEGORY_IDS,
-    COCO_CLASSES,
-    CONFIGS,
-    DEMO_CONFIG,
-    DRAWN_CATEGORY_IDS,
-)
+from yolact_ascend.models.config import CONFIGS, DEMO_CONFIG, with_classes
+from yolact_ascend.models.labels import COCO_CATEGORY_IDS, COCO_CLASSES, DRAWN_CATEGORY_IDS
 from yolact_ascend.models.weights import load_network, write_weights
 from yolact_ascend.scenes.scenes import draw_dataset
 from yolact_ascend.training import train as train_module
 from yolact_ascend.training.augment import Augmentation
 from yolact_ascend.training.losses import Losses
-from yolact_ascend.training.samples import Phase, Sample, TrainingSet
-from yolact_ascend.training.train import (
-    Recipe,
-    Trainee,
-    Trainer,
-    TrainingFiles,
-    Validation,
-    adopt_classes,
-    initialise,
-    learning_rate,
-    made_from,
-    phase_of,
-    read_checkpoint,
-    score_network,
-    stack_samples,
-    train,
-    use_device,
-)
+from yolact_ascend.training.recipe import Recipe, learning_rate, phase_of
+from yolact_ascend.training.samples import Phase, Sample, TrainingSet, load_batches
+from yolact_ascend.training.score import score_network
+from yolact_ascend.training.train import TrainingFiles, Validation, adopt_classes, train, use_device
+from yolact_ascend.training.trainer import Trainee, Trainer, initialise, made_from, read_checkpoint, stack_samples
 
 DEMO = CONFIGS[DEMO_CONFIG]
 CPU = torch.device("cpu")
@@ -145,7 +127,7 @@ def test_steps_on_the_same_images_lower_every_loss(training_set):
     plain = Augmentation(1, 1, photometric=False, mirror=False)
     recipe = dataclasses.replace(RECIPE, phases=(Phase(96, 4, 25),), decay="steps", augmentation=plain)
     trainer = Trainer(DEMO, recipe, CPU)
-    batch = next(iter(train_module.load_batches(training_set, 8, recipe.phases, plain, 100, 0)))
+    batch = next(iter(load_batches(training_set, DEMO, recipe.phases, plain, 100, 0)))
     images, targets = stack_samples(batch, CPU)
     curve = [[value.item() for value in trainer.take_step(images, targets)] for _ in range(recipe.steps)]
     assert all(last < 0.8 * first for first, last in zip(curve[0], curve[-1])), (curve[0], curve[-1])
@@ -160,8 +142,8 @@ def test_a_training_leaves_weights_log_and_curve(training_set, dataset, tmp_path
     assert all(set(line) == {"step", *Losses._fields} and all(map(math.isfinite, line.values())) for line in lines)
     assert scores == {
         "step": 6,
-        "box_map": evaluation.box.table["all"],
-        "mask_map": evaluation.mask.table["all"],
+        "box_map": evaluation.scores["box"].table["all"],
+        "mask_map": evaluation.scores["mask"].table["all"],
         "images": 2,
     }
     assert files.curve.read_bytes().startswith(b"\x89PNG")
@@ -319,7 +301,7 @@ def test_a_loss_that_is_not_finite_ends_the_training(training_set, tmp_path):
 
 @pytest.fixture(scope="module")
 def batch(training_set):
-    return next(iter(train_module.load_batches(training_set, 8, (Phase(64, 2, 1),), RECIPE.augmentation, 100, 0)))
+    return next(iter(load_batches(training_set, DEMO, (Phase(64, 2, 1),), RECIPE.augmentation, 100, 0)))
 
 
 def test_a_gradient_that_is_not_finite_changes_no_weight(batch):
@@ -435,7 +417,7 @@ def test_scoring_leaves_the_network_in_training(dataset):
 
 
 def test_bfloat16_gives_nearly_the_same_losses(training_set):
-    batch = next(iter(train_module.load_batches(training_set, 8, PHASES[1:], Augmentation(), 100, 0)))
+    batch = next(iter(load_batches(training_set, DEMO, PHASES[1:], Augmentation(), 100, 0)))
     first, second = (
         Trainer(DEMO, dataclasses.replace(RECIPE, bfloat16=flag), CPU).take_step(*stack_samples(batch, CPU))
         for flag in (False, True)

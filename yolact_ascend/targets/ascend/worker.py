@@ -91,4 +91,5 @@ def last_execution(session):
 
 
 if __name__ == "__main__":
+    sys.path.pop(0)  # this folder: its ais_bench.py is not the tool's package
     sys.exit(main(*sys.argv[1:]))
