@@ -1,6 +1,7 @@
 """The exported file's contract, and that nothing wrong is ever left behind."""
 
 import json
+import re
 import subprocess
 import sys
 from collections import Counter
@@ -10,17 +11,12 @@ import onnx
 import onnxruntime
 import pytest
 import torch
-from factories import CHECKOUT, SMALL_CONFIG
+from factories import CHECKOUT, SMALL_CONFIG, TINY_CONFIG
 
 from yolact_ascend.errors import ArtifactError, WeightsError
 from yolact_ascend.files import sha256_file
 from yolact_ascend.models import export
-from yolact_ascend.models.config import (
-    COCO_CLASSES,
-    CONFIGS,
-    DEFAULT_CONFIG,
-    DEMO_CONFIG,
-)
+from yolact_ascend.models.config import CONFIGS, DEFAULT_CONFIG
 from yolact_ascend.models.export import (
     Difference,
     check_contract,
@@ -28,9 +24,12 @@ from yolact_ascend.models.export import (
     largest_by_output,
     refuse_different,
 )
-from yolact_ascend.models.inputs import INPUT
+from yolact_ascend.models.inputs import input_tensor
+from yolact_ascend.models.labels import COCO_CLASSES
 from yolact_ascend.models.yolact.cuts import cut_outputs
+from yolact_ascend.tensors import TensorSpec
 
+IMAGE = input_tensor(CONFIGS[DEFAULT_CONFIG])
 OUTPUTS = cut_outputs(CONFIGS[DEFAULT_CONFIG], "fpn")
 
 
@@ -84,14 +83,14 @@ def test_it_was_compared_with_torch_at_two_batch_sizes(exported):
 
 def test_any_batch_size_runs(exported):
     session = onnxruntime.InferenceSession(str(exported[0]), providers=["CPUExecutionProvider"])
-    outputs = session.run(None, {"image": np.zeros((2, *INPUT.shape), np.float32)})
+    outputs = session.run(None, {"image": np.zeros((2, *IMAGE.shape), np.float32)})
     assert [output.shape for output in outputs] == [(2, *spec.shape) for spec in OUTPUTS]
 
 
-def test_the_same_weights_give_the_same_bytes(exported, small_weights, tmp_path):
+def test_the_same_weights_give_the_same_bytes(tiny_onnx, tiny_weights, tmp_path):
     """Later stages recognise an unchanged model by its content."""
-    export_onnx(small_weights, SMALL_CONFIG, tmp_path / "again.onnx")
-    assert sha256_file(tmp_path / "again.onnx") == sha256_file(exported[0])
+    export_onnx(tiny_weights, TINY_CONFIG, tmp_path / "again.onnx")
+    assert sha256_file(tmp_path / "again.onnx") == sha256_file(tiny_onnx)
 
 
 def refuse(*_):
@@ -99,12 +98,12 @@ def refuse(*_):
 
 
 @pytest.mark.parametrize("step", ["_simplify", "check_contract", "refuse_different"])
-def test_a_failed_export_leaves_no_file(small_weights, tmp_path, monkeypatch, step):
+def test_a_failed_export_leaves_no_file(tiny_weights, tmp_path, monkeypatch, step):
     path = tmp_path / "yolact_edge.onnx"
     path.write_text("of an earlier run")
     monkeypatch.setattr(export, step, refuse)
     with pytest.raises(ArtifactError, match="refused"):
-        export_onnx(small_weights, SMALL_CONFIG, path)
+        export_onnx(tiny_weights, TINY_CONFIG, path)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -123,17 +122,44 @@ def test_what_differs_from_torch_is_refused(relative):
         refuse_different([fine, Difference("output3", 3, 0.5, relative)])
 
 
+def test_of_several_that_differ_the_worst_is_named():
+    slight, gross = Difference("output1", 1, 0.1, 2e-4), Difference("output4", 3, 0.2, 3e-4)
+    not_a_number = Difference("output2", 1, 0.3, float("nan"))
+    for differences, named in (
+        ([slight, gross], "output4 at batch 3 by 2.00e-01 (relative 3.00e-04, allowed 1e-04)"),
+        ([gross, slight], "output4 at batch 3 by 2.00e-01 (relative 3.00e-04, allowed 1e-04)"),
+        ([gross, not_a_number, slight], "output2 at batch 1 by 3.00e-01 (relative nan, allowed 1e-04)"),
+    ):
+        with pytest.raises(ArtifactError, match=re.escape(named)):
+            refuse_different(differences)
+
+
+def test_the_largest_difference_of_each_output_is_reported_in_the_models_order():
+    small, large = Difference("output0", 1, 0.5, 1e-6), Difference("output0", 3, 0.1, 2e-6)
+    other = Difference("output1", 1, 0.2, 5e-6)
+    assert largest_by_output([]) == []
+    assert largest_by_output([small, other, large]) == [large, other]
+    assert largest_by_output([large, other, small]) == [large, other]
+    assert largest_by_output([small, other, small._replace(batch_size=3)]) == [small, other]
+
+
 def test_what_agrees_with_torch_is_accepted():
     refuse_different([])
     refuse_different([Difference("output0", 1, 0.5, 1e-4)])
 
 
-def test_weights_that_are_not_finite_are_refused(small_weights, tmp_path):
-    state = torch.load(small_weights, weights_only=True)
+def test_coefficients_are_allowed_what_tanh_makes_of_them():
+    refuse_different([Difference("coeffs", 1, 0.5, 1e-3)])
+    with pytest.raises(ArtifactError, match="coeffs at batch 1 .*allowed 1e-03"):
+        refuse_different([Difference("coeffs", 1, 0.5, 1.1e-3)])
+
+
+def test_weights_that_are_not_finite_are_refused(tiny_weights, tmp_path):
+    state = torch.load(tiny_weights, weights_only=True)
     state["proto_net.0.bias"][3] = float("nan")
     torch.save(state, tmp_path / "nan.pth")
     with pytest.raises(ArtifactError, match="output5 .*Do the weights hold NaN"):
-        export_onnx(tmp_path / "nan.pth", SMALL_CONFIG, tmp_path / "a.onnx")
+        export_onnx(tmp_path / "nan.pth", TINY_CONFIG, tmp_path / "a.onnx")
     assert not (tmp_path / "a.onnx").exists()
 
 
@@ -161,11 +187,32 @@ def test_a_broken_contract_is_refused(model, tmp_path, change, message):
     change(changed)
     onnx.save(changed, tmp_path / "changed.onnx")
     with pytest.raises(ArtifactError, match=message):
-        check_contract(tmp_path / "changed.onnx", OUTPUTS)
+        check_contract(tmp_path / "changed.onnx", IMAGE, OUTPUTS)
+
+
+def test_a_graph_whose_shapes_contradict_each_other_is_refused(tmp_path):
+    """Names, shapes and opset are those of the contract, and each node is well formed: the full check alone sees it."""
+    image, output = TensorSpec("image", (3, 4, 4)), TensorSpec("output0", (3, 4, 4))
+    values = [
+        onnx.helper.make_tensor_value_info(spec.name, onnx.TensorProto.FLOAT, ["batch", *spec.shape])
+        for spec in (image, output)
+    ]
+    opset = onnx.helper.make_opsetid("", 11)
+    for operator, is_valid in (("Relu", True), ("Flatten", False)):  # Flatten gives [batch,48]
+        node = onnx.helper.make_node(operator, ["image"], ["output0"])
+        graph = onnx.helper.make_graph([node], "graph", values[:1], values[1:])
+        model = onnx.helper.make_model(graph, opset_imports=[opset], ir_version=6)
+        onnx.checker.check_model(model)
+        onnx.save(model, tmp_path / "a.onnx")
+        if is_valid:
+            check_contract(tmp_path / "a.onnx", image, [output])
+        else:
+            with pytest.raises(ArtifactError, match="The exported ONNX is not valid: .*[Ii]nference error"):
+                check_contract(tmp_path / "a.onnx", image, [output])
 
 
 @pytest.mark.upstream
-@pytest.mark.parametrize("name", [name for name in CONFIGS if name != DEMO_CONFIG])
+@pytest.mark.parametrize("name", [name for name, config in CONFIGS.items() if config.upstream_url])
 def test_our_network_gives_what_patched_upstream_gives(upstream_dir, tmp_path, name):
     """In a process of its own: upstream keeps its config in globals. Tolerance: the issue's, 1e-4 of the largest."""
     code = (
@@ -174,14 +221,14 @@ def test_our_network_gives_what_patched_upstream_gives(upstream_dir, tmp_path, n
         "import torch\n"
         "sys.path.insert(0, sys.argv[4])\n"
         "from factories import random_state_dict\n"
-        "from yolact_ascend.config import CONFIGS\n"
-        "from yolact_ascend.upstream import load_upstream_network\n"
-        "from yolact_ascend.weights import load_network\n"
+        "from yolact_ascend.models.config import CONFIGS\n"
+        "from yolact_ascend.models.export import load_upstream\n"
+        "from yolact_ascend.models.weights import load_network\n"
         "config = CONFIGS[sys.argv[1]]\n"
         "weights = Path(sys.argv[3])\n"
         "torch.save(random_state_dict(config), weights)\n"
         "ours = load_network(weights, config)\n"
-        "theirs = load_upstream_network(Path(sys.argv[2]), weights, config)\n"
+        "theirs = load_upstream(Path(sys.argv[2]), weights, config)\n"
         "images = torch.randn(2, 3, 550, 550)\n"
         "with torch.inference_mode():\n"
         "    for a, b in zip(ours(images), theirs(images)):\n"
@@ -202,6 +249,6 @@ def test_export_from_upstream_records_it(upstream_dir, small_weights, tmp_path):
     command += [f"--upstream={upstream_dir}", f"--output={tmp_path / 'a.onnx'}"]
     result = subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stderr
-    check_contract(tmp_path / "a.onnx", OUTPUTS)
+    check_contract(tmp_path / "a.onnx", IMAGE, OUTPUTS)
     metadata = {entry.key: entry.value for entry in onnx.load(tmp_path / "a.onnx").metadata_props}
     assert metadata["network"].startswith("upstream yolact_edge @ a9a00281b33b3ac90253a4939773308a8f95e21d")

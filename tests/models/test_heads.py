@@ -27,6 +27,7 @@ def test_the_values_are_pytorchs(tiny_weights, levels):
     with torch.inference_mode():
         head = load_network(tiny_weights, TINY_CONFIG).head
         expected = head.predict_levels([torch.from_numpy(level)[None] for level in levels])
+    assert len(found) == len(expected) == 3
     for ours, theirs, spec in zip(found, expected, cut_outputs(TINY_CONFIG, "heads")):
         assert ours.shape == spec.shape and ours.dtype == np.float32
         # The order of sums; tanh makes no more of it.
@@ -37,4 +38,6 @@ def test_threads_and_processes_give_the_same_bits(tiny_weights, levels):
     heads = host_heads(tiny_weights)
     alone = heads(levels)
     for other in (pickle.loads(pickle.dumps(heads)), host_heads(tiny_weights, threads=2)):
-        assert all((ours == theirs).all() for ours, theirs in zip(other(levels), alone))
+        found = other(levels)
+        assert len(found) == len(alone) == 3
+        assert all(np.array_equal(ours, theirs) for ours, theirs in zip(found, alone))

@@ -27,6 +27,7 @@ from yolact_ascend.training.train import TrainingFiles, Validation, adopt_classe
 from yolact_ascend.training.trainer import Trainee, Trainer, initialise, made_from, read_checkpoint, stack_samples
 
 DEMO = CONFIGS[DEMO_CONFIG]
+OTHER_CLASSES = with_classes(DEMO, ("screw", "nut"), (7, 9))  # what a file without a record would leave
 CPU = torch.device("cpu")
 SHORT = Recipe((Phase(64, 1, 2),), warmup_steps=0, clip_norm=10)
 PHASES = (Phase(64, 2, 3), Phase(96, 1, 3))
@@ -125,12 +126,15 @@ def test_samples_are_padded_to_the_most_scored_anchors():
 
 def test_steps_on_the_same_images_lower_every_loss(training_set):
     plain = Augmentation(1, 1, photometric=False, mirror=False)
-    recipe = dataclasses.replace(RECIPE, phases=(Phase(96, 4, 25),), decay="steps", augmentation=plain)
+    recipe = dataclasses.replace(
+        RECIPE, phases=(Phase(96, 4, 10),), learning_rate=0.08, decay="steps", augmentation=plain
+    )
     trainer = Trainer(DEMO, recipe, CPU)
     batch = next(iter(load_batches(training_set, DEMO, recipe.phases, plain, 100, 0)))
     images, targets = stack_samples(batch, CPU)
     curve = [[value.item() for value in trainer.take_step(images, targets)] for _ in range(recipe.steps)]
-    assert all(last < 0.8 * first for first, last in zip(curve[0], curve[-1])), (curve[0], curve[-1])
+    # Seen with six seeds: 0.53 to 0.82 of the first value.
+    assert all(last < 0.9 * first for first, last in zip(curve[0], curve[-1])), (curve[0], curve[-1])
 
 
 def test_a_training_leaves_weights_log_and_curve(training_set, dataset, tmp_path, log_every_step):
@@ -148,25 +152,28 @@ def test_a_training_leaves_weights_log_and_curve(training_set, dataset, tmp_path
     }
     assert files.curve.read_bytes().startswith(b"\x89PNG")
     assert load_network(files.weights, DEMO)
-    assert read_config(files.weights, DEMO) == DEMO
+    assert read_config(files.weights, OTHER_CLASSES) == DEMO
 
 
 def test_a_killed_training_goes_on_to_the_same_curve(training_set, tmp_path, monkeypatch, log_every_step):
-    train(DEMO, RECIPE, training_set, tmp_path / "whole")
+    recipe = dataclasses.replace(RECIPE, phases=(Phase(64, 2, 1), Phase(96, 1, 3)))
+    train(DEMO, recipe, training_set, tmp_path / "whole")
     take_step = Trainer.take_step
 
-    def die_in_the_fifth(trainer, images, targets):
-        if trainer.step == 4:
+    def die_in_the_fourth(trainer, images, targets):
+        if trainer.step == 3:
             raise MemoryError
         return take_step(trainer, images, targets)
 
-    monkeypatch.setattr(Trainer, "take_step", die_in_the_fifth)
+    monkeypatch.setattr(Trainer, "take_step", die_in_the_fourth)
     with pytest.raises(MemoryError):
-        train(DEMO, RECIPE, training_set, tmp_path / "killed", checkpoint_every=3)
-    assert [line["step"] for line in losses_of(tmp_path / "killed")] == [1, 2, 3]
+        train(DEMO, recipe, training_set, tmp_path / "killed", checkpoint_every=2)
+    assert [line["step"] for line in losses_of(tmp_path / "killed")] == [1, 2]
     monkeypatch.setattr(Trainer, "take_step", take_step)
-    train(DEMO, RECIPE, training_set, tmp_path / "killed", workers=3)
-    for line, expected in zip(losses_of(tmp_path / "killed"), losses_of(tmp_path / "whole")):
+    train(DEMO, recipe, training_set, tmp_path / "killed", workers=3)
+    whole, killed = losses_of(tmp_path / "whole"), losses_of(tmp_path / "killed")
+    assert [line["step"] for line in killed] == [line["step"] for line in whole] == [1, 2, 3, 4]
+    for line, expected in zip(killed, whole):
         assert line == pytest.approx(expected, rel=1e-3)  # logged with four decimals
     whole, killed = (load_network(TrainingFiles(tmp_path / name).weights, DEMO) for name in ("whole", "killed"))
     for key, value in whole.state_dict().items():
