@@ -12,11 +12,12 @@ from pathlib import Path
 import pytest
 from factories import CHECKOUT
 
-from yolact_ascend.cli import main
+from yolact_ascend.cli import main, train
+from yolact_ascend.cli.flags import take_coco
 from yolact_ascend.errors import ToolError, UsageError
 from yolact_ascend.training.augment import Augmentation
+from yolact_ascend.training.recipe import Recipe
 from yolact_ascend.training.samples import Phase
-from yolact_ascend.training.train import Recipe
 
 
 def run(*words, cwd=CHECKOUT):
@@ -31,9 +32,9 @@ def run(*words, cwd=CHECKOUT):
         (
             PermissionError(13, "Permission denied", "/x/.lock"),
             1,
-            "error: Cannot use /x/.lock: Permission denied. What ",
+            "error: Cannot use /x/.lock: Permission denied. Finished work is kept.",
         ),
-        (KeyboardInterrupt(), 130, "\ninterrupted: what was finished is kept; the same command continues.\n"),
+        (KeyboardInterrupt(), 130, "\ninterrupted: finished work is kept; rerun the same command to resume.\n"),
         (None, 0, ""),
     ],
 )
@@ -61,8 +62,7 @@ def test_a_fault_of_ours_is_not_hidden():
 )
 def test_defaults_are_the_guides(monkeypatch, script, defaults):
     seen = {}
-    add_arguments, _, description = main.VERBS[script]
-    monkeypatch.setitem(main.VERBS, script, (add_arguments, lambda a: seen.update(vars(a)), description))
+    monkeypatch.setattr(main.VERBS[script], "run", lambda arguments: seen.update(vars(arguments)))
     assert main.run_script(script, []) == 0
     assert {name: str(seen[name]) for name in defaults} == defaults
 
@@ -70,18 +70,22 @@ def test_defaults_are_the_guides(monkeypatch, script, defaults):
 @pytest.mark.parametrize(
     ("words", "code", "message"),
     [
-        (["pth2onnx.py", "--config=foo"], 2, "error: There is no config 'foo'. Choose one of"),
+        (["pth2onnx.py", "--config=foo"], 2, "error: Unknown config 'foo'. Choose one of"),
         (["pth2onnx.py", "--trained_model=none.pth"], 1, "error: There is no weights file none.pth"),
         (["preprocess.py", "--image_path=nowhere"], 1, "error: There is no image folder nowhere"),
-        (["preprocess.py", "--limit=0"], 2, "'0' is no whole number above 0"),
+        (["preprocess.py", "--limit=0"], 2, "'0': expected a whole number from 1"),
         (["preprocess.py", "--unknown"], 2, "unrecognized arguments: --unknown"),
         (["postprocess.py", "--image_path=nowhere"], 1, "error: There is no image folder nowhere"),
         (["-m", "yolact_ascend"], 2, "the following arguments are required: VERB"),
         (["-m", "yolact_ascend", "run", "bs=0"], 2, "error: bs=0: expected whole numbers"),
-        (["-m", "yolact_ascend", "run", "--bs=8"], 2, "error: '--bs=8' is no setting of run_all.sh. Settings are KEY="),
+        (
+            ["-m", "yolact_ascend", "run", "--bs=8"],
+            2,
+            "error: '--bs=8' is not a setting of run_all.sh. Settings are KEY=",
+        ),
         (["-m", "yolact_ascend", "export", "bs=8"], 2, "unrecognized arguments: bs=8"),
-        (["-m", "yolact_ascend", "draw", "--train_images=-1"], 2, "'-1' is no whole number"),
-        (["-m", "yolact_ascend", "draw", "--seed=-1"], 2, "'-1' is no whole number"),
+        (["-m", "yolact_ascend", "draw", "--train_images=-1"], 2, "'-1': expected a whole number from 0"),
+        (["-m", "yolact_ascend", "draw", "--seed=-1"], 2, "'-1': expected a whole number from 0"),
         (["-m", "yolact_ascend", "train", "--phases=275x16"], 2, "'275x16': expected SIZExBATCH:STEPS, such as"),
         (["-m", "yolact_ascend", "train", "--phases=275x0:5"], 2, "'275x0:5': expected SIZExBATCH:STEPS, such as"),
         (["-m", "yolact_ascend", "draw", "--train_images=0", "--val_images=0"], 2, "there is nothing to draw."),
@@ -90,40 +94,60 @@ def test_defaults_are_the_guides(monkeypatch, script, defaults):
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else None,
 )
-def test_bad_words_end_in_one_sentence(tmp_path, words, code, message):
-    words = [str(CHECKOUT / word) if word.endswith(".py") else word for word in words]
-    result = run(*words, cwd=tmp_path)
-    assert result.returncode == code
-    assert message in result.stderr
-    assert "Traceback" not in result.stderr
+def test_bad_words_end_in_one_sentence(tmp_path, monkeypatch, capsys, words, code, message):
+    """In this process, as each script and `-m yolact_ascend` have it."""
+    monkeypatch.chdir(tmp_path)
+    name, *rest = words
+    script = {"pth2onnx.py": "export", "preprocess.py": "preprocess", "postprocess.py": "postprocess"}.get(name)
+    try:
+        found = main.run_script(script, rest) if script else main.main(rest[1:])
+    except SystemExit as exit:
+        found = exit.code
+    assert found == code
+    assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("script", ["pth2onnx.py", "preprocess.py", "postprocess.py"])
+def test_the_guides_scripts_are_those_verbs(tmp_path, script):
+    result = run(CHECKOUT / script, "--config=foo", cwd=tmp_path)
+    assert result.returncode == 2
+    assert result.stderr.startswith("error: Unknown config 'foo'. Choose one of")
+
+
+def test_a_wrong_config_is_refused_before_pytorch_is_imported(tmp_path):
+    code = (
+        "import sys; from yolact_ascend.cli.main import run_script; "
+        "print(run_script('export', ['--config=foo']), 'torch' in sys.modules)"
+    )
+    assert run("-c", code, cwd=tmp_path).stdout == "2 False\n"
 
 
 def train_arguments(*words):
     parser = argparse.ArgumentParser()
-    main.VERBS["train"][0](parser)
+    train.add_arguments(parser)
     return parser.parse_args(words)
 
 
 @pytest.mark.parametrize(
     ("flag", "value", "expected"),
     [
-        ("learning_rate", "-1", "above 0"),
-        ("learning_rate", "0", "above 0"),
-        ("learning_rate", "nan", "above 0"),
-        ("learning_rate", "inf", "above 0"),
-        ("weight_decay", "-1e-4", "from 0 on"),
-        ("clip_norm", "-1", "from 0 on"),
-        ("expand_most", "-3", "from 1 to 16"),
-        ("expand_most", "1e9", "from 1 to 16"),
-        ("crop_least", "5", "above 0 to 1"),
-        ("crop_least", "-1", "above 0 to 1"),
-        ("crop_least", "0", "above 0 to 1"),
+        ("learning_rate", "-1", "a number above 0"),
+        ("learning_rate", "0", "a number above 0"),
+        ("learning_rate", "nan", "a number above 0"),
+        ("learning_rate", "inf", "a number above 0"),
+        ("weight_decay", "-1e-4", "a number from 0"),
+        ("clip_norm", "-1", "a number from 0"),
+        ("expand_most", "-3", "a number from 1 to 16"),
+        ("expand_most", "1e9", "a number from 1 to 16"),
+        ("crop_least", "5", "a number above 0 to 1"),
+        ("crop_least", "-1", "a number above 0 to 1"),
+        ("crop_least", "0", "a number above 0 to 1"),
     ],
 )
 def test_numbers_that_no_training_can_have_are_refused(capsys, flag, value, expected):
     with pytest.raises(SystemExit, match="2"):
         train_arguments(f"--{flag}={value}")
-    assert f"argument --{flag}: '{value}' is no number {expected}\n" in capsys.readouterr().err
+    assert f"argument --{flag}: '{value}': expected {expected}\n" in capsys.readouterr().err
 
 
 def test_phases_have_a_least_image_size(capsys):
@@ -152,7 +176,7 @@ PLAIN_RECIPE = Recipe((Phase(550, 8, 800000),))
     ids=lambda value: " ".join(value) or "defaults" if isinstance(value, list) else "",
 )
 def test_flags_make_the_recipe(words, expected):
-    assert main._recipe(train_arguments(*words)) == replace(PLAIN_RECIPE, **expected)
+    assert train.make_recipe(train_arguments(*words)) == replace(PLAIN_RECIPE, **expected)
 
 
 def test_the_console_script_has_the_same_verbs():
@@ -161,6 +185,57 @@ def test_the_console_script_has_the_same_verbs():
     console = subprocess.run([script, "--help"], capture_output=True, text=True, check=True).stdout
     assert console == run("-m", "yolact_ascend", "--help").stdout
     assert set(re.findall(r"^    (\w+)", console, re.MULTILINE)) == set(main.VERBS)
+
+
+@pytest.mark.parametrize("verb", [None, *main.VERBS])
+def test_help_needs_no_packages(verb, tmp_path):
+    """`run_all.sh --help` works before any set-up: nothing but Python is imported, whatever the verb."""
+    code = (
+        f"import sys; sys.path[:] = [{str(CHECKOUT)!r}, *(p for p in sys.path if not p.endswith('-packages'))]; "
+        f"from yolact_ascend.cli.main import main; main([*{[verb] if verb else []}, '--help'])"
+    )
+    result = run("-S", "-c", code, cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.startswith(f"usage: yolact-ascend {verb or '[-h]'}")
+    assert "None)" not in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "name", "value"),
+    [
+        (["stream", "--weights=a.pth"], "trained_model", Path("a.pth")),
+        (["stream", "--device=emulation"], "device", "emulation"),
+        (["stream", "--device_kind=npu"], "device", "npu"),
+        (["stream", "--npus=0,2"], "npus", (0, 2)),
+        (["stream", "--npu=2"], "npus", (2,)),
+        (["stream", "--bs=4"], "batch_size", 4),
+        (["stream", "--coco=x"], "coco", Path("x")),
+        (["predict", "a.jpg", "--weights=a.pth"], "trained_model", Path("a.pth")),
+        (["predict", "a.jpg", "--out=p"], "save_path", Path("p")),
+        (["predict", "a.jpg", "--soc=Ascend310P1"], "soc", "Ascend310P1"),
+        (["postprocess", "--trained_model=~/a.pth"], "trained_model", Path.home() / "a.pth"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_verbs_take_the_names_of_a_run(words, name, value):
+    assert vars(main.parse_arguments(words))[name] == value
+
+
+def test_a_coco_folder_stands_for_images_and_annotations(small_coco):
+    arguments = main.parse_arguments(["stream", f"--coco={small_coco}"])
+    take_coco(arguments)
+    assert arguments.image_path == small_coco / "val2017"
+    assert arguments.json_file == small_coco / "annotations" / "instances_val2017.json"
+    twice = main.parse_arguments(["stream", f"--coco={small_coco}", "--json_file=a.json"])
+    with pytest.raises(UsageError, match="Pass either --coco, or --image_path and --json_file"):
+        take_coco(twice)
+
+
+@pytest.mark.parametrize("verb", ["export", "postprocess"])
+def test_a_cut_is_one_of_those_there_are(verb, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        main.parse_arguments([verb, "--cut=middle"])
+    assert "invalid choice: 'middle'" in capsys.readouterr().err
 
 
 def test_a_reader_that_goes_away_is_no_fault():

@@ -1,0 +1,101 @@
+"""A work folder with its inputs, runs in it, and what changes them: for the tests of whole runs."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from factories import TINY_CONFIG
+
+from yolact_ascend.cli.orchestration import run_stages
+from yolact_ascend.process import Runner
+from yolact_ascend.targets.folder import WorkFolder, sidecar_file
+
+PER_BATCH = ("compile bs3", "infer bs3", "postprocess bs3")
+ALL = ("export", "compile bs3", "preprocess", "infer bs3", "postprocess bs3")
+
+
+class Run:
+    """A work folder with its inputs, and runs in it."""
+
+    def __init__(self, folder: Path, weights: Path, coco: Path) -> None:
+        self.out = folder / "results"
+        self.weights = weights
+        self.coco = coco
+        self.words = {
+            "bs": "3",
+            "config": TINY_CONFIG.name,
+            "weights": str(weights),
+            "coco": str(coco),
+            "out": str(self.out),
+            "device": "emulation",
+        }
+        self.folder = WorkFolder(self.out)
+
+    def command(self, **words: str) -> list[str]:
+        return [f"{key}={value}" for key, value in {**self.words, **words}.items()]
+
+    def __call__(self, **words: str) -> list[str]:
+        """Run, and return the labels of the steps that were done, not fresh."""
+        run_stages(self.command(**words))
+        stages = self.report()["stages"]
+        label = "{name} bs{batch_size}".format_map
+        return [s["name"] if s["batch_size"] is None else label(s) for s in stages if s["status"] == "done"]
+
+    def om(self, batch_size: int) -> Path:
+        return self.folder.model(batch_size, ".om")
+
+    def sidecar(self, batch_size: int) -> dict:
+        return json.loads(sidecar_file(self.om(batch_size)).read_text())
+
+    def detections(self, batch_size: int) -> dict[str, Path]:
+        return self.folder.detections(batch_size, TINY_CONFIG.tasks)
+
+    def report(self) -> dict:
+        return json.loads(self.folder.report_json.read_text())
+
+
+def change_weights(run):
+    import torch
+
+    state = torch.load(run.weights, weights_only=True)
+    state["prediction_layers.0.conf_layer.bias"] += 0.1
+    torch.save(state, run.weights)
+
+
+def change_image(run):
+    path = run.coco / "val2017" / "000000000002.jpg"
+    shutil.copy(run.coco / "val2017" / "000000000001.jpg", path)
+
+
+def change_annotations(run):
+    path = run.coco / "annotations" / "instances_val2017.json"
+    data = json.loads(path.read_text())
+    data["annotations"][0]["bbox"][0] += 1
+    path.write_text(json.dumps(data))
+
+
+def cosine(one: np.ndarray, other: np.ndarray) -> float:
+    return float(one @ other / np.linalg.norm(one) / np.linalg.norm(other))
+
+
+def read_outputs(run: Run, batch_size: int) -> list[np.ndarray]:
+    """Each output of the four images, end to end."""
+    folder = run.folder.outputs(batch_size)
+    return [np.concatenate([np.fromfile(folder / f"{i}_{k}.bin", np.float32) for i in range(4)]) for k in range(6)]
+
+
+def read_detections(run: Run, batch_size: int = 3) -> list[bytes]:
+    return [path.read_bytes() for path in run.detections(batch_size).values()]
+
+
+def refuse_tools(monkeypatch):
+    """Make a run fail as soon as it starts one of CANN's tools."""
+
+    def fail(self, command, *_):
+        pytest.fail(f"started {command}")
+
+    monkeypatch.setattr(Runner, "run", fail)

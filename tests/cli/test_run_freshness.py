@@ -1,0 +1,157 @@
+"""What a second run redoes, what it keeps, and what a kill leaves."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+from factories import CHECKOUT
+from runs import (
+    ALL,
+    PER_BATCH,
+    change_annotations,
+    change_image,
+    change_weights,
+)
+
+from yolact_ascend.cli.orchestration import run_stages
+from yolact_ascend.detection.tasks import BOX, MASK
+from yolact_ascend.errors import ToolError
+from yolact_ascend.process import Runner
+
+
+def test_a_second_run_redoes_nothing_and_says_so(copied, capfd):
+    before = {path: path.stat().st_mtime_ns for path in copied.out.rglob("*.bin")}
+    assert copied() == []
+    assert "Every stage is up to date; nothing was run." in capfd.readouterr().err
+    assert {path: path.stat().st_mtime_ns for path in copied.out.rglob("*.bin")} == before
+    assert [stage["status"] for stage in copied.report()["stages"]] == ["fresh"] * 5
+
+
+@pytest.mark.parametrize(
+    ("change", "redone"),
+    [
+        # Only the head's bias changes, which is not in the graph: the ONNX is another (its metadata), and all after.
+        (change_weights, ["export", *PER_BATCH]),
+        (change_image, ["preprocess", "infer bs3", "postprocess bs3"]),
+        (change_annotations, ["postprocess bs3"]),
+        # The .om names the paths that it was compiled from, so that it is another one in the copied folder.
+        (lambda run: run.om(3).unlink(), list(PER_BATCH)),
+        (lambda run: (run.folder.outputs(3) / "2_4.bin").unlink(), ["infer bs3", "postprocess bs3"]),
+        (lambda run: run.folder.scores(3).unlink(), ["postprocess bs3"]),
+    ],
+    ids=["weights", "an image", "annotations", "om lost", "an output lost", "scores lost"],
+)
+def test_a_change_redoes_exactly_what_depends_on_it(copied, change, redone):
+    change(copied)
+    assert copied() == redone
+    assert copied() == []
+
+
+def test_flags_redo_exactly_what_depends_on_them(copied):
+    assert copied(bs="2") == ["compile bs2", "infer bs2", "postprocess bs2"]
+    assert copied(bs="3,2") == []
+    assert copied(limit="2", bs="2") == ["preprocess", "infer bs2", "postprocess bs2"]
+    assert len(list((copied.out / "bs2" / "output").iterdir())) == 2 * 6
+    assert copied(limit="2", bs="2", force="postprocess") == ["postprocess bs2"]
+    assert copied.report()["dataset"]["images"] == 2
+
+
+def test_another_stand_in_redoes_what_it_computed(copied, monkeypatch, tmp_path):
+    changed = tmp_path / "emulation"
+    shutil.copytree(CHECKOUT / "emulation", changed)
+    with (changed / "aclruntime" / "_session.py").open("a") as file:
+        file.write("# changed\n")
+    monkeypatch.setattr("yolact_ascend.targets.ascend.tools.EMULATION", changed)
+    assert copied() == ["compile bs3", "infer bs3", "postprocess bs3"]
+
+
+def test_a_model_with_a_side_car_of_an_earlier_version_is_compiled_again(copied, capfd):
+    path = copied.folder.records / "compile_bs3.json"
+    record = json.loads(path.read_text())
+    del record["inputs"]["sidecar_schema"]
+    path.write_text(json.dumps(record))
+    run_stages(copied.command(to="compile"))
+    assert "[compile bs3] running: changed: sidecar_schema" in capfd.readouterr().err
+
+
+def test_force_makes_the_inputs_again(copied):
+    before = (copied.folder.inputs / "bin_file" / "0.bin").stat().st_mtime_ns
+    run_stages(copied.command(to="preprocess", force="preprocess"))
+    assert (copied.folder.inputs / "bin_file" / "0.bin").stat().st_mtime_ns > before
+
+
+@pytest.mark.parametrize(
+    ("stage", "sign", "lost"),
+    [("export", "yolact_edge.onnx", ALL), ("infer", "bs3/output/0_0.bin", ALL[ALL.index("preprocess") :])],
+    ids=["export", "infer"],
+)
+def test_a_killed_run_continues(copied, stage, sign, lost):
+    """Everything of the run is killed at once, mid-stage, as a lost connection or a full machine does."""
+    shutil.rmtree(copied.folder.inputs)
+    for label in lost:
+        (copied.folder.records / f"{label.replace(' ', '_')}.json").unlink()
+    shutil.rmtree(copied.folder.outputs(3))
+    if "export" in lost:
+        copied.folder.onnx.unlink()
+    assert copied.folder.report_json.exists()
+    command = [sys.executable, "-m", "yolact_ascend", "run", *copied.command()]
+    process = subprocess.Popen(
+        command, cwd=CHECKOUT, start_new_session=True, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL
+    )
+    marker, started = f"[{stage}", b""
+    while marker not in started.decode():
+        line = process.stderr.readline()
+        assert line, started.decode()
+        started += line
+    deadline = time.monotonic() + 60
+    while not (copied.out / sign).exists() and time.monotonic() < deadline and stage != "export":
+        time.sleep(0.005)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()
+    assert not copied.folder.report_json.exists()
+    done = [path.stem for path in copied.folder.records.glob("*.json")] if copied.folder.records.exists() else []
+    assert not any(stage in label for label in done)
+    redone = copied()
+    assert redone[0].startswith(stage)
+    assert len(redone) + len(done) == len(ALL)
+    assert copied() == []
+
+
+def test_an_interrupt_ends_with_a_word_and_no_half_stage(copied):
+    change_weights(copied)
+    command = [sys.executable, "-m", "yolact_ascend", "run", *copied.command()]
+    process = subprocess.Popen(command, cwd=CHECKOUT, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL)
+    while b"[export" not in process.stderr.readline():
+        pass
+    process.send_signal(signal.SIGTERM)
+    _, stderr = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert b"interrupted: finished work is kept; rerun the same command to resume." in stderr
+    assert not (copied.folder.records / "export.json").exists()
+    assert not list(copied.out.glob(".*.part"))
+
+
+def test_old_results_go_before_new_ones_are_made(copied, monkeypatch):
+    def fail(*_):
+        raise ToolError("failed")
+
+    monkeypatch.setattr(Runner, "run_own", fail)
+    with pytest.raises(ToolError):
+        copied(force="postprocess")
+    assert not copied.detections(3)[BOX].exists() and not copied.detections(3)[MASK].exists()
+    assert not copied.folder.report_json.exists()
+
+
+def test_a_report_goes_when_the_folder_no_longer_holds_what_it_says(copied):
+    copied(**{"from": "report"})
+    assert copied.folder.report_json.exists()
+    copied.weights.write_bytes(b"broken")
+    with pytest.raises(ToolError):
+        copied()
+    assert not copied.folder.report_json.exists() and not copied.folder.report_md.exists()
+    assert not (copied.out / "overlays").exists()
