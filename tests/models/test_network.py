@@ -6,7 +6,7 @@ import pytest
 import torch
 from factories import SMALL_CONFIG
 
-from yolact_ascend.models.config import CONFIGS, DEMO_CONFIG
+from yolact_ascend.models.config import CONFIGS, DEMO_CONFIG, Backbone
 from yolact_ascend.models.inputs import input_tensor
 from yolact_ascend.models.yolact.backbones import make_backbone
 from yolact_ascend.models.yolact.cuts import cut_outputs
@@ -49,6 +49,19 @@ def test_backbones_say_their_channels(name):
     channels, strides = BACKBONE_STAGES[name]
     assert backbone.channels == channels
     assert [tuple(output.shape[1:]) for output in outputs] == [(c, 64 // s, 64 // s) for c, s in zip(channels, strides)]
+
+
+@pytest.mark.parametrize(
+    ("kind", "block"),
+    [("resnet34", "bottleneck"), ("resnet", "basic"), ("resnet", "inverted_residual"), ("mobilenetv2", "bottleneck")],
+)
+def test_an_unknown_backbone_is_refused_with_those_there_are(kind, block):
+    with pytest.raises(ValueError) as caught:
+        make_backbone(Backbone(kind, block, (3, 4, 6, 3)))
+    assert str(caught.value) == (
+        f"Unknown backbone {kind} of {block} blocks, expected one of: "
+        "resnet of bottleneck blocks, mobilenetv2 of inverted_residual blocks."
+    )
 
 
 def test_the_narrow_config_has_its_own_widths():

@@ -204,6 +204,45 @@ def test_loading_what_fits_spares_only_the_class_layer(own_weights):
         load_fitting(YolactEdge(CONFIGS["yolact_edge_config"]), path, CONFIGS["yolact_edge_config"])
 
 
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"proto_net.10.bias": torch.zeros(5)}, r"1 misshapen \(proto_net.10.bias \[5\] instead of \[32\]\)"),
+        ({"prediction_layers.0.bbox_layer.bias": torch.zeros(4)}, r"1 misshapen \(prediction_layers.0.bbox_layer.bias"),
+        ({"flow_net.conv.weight": torch.zeros(1)}, r"1 extra \(flow_net.conv.weight\)"),
+    ],
+    ids=["prototypes", "beside the class layer", "extra"],
+)
+def test_loading_what_fits_refuses_any_other_layer_that_does_not(own_weights, write, change, message):
+    _, path = own_weights
+    other = write({**torch.load(path, weights_only=True), **change})
+    with pytest.raises(WeightsError, match=f"does not fit {SMALL_CONFIG.name}: {message}"):
+        load_fitting(YolactEdge(SMALL_CONFIG), other, SMALL_CONFIG)
+
+
+@pytest.mark.parametrize(
+    ("count", "listed"),
+    [
+        (1, "1 missing (a)"),
+        (4, "4 missing (a, b, c, d)"),
+        (5, "5 missing (a, b, c, d and 1 more)"),
+        (7, "7 missing (a, b, c, d and 3 more)"),
+    ],
+)
+def test_a_message_lists_at_most_four_keys_of_a_kind(count, listed):
+    assert compare_shapes({}, dict.fromkeys("abcdefg"[:count], (1,))) == [listed]
+
+
+def test_compare_shapes_describes_each_kind_in_a_phrase():
+    found = {"a": (1,), "b": (2, 3), "x": (1,), "y": (4,)}
+    expected = {"a": (1,), "b": (3, 2), "c": (5,)}
+    assert compare_shapes(found, expected) == [
+        "1 missing (c)",
+        "2 extra (x, y)",
+        "1 misshapen (b [2, 3] instead of [3, 2])",
+    ]
+
+
 def test_compare_shapes_of_equal_dicts_is_empty():
     shapes = expected_shapes(SMALL_CONFIG)
     assert compare_shapes(shapes, dict(shapes)) == []

@@ -18,8 +18,12 @@ def make_anchors(anchors: Anchors, image_size_px: int) -> np.ndarray:
     """Return all anchors [A,4], cxcywh_rel, by level P3..P7, row, column, aspect ratio; read-only.
 
     They are as large in pixels at every image size (training runs at smaller ones, too), and fewer where it is small.
+    Raises ValueError unless there is one scale for each level.
     """
-    levels = zip(level_sizes(image_size_px), anchors.scales_px)
+    sizes = level_sizes(image_size_px)
+    if len(anchors.scales_px) != len(sizes):
+        raise ValueError(f"Expected {len(sizes)} anchor scales, one for each level P3..P7; found {anchors.scales_px}.")
+    levels = zip(sizes, anchors.scales_px)
     made = np.concatenate([_level_anchors(cells, scale_px, anchors, image_size_px) for cells, scale_px in levels])
     made.setflags(write=False)  # one array for all callers
     return made

@@ -21,9 +21,17 @@ def proto_size(image_size_px: int) -> int:
     return 2 * level_sizes(image_size_px)[0]
 
 
+def image_size_px(config: ModelConfig) -> int:
+    """Return the side of the network's input in pixels; raises ValueError for an input that is not square."""
+    height, width = config.preprocessing.height_px, config.preprocessing.width_px
+    if height != width:
+        raise ValueError(f"{config.name} has an input of {width}×{height} pixels; the yolact family needs a square.")
+    return height
+
+
 def count_anchors(config: ModelConfig) -> int:
     """Return the number of anchors of one image: 19248 at 550 pixels and 3 for each cell."""
-    sizes = level_sizes(config.preprocessing.height_px)
+    sizes = level_sizes(image_size_px(config))
     return config.anchors.per_cell * sum(size * size for size in sizes)
 
 
@@ -33,7 +41,7 @@ def cut_outputs(config: ModelConfig, cut: str) -> tuple[TensorSpec, ...]:
     `fpn`: the levels P3..P7, each [C,h,w], then the prototypes [h,w,M]. `heads`: what the prediction head makes of the
     levels, loc [A,4], conf logits [A,K+1] and coeffs [A,M], then the prototypes.
     """
-    image_size = config.preprocessing.height_px
+    image_size = image_size_px(config)
     grid = proto_size(image_size)
     protos = (grid, grid, config.proto_channels)
     if cut == HEADS:

@@ -18,7 +18,7 @@ from yolact_ascend.detection.thresholds import EVALUATION_SETTINGS, DetectionSet
 from yolact_ascend.errors import ArtifactError
 from yolact_ascend.models.config import ModelConfig
 from yolact_ascend.models.yolact.anchors import make_anchors
-from yolact_ascend.models.yolact.cuts import FPN, HEADS, cut_outputs
+from yolact_ascend.models.yolact.cuts import FPN, HEADS, cut_outputs, image_size_px
 from yolact_ascend.tensors import TensorSpec, all_finite
 from yolact_ascend.timings import Timings
 
@@ -64,7 +64,7 @@ class YolactDetector:
                 f"weights not belong to this model? {remedy}"
             )
         timings.images += 1
-        anchors = make_anchors(self.config.anchors, self.config.preprocessing.height_px)
+        anchors = make_anchors(self.config.anchors, image_size_px(self.config))
         return detect((loc, conf, coeffs), protos, height, width, anchors, self.settings, timings)
 
 
