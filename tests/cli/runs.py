@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -53,6 +54,10 @@ class Run:
 
     def detections(self, batch_size: int) -> dict[str, Path]:
         return self.folder.detections(batch_size, TINY_CONFIG.tasks)
+
+    def markdown(self) -> str:
+        """The report as text, without what aligns its tables."""
+        return re.sub(" +", " ", self.folder.report_md.read_text())
 
     def report(self) -> dict:
         return json.loads(self.folder.report_json.read_text())

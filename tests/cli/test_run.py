@@ -38,7 +38,7 @@ def test_the_report_has_its_contract(finished):
 
 
 def test_the_markdown_labels_the_world(finished):
-    text = finished.folder.report_md.read_text()
+    text = finished.markdown()
     assert "CPU emulation of Ascend310P3" in text
     assert "not an NPU's" in text
     assert "| 3 | box |" in text and "| 3 | mask |" in text
@@ -90,7 +90,7 @@ def test_the_side_car_names_the_weights(finished):
     assert finished.sidecar(3)["weights_sha256"] == sha256_file(finished.weights)
 
 
-def test_the_report_tells_the_way_of_an_image(finished):
+def test_the_report_has_the_time_per_image(finished):
     (result,) = finished.report()["results"]
     way = result["way"]
     steps = ["decode", "resize", "write", "read", "heads", "detect", "masks", "RLE", "eval"]
@@ -101,7 +101,7 @@ def test_the_report_tells_the_way_of_an_image(finished):
     passed = [stage for stage in finished.report()["stages"] if stage["name"] in ("preprocess", "infer", "postprocess")]
     seconds = sum(stage["seconds"] for stage in passed)
     assert way["end_to_end_images_per_s"] == pytest.approx(4 / seconds, rel=0.01)
-    assert "## The way of an image" in finished.folder.report_md.read_text()
+    assert "## Time per image" in finished.folder.report_md.read_text()
 
 
 def test_the_guides_commands_pasted_one_by_one_end_in_the_same_results(finished, tmp_path):

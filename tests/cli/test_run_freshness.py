@@ -7,9 +7,11 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 
+import numpy as np
 import pytest
-from factories import CHECKOUT
+from factories import CHECKOUT, TINY_CONFIG
 from runs import (
     ALL,
     PER_BATCH,
@@ -18,9 +20,12 @@ from runs import (
     change_weights,
 )
 
+from yolact_ascend import sources
+from yolact_ascend.cli import main
 from yolact_ascend.cli.orchestration import run_stages
 from yolact_ascend.detection.tasks import BOX, MASK
 from yolact_ascend.errors import ToolError
+from yolact_ascend.models.config import CONFIGS
 from yolact_ascend.process import Runner
 
 
@@ -155,3 +160,53 @@ def test_a_report_goes_when_the_folder_no_longer_holds_what_it_says(copied):
         copied()
     assert not copied.folder.report_json.exists() and not copied.folder.report_md.exists()
     assert not (copied.out / "overlays").exists()
+
+
+@pytest.mark.parametrize(
+    ("module", "redone"),
+    [
+        ("training/train.py", []),
+        ("cli/orchestration.py", []),
+        ("report/markdown.py", []),
+        # The host's heads are exported, too. The results are the same to the byte: what depends on them is fresh.
+        ("models/exporter.py", ["export", "postprocess bs3"]),
+        ("images/transforms.py", ["preprocess"]),
+        ("detection/evaluate.py", ["postprocess bs3"]),
+    ],
+)
+def test_a_comment_in_a_module_redoes_only_the_stages_that_import_it(copied, monkeypatch, tmp_path, module, redone):
+    """Each stage's record hashes the modules that it imports, recursively, and no others."""
+    package = tmp_path / "yolact_ascend"
+    shutil.copytree(sources.PACKAGE, package, ignore=shutil.ignore_patterns("__pycache__"))
+    with (package / module).open("a") as file:
+        file.write("# a comment\n")
+    monkeypatch.setattr(sources, "PACKAGE", package)
+    sources.sources_of.cache_clear()
+    try:
+        run_stages(copied.command(to="report"))
+        done = [stage for stage in copied.report()["stages"] if stage["status"] == "done"]
+    finally:
+        monkeypatch.undo()
+        sources.sources_of.cache_clear()
+    assert [f"{stage['name']} bs3" if stage["batch_size"] else stage["name"] for stage in done] == redone
+
+
+def test_two_configs_with_other_means_do_not_share_inputs(copied, monkeypatch):
+    """The recipe of the inputs holds the preprocessing: a wrong mAP would be the price."""
+    before = (copied.folder.inputs / "bin_file" / "0.bin").read_bytes()
+    other = replace(TINY_CONFIG, preprocessing=replace(TINY_CONFIG.preprocessing, mean_rgb=(100.0, 100.0, 100.0)))
+    monkeypatch.setitem(CONFIGS, TINY_CONFIG.name, other)
+    monkeypatch.setattr(Runner, "run_own", run_in_this_process)
+    run_stages(copied.command(to="preprocess"))
+    after = np.fromfile(copied.folder.inputs / "bin_file" / "0.bin", np.float32).reshape(3, 550, 550)
+    were = np.frombuffer(before, np.float32).reshape(3, 550, 550)
+    means, std = np.float32(TINY_CONFIG.preprocessing.mean_rgb), np.float32(TINY_CONFIG.preprocessing.std_rgb)
+    np.testing.assert_allclose(
+        after - were, ((means - 100) / std)[:, None, None].repeat(550, 1).repeat(550, 2), atol=1e-5
+    )
+
+
+def run_in_this_process(runner, command, log=None):
+    """A verb, started in this process, whose config was changed."""
+    arguments = main.parse_arguments(command[3:])
+    main.VERBS[arguments.verb].run(arguments)

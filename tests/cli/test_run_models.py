@@ -22,7 +22,7 @@ from runs import (
 
 from yolact_ascend.analysis.compare import compare_runs
 from yolact_ascend.cli.orchestration import run_stages
-from yolact_ascend.errors import ArtifactError
+from yolact_ascend.errors import ArtifactError, UsageError
 from yolact_ascend.models.inputs import UINT8, input_tensor
 
 
@@ -169,3 +169,50 @@ def test_a_stream_goes_on_without_an_image_that_cannot_be_decoded(copied, capfd)
     text = copied.folder.report_md.read_text()
     assert "**Not scored**, because they could not be decoded: image 3." in text
     assert "000000000003.jpg" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("words", [{}, {"cut": "heads"}], ids=["fpn", "heads"])
+def test_onnxruntime_finds_what_the_emulation_finds_in_float32(copied, words):
+    """The second target, staged and streamed: all four ways end in the same bytes."""
+    copied(**words, precision="fp32")
+    expected = read_detections(copied)
+    assert all(map(json.loads, expected))
+    mine = {**words, "target": "onnxruntime", "device": "cpu"}
+    assert [label for label in copied(**mine) if label != "export"] == [*PER_BATCH]
+    assert read_detections(copied) == expected
+    report = copied.report()
+    assert (report["device"]["target"], report["device"]["kind"]) == ("onnxruntime", "cpu")
+    assert (report["model"]["precision"], report["results"][0]["batches"]) == ("fp32", 2)
+    assert copied(**mine) == []
+    assert copied(**mine, stream="1") == ["stream bs3"]
+    assert read_detections(copied) == expected
+
+
+def test_onnxruntime_with_the_preprocessing_inside_is_the_same_staged_and_streamed(copied):
+    words = {"target": "onnxruntime", "device": "auto"}
+    copied(**words)
+    expected = read_detections(copied)
+    words["aipp"] = "1"
+    assert copied(**words) == ["compile bs3", "preprocess", "infer bs3", "postprocess bs3"]
+    assert {path.stat().st_size for path in (copied.folder.inputs / "bin_file").iterdir()} == {907_500}
+    # The operations inside are those of the host's transform on whole pixels; resizing rounds to them.
+    inside = read_detections(copied)
+    assert len(json.loads(inside[0])) == pytest.approx(len(json.loads(expected[0])), rel=0.2)
+    assert copied(**words, stream="1") == ["stream bs3"]
+    assert read_detections(copied) == inside
+    assert copied.report()["model"]["aipp"] is True
+
+
+def test_onnxruntime_measures_throughput(copied):
+    words = {"target": "onnxruntime", "device": "cpu", "mode": "perf", "loop": "3"}
+    assert copied(**words) == ["compile bs3", "benchmark bs3"]
+    (result,) = copied.report()["results"]
+    assert (result["batches"], result["input"]) == (3, "zeros") and result["throughput_images_per_s"] > 0
+    assert {path.name for path in copied.folder.run(3).iterdir()} >= {"perf_summary.json"}
+    assert copied(**words, input="dataset") == ["benchmark bs3"]
+    assert not copied.folder.benchmark_input(3).exists()
+
+
+def test_a_model_of_another_target_is_not_taken(copied):
+    with pytest.raises(UsageError, match=r"from=infer: compile bs3 must run first \(.*\)\. Set from=compile"):
+        copied(target="onnxruntime", **{"from": "infer"}, device="cpu")

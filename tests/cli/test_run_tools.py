@@ -106,9 +106,7 @@ def test_a_model_that_was_replaced_does_not_reach_the_device(copied, monkeypatch
     om.write_bytes(bytes(status.st_size))
     os.utime(om, ns=(status.st_atime_ns, status.st_mtime_ns))
     refuse_tools(monkeypatch)
-    with pytest.raises(
-        ArtifactError, match=r"bs3\.om is not the file that .* model_sha256 is .*from=compile force=comp"
-    ):
+    with pytest.raises(ArtifactError, match=r"bs3\.om is not the file that .* its sha256 is .*from=compile force=comp"):
         copied(mode=mode)
 
 

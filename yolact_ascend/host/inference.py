@@ -17,10 +17,9 @@ from yolact_ascend.images.transforms import prepare_pixels
 from yolact_ascend.models.config import ModelConfig
 from yolact_ascend.models.family import Detector
 from yolact_ascend.models.inputs import INPUT_DTYPES, input_tensor
+from yolact_ascend.targets.compiled import COMPILE_IN_FLOAT32
 from yolact_ascend.targets.target import Engine
 from yolact_ascend.timings import Timings
-
-REMEDY = "Compile with precision=fp32 (by hand: atc --precision_mode must_keep_origin_dtype), or export again"
 
 
 def detect_batch(
@@ -46,7 +45,9 @@ def detect_batch(
         found = []
         for i, (height, width) in enumerate(sizes or [(image.shape[0], image.shape[1]) for image in images_bgr]):
             one = [output[i] for output in outputs]
-            found.append(detector.detect(one, height, width, "The model's outputs", f"{REMEDY}.", Timings()))
+            found.append(
+                detector.detect(one, height, width, "The model's outputs", f"{COMPILE_IN_FLOAT32}.", Timings())
+            )
         return found
 
 

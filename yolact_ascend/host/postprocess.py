@@ -13,9 +13,9 @@ from yolact_ascend.detection.detections import Detections
 from yolact_ascend.detection.results import Findings, ResultsFiles
 from yolact_ascend.errors import ArtifactError
 from yolact_ascend.files import read_json
-from yolact_ascend.host.inference import REMEDY
 from yolact_ascend.images.coco import CocoDataset
 from yolact_ascend.models.family import Detector
+from yolact_ascend.targets.compiled import COMPILE_IN_FLOAT32
 from yolact_ascend.targets.folder import output_bin
 from yolact_ascend.tensors import read_tensor
 from yolact_ascend.timings import Timings
@@ -95,7 +95,7 @@ def detect_image(
     with timings.timed("read"):
         outputs = [read_tensor(path, spec) for path, spec in zip(paths, detector.outputs)]
     source = f"{paths[0]} to {paths[-1].name}"
-    return detector.detect(outputs, height, width, source, f"{REMEDY}, then run `infer`.", timings)
+    return detector.detect(outputs, height, width, source, f"{COMPILE_IN_FLOAT32}, then run `infer`.", timings)
 
 
 def read_ids(ids_file: Path, dataset: CocoDataset) -> list[int]:

@@ -20,12 +20,13 @@ from tqdm import tqdm
 from yolact_ascend.detection.detections import Detections
 from yolact_ascend.detection.results import Findings, ResultsFiles
 from yolact_ascend.errors import DatasetError
-from yolact_ascend.host.inference import REMEDY, input_dtype
+from yolact_ascend.host.inference import input_dtype
 from yolact_ascend.host.preprocess import prepare_image
 from yolact_ascend.images.coco import CocoDataset, CocoImage
 from yolact_ascend.models.config import ModelConfig
 from yolact_ascend.models.family import Detector
 from yolact_ascend.slots import Slots, open_slots
+from yolact_ascend.targets.compiled import COMPILE_IN_FLOAT32
 from yolact_ascend.targets.target import Engine, Timing, batches
 from yolact_ascend.timings import Timings
 from yolact_ascend.workers import Workers, in_order, open_workers
@@ -250,5 +251,7 @@ def _prepare_in_worker(image: CocoImage, slot: int, place: int) -> tuple[Timings
 def _detect_in_worker(slot: int, place: int, image: CocoImage) -> tuple[Detections, Timings]:
     timings = Timings()
     outputs = [output[place] for output in _slots.results(slot)]
-    found = _detector.detect(outputs, image.height, image.width, f"The outputs for {image.path}", f"{REMEDY}.", timings)
+    found = _detector.detect(
+        outputs, image.height, image.width, f"The outputs for {image.path}", f"{COMPILE_IN_FLOAT32}.", timings
+    )
     return found, timings

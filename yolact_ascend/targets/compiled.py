@@ -20,6 +20,10 @@ from yolact_ascend.tensors import TensorSpec
 SCHEMA = 4
 WRITABLE_BY_OTHERS = 0o022
 COMPILE_AGAIN = "Compile it again: from=compile force=compile."
+# What may help when outputs are not finite; the sentence goes on.
+COMPILE_IN_FLOAT32 = (
+    "Compile with precision=fp32 (by hand: atc --precision_mode must_keep_origin_dtype), or export again"
+)
 
 
 @dataclass(frozen=True)
