@@ -11,7 +11,7 @@ from factories import SMALL_CONFIG
 from yolact_ascend.detection.boxes import decode_boxes
 from yolact_ascend.errors import DatasetError
 from yolact_ascend.images.coco import load_dataset
-from yolact_ascend.models.config import with_classes
+from yolact_ascend.models.config import Anchors, Preprocessing, with_classes
 from yolact_ascend.models.labels import COCO_CATEGORY_IDS
 from yolact_ascend.models.yolact.anchors import make_anchors
 from yolact_ascend.training.augment import Augmentation, Window
@@ -173,6 +173,31 @@ def test_targets_of_a_whole_image_say_where_its_object_is(image_size):
     assert sample.class_map[[0, 1, 2, 4]].max() == 0
     assert sample.masks.shape == (len(sample.anchor_ids), grid, grid)
     assert sample.classes.shape == (len(anchors(image_size)),)
+
+
+def test_a_sample_of_another_config_has_its_size_anchors_and_statistics():
+    preprocessing = Preprocessing(height_px=128, width_px=128, mean_rgb=(40, 50, 60), std_rgb=(2, 4, 5))
+    anchors = Anchors((16, 32, 64, 128, 256), (1, 2), is_square=False)
+    config = dataclasses.replace(FIVE_CLASSES, preprocessing=preprocessing, anchors=anchors)
+    image = np.full((128, 128, 3), (65, 70, 80), dtype=np.uint8)  # BGR
+    objects = objects_of(rectangle(128, 128, 32, 64, 64, 96), class_ids=[3])
+    sample = make_sample(image, objects, 128, config, PLAIN, 100, np.random.default_rng(0))
+    np.testing.assert_allclose(sample.image[:, 0, 0], [(80 - 40) / 2, (70 - 50) / 4, (65 - 60) / 5])
+    assert sample.classes.shape == (682,)  # 2 · (256 + 64 + 16 + 4 + 1)
+    positive = np.flatnonzero(sample.classes > 0)
+    # The input shows the whole image, so that the object is where it was.
+    np.testing.assert_allclose(
+        decode_boxes(sample.loc[positive], make_anchors(anchors, 128)[positive]),
+        np.repeat([[0.25, 0.5, 0.5, 0.75]], len(positive), axis=0),
+        atol=1e-5,
+    )
+    # Beyond the edge of the image lies the mean: zeros.
+    expanded = dataclasses.replace(PLAIN, expand_most=4.0)
+    corners = [
+        make_sample(image, objects, 128, config, expanded, 100, np.random.default_rng(seed)).image[:, -1, -1].tolist()
+        for seed in range(8)
+    ]
+    assert {tuple(corner) for corner in corners} == {(0, 0, 0), (20, 5, 1)}
 
 
 def draw_sample(objects, augmentation, seed, image_size=550):

@@ -1,0 +1,39 @@
+"""The learning rate of each step, and the phases."""
+
+import dataclasses
+import math
+
+import pytest
+
+from yolact_ascend.training.recipe import Recipe, learning_rate, phase_of
+from yolact_ascend.training.samples import Phase
+
+PHASES = (Phase(64, 2, 3), Phase(96, 1, 3))
+STEPS = Recipe((Phase(550, 8, 1000),), learning_rate=0.8, warmup_steps=10, decay_at=(0.5, 0.75))
+COSINE = dataclasses.replace(STEPS, decay="cosine")
+
+
+@pytest.mark.parametrize(
+    ("recipe", "step", "expected"),
+    [
+        (STEPS, 0, 0.08),
+        (STEPS, 9, 0.8),
+        (STEPS, 499, 0.8),
+        (STEPS, 500, 0.08),
+        (STEPS, 749, 0.08),
+        (STEPS, 999, 0.008),
+        (COSINE, 9, 0.8),
+        (COSINE, 500, 0.4),
+        (COSINE, 750, 0.4 * (1 - math.sqrt(0.5))),
+        (dataclasses.replace(STEPS, phases=(Phase(275, 16, 100), Phase(550, 4, 900))), 99, 1.6),
+        (dataclasses.replace(STEPS, phases=(Phase(275, 16, 100), Phase(550, 4, 900))), 100, 0.4),
+    ],
+)
+def test_learning_rate_warms_up_and_decays(recipe, step, expected):
+    assert learning_rate(recipe, step) == pytest.approx(expected)
+
+
+def test_phases_follow_each_other():
+    assert [phase_of(PHASES, step).image_size for step in range(6)] == [64, 64, 64, 96, 96, 96]
+    with pytest.raises(ValueError, match="end 1 steps before"):
+        phase_of(PHASES, 6)
