@@ -1,4 +1,4 @@
 """The host's work around the device: preprocess, postprocess, stream, predict.
 
-May import `pipeline` and the rooms below it; knows no target by name.
+May import `targets` and the rooms below it; knows no target by name.
 """

@@ -1,4 +1,4 @@
 """Files and annotations to arrays: COCO, decoding, the transform to the network's input.
 
-May import `models` (the config's values), `detection` and the floor.
+May import `models` (the config's values) and the floor.
 """

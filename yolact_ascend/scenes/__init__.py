@@ -1,4 +1,4 @@
 """The drawn data set: scenes of shapes with exact masks, in COCO's format.
 
-May import `images`, `detection`, `models` and the floor.
+May import `models`, `detection` and the floor.
 """
