@@ -180,12 +180,12 @@ def test_a_training_begins_from_the_given_weights_and_goes_on_with_the_same_alon
     for old, new in zip(network.parameters(), trained.parameters()):
         torch.testing.assert_close(new, old, rtol=0, atol=1e-6)
     fewer = TrainingSet(dataset, DRAWN_CATEGORY_IDS, limit=2)
-    with pytest.raises(TrainingError, match="something else: images. Continue"):
+    with pytest.raises(TrainingError, match="differs in images. Rerun"):
         train(DEMO, still, fewer, tmp_path / "t", pretrained=weights)
-    with pytest.raises(TrainingError, match="something else: pretrained. Continue"):
+    with pytest.raises(TrainingError, match="differs in pretrained. Rerun"):
         train(DEMO, still, training_set, tmp_path / "t")
     write_weights(network, dataclasses.replace(DEMO, name="other"), weights)  # the same network in another file
-    with pytest.raises(TrainingError, match="something else: pretrained. Continue"):
+    with pytest.raises(TrainingError, match="differs in pretrained. Rerun"):
         train(DEMO, still, training_set, tmp_path / "t", pretrained=weights)
 
 

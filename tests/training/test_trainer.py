@@ -117,7 +117,7 @@ def test_a_checkpoint_of_another_training_is_refused(tmp_path, config, recipe, o
     torch.save(state, path)
     trainer = Trainer.__new__(Trainer)  # without its network: this is compared before that is loaded
     trainer.made_from = made_from(config, recipe, {**before, **origin})
-    with pytest.raises(TrainingError, match=f"from something else: {said}. Continue with .* another --save_path"):
+    with pytest.raises(TrainingError, match=f"a training that differs in {said}. Rerun .* pass another --save_path"):
         trainer.resume(path)
 
 
@@ -145,7 +145,9 @@ def test_a_checkpoint_of_no_use_is_one_sentence(tmp_path, harm, said):
     torch.save(state, path)
     assert read_checkpoint(path)["step"] == 1
     harm(path)
-    with pytest.raises(TrainingError, match=rf"checkpoint.pth is damaged, or no .*{said}.*\. Delete it to begin anew"):
+    with pytest.raises(
+        TrainingError, match=rf"checkpoint.pth is damaged, or was not .*{said}.*\. Delete it to start over"
+    ):
         read_checkpoint(path)
 
 

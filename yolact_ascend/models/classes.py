@@ -1,7 +1,7 @@
 """The classes that weights were trained for: a record inside the `.pth`, read without PyTorch.
 
-A `.pth` is a zip archive. PyTorch passes over records that it does not know, so a state dict with classes loads
-strictly, here and in upstream, and each command finds its classes in the file that it is given anyway.
+A `.pth` is a zip archive. PyTorch skips records that it does not know: a state dict with classes still loads strictly,
+here and in upstream, and each command reads the classes from the weights file that it needs anyway.
 """
 
 from __future__ import annotations
@@ -28,10 +28,9 @@ def add_classes(path: Path, config: ModelConfig) -> None:
 
 
 def read_config(path: Path, config: ModelConfig) -> ModelConfig:
-    """Return `config` with the classes of the weights in `path`; as it is when there is no file, or none in it.
+    """Return `config` with the classes of the weights in `path`; unchanged without a file, or without classes in it.
 
-    Upstream's files name no classes. Raises WeightsError when the weights say that they are of another config, or when
-    the record is damaged.
+    Upstream's files name no classes. Raises WeightsError when the record names another config, or is damaged.
     """
     record = _read_record(path)
     if record is None:
@@ -51,7 +50,7 @@ def read_config(path: Path, config: ModelConfig) -> ModelConfig:
 
 
 def _read_record(path: Path) -> bytes | None:
-    # No zip: an old or damaged .pth, of which whoever loads it says more.
+    # Not a zip: an old or damaged .pth. The code that loads it reports which.
     with contextlib.suppress(OSError, zipfile.BadZipFile), zipfile.ZipFile(path) as archive:
         for name in archive.namelist():
             if PurePosixPath(name).name == RECORD:

@@ -66,7 +66,7 @@ class Anchors:
 
 @dataclass(frozen=True)
 class Source:
-    """Where the weights of a config come from: the published file's name, and where it can be had."""
+    """Where the weights of a config come from: name and URL of the published file."""
 
     file_name: str
     url: str

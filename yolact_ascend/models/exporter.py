@@ -42,7 +42,7 @@ def write_onnx(
 
 @contextlib.contextmanager
 def _quiet_exporter() -> Iterator[None]:
-    """Silence what the exporter says of itself: that it is the old one, and which constants it traced."""
+    """Silence the exporter's warnings: that it is deprecated, and which values it traced as constants."""
     logger = logging.getLogger("torch.onnx")
     level = logger.level
     logger.setLevel(logging.ERROR)

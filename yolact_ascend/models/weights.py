@@ -1,4 +1,4 @@
-"""Reading upstream's `.pth` files: strictly, safely, and with a useful word when they do not fit."""
+"""Reading upstream's `.pth` files: strictly, safely, and with a useful message when they do not fit."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""What training does to an image before the network sees it: colours, a window (expand and crop), a mirror.
+"""Augmentation of training images: colours, a window (expand and crop), mirroring.
 
 Source: Liu et al., "SSD" (2016), 2.2 and 3.6; haotian-liu/yolact_edge @ a9a0028, yolact_edge/utils/augmentations.py.
-Chances are 1 in 2 unless said otherwise.
+Each change is applied with probability 1/2, unless a constant states another.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Which anchor is to find which object: the targets of training.
+"""Matching of anchors with objects: which anchor learns which object.
 
 Source: haotian-liu/yolact_edge @ a9a0028, yolact_edge/layers/box_utils.py (`match`); Liu et al., "SSD" (2016), 2.2.
 """
@@ -11,15 +11,15 @@ import numpy as np
 
 from yolact_ascend.detection.boxes import box_area, box_iou, encode_boxes
 
-POSITIVE_IOU = 0.5  # an anchor that overlaps an object by this much, or more, is to find it
-NEGATIVE_IOU = 0.4  # one that overlaps all of them by less is background; in between it learns nothing
-IGNORED_SHARE = 0.7  # nor does background of which more than this share lies in an ignored region
+POSITIVE_IOU = 0.5  # an anchor that overlaps an object by this much, or more, learns it
+NEGATIVE_IOU = 0.4  # one that overlaps all objects by less learns background; in between, it learns nothing
+IGNORED_SHARE = 0.7  # background anchors with more than this share in an ignored region learn nothing
 
 BACKGROUND, NEUTRAL = 0, -1
 
 
 class Matches(NamedTuple):
-    """What each anchor is to say: class [A] (1..K, or BACKGROUND, or NEUTRAL), row of its object [A], and loc [A,4]."""
+    """What each anchor learns: class [A] (1..K, or BACKGROUND, or NEUTRAL), row of its object [A], and loc [A,4]."""
 
     classes: np.ndarray
     rows: np.ndarray

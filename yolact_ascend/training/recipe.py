@@ -6,16 +6,14 @@ import math
 from dataclasses import dataclass, field
 
 from yolact_ascend.training.augment import Augmentation
-from yolact_ascend.training.samples import (
-    Phase,
-)
+from yolact_ascend.training.samples import Phase
 
 REFERENCE_BATCH = 8  # images; the learning rate grows in proportion to the batch
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """Everything that a training run depends on beside the data: the same recipe gives the same curve.
+    """Everything that a training run depends on besides the data: the same recipe gives the same curve.
 
     `learning_rate` is for batches of 8 and in proportion for others; it rises over `warmup_steps`, then falls as a
     cosine to zero ("cosine") or tenfold at each of the shares of all steps in `decay_at` ("steps").

@@ -1,4 +1,4 @@
-"""Training images with their targets, as arrays: a function of the seed and the place in the training alone."""
+"""Training images with their targets, as arrays. They depend on the seed and the position in the training alone."""
 
 from __future__ import annotations
 
@@ -13,24 +13,13 @@ import numpy as np
 from yolact_ascend.detection.segmentation import decode_annotation
 from yolact_ascend.errors import DatasetError
 from yolact_ascend.files import digest, sha256_file
-from yolact_ascend.images.coco import (
-    CocoDataset,
-    CocoImage,
-    describe_images,
-    require_images,
-)
+from yolact_ascend.images.coco import CocoDataset, CocoImage, describe_images, require_images
 from yolact_ascend.images.decode import decode_image
 from yolact_ascend.images.transforms import normalise_pixels
 from yolact_ascend.models.config import ModelConfig
 from yolact_ascend.models.yolact.anchors import make_anchors
 from yolact_ascend.models.yolact.cuts import proto_size
-from yolact_ascend.training.augment import (
-    Augmentation,
-    Window,
-    cut_window,
-    distort_colours,
-    draw_window,
-)
+from yolact_ascend.training.augment import Augmentation, Window, cut_window, distort_colours, draw_window
 from yolact_ascend.training.matching import Matches, match_anchors
 
 SMALLEST_BOX = 4 / 550  # of the input's side; smaller objects are ignored (upstream: discard_box_width)

@@ -28,10 +28,7 @@ from yolact_ascend.models.config import ModelConfig
 from yolact_ascend.models.weights import load_fitting, write_weights
 from yolact_ascend.training.curve import draw_curve
 from yolact_ascend.training.recipe import Recipe
-from yolact_ascend.training.samples import (
-    TrainingSet,
-    load_batches,
-)
+from yolact_ascend.training.samples import TrainingSet, load_batches
 from yolact_ascend.training.score import score_network
 from yolact_ascend.training.trainer import Trainer, stack_samples
 
@@ -41,7 +38,7 @@ LOG_STEPS = 20
 def adopt_classes(config: ModelConfig, dataset: CocoDataset) -> ModelConfig:
     """Return the config with a data set's categories as its classes, in the order of their ids.
 
-    Raises DatasetError when there is none, or when ids or names do not tell them apart.
+    Raises DatasetError when there are none, when an id occurs twice, or when a category has no name.
     """
     categories = sorted(dataset.annotations["categories"], key=lambda category: category["id"])
     if not categories:
@@ -60,7 +57,7 @@ def adopt_classes(config: ModelConfig, dataset: CocoDataset) -> ModelConfig:
 
 
 def use_device(name: str, threads: int | None = None) -> str:
-    """Make a device of that name usable and return it; raises UsageError when it is not there."""
+    """Prepare the device of that name and return it; raises UsageError when it is missing."""
     if threads:
         torch.set_num_threads(threads)
     try:
@@ -80,7 +77,7 @@ class TrainingFiles(NamedTuple):
 
     @property
     def checkpoint(self) -> Path:
-        """Everything that is needed to go on."""
+        """Everything that is needed to resume."""
         return self.folder / "checkpoint.pth"
 
     @property
@@ -90,7 +87,7 @@ class TrainingFiles(NamedTuple):
 
     @property
     def log(self) -> Path:
-        """One JSON object a line: losses, or scores, and the step that they are of."""
+        """One JSON object per line: losses or scores, with their step."""
         return self.folder / "log.jsonl"
 
     @property
@@ -123,10 +120,10 @@ def train(
     device: str = "cpu",
     workers: int = 1,
 ) -> Evaluation | None:
-    """Train a network and write its weights, log and loss curve to `save_path`; a run that was killed goes on.
+    """Train a network and write its weights, log and loss curve to `save_path`; an interrupted run resumes.
 
-    A run that was finished only writes again what is missing. Returns the scores on `validation` at the end. Raises
-    TrainingError, DatasetError, WeightsError, ArtifactError; what is wrong with the data, before any work.
+    A finished run only writes files that are missing. Returns the scores on `validation` at the end. Raises
+    TrainingError, DatasetError, WeightsError, ArtifactError; problems with the data are raised before any work.
     """
     training_set.require_whole()
     if validation:
@@ -154,7 +151,7 @@ def train(
     )
     progress = tqdm(total=recipe.steps, initial=trainer.step, desc="train", unit="step")
     with progress, save_when_interrupted(trainer, files):
-        evaluation = score_when_due(trainer, validation)  # a resumed run may have been killed while it was scored
+        evaluation = score_when_due(trainer, validation)  # a resumed run may have been killed while scoring
         if trainer.is_finished:
             save_run(trainer, files)
         for samples in batches:
@@ -173,7 +170,7 @@ def train(
 
 @contextlib.contextmanager
 def save_when_interrupted(trainer: Trainer, files: TrainingFiles) -> Iterator[None]:
-    """Save the steps that were done when the user or the system ends the run."""
+    """Save the finished steps when the user or the system ends the run."""
     try:
         yield
     except KeyboardInterrupt:
@@ -185,7 +182,7 @@ def save_when_interrupted(trainer: Trainer, files: TrainingFiles) -> Iterator[No
 
 @contextlib.contextmanager
 def signals_held() -> Iterator[None]:
-    """Let SIGINT and SIGTERM wait for the end of a step: half a step would give weights that no whole run has."""
+    """Delay SIGINT and SIGTERM until the end of a step: half a step leaves weights that no uninterrupted run has."""
     if threading.current_thread() is not threading.main_thread():  # only that one gets signals
         yield
         return
@@ -204,7 +201,7 @@ def signals_held() -> Iterator[None]:
 
 
 def score_when_due(trainer: Trainer, validation: Validation | None) -> Evaluation | None:
-    """Score the network and log it, after the last step and every so many; not again what the log has before that."""
+    """Score the network and log the result, after the last step and at each interval that the log does not have yet."""
     if validation is None or trainer.step == 0:
         return None
     logged = [entry for entry in trainer.log if entry["step"] == trainer.step and "mask_map" in entry]
@@ -221,7 +218,7 @@ def score_when_due(trainer: Trainer, validation: Validation | None) -> Evaluatio
 
 
 def summarise(evaluation: Evaluation) -> dict[str, Any]:
-    """Return what a log line says of an evaluation: mAP in percent, and of how many images."""
+    """Return an evaluation as a log line: mAP in percent, and the number of images."""
     scores = {f"{task}_map": score.table["all"] for task, score in evaluation.scores.items()}
     return {**scores, "images": evaluation.images}
 
@@ -229,7 +226,7 @@ def summarise(evaluation: Evaluation) -> dict[str, Any]:
 def save_run(trainer: Trainer, files: TrainingFiles) -> None:
     """Write weights, log, loss curve and checkpoint, each whole or not at all.
 
-    The checkpoint last: a run that is killed before goes on from an earlier one, and writes all of them anew.
+    The checkpoint comes last: a run that is killed before it resumes from an earlier one, and rewrites all files.
     """
     write_weights(trainer.trainee.network, trainer.config, files.weights)
     write_log(trainer.log, files.log)
@@ -238,6 +235,6 @@ def save_run(trainer: Trainer, files: TrainingFiles) -> None:
 
 
 def write_log(entries: list[dict[str, Any]], path: Path) -> None:
-    """Write one JSON object a line."""
+    """Write one JSON object per line."""
     with atomic_path(path) as temporary:
         temporary.write_text("".join(json.dumps(entry) + "\n" for entry in entries))

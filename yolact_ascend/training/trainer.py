@@ -21,9 +21,7 @@ from yolact_ascend.models.config import ModelConfig
 from yolact_ascend.models.yolact.network import YolactEdge
 from yolact_ascend.training.losses import Losses, Targets, compute_losses
 from yolact_ascend.training.recipe import Recipe, learning_rate
-from yolact_ascend.training.samples import (
-    Sample,
-)
+from yolact_ascend.training.samples import Sample
 
 CHECKPOINT_KEYS = ("made_from", "step", "trainee", "optimiser", "log")
 # Convolutions of bfloat16 run 3 to 5 times as fast with the channels last on the CPU. NPUs have layouts of their own.
@@ -84,7 +82,7 @@ def stack_samples(samples: list[Sample], device: torch.device) -> tuple[torch.Te
 class Trainer:
     """One training run: network, optimiser, and the step that it is at.
 
-    `origin` is what it was made from beside config and recipe: hashes of data and weights, by name.
+    `origin` holds what the result depends on beside config and recipe: hashes of data and weights, by name.
     """
 
     def __init__(
@@ -112,9 +110,9 @@ class Trainer:
         return self.step == self.recipe.steps
 
     def take_step(self, images: torch.Tensor, targets: Targets) -> Losses:
-        """Do one step of gradient descent; raises TrainingError, nothing changed, when loss or gradient is not finite.
+        """Do one step of gradient descent; raises TrainingError, before any change, for a loss or gradient not finite.
 
-        Not finite, they would stay so in every weight, and in every checkpoint after this step.
+        Otherwise every weight, and every later checkpoint, would hold values that are not finite.
         """
         rate = learning_rate(self.recipe, self.step)
         for group in self.optimiser.param_groups:
@@ -163,14 +161,14 @@ class Trainer:
             torch.save(state, temporary)
 
     def resume(self, path: Path) -> None:
-        """Go on from a checkpoint; raises TrainingError when it is none, or made from anything else."""
+        """Resume from a checkpoint; raises TrainingError when it is damaged, or belongs to another training."""
         state = read_checkpoint(path)
         theirs = state["made_from"]
         differing = [key for key in {**self.made_from, **theirs} if self.made_from.get(key) != theirs.get(key)]
         if differing:
             raise TrainingError(
-                f"{path} is of a training from something else: {', '.join(differing)}. Continue with the command and "
-                "data that began it, or choose another --save_path."
+                f"{path} belongs to a training that differs in {', '.join(differing)}. Rerun the original command on "
+                "the same data, or pass another --save_path."
             )
         self.trainee.load_state_dict(state["trainee"])
         self.optimiser.load_state_dict(state["optimiser"])
@@ -178,27 +176,27 @@ class Trainer:
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
-    """Read what `Trainer.save` wrote; raises TrainingError when that is not what the file holds."""
+    """Read a checkpoint of `Trainer.save`; raises TrainingError for any other file."""
     try:
         with zipfile.ZipFile(path) as archive:
             damaged = archive.testzip()  # PyTorch compares no checksums
         if damaged:
             raise ValueError(f"{damaged} in it has changed")
         state = torch.load(path, map_location="cpu", weights_only=True)
-        lacking = [key for key in CHECKPOINT_KEYS if key not in state]
-        if lacking:
-            raise ValueError(f"it has no {', '.join(lacking)}")
+        missing = [key for key in CHECKPOINT_KEYS if key not in state]
+        if missing:
+            raise ValueError(f"it has no {', '.join(missing)}")
     except Exception as error:  # a broken file fails in any of a dozen ways, and all mean the same
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise TrainingError(
-            f"{path} is damaged, or no checkpoint of this version: {reason}. Delete it to begin anew, or choose "
+            f"{path} is damaged, or was not written by this version: {reason}. Delete it to start over, or pass "
             "another --save_path."
         ) from error
     return state
 
 
 def made_from(config: ModelConfig, recipe: Recipe, origin: Mapping[str, str | None]) -> dict[str, Any]:
-    """Return all that decides what a training gives, by name, as plain lists, numbers and words."""
+    """Return everything that a training's result depends on, by name, as lists, numbers and strings."""
     classes = {"config": config.name, "class_names": config.class_names, "category_ids": config.category_ids}
     return json.loads(json.dumps({**dataclasses.asdict(recipe), **classes, **origin}))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from yolact_ascend.models.config import ModelConfig
 from yolact_ascend.tensors import TensorSpec
 
-# Before the prediction heads, as the guide has it, or after them.
+# Before the prediction heads, as in Ascend ModelZoo's YolactEdge guide, or after them.
 FPN, HEADS = "fpn", "heads"
 CUTS = (FPN, HEADS)
 STRIDES = (8, 16, 32, 64, 128)  # pixels a cell of P3..P7; a rest of a cell counts as one

@@ -18,14 +18,14 @@ class HeadOutputs(NamedTuple):
 
 
 class HostHeads:
-    """Runs the shared head on the FPN levels that the device wrote: on ONNX Runtime, on one core unless told.
+    """Runs the shared head on the FPN levels that the device wrote: on ONNX Runtime (default: one core).
 
-    It computes 9.0 GMAC an image for YolactEdge. ONNX Runtime does that faster than PyTorch (benchmarks/heads.py), and
-    gives the same bits whatever else runs. Goes to other processes as the model that it is made of.
+    This is 9.0 GMAC per image for YolactEdge. ONNX Runtime is faster at it than PyTorch (benchmarks/heads.py), and its
+    results are the same bit for bit on any number of threads. Pickled as the ONNX model that it was made from.
     """
 
     def __init__(self, model: bytes, threads: int = 1) -> None:
-        """Take what `export.export_heads` made; several `threads` are for who has one image at a time."""
+        """Take the model of `head_export.export_heads`; `threads` is for callers that have one image at a time."""
         self.model = model
         self.threads = threads
 

@@ -80,7 +80,7 @@ def make_proto_net(channels: int, prototypes: int) -> nn.Sequential:
 
 
 class HeadTensors(NamedTuple):
-    """What the prediction head says of each anchor: loc [B,A,4], conf logits [B,A,K+1], coeffs [B,A,M]."""
+    """The prediction head's outputs for each anchor: loc [B,A,4], conf logits [B,A,K+1], coeffs [B,A,M]."""
 
     loc: torch.Tensor
     conf: torch.Tensor
