@@ -1,4 +1,4 @@
-"""Thresholds, Fast NMS over classes, and COCO entries, on hand-made outputs."""
+"""Thresholds and Fast NMS over classes, on hand-made scores."""
 
 from __future__ import annotations
 
@@ -6,22 +6,10 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
-from yolact_ascend.detection.boxes import box_iou, encode_boxes, make_anchors
-from yolact_ascend.detection.detections import (
-    Detections,
-    bbox_results,
-    best_pairs,
-    detect,
-    keep_scores,
-    mask_results,
-    score_anchors,
-    softmax,
-    suppress_overlaps,
-)
+from yolact_ascend.detection.boxes import box_iou
+from yolact_ascend.detection.nms import best_pairs, score_anchors, softmax, suppress_overlaps
 from yolact_ascend.detection.thresholds import DetectionSettings
-from yolact_ascend.models.config import COCO_CATEGORY_IDS
 
-A, K, M = 19248, 80, 32
 SETTINGS = DetectionSettings()
 
 
@@ -133,90 +121,37 @@ def test_many_equal_scores_keep_their_order():
     assert list(zip(-pairs.scores, pairs.class_ids, pairs.rows)) == expected
 
 
-def outputs_with(anchor_ids, boxes, class_ids):
-    """Return head outputs in which these anchors have these boxes, a score of almost 1, and a mask of ones."""
-    loc = np.zeros((A, 4), dtype=np.float32)
-    conf = np.zeros((A, K + 1), dtype=np.float32)
-    coeffs = np.zeros((A, M), dtype=np.float32)
-    conf[:, 0] = 20
-    loc[anchor_ids] = encode_boxes(np.reshape(boxes, (-1, 4)), make_anchors()[anchor_ids])
-    conf[anchor_ids, np.array(class_ids, dtype=int) + 1] = 40
-    coeffs[anchor_ids, 0] = 1
-    return loc, conf, coeffs
+def test_a_score_at_the_threshold_is_not_above_it():
+    kept, _ = score_anchors(np.zeros((1, 2), np.float32), threshold=0.5)  # both probabilities are exactly 0.5
+    assert kept.tolist() == []
 
 
-PROTOS = np.full((138, 138, M), 10, dtype=np.float32)
+def spread_boxes(count):
+    """Boxes [count,4] of which none touches another."""
+    places = np.arange(count, dtype=np.float32)[:, None] / count
+    return np.concatenate([places, places, places + 0.5 / count, places + 0.5 / count], axis=1)
 
 
-def test_detect_nothing():
-    found = detect(outputs_with([], [], []), PROTOS, height=100, width=200)
-    assert len(found) == 0
-    assert found.boxes_xyxy_px.shape == (0, 4) and found.masks == ()
-    assert bbox_results(found, 1, COCO_CATEGORY_IDS) == mask_results(found, 1, COCO_CATEGORY_IDS) == []
+def test_pairs_of_one_class_alone_are_enough_where_they_are_the_best():
+    """Class 0 is in none of the first pairs, and need not be looked at."""
+    scores = np.stack([np.full(1500, 0.01), np.linspace(0.9, 0.5, 1500)], axis=1).astype(np.float32)
+    looked = []
+
+    def score(rows):
+        looked.append(len(rows))
+        return scores[rows]
+
+    kept = suppress_overlaps(scores.max(axis=1), score, spread_boxes(1500).__getitem__, SETTINGS)
+    assert kept.class_ids.tolist() == [1] * 100 and kept.rows.tolist() == list(range(100))
+    assert looked == [1000]
 
 
-def test_detect_one():
-    outputs = outputs_with([9000], [0.202, 0.404, 0.607, 0.808], [79])
-    found = detect(outputs, PROTOS, 100, 200, DetectionSettings(max_detections=1))
-    assert found.class_ids.tolist() == [79]
-    assert_allclose(found.scores, [1], atol=1e-6)
-    assert found.boxes_xyxy_px.tolist() == [[40, 40, 121, 80]]
-    [entry] = bbox_results(found, 139, COCO_CATEGORY_IDS)
-    assert entry == {"image_id": 139, "category_id": 90, "bbox": [40, 40, 81, 40], "score": pytest.approx(1)}
-    [entry] = mask_results(found, 139, COCO_CATEGORY_IDS)
-    assert entry["segmentation"]["size"] == [100, 200]
+def test_more_boxes_than_the_first_look_takes_are_all_found():
+    scores = np.linspace(0.9, 0.5, 1500, dtype=np.float32)[:, None]
+    settings = DetectionSettings(top_k_per_class=2000, max_detections=1500)
+    assert suppress(scores, spread_boxes(1500), settings).rows.tolist() == list(range(1500))
 
 
-def test_detect_takes_the_mask_of_its_own_anchor():
-    loc, conf, coeffs = outputs_with([9000, 3000], [[0.1, 0.1, 0.4, 0.4], [0.5, 0.5, 0.9, 0.9]], [1, 2])
-    coeffs[3000] = -coeffs[3000]  # nothing of this one is set
-    found = detect((loc, conf, coeffs), PROTOS, 50, 50, DetectionSettings(max_detections=2))
-    set_pixels = dict(zip(found.class_ids.tolist(), [rle["counts"] for rle in found.masks]))
-    empty = detect((loc, conf, coeffs * 0 - 1), PROTOS, 50, 50, DetectionSettings(max_detections=1)).masks[0]["counts"]
-    assert set_pixels[2] == empty != set_pixels[1]
-
-
-def test_a_box_beside_the_image_is_empty_in_coco_entries():
-    found = detect(outputs_with([0], [1.2, 0.4, 1.5, 0.8], [0]), PROTOS, 100, 200, DetectionSettings(max_detections=1))
-    assert bbox_results(found, 1, COCO_CATEGORY_IDS)[0]["bbox"] == [200, 40, 0, 40]
-
-
-def test_at_most_max_detections():
-    rng = np.random.default_rng(0)
-    conf = rng.normal(0, 3, (A, K + 1)).astype(np.float32)
-    outputs = (rng.normal(size=(A, 4)).astype(np.float32), conf, np.zeros((A, M), np.float32))
-    found = detect(outputs, PROTOS, 100, 100)
-    assert len(found) == 100
-    assert (np.diff(found.scores) <= 0).all()
-
-
-NONE = (np.zeros(0, int), np.zeros(0), np.zeros((0, 4), int), ())
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        pytest.param({"scores": np.zeros(1)}, "N masks", id="lengths differ"),
-        pytest.param({"boxes_xyxy_px": np.zeros((0, 5), int)}, "N masks", id="no boxes"),
-        pytest.param({"boxes_xyxy_px": np.zeros((0, 4))}, "whole pixels", id="fractions"),
-    ],
-)
-def test_detections_are_checked(change, message):
-    arrays = dict(zip(("class_ids", "scores", "boxes_xyxy_px", "masks"), NONE))
-    assert len(Detections(**arrays)) == 0
-    with pytest.raises(ValueError, match=message):
-        Detections(**{**arrays, **change})
-
-
-def test_detections_with_swapped_corners_are_refused():
-    with pytest.raises(ValueError, match="left <= right"):
-        Detections(np.zeros(1, int), np.ones(1), np.array([[5, 0, 4, 9]]), ({},))
-
-
-@pytest.mark.parametrize(("threshold", "kept"), [(0.0, 3), (0.5, 1), (0.9, 0), (1.0, 0)])
-def test_scores_above_a_threshold_are_kept(threshold, kept):
-    scores = np.array([0.9, 0.5, 0.2])
-    boxes = np.arange(12).reshape(3, 4)
-    boxes[:, 2:] += 20
-    found = keep_scores(Detections(np.array([3, 1, 2]), scores, boxes, ({}, {}, {})), threshold)
-    assert len(found) == len(found.masks) == kept and found.class_ids.tolist() == [3, 1, 2][:kept]
+def test_best_rows_are_in_order_and_hold_all_that_equal_the_last():
+    assert best_rows(np.array([0.2, 0.9, 0.5, 0.5], np.float32), 2).tolist() == [1, 2, 3]
+    assert best_rows(np.array([0.2, 0.9], np.float32), 5).tolist() == [0, 1]
