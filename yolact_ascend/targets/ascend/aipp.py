@@ -26,7 +26,7 @@ def aipp_config(preprocessing: Preprocessing) -> str:
         "crop: false",
         "csc_switch: false",
         "rbuv_swap_switch: false",  # the inputs have the network's order of channels already
-        *(f"min_chn_{channel}: {mean * scale:.2f}" for channel, mean in enumerate(means)),
+        *(f"min_chn_{channel}: {mean * scale:.6g}" for channel, mean in enumerate(means)),
         *(f"var_reci_chn_{channel}: {1 / (std * scale):.8f}" for channel, std in enumerate(stds)),
     ]
     return "\n".join(["aipp_op {", *(f"  {line}" for line in lines), "}"]) + "\n"

@@ -85,7 +85,7 @@ class Shell:
 
 
 def find_tools(device: str, soc: str | None = None, npus: tuple[int, ...] = (0,)) -> Tools:
-    """Choose the tools for `device` ("auto", "npu" or "emulation") and look at their cards; `soc` overrides soc_version.
+    """Choose the tools for `device` ("auto", "npu", "emulation") and read their cards; `soc` overrides soc_version.
 
     Raises ToolError when tools are missing, mixed or show no card, and UsageError when a device of `npus` is not there.
     """

@@ -12,10 +12,12 @@ from yolact_ascend import flags
 from yolact_ascend.checks import OK, Check, run_check
 from yolact_ascend.errors import ToolError, UsageError
 from yolact_ascend.process import Runner, format_command, own_command
+from yolact_ascend.sources import made_by
 from yolact_ascend.targets.folder import BENCHMARK_DIRNAME, OUTPUT_DIRNAME
 from yolact_ascend.targets.target import BenchmarkJob, CompileJob, DeviceRequest, Engine, InferJob, Target
 
 NOTE = "ONNX Runtime on this host's CPU, in float32: not comparable with an NPU's throughput."
+RUN_BY = ("host.infer", "targets.onnxruntime.engine")  # what the verbs infer and benchmark run
 
 
 class OnnxRuntimeTarget(Target):
@@ -81,7 +83,8 @@ class OnnxRuntimeTarget(Target):
         return None
 
     def compile_inputs(self, job: CompileJob) -> dict[str, Any]:
-        return {"flags": [flags.BATCH_SIZE.word(job.batch_size), flags.DTYPE.word(job.input.dtype)]}
+        words = [flags.BATCH_SIZE.word(job.batch_size), flags.DTYPE.word(job.input.dtype)]
+        return {"flags": words, **made_by("targets.onnxruntime.compile")}
 
     def compile(self, job: CompileJob, runner: Runner, log: Path) -> str:
         words = [flags.MODEL.word(job.onnx), flags.COMPILED_OUTPUT.word(job.model)]
@@ -92,7 +95,7 @@ class OnnxRuntimeTarget(Target):
         return format_command(command)
 
     def infer_inputs(self, job: InferJob) -> dict[str, Any]:
-        return {}
+        return made_by(*RUN_BY)
 
     def infer(self, job: InferJob, runner: Runner, log: Path) -> None:
         words = [flags.MODEL.word(job.model), flags.BIN_FOLDER.word(job.bin_folder)]
@@ -100,7 +103,7 @@ class OnnxRuntimeTarget(Target):
         runner.run_own([*own_command("infer"), *words, output], log)
 
     def benchmark_inputs(self, job: BenchmarkJob) -> dict[str, Any]:
-        return {"loop": job.loop, "batch": job.batch is not None}
+        return {"loop": job.loop, "batch": job.batch is not None, **made_by(*RUN_BY)}
 
     def benchmark(self, job: BenchmarkJob, runner: Runner, log: Path) -> None:
         words = [flags.MODEL.word(job.model), flags.LOOP.word(job.loop)]

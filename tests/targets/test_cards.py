@@ -68,6 +68,11 @@ SPREAD_310P3 = """\
 """
 # The device numbers are the driver's: where it has lost one, they have a gap.
 GAP_310P3 = SPREAD_310P3.replace("| 0       1         ", "| 0       2         ")
+# Where the driver prints no number of a device, chips are counted.
+NO_NUMBER_310P3 = SPREAD_310P3.replace("| 0       1         ", "| 0                 ").replace(
+    "0       0     ", "0             "
+)
+NA_310P3 = SPREAD_310P3.replace("| 0       1         ", "| 0       NA        ")
 DUAL_310P3 = """\
 | npu-smi 24.1.rc2                                 Version: 24.1.rc2                                     |
 | NPU     Name                  | Health          | Power(W)     Temp(C)           Hugepages-Usage(page) |
@@ -153,6 +158,8 @@ NO_DRIVER = "dcmi model initialized failed, because the device is used. ret is -
         (BUSY_TWO_310P3, [Chip(0, 0, "310P3"), Chip(1, 1, "310P3")]),
         (SPREAD_310P3, [Chip(0, 4, "310P3"), Chip(1, 32, "310P3")]),
         (GAP_310P3, [Chip(0, 4, "310P3"), Chip(2, 32, "310P3")]),
+        (NO_NUMBER_310P3, [Chip(0, 4, "310P3"), Chip(1, 32, "310P3")]),
+        (NA_310P3, [Chip(0, 4, "310P3"), Chip(1, 32, "310P3")]),
         (DUAL_310P3, [Chip(0, 1, "310P3"), Chip(1, 1, "310P3"), Chip(2, 2, "310P3"), Chip(3, 2, "310P3")]),
         (FOUR_CHIPS_310, [Chip(0, 3, "310"), Chip(1, 3, "310"), Chip(2, 3, "310"), Chip(3, 3, "310")]),
         (ALARMED_310B4, [Chip(0, 0, "310B4")]),
@@ -169,6 +176,8 @@ NO_DRIVER = "dcmi model initialized failed, because the device is used. ret is -
         "310P3, two cards, processes on both",
         "310P3, cards numbered by slot, one with a warning",
         "310P3, a device number left out",
+        "310P3, empty Device cells",
+        "310P3, a Device cell of NA",
         "310P3, two cards of two chips",
         "310, one card of four chips",
         "310B4 with an alarm and no Bus-Id",

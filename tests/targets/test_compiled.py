@@ -8,8 +8,8 @@ import pytest
 
 from yolact_ascend.errors import ArtifactError
 from yolact_ascend.files import sha256_file
-from yolact_ascend.models.inputs import INPUT, UINT8_INPUT
-from yolact_ascend.targets.ascend.atc import adopt_model, remove_models
+from yolact_ascend.models.config import CONFIGS, DEFAULT_CONFIG
+from yolact_ascend.models.inputs import INPUT_DTYPES, input_tensor
 from yolact_ascend.targets.compiled import (
     SCHEMA,
     Need,
@@ -20,11 +20,13 @@ from yolact_ascend.targets.compiled import (
     require_model,
     write_sidecar,
 )
+from yolact_ascend.targets.folder import sidecar_file
 from yolact_ascend.tensors import TensorSpec
 
+INPUT, UINT8_INPUT = (input_tensor(CONFIGS[DEFAULT_CONFIG], dtype) for dtype in INPUT_DTYPES)
 NEED = Need(
-    soc_version="Ascend310P3",
-    cann="8.0.RC2",
+    target="ascend",
+    made_for={"soc_version": "Ascend310P3", "cann": "8.0.RC2"},
     onnx_sha256="0" * 64,
     weights_sha256="2" * 64,
     batch_size=8,
@@ -38,34 +40,50 @@ SMALL = TensorSpec("image", (2, 3), "uint8", "NHWC")
 
 @pytest.fixture
 def model(tmp_path):
-    """A compiled model with its side-car, as NEED wants it: (.om, side-car)."""
-    om, path = tmp_path / "yolact_edge_bs8.om", tmp_path / "yolact_edge_bs8.om.json"
-    om.write_bytes(b"compiled")
-    write_sidecar(path, describe_model(om, NEED, ["atc"], "atc --model a.onnx"))
-    return om, path
+    """A compiled model with its side-car, as NEED wants it."""
+    path = tmp_path / "yolact_edge_bs8.om"
+    path.write_bytes(b"compiled")
+    write_sidecar(path, describe_model(path, NEED, ["atc"], "atc --model a.onnx"))
+    return path
 
 
 def test_a_side_car_says_all_about_its_model(model):
-    om, path = model
-    fields = json.loads(path.read_text())
-    assert list(fields) == [
-        *("schema", "soc_version", "cann", "flags", "onnx_sha256", "weights_sha256", "om_sha256"),
-        *("batch_size", "cut", "precision", "input", "outputs", "command"),
-    ]
-    assert fields["schema"] == SCHEMA
-    assert fields["input"] == {"name": "image", "shape": [8, 3, 550, 550], "dtype": "float32", "layout": "NCHW"}
-    assert read_sidecar(om, path).batch_size == 8
+    assert sidecar_file(model) == model.with_name("yolact_edge_bs8.om.json")
+    assert json.loads(sidecar_file(model).read_text()) == {
+        "schema": SCHEMA,
+        "target": "ascend",
+        "made_for": {"soc_version": "Ascend310P3", "cann": "8.0.RC2"},
+        "flags": ["atc"],
+        "onnx_sha256": "0" * 64,
+        "weights_sha256": "2" * 64,
+        "model_sha256": sha256_file(model),
+        "batch_size": 8,
+        "cut": "fpn",
+        "precision": "fp16",
+        "input": {"name": "image", "shape": [8, 3, 550, 550], "dtype": "float32", "layout": "NCHW"},
+        "outputs": [{"name": "output0", "shape": [8, 2], "dtype": "float32", "layout": ""}],
+        "command": "atc --model a.onnx",
+    }
+    assert read_sidecar(model) == describe_model(model, NEED, ["atc"], "atc --model a.onnx")
 
 
 def test_the_model_of_the_run_is_accepted(model):
-    assert require_model(*model, NEED).om_sha256 == sha256_file(model[0])
+    assert require_model(model, NEED) == read_sidecar(model)
 
 
 @pytest.mark.parametrize(
     ("need", "said"),
     [
-        ({"soc_version": "Ascend910B3"}, "soc_version is Ascend310P3, expected Ascend910B3"),
-        ({"cann": "none, CPU emulation"}, "cann is 8.0.RC2, expected none, CPU emulation"),
+        ({"target": "onnxruntime", "made_for": {"onnxruntime": "1.2"}}, "target is ascend, expected onnxruntime"),
+        (
+            {"made_for": {**NEED.made_for, "soc_version": "Ascend910B3"}},
+            "soc_version is Ascend310P3, expected Ascend910B3",
+        ),
+        (
+            {"made_for": {**NEED.made_for, "cann": "none, CPU emulation"}},
+            "cann is 8.0.RC2, expected none, CPU emulation",
+        ),
+        ({"made_for": {**NEED.made_for, "driver": "23.0"}}, "driver is None, expected 23.0"),
         ({"batch_size": 4}, "batch_size is 8, expected 4"),
         ({"cut": "heads"}, "cut is fpn, expected heads"),
         ({"precision": "fp32"}, "precision is fp16, expected fp32"),
@@ -76,60 +94,62 @@ def test_the_model_of_the_run_is_accepted(model):
         ({"weights_sha256": "1" * 64}, f"weights_sha256 is {'2' * 64}, expected {'1' * 64}"),
         ({"onnx_sha256": "1" * 64}, f"onnx_sha256 is {'0' * 64}, expected {'1' * 64}"),
     ],
-    ids=lambda value: next(iter(value)) if isinstance(value, dict) else None,
+    ids=[
+        *("target", "soc_version", "cann", "not in the side-car", "batch_size", "cut", "precision", "input"),
+        *("weights_sha256", "onnx_sha256"),
+    ],
 )
 def test_a_model_for_something_else_is_refused(model, need, said):
     with pytest.raises(ArtifactError) as caught:
-        require_model(*model, replace(NEED, **need))
-    om = model[0]
+        require_model(model, replace(NEED, **need))
     assert str(caught.value) == (
-        f"{om} was compiled for something else: {said}. Compile it again: from=compile force=compile."
+        f"{model} was compiled for something else: {said}. Compile it again: from=compile force=compile."
     )
 
 
 def test_a_model_that_was_replaced_is_refused(model):
-    om, path = model
-    before = sha256_file(om)
-    om.write_bytes(b"another")
-    said = rf"yolact_edge_bs8\.om is not the file .*: om_sha256 is {sha256_file(om)}, expected {before}\. Compile it"
+    before = sha256_file(model)
+    model.write_bytes(b"another")
+    said = (
+        rf"bs8\.om is not the file .*bs8\.om\.json .*: its sha256 is {sha256_file(model)}, expected {before}\. Compile"
+    )
     with pytest.raises(ArtifactError, match=said):
-        require_model(om, path, NEED)
+        require_model(model, NEED)
 
 
 @pytest.mark.parametrize(
     ("change", "expected"),
     [
-        (lambda om, path: None, "2" * 64),
-        (lambda om, path: om.write_bytes(b"another"), None),
-        (lambda om, path: path.unlink(), None),
-        (lambda om, path: path.write_text(f'{{"schema": {SCHEMA - 1}}}'), None),
+        (lambda model: None, "2" * 64),
+        (lambda model: model.write_bytes(b"another"), None),
+        (lambda model: sidecar_file(model).unlink(), None),
+        (lambda model: sidecar_file(model).write_text(f'{{"schema": {SCHEMA - 1}}}'), None),
     ],
     ids=["told", "of another file", "no side-car", "of an earlier version"],
 )
 def test_the_weights_of_a_model_are_told_by_its_own_side_car(model, change, expected):
-    change(*model)
-    assert find_weights_sha256(model[0]) == expected
+    change(model)
+    assert find_weights_sha256(model) == expected
 
 
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        (None, r"There is no .*bs8\.om\.json, so .* compiled by hand .* for a run, compile it again: from=compile"),
+        (None, r"There is no .*bs8\.om\.json, which states .* by hand .* For a run: Compile it again: from=compile"),
         ("{", r"is not JSON: .* Compile it again"),
         ("[]", rf"has schema None, expected {SCHEMA}\. Compile it again"),
         ('{"onnx_sha256": "0"}', rf"has schema None, expected {SCHEMA}\. Compile it again"),
         (f'{{"schema": {SCHEMA + 1}}}', rf"has schema {SCHEMA + 1}, expected {SCHEMA}\. Compile it again"),
-        (f'{{"schema": {SCHEMA}, "cut": "fpn"}}', r"is damaged: .*soc_version.*\. Compile it again"),
+        (f'{{"schema": {SCHEMA}, "cut": "fpn"}}', r"is damaged: .*made_for.*\. Compile it again"),
     ],
     ids=["missing", "cut short", "a list", "of an earlier version", "of a later version", "lacks fields"],
 )
 def test_a_side_car_of_no_use_is_said(model, content, said):
-    om, path = model
-    path.unlink()
+    sidecar_file(model).unlink()
     if content is not None:
-        path.write_text(content)
+        sidecar_file(model).write_text(content)
     with pytest.raises(ArtifactError, match=said):
-        require_model(om, path, NEED)
+        require_model(model, NEED)
 
 
 @pytest.fixture
@@ -173,37 +193,6 @@ def test_inputs_must_be_what_the_model_takes(inputs, harm, said):
 
 
 @pytest.mark.parametrize(
-    ("names", "renamed"),
-    [
-        (["m.om"], False),
-        (["m_linux_aarch64.om"], True),
-        (["m_linux_x86_64.om"], True),
-        ([], False),
-        (["m.om", "m_linux_x86_64.om"], False),
-        (["m_windows.om", "m1_linux_x86_64.om"], False),
-    ],
-    ids=["plain", "aarch64", "x86_64", "none", "both", "others"],
-)
-def test_every_name_that_atc_gives_becomes_the_one(tmp_path, capsys, names, renamed):
-    for name in names:
-        (tmp_path / name).write_text(name)
-    om = adopt_model(tmp_path / "m")
-    assert om == tmp_path / "m.om"
-    assert om.exists() == ("m.om" in names or renamed)
-    if om.exists():
-        assert om.read_text() == names[0]
-    assert ("renamed to m.om" in capsys.readouterr().err) == renamed
-
-
-def test_what_an_earlier_atc_left_goes_under_every_name(tmp_path):
-    for name in ("m.om", "m_linux_aarch64.om", "m_linux_x86_64.om", "m1.om", "m.om.json"):
-        (tmp_path / name).touch()
-    remove_models(tmp_path / "m")
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["m.om.json", "m1.om"]
-    remove_models(tmp_path / "m")
-
-
-@pytest.mark.parametrize(
     ("spoil", "said"),
     [
         (lambda path: (path.rename(path.with_name("real")), path.symlink_to("real")), r"is a link, which ais_bench"),
@@ -216,14 +205,13 @@ def test_what_ais_bench_would_refuse_late_is_refused_now(inputs, model, spoil, s
     spoil(inputs / "bin_file" / "1.bin")
     with pytest.raises(ArtifactError, match=rf"1\.bin {said}"):
         require_inputs(inputs, SMALL, 2)
-    om, path = model
-    spoil(om)
+    spoil(model)
     with pytest.raises(ArtifactError, match=rf"bs8\.om {said}"):
-        require_model(om, path, NEED)
+        require_model(model, NEED)
 
 
 def test_a_side_car_whose_input_lacks_fields_is_damaged(model):
-    om, path = model
+    path = sidecar_file(model)
     path.write_text(json.dumps({**json.loads(path.read_text()), "input": {"name": "image"}}))
     with pytest.raises(ArtifactError, match="is damaged: .*dtype.* Compile it again"):
-        read_sidecar(om, path)
+        read_sidecar(model)

@@ -13,26 +13,48 @@ from yolact_ascend.errors import ArtifactError
 from yolact_ascend.slots import ALIGNMENT, PREFIX, open_slots
 from yolact_ascend.tensors import TensorSpec
 
+INPUTS = (TensorSpec("image", (2, 3), "uint8", "NHWC"), TensorSpec("size", (2,)))
 OUTPUTS = (TensorSpec("a", (3,)), TensorSpec("b", (2, 2), "float16"))
+ONE_INPUT = INPUTS[:1]
 
 
-def test_every_array_has_a_place_of_its_own():
-    with open_slots(2, 3, 5, OUTPUTS) as slots:
-        arrays = [array for slot in range(2) for array in (slots.images(slot), *slots.results(slot))]
-        assert [array.shape for array in arrays[:3]] == [(3, 5), (3, 3), (3, 2, 2)]
-        assert [array.dtype.name for array in arrays[:3]] == ["uint8", "float32", "float16"]
+@pytest.mark.parametrize("inputs", [(), ONE_INPUT, INPUTS], ids=["none", "one", "several"])
+def test_every_array_has_a_place_of_its_own(inputs):
+    specs = (*inputs, *OUTPUTS)
+    with open_slots(2, 3, inputs, OUTPUTS) as slots:
+        arrays = [array for slot in range(2) for array in (*slots.images(slot), *slots.results(slot))]
+        found = [(array.shape, array.dtype.name) for array in arrays]
+        assert found == 2 * [((3, *spec.shape), spec.dtype) for spec in specs]
         for value, array in enumerate(arrays):
             array[:] = value
-        assert [np.unique(array).tolist() for array in arrays] == [[value] for value in range(6)]
-        assert all(offset % ALIGNMENT == 0 for offset in slots.output_offsets)
+        assert [np.unique(array).tolist() for array in arrays] == [[value] for value in range(2 * len(specs))]
+        assert all(offset % ALIGNMENT == 0 for offset in slots.offsets)
         assert slots.path.stat().st_size == 2 * slots.slot_bytes
 
 
+def test_places_are_where_the_arrays_lie_in_the_file():
+    """The device's worker finds the arrays by these numbers alone."""
+    with open_slots(2, 3, INPUTS, OUTPUTS) as slots:
+        # 18 bytes of images and 24 of sizes, 36 of a and 24 of b, each in its own 64 bytes.
+        assert slots.places(0) == ([[0, 18], [64, 24]], [[128, 36], [192, 24]])
+        assert slots.places(1) == ([[256, 18], [320, 24]], [[384, 36], [448, 24]])
+        slots.images(1)[1][:] = 5
+        slots.results(1)[0][:] = 7
+        data = slots.path.read_bytes()
+    assert np.frombuffer(data, np.float32, 6, 320).tolist() == [5] * 6
+    assert np.frombuffer(data, np.float32, 9, 384).tolist() == [7] * 9
+    assert len(data) - data.count(0) == 2 * (
+        6 + 9
+    )  # nothing else was written; 5.0 and 7.0 have two bytes each that are not zero
+
+
 def test_another_process_sees_the_same_memory_which_goes_at_the_end():
-    with open_slots(1, 1, 4, OUTPUTS) as slots:
+    with open_slots(1, 1, INPUTS, OUTPUTS) as slots:
         other = pickle.loads(pickle.dumps(slots))
-        other.images(0)[:] = 7
-        assert (slots.images(0) == 7).all()
+        assert other == slots
+        for image in other.images(0):
+            image[:] = 7
+        assert all((image == 7).all() for image in slots.images(0))
     assert not slots.path.exists()
 
 
@@ -41,10 +63,10 @@ def test_what_a_killed_process_left_is_swept(tmp_path, monkeypatch):
     for name, age_s in (("left", 100), ("new", 0)):
         (tmp_path / f"{PREFIX}{name}").touch()
         os.utime(tmp_path / f"{PREFIX}{name}", (time.time() - age_s,) * 2)
-    with open_slots(1, 1, 4, OUTPUTS) as held:
+    with open_slots(1, 1, ONE_INPUT, OUTPUTS) as held:
         os.utime(held.path, (time.time() - 100,) * 2)
         assert not (tmp_path / f"{PREFIX}left").exists() and (tmp_path / f"{PREFIX}new").exists()
-        with open_slots(1, 1, 4, OUTPUTS):
+        with open_slots(1, 1, ONE_INPUT, OUTPUTS):
             assert held.path.exists()
 
 
@@ -57,7 +79,7 @@ def test_where_memory_is_full_a_disk_serves_and_that_is_said(tmp_path, monkeypat
 
     monkeypatch.setattr(os, "posix_fallocate", full_once)
     monkeypatch.setattr(slots_module.tempfile, "gettempdir", lambda: str(tmp_path))
-    with open_slots(2, 8, 100, OUTPUTS) as slots:
+    with open_slots(2, 8, ONE_INPUT, OUTPUTS) as slots:
         assert slots.path.parent == tmp_path
     assert "warning: /dev/shm has no room for batches of 0 MB in all: No space" in capsys.readouterr().err
 
@@ -68,5 +90,5 @@ def test_no_room_is_said_before_it_is_needed(monkeypatch):
 
     monkeypatch.setattr(os, "posix_fallocate", full)
     said = r"has no room for batches of 0 MB in all: No space left on device\. Take a smaller"
-    with pytest.raises(ArtifactError, match=said), open_slots(2, 8, 100, OUTPUTS):
+    with pytest.raises(ArtifactError, match=said), open_slots(2, 8, ONE_INPUT, OUTPUTS):
         pass

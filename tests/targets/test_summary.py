@@ -1,0 +1,90 @@
+"""The device's timings: what ais_bench writes, and what a target in its form writes."""
+
+import json
+
+import pytest
+
+from yolact_ascend.errors import ArtifactError
+from yolact_ascend.targets.summary import DeviceTimings, read_timings
+
+
+@pytest.mark.parametrize(
+    "entries", [[2.0, 4.0, 9.0], [[10.0, 12.0], [20.0, 24.0], [30.0, 39.0]]], ids=["until 2023-06", "since 2023-10"]
+)
+def test_timings_of_old_and_new_summaries(tmp_path, entries):
+    (tmp_path / "s.json").write_text(json.dumps({"throughput": 200.5, "npu_compute_time_list": entries}))
+    timings = read_timings(tmp_path / "s.json")
+    assert timings.throughput_images_per_s == 200.5
+    latency = timings.latency_ms()
+    assert list(latency) == ["mean", "median", "min", "max", "p90", "p95", "p99"]
+    assert (latency["mean"], latency["median"], latency["min"], latency["max"]) == (5.0, 4.0, 2.0, 9.0)
+    assert latency["p90"] == pytest.approx(8.0)
+
+
+def test_copies_are_read_where_the_summary_has_them(tmp_path):
+    data = {"throughput": 1, "npu_compute_time_list": [1.0]}
+    (tmp_path / "s.json").write_text(json.dumps(data))
+    assert (read_timings(tmp_path / "s.json").h2d_ms, read_timings(tmp_path / "s.json").d2h_ms) == (None, None)
+    data.update(H2D_latency={"mean": 0.5, "max": 1}, D2H_latency={"mean": 2.5, "count": 3})
+    (tmp_path / "s.json").write_text(json.dumps(data))
+    assert (read_timings(tmp_path / "s.json").h2d_ms, read_timings(tmp_path / "s.json").d2h_ms) == (0.5, 2.5)
+
+
+@pytest.mark.parametrize(
+    ("latencies", "drift"),
+    [([1.0] * 7, None), ([1.0] * 8, 0.0), ([2.0, 2.0, 9, 9, 9, 9, 3.0, 3.0], 50.0), ([2.0] * 4 + [1.0] * 4, -50.0)],
+    ids=["too few", "steady", "slower", "faster"],
+)
+def test_drift_compares_the_last_quarter_with_the_first(latencies, drift):
+    assert DeviceTimings(1.0, tuple(latencies)).drift_percent() == drift
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "{}",
+        "[]",
+        '{"throughput": "x", "npu_compute_time_list": [1.0]}',
+        '{"throughput": 1, "npu_compute_time_list": []}',
+        "{",
+    ],
+)
+def test_what_is_no_summary_is_refused(tmp_path, content):
+    (tmp_path / "s.json").write_text(content)
+    with pytest.raises(ArtifactError, match=r"s\.json"):
+        read_timings(tmp_path / "s.json")
+
+
+@pytest.mark.parametrize(
+    ("line", "found"),
+    [
+        ("[INFO] throughput 1000*batchsize.mean(4)/NPU_compute_time.mean(1.5): 2666.6666666666665", 2666.6666666666665),
+        ("[INFO] throughput 1000*batchsize(4)/NPU_compute_time.mean(1.5): 2666.5", 2666.5),
+        ("[INFO] throughput (1000*batchsize/NPU_compute_time): 12", 12),
+        ("[INFO] i:0 device_1 throughput:1.5 start_time:1 end_time:2\nsummary throughput:3.5", 3.5),
+        (
+            "bar 100%|#| 2/2\r[INFO] throughput 1000*batchsize.mean(4)/NPU_compute_time.mean(1.5): 7.25\n[INFO] end",
+            7.25,
+        ),
+        ("[INFO] throughput unknown", None),
+        ("[INFO] end to finalize acl", None),
+    ],
+    ids=["2023 and later", "2022-11", "2022-07", "several devices", "behind a bar", "no number", "no line"],
+)
+def test_the_console_tells_the_throughput_where_no_summary_is(tmp_path, line, found):
+    (tmp_path / "infer.log").write_text(f"[INFO] load model\n{line}\n")
+    if found is None:
+        with pytest.raises(ArtifactError, match="There is no .*output_summary.json"):
+            read_timings(tmp_path / "output_summary.json", tmp_path / "infer.log")
+        return
+    timings = read_timings(tmp_path / "output_summary.json", tmp_path / "infer.log")
+    assert timings.throughput_images_per_s == found
+    assert set(timings.latency_ms().values()) == {None}
+    assert timings.drift_percent() is None
+
+
+def test_the_summary_comes_before_the_console(tmp_path):
+    (tmp_path / "infer.log").write_text("[INFO] throughput: 99\n")
+    summary = {"npu_compute_time_list": [2.0], "throughput": 500}
+    (tmp_path / "output_summary.json").write_text(json.dumps(summary))
+    assert read_timings(tmp_path / "output_summary.json", tmp_path / "infer.log").throughput_images_per_s == 500
