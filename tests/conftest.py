@@ -135,6 +135,14 @@ def annotation_file(small_coco) -> Path:
 
 
 @pytest.fixture
+def dataset(small_coco, annotation_file):
+    """`small_coco`, loaded."""
+    from yolact_ascend.images.coco import load_dataset
+
+    return load_dataset(annotation_file, small_coco / "val2017")
+
+
+@pytest.fixture
 def fake_cann(tmp_path, monkeypatch):
     """A PATH with a pretended CANN in front: an npu-smi, an atc, and Python packages of the inference tool."""
     programs = tmp_path / "cann" / "bin"

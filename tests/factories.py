@@ -113,6 +113,14 @@ def _box(image_id: int, category_id: int, x: int, y: int, w: int, h: int) -> dic
     }
 
 
+def rectangle_rle(left: int, top: int, right: int, bottom: int, height: int, width: int) -> dict:
+    """Return a rectangle's mask as COCO's results have it: {"size", "counts"}."""
+    pixels = np.zeros((height, width), np.uint8, order="F")
+    pixels[top:bottom, left:right] = 1
+    rle = coco_mask.encode(pixels)
+    return {"size": [height, width], "counts": rle["counts"].decode()}
+
+
 def decode_mask(rle: Rle) -> np.ndarray:
     """Return the pixels [H,W] of an encoded mask as booleans."""
     with warnings.catch_warnings():

@@ -7,18 +7,19 @@ import copy
 import io
 
 import numpy as np
-from pycocotools import mask as coco_mask
+from factories import rectangle_rle
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from yolact_ascend.detection.evaluate import Evaluation, Score
+from yolact_ascend.detection.tasks import BOX, MASK
 
 CLASSES = 5  # the last one without ground truth
 
 
 def assert_agrees(evaluation: Evaluation, annotations: dict, image_ids, boxes: list[dict], masks: list[dict]) -> None:
     """Hold the table and the 12 numbers of boxes and masks, in percent, to those of pycocotools."""
-    for score, results, iou_type in ((evaluation.box, boxes, "bbox"), (evaluation.mask, masks, "segm")):
+    for score, results, iou_type in ((evaluation.scores[BOX], boxes, "bbox"), (evaluation.scores[MASK], masks, "segm")):
         expected = score_by_pycocotools(annotations, image_ids, results, iou_type)
         for found, right in ((score.summary, expected.summary), (score.table.values(), expected.table.values())):
             # Another order of summation may change the last bit.
@@ -84,7 +85,9 @@ def random_dataset(seed: int, images: int = 8, most_found: int = 40) -> tuple[di
             score = float(np.float32(rng.random())) if rng.random() < 0.5 else float(rng.integers(1, 10)) / 10
             found = {"image_id": image_id, "category_id": category_id}
             boxes.append({**found, "bbox": [left, top, right - left, bottom - top], "score": score})
-            masks.append({**found, "segmentation": _rectangle(box, height, width), "score": score})
+            masks.append(
+                {**found, "segmentation": rectangle_rle(*_pixels(box, height, width), height, width), "score": score}
+            )
     categories = [{"id": category_id, "name": str(category_id)} for category_id in range(1, CLASSES + 1)]
     return {"images": entries, "annotations": annotations, "categories": categories}, boxes, masks
 
@@ -107,16 +110,9 @@ def _pixels(box, height, width) -> list[int]:
     return [int(value) for value in np.concatenate([corners[:2], np.maximum(corners[:2], corners[2:])])]
 
 
-def _rectangle(box, height, width) -> dict:
-    left, top, right, bottom = _pixels(box, height, width)
-    pixels = np.zeros((height, width), dtype=np.uint8, order="F")
-    pixels[top:bottom, left:right] = 1
-    return {"size": [height, width], "counts": coco_mask.encode(pixels)["counts"].decode()}
-
-
 def _crowd(rng, box, height, width) -> dict:
     """Return a crowd's mask, compressed or, as COCO's files have them, as run lengths."""
-    compressed = _rectangle(box, height, width)
+    compressed = rectangle_rle(*_pixels(box, height, width), height, width)
     if rng.random() < 0.5:
         return compressed
     left, top, right, bottom = _pixels(box, height, width)

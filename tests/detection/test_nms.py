@@ -7,7 +7,7 @@ import pytest
 from numpy.testing import assert_allclose
 
 from yolact_ascend.detection.boxes import box_iou
-from yolact_ascend.detection.nms import best_pairs, score_anchors, softmax, suppress_overlaps
+from yolact_ascend.detection.nms import best_pairs, best_rows, score_anchors, softmax, suppress_overlaps
 from yolact_ascend.detection.thresholds import DetectionSettings
 
 SETTINGS = DetectionSettings()

@@ -73,10 +73,12 @@ def resized_size(height: int, width: int, preprocessing: Preprocessing) -> tuple
     if preprocessing.shortest_edge_px is None:
         return preprocessing.height_px, preprocessing.width_px
     scale = preprocessing.shortest_edge_px / min(height, width)
-    longest = max(height, width) * scale
-    if preprocessing.longest_edge_px is not None and longest > preprocessing.longest_edge_px:
-        scale *= preprocessing.longest_edge_px / longest
-    new_height, new_width = int(height * scale + 0.5), int(width * scale + 0.5)
+    sides = [preprocessing.shortest_edge_px if side == min(height, width) else scale * side for side in (height, width)]
+    longest = preprocessing.longest_edge_px
+    if longest is not None and max(sides) > longest:
+        # In this order of operations: another one can round to another pixel.
+        sides = [side * (longest / max(sides)) for side in sides]
+    new_height, new_width = (int(side + 0.5) for side in sides)
     if new_height > preprocessing.height_px or new_width > preprocessing.width_px:
         raise UsageError(
             f"An image of {width}×{height} pixels becomes {new_width}×{new_height}, which is larger than the model's "

@@ -9,6 +9,7 @@ from factories import decode_mask
 from pycocotools import mask as coco_mask
 from torch.nn import functional
 
+from yolact_ascend.detection import masks
 from yolact_ascend.detection.masks import (
     assemble_mask,
     compress_runs,
@@ -17,6 +18,7 @@ from yolact_ascend.detection.masks import (
     run_lengths,
     upsampling,
 )
+from yolact_ascend.timings import Timings
 
 
 @pytest.mark.parametrize(
@@ -145,10 +147,10 @@ def test_masks_equal_the_full_frame_way(size):
     protos = smooth[0].permute(1, 2, 0).numpy().copy()  # [138,138,32]
     coeffs = np.tanh(rng.normal(size=(len(boxes), 32))).astype(np.float32)
     reference = full_frame_masks(protos, coeffs, boxes, *size)
-    masks = np.stack([decode_mask(rle) for rle in encode_masks(protos, coeffs, boxes, *size, 0.5)])
-    assert masks.shape == reference.shape
+    found = np.stack([decode_mask(rle) for rle in encode_masks(protos, coeffs, boxes, *size, 0.5)])
+    assert found.shape == reference.shape
     assert 0.005 < reference.mean() < 0.5
-    assert (masks == reference).mean() >= 0.9999  # a pixel whose value is 0.5 to the last bit may differ
+    assert (found == reference).mean() >= 0.9999  # a pixel whose value is 0.5 to the last bit may differ
 
 
 def full_frame_masks(protos, coeffs, boxes, height, width) -> np.ndarray:
@@ -164,3 +166,23 @@ def full_frame_masks(protos, coeffs, boxes, height, width) -> np.ndarray:
     values = values * (inside(torch.arange(h), y)[:, :, None] & inside(torch.arange(w), x)[:, None, :])
     full = functional.interpolate(values[None], (height, width), mode="bilinear", align_corners=False)[0]
     return (full > 0.5).numpy()
+
+
+def test_time_is_counted_where_it_goes(monkeypatch):
+    """By a clock that moves only in the functions of each step."""
+    now = [0.0]
+    monkeypatch.setattr("yolact_ascend.timings.time.thread_time", lambda: now[0])
+
+    def taking(seconds, function):
+        def wrapped(*arguments):
+            now[0] += seconds
+            return function(*arguments)
+
+        return wrapped
+
+    for name, seconds in (("assemble_mask", 1.0), ("run_lengths", 10.0), ("compress_runs", 100.0)):
+        monkeypatch.setattr(masks, name, taking(seconds, getattr(masks, name)))
+    timings = Timings()
+    boxes = np.array([[0, 0, 1, 1], [0, 0, 0.5, 0.5]], np.float32)
+    encode_masks(np.ones((4, 4, 1), np.float32), np.ones((2, 1), np.float32), boxes, 8, 8, 0.5, timings)
+    assert timings.seconds == {"masks": 2.0, "RLE": 120.0}

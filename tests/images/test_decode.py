@@ -1,7 +1,6 @@
-"""Decoding and normalising as upstream does."""
+"""Decoding image files as upstream does."""
 
 import errno
-import io
 from pathlib import Path
 
 import cv2
@@ -10,8 +9,7 @@ import pytest
 from PIL import Image
 
 from yolact_ascend.errors import DatasetError
-from yolact_ascend.images.decode import decode_bytes, decode_image, find_images
-from yolact_ascend.images.transforms import normalise_image, resize_image
+from yolact_ascend.images.decode import decode_image, find_images
 
 
 def save_jpeg(path, mode="RGB", orientation=None, size=(40, 20)):
@@ -83,69 +81,6 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path, monkeypatch):
 def test_a_missing_image_is_named(tmp_path):
     with pytest.raises(DatasetError, match=r"There is no image .*a\.jpg"):
         decode_image(tmp_path / "a.jpg")
-
-
-@pytest.mark.parametrize(
-    ("mode", "size"),
-    [
-        ("RGB", (640, 480)),
-        ("RGB", (333, 500)),
-        ("L", (640, 427)),
-        ("RGB", (550, 550)),
-        ("RGB", (1200, 7)),
-        ("RGB", (1, 1)),
-    ],
-)
-def test_both_transforms_are_the_plain_formulas_to_the_bit(mode, size):
-    """Upstream's order: resize, subtract the means, divide by the deviations, BGR to RGB, channels first."""
-    file = io.BytesIO()
-    Image.effect_noise(size, 100).convert(mode).save(file, "jpeg")
-    image = decode_bytes(file.getvalue(), Path("noise.jpg"))
-    resized = cv2.resize(image.astype(np.float32), (550, 550))
-    mean, std = np.array([103.94, 116.78, 123.68], np.float32), np.array([57.38, 57.12, 58.40], np.float32)
-    expected = ((resized - mean) / std)[:, :, ::-1].transpose(2, 0, 1)
-    assert np.array_equal(normalise_image(image), expected)
-    assert np.array_equal(resize_image(image), cv2.resize(image, (550, 550))[:, :, ::-1])
-
-
-def test_normalise_subtracts_means_and_swaps_to_rgb():
-    image = np.zeros((7, 9, 3), np.uint8)
-    image[:] = (10, 20, 30)  # blue, green, red
-    tensor = normalise_image(image)
-    assert tensor.shape == (3, 550, 550) and tensor.dtype == np.float32 and tensor.flags.c_contiguous
-    # upstream's config.py: MEANS (103.94, 116.78, 123.68), STD (57.38, 57.12, 58.40), both in BGR
-    expected = [(30 - 123.68) / 58.40, (20 - 116.78) / 57.12, (10 - 103.94) / 57.38]
-    assert np.abs(tensor - np.array(expected, np.float32)[:, None, None]).max() < 1e-6
-
-
-def test_resize_interpolates_in_float():
-    """Between two levels there are fractions; a resize of uint8 would give whole levels only."""
-    image = np.zeros((2, 2, 3), np.uint8)
-    image[:, 1] = 1
-    levels = np.unique(normalise_image(image)[0] * 58.40 + 123.68)
-    assert len(levels) > 100
-
-
-def test_an_image_for_aipp_is_rgb_and_not_normalised():
-    image = np.zeros((7, 9, 3), np.uint8)
-    image[:] = (10, 20, 30)  # blue, green, red
-    pixels = resize_image(image)
-    assert pixels.shape == (550, 550, 3) and pixels.dtype == np.uint8 and pixels.flags.c_contiguous
-    assert np.unique(pixels.reshape(-1, 3), axis=0).tolist() == [[30, 20, 10]]
-
-
-def test_whole_levels_are_within_one_of_the_float_resize():
-    """Noise, the worst case for a resize of whole levels. On COCO's photographs: 0.80 at most, 0.26 in the mean."""
-    image = np.random.default_rng(0).integers(0, 256, (480, 640, 3), np.uint8)
-    levels = cv2.resize(image.astype(np.float32), (550, 550))[:, :, ::-1]
-    difference = np.abs(resize_image(image) - levels)
-    assert difference.max() <= 1 and 0 < difference.mean() < 0.5
-
-
-def test_resize_is_opencvs_bilinear(tmp_path):
-    image = np.random.default_rng(0).integers(0, 256, (480, 640, 3), np.uint8)
-    expected = cv2.resize(image.astype(np.float32), (550, 550), interpolation=cv2.INTER_LINEAR)[:, :, 2]
-    assert np.abs(normalise_image(image)[0] * np.float32(58.40) + np.float32(123.68) - expected).max() < 1e-3
 
 
 def test_images_of_a_folder_come_by_name_up_to_the_limit(tmp_path):

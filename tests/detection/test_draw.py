@@ -3,7 +3,7 @@
 import cv2
 import numpy as np
 import pytest
-from pycocotools import mask as coco_mask
+from factories import rectangle_rle
 
 from yolact_ascend.detection.detections import Detections
 from yolact_ascend.detection.draw import (
@@ -19,7 +19,8 @@ from yolact_ascend.detection.draw import (
     write_jpeg,
 )
 from yolact_ascend.errors import ArtifactError, DatasetError
-from yolact_ascend.models.config import COCO_CATEGORY_IDS, CONFIGS
+from yolact_ascend.models.config import CONFIGS
+from yolact_ascend.models.labels import COCO_CATEGORY_IDS
 
 GREY = 100
 NAMES = {1: "person", 18: "dog"}
@@ -29,14 +30,12 @@ def canvas(height=120, width=160):
     return np.full((height, width, 3), GREY, np.uint8)
 
 
-def rectangle_rle(left, top, right, bottom, height=120, width=160):
-    mask = np.zeros((height, width), np.uint8, order="F")
-    mask[top:bottom, left:right] = 1
-    return coco_mask.encode(mask)
+def rle_of(box, height=120, width=160):
+    return rectangle_rle(*box, height, width)
 
 
 def instance(box=(40, 60, 100, 110), category_id=1, **more):
-    return Instance(category_id, "person", box, rectangle_rle(*box), **more)
+    return Instance(category_id, "person", box, rle_of(box), **more)
 
 
 def test_nothing_to_draw_leaves_the_image_alone_and_gives_a_copy():
@@ -93,7 +92,7 @@ def test_labels():
 
 
 def test_names_that_the_font_lacks_are_drawn_with_question_marks():
-    strange, marks = (Instance(1, name, (40, 60, 100, 110), rectangle_rle(0, 0, 0, 0)) for name in ("Löwe", "L?we"))
+    strange, marks = (Instance(1, name, (40, 60, 100, 110), rle_of((0, 0, 0, 0))) for name in ("Löwe", "L?we"))
     assert np.array_equal(draw_instances(canvas(), [strange]), draw_instances(canvas(), [marks]))
 
 
@@ -107,14 +106,21 @@ def test_each_class_has_its_own_colour():
 def test_instances_of_detections():
     config = CONFIGS["yolact_edge_demo_config"]
     boxes = np.array([[40, 60, 100, 110]], np.int32)
-    found = Detections(np.array([2]), np.array([0.5], np.float32), boxes, (rectangle_rle(40, 60, 100, 110),))
-    (one,) = from_detections(found, config)
+    found = Detections(np.array([2]), np.array([0.5], np.float32), boxes, (rle_of((40, 60, 100, 110)),))
+    (one,) = from_detections(found, config.class_names, config.category_ids)
     assert (one.category_id, one.name, one.box_xyxy_px, one.score) == (103, "star", (40, 60, 100, 110), 0.5)
-    assert from_detections(Detections(np.zeros(0, int), np.zeros(0), np.zeros((0, 4), int), ()), config) == []
+    assert (
+        from_detections(
+            Detections(np.zeros(0, int), np.zeros(0), np.zeros((0, 4), int), ()),
+            config.class_names,
+            config.category_ids,
+        )
+        == []
+    )
 
 
 def test_instances_of_result_files():
-    rle = rectangle_rle(40, 60, 100, 110)
+    rle = rle_of((40, 60, 100, 110))
     boxes = [{"image_id": 1, "category_id": 18, "bbox": [40, 60, 60, 50], "score": 0.25}]
     masks = [{"image_id": 1, "category_id": 18, "segmentation": rle, "score": 0.25}]
     assert from_results(boxes, masks, NAMES) == [Instance(18, "dog", (40, 60, 100, 110), rle, 0.25)]
@@ -160,3 +166,13 @@ def test_a_picture_that_no_jpeg_can_hold_is_refused(tmp_path):
         write_jpeg(tmp_path / "a.jpg", np.zeros((65501, 2, 3), np.uint8))
     write_jpeg(tmp_path / "a.jpg", np.zeros((65500, 2, 3), np.uint8))
     assert (tmp_path / "a.jpg").stat().st_size > 0
+
+
+def test_boxes_without_masks_are_drawn():
+    config = CONFIGS["yolact_edge_demo_config"]
+    found = Detections(np.array([2]), np.array([0.5]), np.array([[40, 60, 100, 110]]))
+    (one,) = from_detections(found, config.class_names, config.category_ids)
+    boxes = [{"image_id": 1, "category_id": 18, "bbox": [40, 60, 60, 50], "score": 0.25}]
+    assert one.mask is None and from_results(boxes, None, NAMES)[0].mask is None
+    drawn = draw_instances(canvas(), [one])
+    assert (drawn[85, 70] == GREY).all() and (drawn[85, 40] == class_colour(one.category_id)).all()

@@ -7,10 +7,9 @@ import copy
 import io
 import json
 
-import numpy as np
 import pytest
 import referee
-from pycocotools import mask as coco_mask
+from factories import rectangle_rle
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
@@ -21,6 +20,7 @@ from yolact_ascend.detection.evaluate import (
     format_summary,
     format_table,
 )
+from yolact_ascend.detection.tasks import BOX, MASK
 
 SIZE = 100  # pixels, both ways
 THRESHOLDS = ("50", "55", "60", "65", "70", "75", "80", "85", "90", "95")
@@ -48,22 +48,19 @@ def dataset(*annotations, images=(1, 2)) -> dict:
     }
 
 
-def results(*found) -> tuple[list[dict], list[dict]]:
-    """Return box and mask entries of (image id, category id, xywh, score)."""
+def results(*found) -> dict[str, list[dict]]:
+    """Return, by task, box and mask entries of (image id, category id, xywh, score)."""
     boxes, masks = [], []
     for image_id, category_id, box, score in found:
         entry = {"image_id": image_id, "category_id": category_id, "score": score}
         boxes.append({**entry, "bbox": list(box)})
         masks.append({**entry, "segmentation": _rectangle(box)})
-    return boxes, masks
+    return {BOX: boxes, MASK: masks}
 
 
 def _rectangle(box) -> dict:
     x, y, w, h = box
-    pixels = np.zeros((SIZE, SIZE), dtype=np.uint8, order="F")
-    pixels[y : y + h, x : x + w] = 1
-    rle = coco_mask.encode(pixels)
-    return {"size": [SIZE, SIZE], "counts": rle["counts"].decode()}
+    return rectangle_rle(x, y, x + w, y + h, SIZE, SIZE)
 
 
 PERSON = annotation(1, 1, (10, 10, 50, 50))
@@ -100,18 +97,18 @@ CASES = [
 def test_evaluate(truth, found, image_ids, lower, upper, capsys):
     annotations = dataset(*truth)
     before = copy.deepcopy(annotations)
-    boxes, masks = results(*found)
-    evaluation = evaluate(annotations, image_ids, boxes, masks)
+    entries = results(*found)
+    evaluation = evaluate(annotations, image_ids, entries)
     values = [lower] * 3 + [upper] * 7
     mean = None if lower is None else pytest.approx(sum(values) / 10)
     expected = {"all": mean, **{name: pytest.approx(value) for name, value in zip(THRESHOLDS, values)}}
     assert evaluation.images == len(image_ids)
-    for score in (evaluation.box, evaluation.mask):
+    for score in evaluation.scores.values():
         assert score.table == expected
         assert list(score.table) == ["all", *THRESHOLDS]
         assert score.summary[:3] == (mean, expected["50"], expected["75"])
     assert annotations == before
-    assert results(*found) == (boxes, masks)
+    assert results(*found) == entries
     assert capsys.readouterr().out == ""
 
 
@@ -121,7 +118,7 @@ def test_the_numbers_are_those_of_pycocotools(seed, most_found):
     annotations, boxes, masks = referee.random_dataset(seed, images=2 if most_found > 100 else 8, most_found=most_found)
     image_ids = [image["id"] for image in annotations["images"]]
     for chosen in (image_ids, image_ids[::2]):
-        evaluation = evaluate(annotations, chosen, iter(boxes), iter(masks))
+        evaluation = evaluate(annotations, chosen, {BOX: iter(boxes), MASK: iter(masks)})
         referee.assert_agrees(evaluation, annotations, chosen, boxes, masks)
 
 
@@ -130,39 +127,41 @@ def test_pycocotools_agrees_on_every_case(truth, found, image_ids, lower, upper)
     # It knows neither images that are not listed nor an annotation with id 0.
     found = [entry for entry in found if entry[0] in (1, 2)]
     annotations = dataset(*({**entry, "id": n} for n, entry in enumerate(truth, start=1)))
-    boxes, masks = results(*found)
-    referee.assert_agrees(evaluate(annotations, image_ids, boxes, masks), annotations, image_ids, boxes, masks)
+    entries = results(*found)
+    referee.assert_agrees(evaluate(annotations, image_ids, entries), annotations, image_ids, *entries.values())
 
 
 def test_the_mean_is_over_classes_with_ground_truth():
     truth = dataset(PERSON, annotation(2, 90, (0, 0, 50, 50), 2))
-    evaluation = evaluate(truth, (1, 2), *results(FOUND))
-    assert evaluation.box.table["50"] == evaluation.mask.table["50"] == pytest.approx(50)
+    evaluation = evaluate(truth, (1, 2), results(FOUND))
+    assert evaluation.scores[BOX].table["50"] == evaluation.scores[MASK].table["50"] == pytest.approx(50)
 
 
 def test_areas_without_ground_truth_are_none():
-    evaluation = evaluate(dataset(PERSON), (1, 2), *results(FOUND))
-    assert evaluation.box.summary[3:6] == (None, pytest.approx(100), None)  # 2500 pixels are medium
+    evaluation = evaluate(dataset(PERSON), (1, 2), results(FOUND))
+    assert evaluation.scores[BOX].summary[3:6] == (None, pytest.approx(100), None)  # 2500 pixels are medium
 
 
 def test_no_images_are_refused():
     # pycocotools takes an empty list for all images
     with pytest.raises(ValueError, match="no images"):
-        evaluate(dataset(PERSON), [], [], [])
+        evaluate(dataset(PERSON), [], {BOX: []})
 
 
 def test_json_keeps_everything():
-    evaluation = evaluate(dataset(PERSON), (1, 2), *results(FOUND))
+    evaluation = evaluate(dataset(PERSON), (1, 2), results(FOUND))
     data = json.loads(json.dumps(evaluation.to_json()))
-    assert data["box"] == evaluation.box.table and data["mask"] == evaluation.mask.table
-    assert data["coco"] == {"bbox": list(evaluation.box.summary), "segm": list(evaluation.mask.summary)}
+    assert data["box"] == evaluation.scores[BOX].table and data["mask"] == evaluation.scores[MASK].table
+    assert data["coco"] == {"bbox": list(evaluation.scores[BOX].summary), "segm": list(evaluation.scores[MASK].summary)}
     assert list(data) == ["box", "mask", "coco", "images"]
     assert data["coco"]["bbox"][3] is None and data["box"]["all"] == pytest.approx(100)
 
 
 SHOWN = Evaluation(
-    Score({"all": 33.333, **dict.fromkeys(THRESHOLDS, 100.0)}, (33.333, *[50.0] * 10, None)),
-    Score({"all": None, **dict.fromkeys(THRESHOLDS)}, (None,) * 12),
+    {
+        BOX: Score({"all": 33.333, **dict.fromkeys(THRESHOLDS, 100.0)}, (33.333, *[50.0] * 10, None)),
+        MASK: Score({"all": None, **dict.fromkeys(THRESHOLDS)}, (None,) * 12),
+    },
     images=3,
 )
 
@@ -178,7 +177,7 @@ def test_table_looks_like_the_guides():
 
 
 def test_summary_without_ground_truth_says_so():
-    lines = format_summary(SHOWN.box).splitlines()
+    lines = format_summary(SHOWN.scores[BOX]).splitlines()
     assert lines[0] == " Average Precision  (AP) @[ IoU=0.50:0.95 | area=   all | maxDets=100 ] = 0.333"
     assert lines[-1] == " Average Recall     (AR) @[ IoU=0.50:0.95 | area= large | maxDets=100 ] = n.a."
 
@@ -189,16 +188,23 @@ def test_summary_is_what_cocoeval_prints():
         annotation(1, 90, (60, 60, 20, 20), 2),
         annotation(2, 1, (0, 0, 100, 97), 3),
     )
-    boxes, masks = results(
-        FOUND, (1, 90, (62, 60, 20, 20), 0.5), (2, 1, (0, 0, 90, 90), 0.3), (2, 1, (0, 0, 9, 9), 0.4)
-    )
+    entries = results(FOUND, (1, 90, (62, 60, 20, 20), 0.5), (2, 1, (0, 0, 90, 90), 0.3), (2, 1, (0, 0, 9, 9), 0.4))
     with contextlib.redirect_stdout(io.StringIO()):
         coco = COCO()
         coco.dataset = copy.deepcopy(truth)
         coco.createIndex()
-        scorer = COCOeval(coco, coco.loadRes(copy.deepcopy(boxes)), "bbox")
+        scorer = COCOeval(coco, coco.loadRes(copy.deepcopy(entries[BOX])), "bbox")
         scorer.evaluate()
         scorer.accumulate()
     with contextlib.redirect_stdout(io.StringIO()) as printed:
         scorer.summarize()
-    assert format_summary(evaluate(truth, (1, 2), boxes, masks).box) == printed.getvalue().rstrip("\n")
+    assert format_summary(evaluate(truth, (1, 2), entries).scores[BOX]) == printed.getvalue().rstrip("\n")
+
+
+def test_a_network_of_boxes_has_no_scores_of_masks():
+    evaluation = evaluate(dataset(PERSON), (1, 2), {BOX: results(FOUND)[BOX]})
+    data = evaluation.to_json()
+    assert data["box"]["all"] == data["coco"]["bbox"][0] == pytest.approx(100)
+    assert data["mask"] is None and data["coco"]["segm"] is None
+    lines = format_table(evaluation).splitlines()
+    assert [line.split("|")[0].strip() for line in lines if "|" in line] == ["", "box"]

@@ -10,16 +10,10 @@ from pycocotools import mask as coco_mask
 from yolact_ascend.detection.segmentation import decode_annotation
 from yolact_ascend.errors import DatasetError
 from yolact_ascend.images.coco import check_categories, find_split, load_dataset
-from yolact_ascend.models.config import (
-    COCO_CATEGORY_IDS,
-    CONFIGS,
-    DEMO_CONFIG,
-    DRAWN_CATEGORY_IDS,
-    DRAWN_CLASSES,
-)
+from yolact_ascend.models.config import CONFIGS, DEMO_CONFIG
+from yolact_ascend.models.labels import COCO_CATEGORY_IDS, DRAWN_CATEGORY_IDS, DRAWN_CLASSES
 from yolact_ascend.scenes.scenes import (
     SPLITS,
-    Instance,
     annotate,
     draw_dataset,
     draw_scene,
@@ -143,16 +137,16 @@ def test_a_mask_with_a_hole_is_no_polygon():
 def test_annotations_of_objects_rings_and_crowds():
     mask = np.zeros((30, 40), dtype=bool)
     mask[10:20, 5:25] = True
-    plain = annotate(Instance(2, mask), 7, 9)
+    plain = annotate(DrawnObject(2, mask), 7, 9)
     assert (plain["id"], plain["image_id"], plain["category_id"], plain["iscrowd"]) == (9, 7, 103, 0)
     assert isinstance(plain["segmentation"], list)
     np.testing.assert_allclose(plain["bbox"], [5, 10, 20, 10], atol=1)
-    crowd = annotate(Instance(2, mask, is_crowd=True), 7, 9)
+    crowd = annotate(DrawnObject(2, mask, is_crowd=True), 7, 9)
     assert crowd["iscrowd"] == 1
     assert np.array_equal(coco_mask.decode(crowd["segmentation"]).astype(bool), mask)
     assert (crowd["area"], crowd["bbox"]) == (200.0, [5.0, 10.0, 20.0, 10.0])
     mask[12:18, 10:20] = False
-    ring = annotate(Instance(4, mask), 7, 9)
+    ring = annotate(DrawnObject(4, mask), 7, 9)
     assert (ring["iscrowd"], ring["area"]) == (0, 140.0)
     assert np.array_equal(coco_mask.decode(ring["segmentation"]).astype(bool), mask)
 

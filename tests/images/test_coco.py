@@ -89,13 +89,21 @@ def test_what_is_not_coco_is_refused(load, change, message):
         ("annotations", "segmentation", None, "expected polygons"),
         ("annotations", "segmentation", "foo", "expected polygons"),
         ("annotations", "segmentation", [[1, 2]], "expected polygons"),
+        ("annotations", "segmentation", [[1, 2, 3, 4, 5]], "expected polygons"),
         ("annotations", "segmentation", {"counts": [1]}, "expected polygons"),
+        ("annotations", "segmentation", {"size": [4, 4], "counts": ["x"]}, "expected polygons"),
+        ("annotations", "segmentation", {"size": [4, 4], "counts": None}, "expected polygons"),
         ("categories", "id", "1", "expected a whole number"),
     ],
 )
 def test_values_that_are_not_cocos_are_named(load, section, key, value, message):
     with pytest.raises(DatasetError, match=f'"{key}" of entry 0 of "{section}" is {message}|{message}'):
         load(lambda data: data[section][0].update({key: value}))
+
+
+@pytest.mark.parametrize("segmentation", [[[1, 2, 5, 2, 3, 9]], {"size": [4, 4], "counts": [3, 13]}])
+def test_a_triangle_and_run_lengths_are_fine(load, segmentation):
+    load(lambda data: data["annotations"][0].update(segmentation=segmentation))
 
 
 def test_categories_that_the_file_does_not_list_are_named(load):

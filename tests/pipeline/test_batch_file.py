@@ -1,14 +1,16 @@
 """One batch in one file: of what, how much, and readable for ais_bench."""
 
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pytest
+from factories import SMALL_CONFIG
 
 from yolact_ascend.images.coco import load_dataset
 from yolact_ascend.images.decode import decode_image
 from yolact_ascend.images.transforms import normalise_image, resize_image
-from yolact_ascend.models.inputs import INPUT, UINT8_INPUT
+from yolact_ascend.models.inputs import FLOAT32, UINT8, input_tensor
 from yolact_ascend.pipeline.batch_file import image_samples, random_samples, write_batch
 from yolact_ascend.tensors import TensorSpec
 
@@ -34,11 +36,14 @@ def test_random_samples_are_what_an_image_can_be(spec):
     assert np.array_equal(first, next(random_samples(spec)))
 
 
-@pytest.mark.parametrize(("spec", "transform"), [(INPUT, normalise_image), (UINT8_INPUT, resize_image)])
-def test_images_are_as_preprocess_makes_them_and_begin_again(small_coco, annotation_file, spec, transform):
+@pytest.mark.parametrize(("dtype", "transform"), [(FLOAT32, normalise_image), (UINT8, resize_image)])
+def test_images_are_as_preprocess_makes_them_and_begin_again(small_coco, annotation_file, dtype, transform):
+    """By the preprocessing that is passed, which here is not the default."""
+    preprocessing = replace(SMALL_CONFIG.preprocessing, height_px=30, width_px=40, mean_rgb=(1.0, 2.0, 3.0))
+    spec = input_tensor(replace(SMALL_CONFIG, preprocessing=preprocessing), dtype)
     images = load_dataset(annotation_file, small_coco / "val2017").images[:2]
-    samples = list(itertools.islice(image_samples(images, spec), 5))
+    samples = list(itertools.islice(image_samples(images, spec, preprocessing), 5))
     assert len(samples) == 5
-    expected = [transform(decode_image(image.path)) for image in images]
+    expected = [transform(decode_image(image.path), preprocessing) for image in images]
     for sample, image in zip(samples, [0, 1, 0, 1, 0]):
-        assert sample.dtype == spec.dtype and np.array_equal(sample, expected[image])
+        assert sample.dtype == spec.dtype and sample.shape == spec.shape and np.array_equal(sample, expected[image])

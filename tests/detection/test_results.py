@@ -9,6 +9,7 @@ import pytest
 
 from yolact_ascend.detection.detections import Detections, bbox_results, mask_results
 from yolact_ascend.detection.results import Findings, ResultsFiles
+from yolact_ascend.detection.tasks import BOX, MASK
 from yolact_ascend.errors import ArtifactError
 
 CATEGORY_IDS = (1, 90)
@@ -31,7 +32,7 @@ IMAGES = [
 
 @pytest.fixture
 def paths(tmp_path):
-    return tmp_path / "bbox.json", tmp_path / "mask.json"
+    return {BOX: tmp_path / "bbox.json", MASK: tmp_path / "mask.json"}
 
 
 def fill(files, images):
@@ -46,45 +47,59 @@ def expected_entries(images):
 
 @pytest.mark.parametrize("images", IMAGES)
 def test_files_are_one_json_list_each(paths, images):
-    with ResultsFiles(*paths, CATEGORY_IDS) as files:
+    with ResultsFiles(paths, CATEGORY_IDS) as files:
         fill(files, images)
-        assert not any(path.exists() for path in paths)
-    assert [path.read_text() for path in paths] == [json.dumps(entries) + "\n" for entries in expected_entries(images)]
-    assert len(list(paths[0].parent.iterdir())) == 2
+        assert not any(path.exists() for path in paths.values())
+    assert [path.read_text() for path in paths.values()] == [
+        json.dumps(entries) + "\n" for entries in expected_entries(images)
+    ]
+    assert len(list(paths[BOX].parent.iterdir())) == 2
 
 
 @pytest.mark.parametrize("images", IMAGES)
 def test_findings_give_the_same_entries(images):
     findings = Findings(CATEGORY_IDS)
     fill(findings, images)
-    assert [list(findings.boxes()), list(findings.masks())] == expected_entries(images)
+    assert [list(findings.entries(task)) for task in (BOX, MASK)] == expected_entries(images)
 
 
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, ArtifactError])
 def test_a_failure_leaves_nothing_and_what_was_there_before(paths, error):
-    paths[0].write_text("before")
-    with pytest.raises(error), ResultsFiles(*paths, CATEGORY_IDS) as files:
+    paths[BOX].write_text("before")
+    with pytest.raises(error), ResultsFiles(paths, CATEGORY_IDS) as files:
         fill(files, [(7, 2)])
         raise error("in between")
-    assert paths[0].read_text() == "before"
-    assert list(paths[0].parent.iterdir()) == [paths[0]]
+    assert paths[BOX].read_text() == "before"
+    assert list(paths[BOX].parent.iterdir()) == [paths[BOX]]
 
 
 @pytest.mark.parametrize("images", IMAGES)
 def test_what_was_done_before_an_interruption_can_be_kept(paths, images):
-    with pytest.raises(KeyboardInterrupt), ResultsFiles(*paths, CATEGORY_IDS) as files:
+    with pytest.raises(KeyboardInterrupt), ResultsFiles(paths, CATEGORY_IDS) as files:
         fill(files, images)
         files.finish()
         raise KeyboardInterrupt
-    assert [json.loads(path.read_text()) for path in paths] == expected_entries(images)
-    assert len(list(paths[0].parent.iterdir())) == 2
+    assert [json.loads(path.read_text()) for path in paths.values()] == expected_entries(images)
+    assert len(list(paths[BOX].parent.iterdir())) == 2
 
 
-def test_a_place_that_cannot_be_written_is_named(tmp_path):
+def test_a_place_that_cannot_be_written_is_named(paths, tmp_path):
     (tmp_path / "mask.json").mkdir()  # a folder is in the way
     with (
         pytest.raises(ArtifactError, match="Cannot write .*mask.json"),
-        ResultsFiles(tmp_path / "bbox.json", tmp_path / "mask.json", CATEGORY_IDS) as files,
+        ResultsFiles(paths, CATEGORY_IDS) as files,
     ):
         fill(files, [(7, 2)])
     assert [path.name for path in tmp_path.iterdir()] == ["mask.json"]
+
+
+def test_a_network_of_boxes_has_one_file(paths):
+    found = detections(2)
+    only_boxes = Detections(found.class_ids, found.scores, found.boxes_xyxy_px)
+    findings = Findings(CATEGORY_IDS)
+    with ResultsFiles({BOX: paths[BOX]}, CATEGORY_IDS) as files:
+        files.add(7, only_boxes)
+        files.add(3, detections(0))
+        findings.add(7, only_boxes)
+    assert json.loads(paths[BOX].read_text()) == bbox_results(found, 7, CATEGORY_IDS) == list(findings.entries(BOX))
+    assert not paths[MASK].exists()
