@@ -14,6 +14,7 @@ from yolact_ascend.models.config import CONFIGS, DEMO_CONFIG
 from yolact_ascend.models.labels import COCO_CATEGORY_IDS, DRAWN_CATEGORY_IDS, DRAWN_CLASSES
 from yolact_ascend.scenes.scenes import (
     SPLITS,
+    DrawnObject,
     annotate,
     draw_dataset,
     draw_scene,
