@@ -131,3 +131,25 @@ def test_json_is_written_in_one_line_when_asked(tmp_path):
 )
 def test_stems_are_distinct_and_in_order(names, stems):
     assert distinct_stems([Path(name) for name in names]) == stems
+
+
+def test_a_digest_tells_values_apart_and_not_the_order_of_keys():
+    assert digest({"a": 1, "b": [2]}) == digest({"b": [2], "a": 1}) == digest({"a": 1, "b": (2,)})
+    assert len({digest(value) for value in (None, {}, [], {"a": 1}, {"a": "1"}, [1, 2], [2, 1])}) == 7
+
+
+def test_a_digest_of_files_tells_names_contents_and_order_apart(tmp_path):
+    names = [tmp_path / name for name in ("a", "b")]
+    for path in names:
+        path.write_text("same")
+    before = digest_files(names)
+    assert digest_files(names) == before
+    assert before not in (digest_files(names[:1]), digest_files(names[::-1]), digest_files([names[0]] * 2))
+    names[1].write_text("other")
+    assert digest_files(names) != before
+    with pytest.raises(ArtifactError, match="Cannot read .*none"):
+        digest_files([tmp_path / "none"])
+
+
+def test_a_value_becomes_what_is_read_back():
+    assert as_json({"a": (1, (2,))}) == {"a": [1, [2]]}

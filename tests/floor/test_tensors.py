@@ -40,3 +40,49 @@ def test_the_size_tells_a_mixture_of_float32_and_uint8(tmp_path, values, said):
 def test_read_tensor_names_a_missing_file(tmp_path):
     with pytest.raises(ArtifactError, match="0_9.bin is missing.*run it again"):
         read_tensor(tmp_path / "0_9.bin", SMALL)
+
+
+@pytest.mark.parametrize(
+    ("spec", "size"),
+    [
+        (SMALL, 24),
+        (TensorSpec("a", (2, 3), "uint8"), 6),
+        (TensorSpec("a", (2, 3), "float16"), 12),
+        (TensorSpec("a", (), "int64"), 8),
+        (TensorSpec("a", (0, 3)), 0),
+    ],
+    ids=["float32", "uint8", "float16", "a number", "empty"],
+)
+def test_bytes_are_those_of_one_sample(tmp_path, spec, size):
+    assert spec.size_bytes == size
+    (tmp_path / "a").write_bytes(bytes(size))
+    require_size(tmp_path / "a", spec)
+
+
+def test_a_tensor_that_was_read_cannot_be_changed(tmp_path):
+    """It is the file itself, mapped."""
+    np.zeros(6, dtype=np.float32).tofile(tmp_path / "0_9.bin")
+    with pytest.raises(ValueError, match="read-only"):
+        read_tensor(tmp_path / "0_9.bin", SMALL)[0, 0] = 1
+
+
+def test_a_folder_in_a_tensors_place_cannot_be_read(tmp_path):
+    spec = TensorSpec("a", (tmp_path.stat().st_size,), "uint8")
+    with pytest.raises(ArtifactError, match=r"Cannot read .*: .*\. Run the inference again"):
+        read_tensor(tmp_path, spec)
+
+
+@pytest.mark.parametrize(
+    ("values", "is_finite"),
+    [
+        ([], True),
+        ([[0, -1], [3e38, -3e38]], True),  # whose squares overflow float32
+        ([0, np.inf], False),
+        ([-np.inf], False),
+        ([np.inf, -np.inf], False),
+        ([1, np.nan], False),
+    ],
+    ids=["empty", "large", "infinite", "negative infinity", "both infinities", "not a number"],
+)
+def test_finite_values_are_told_from_others(values, is_finite):
+    assert all_finite(np.array(values, np.float32)) is is_finite

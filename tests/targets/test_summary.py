@@ -5,7 +5,7 @@ import json
 import pytest
 
 from yolact_ascend.errors import ArtifactError
-from yolact_ascend.targets.summary import DeviceTimings, read_timings
+from yolact_ascend.targets.summary import DeviceTimings, read_timings, summarise
 
 
 @pytest.mark.parametrize(
@@ -88,3 +88,32 @@ def test_the_summary_comes_before_the_console(tmp_path):
     summary = {"npu_compute_time_list": [2.0], "throughput": 500}
     (tmp_path / "output_summary.json").write_text(json.dumps(summary))
     assert read_timings(tmp_path / "output_summary.json", tmp_path / "infer.log").throughput_images_per_s == 500
+
+
+@pytest.mark.parametrize(
+    ("executions", "times", "throughput", "devices"),
+    [
+        ([[(0.0, 2.0), (5.0, 11.0)]], [[0, 2], [5, 11]], 2000, [(0, 2000, 2)]),
+        # The devices take turns; the throughput is their sum.
+        (
+            [[(0.0, 2.0), (5.0, 7.0)], [(1.0, 5.0)]],
+            [[0, 2], [1, 5], [5, 7]],
+            4000 + 2000,
+            [(0, 4000, 2), (3, 2000, 1)],
+        ),
+        ([[], [(1.0, 5.0)]], [[1, 5]], 2000, [(3, 2000, 1)]),
+        ([[], []], [], 0, []),
+    ],
+    ids=["one device", "two", "one had no batch", "none"],
+)
+def test_a_summary_of_ours_is_in_ais_benchs_form(tmp_path, executions, times, throughput, devices):
+    summary = json.loads(json.dumps(summarise(executions, 8, (0, 3))))
+    assert summary["npu_compute_time_list"] == times
+    assert summary["throughput"] == throughput
+    assert [tuple(device.values()) for device in summary["devices"]] == devices
+    assert all(list(device) == ["device", "throughput", "batches"] for device in summary["devices"])
+    if times:
+        (tmp_path / "s.json").write_text(json.dumps(summary))
+        read = read_timings(tmp_path / "s.json")
+        assert read.throughput_images_per_s == throughput
+        assert (len(read.latencies_ms), read.npus) == (len(times), tuple(device for device, *_ in devices))

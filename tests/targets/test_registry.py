@@ -1,0 +1,65 @@
+"""Which target runs a model, and which values `device=` has."""
+
+from pathlib import Path
+
+import pytest
+
+from yolact_ascend.errors import UsageError
+from yolact_ascend.targets.ascend.target import AscendTarget
+from yolact_ascend.targets.onnxruntime.target import OnnxRuntimeTarget
+from yolact_ascend.targets.registry import DEFAULT_TARGET, TARGETS, read_device, target_of_model
+
+
+def test_the_targets_by_name():
+    assert {"ascend": AscendTarget, "onnxruntime": OnnxRuntimeTarget} == TARGETS
+    assert DEFAULT_TARGET == "ascend"
+    assert {name: target.precisions for name, target in TARGETS.items()} == {
+        "ascend": ("fp16", "fp32"),
+        "onnxruntime": ("fp32",),
+    }
+
+
+@pytest.mark.parametrize(
+    ("model", "target"),
+    [("a/yolact_edge_bs8.om", AscendTarget), ("yolact_edge.onnx", OnnxRuntimeTarget), ("a.om.onnx", OnnxRuntimeTarget)],
+)
+def test_a_models_ending_tells_its_target(model, target):
+    assert target_of_model(Path(model)) is target
+
+
+@pytest.mark.parametrize("model", ["a.pth", "om", "a.om.json", "a.OM", ""])
+def test_another_ending_is_refused(model):
+    with pytest.raises(UsageError, match=r"--model=.*: expected a file that ends in \.om \(ascend\) or \.onnx \(onnxr"):
+        target_of_model(Path(model))
+
+
+@pytest.mark.parametrize(
+    ("target", "word", "device"),
+    [
+        *((AscendTarget, word, word) for word in ("auto", "npu", "emulation")),
+        (AscendTarget, "cpu", "emulation"),
+        *((OnnxRuntimeTarget, word, word) for word in ("auto", "cpu")),
+    ],
+)
+def test_a_device_is_one_of_the_targets(target, word, device):
+    assert read_device(target, word) == device
+
+
+@pytest.mark.parametrize(
+    ("target", "word", "expected"),
+    [
+        *((AscendTarget, word, "one of auto, npu, emulation (target=ascend)") for word in ("", "gpu", "NPU")),
+        *((OnnxRuntimeTarget, word, "one of auto, cpu (target=onnxruntime)") for word in ("npu", "emulation")),
+    ],
+)
+def test_a_device_of_another_target_is_refused(target, word, expected):
+    with pytest.raises(ValueError) as caught:
+        read_device(target, word)
+    assert str(caught.value) == expected
+
+
+def test_a_target_is_found_by_the_device_that_was_read(no_cann):
+    from yolact_ascend.targets.target import DeviceRequest
+
+    found = AscendTarget.find(DeviceRequest(device=read_device(AscendTarget, "cpu")))
+    assert (found.kind, found.tools.is_emulated) == ("cpu-emulation", True)
