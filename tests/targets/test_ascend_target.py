@@ -1,0 +1,167 @@
+"""The Ascend target: what it states about itself, and the commands and files around atc and ais_bench."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from factories import TINY_CONFIG
+
+from yolact_ascend.errors import ToolError
+from yolact_ascend.models.inputs import input_tensor
+from yolact_ascend.targets.ascend.target import EMULATION_NOTE, NPU_NOTE, AscendTarget
+from yolact_ascend.targets.ascend.tools import Tools
+from yolact_ascend.targets.target import BenchmarkJob, CompileJob, InferJob
+
+FLOAT32, UINT8 = (input_tensor(TINY_CONFIG, dtype) for dtype in ("float32", "uint8"))
+ON_CARD = Tools("npu", "it is there", {"A": "1"}, {}, "python3.9", Path("/set_env.sh"), "310P3", "Ascend310P3", "23.0")
+EMULATED = replace(ON_CARD, kind="cpu-emulation", set_env=None)
+
+
+class Runner:
+    """Starts nothing: `work` writes what the program would, and returns its output."""
+
+    def __init__(self, work):
+        self.work = work
+        self.commands = []
+
+    def run(self, command, env, log=None, explain=None):
+        assert env == ON_CARD.env
+        self.commands.append(command)
+        return self.work()
+
+
+@pytest.mark.parametrize(
+    ("tools", "said", "short", "note", "cann", "paste"),
+    [
+        (
+            *(ON_CARD, "Device: Ascend310P3, npu-smi 23.0, CANN unknown (it is there).", "Ascend310P3, device 1"),
+            *(NPU_NOTE, "unknown", "source /set_env.sh"),
+        ),
+        (
+            *(EMULATED, f"Device: CPU emulation of Ascend310P3 (it is there). {EMULATION_NOTE}"),
+            *("CPU emulation of Ascend310P3, not an NPU, device 1", EMULATION_NOTE, "none, CPU emulation", None),
+        ),
+    ],
+    ids=["a card", "the emulation"],
+)
+def test_it_states_whether_a_card_or_the_emulation_computes(tools, said, short, note, cann, paste):
+    target = AscendTarget(replace(tools, npus=(0, 1)))
+    assert (target.describe(), target.describe_device(1), target.how_to_paste()) == (said, short, paste)
+    assert target.facts() == {
+        **{"kind": tools.kind, "chip": "310P3", "soc_version": "Ascend310P3", "npu_smi": "23.0"},
+        **{"npus": [0, 1], "cann": cann, "note": note},
+    }
+    assert target.made_for() == {"soc_version": "Ascend310P3", "cann": cann}
+    assert target.identity() == tools.identity()
+
+
+def compile_job(folder, image=FLOAT32):
+    return CompileJob(folder / "a.onnx", folder / "m.om", 2, "fp32", FLOAT32, image, TINY_CONFIG.preprocessing)
+
+
+@pytest.mark.parametrize("image", [FLOAT32, UINT8], ids=lambda spec: spec.dtype)
+def test_compile_runs_atc_and_closes_the_model_to_others(tmp_path, image):
+    def atc():
+        (tmp_path / "m.om").write_bytes(b"compiled")
+        (tmp_path / "m.om").chmod(0o666)
+        return "...\nATC run success, welcome to the next use.\n"
+
+    runner, target, job = Runner(atc), AscendTarget(ON_CARD), compile_job(tmp_path, image)
+    command = target.compile(job, runner, tmp_path / "log")
+    assert command == " ".join(runner.commands[0])
+    assert command.startswith(f"atc --model {tmp_path}/a.onnx --framework 5 --output {tmp_path}/m --log")
+    assert (tmp_path / "m.om").stat().st_mode & 0o777 == 0o640
+    aipp = tmp_path / "yolact_edge_aipp.cfg"
+    assert (f"--insert_op_conf {aipp}" in command) == aipp.exists() == (image == UINT8)
+
+    # What the model depends on names no path, and has the AIPP file's text.
+    inputs = target.compile_inputs(job)
+    assert " ".join(inputs["flags"]) == command.replace(str(aipp), "aipp").replace(f"{tmp_path}/m", "om").replace(
+        f"{tmp_path}/a.onnx", "onnx"
+    )
+    assert inputs["aipp"] == (aipp.read_text() if aipp.exists() else None)
+
+
+@pytest.mark.parametrize(
+    ("output", "writes", "said"),
+    [
+        ("ATC run success", False, r"atc ended with exit code 0, but without m\.om\."),
+        ("E10001: bad", True, r"(?s)but without its line 'ATC run success'\..*E10001: a flag has a value"),
+        (None, True, "it was killed"),
+    ],
+    ids=["no model", "no success", "it fails"],
+)
+def test_a_failed_compilation_leaves_no_model(tmp_path, output, writes, said):
+    (tmp_path / "m.om").write_bytes(b"of an earlier run")
+
+    def atc():
+        assert not (tmp_path / "m.om").exists()
+        if writes:
+            (tmp_path / "m.om").write_bytes(b"half")
+        if output is None:
+            raise ToolError("it was killed")
+        return output
+
+    with pytest.raises(ToolError, match=said):
+        AscendTarget(ON_CARD).compile(compile_job(tmp_path), Runner(atc), tmp_path / "log")
+    assert not (tmp_path / "m.om").exists()
+
+
+@pytest.mark.parametrize(
+    ("count", "used", "words"),
+    [(3, (0, 1), ["--device", "0,1", "--divide_input", "1"]), (1, (0,), [])],
+    ids=["two devices", "one image"],
+)
+def test_a_folder_is_divided_among_devices(tmp_path, capsys, count, used, words):
+    folder = tmp_path / "bs2"
+    output = folder / "output"
+
+    def ais_bench():
+        parts = [output / f"device{npu}_{npu}" for npu in used] if len(used) > 1 else [output]
+        for index in range(count):
+            part = parts[index % len(parts)]
+            part.mkdir(parents=True, exist_ok=True)
+            (part / f"{index}_0.bin").touch()
+        for part in parts:
+            summary = {"npu_compute_time_list": [[1.0, 2.0]], "throughput": 100}
+            part.with_name(f"{part.name}_summary.json").write_text(json.dumps(summary))
+
+    runner, target = Runner(ais_bench), AscendTarget(replace(ON_CARD, npus=(0, 1)))
+    job = InferJob(tmp_path / "m.om", tmp_path / "bins", count, folder)
+    target.infer(job, runner, tmp_path / "log")
+    begin = ["python3.9", "-m", "ais_bench", "--model", f"{tmp_path}/m.om", "--input", f"{tmp_path}/bins/"]
+    assert runner.commands == [[*begin, "--output", str(folder), "--output_dirname", "output", *words]]
+    begin = ["python3", "-m", "ais_bench", "--model", "om", "--input", "bins/"]
+    assert target.infer_inputs(job) == {"flags": [*begin, "--output", "run", "--output_dirname", "output", *words]}
+    assert sorted(path.name for path in output.iterdir()) == [f"{index}_0.bin" for index in range(count)]
+    assert json.loads((folder / "output_summary.json").read_text())["throughput"] == 100 * len(used)
+    assert ("Only device 0 of npus=" in capsys.readouterr().err) == (len(used) == 1)
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_a_benchmark_leaves_its_timings_and_what_a_user_put_there(tmp_path, fails):
+    folder = tmp_path / "bs2" / "perf"
+
+    def ais_bench():
+        folder.mkdir()
+        for name in ("pure_infer_data_0.bin", "batch_0.bin", "notes.bin"):
+            (folder / name).touch()
+        (folder / "device0").mkdir()
+        folder.with_name("perf_summary.json").touch()
+        if fails:
+            raise ToolError("no card")
+
+    job = BenchmarkJob(tmp_path / "m.om", 2, 7, folder.parent, tmp_path / "in.bin")
+    runner, target = Runner(ais_bench), AscendTarget(ON_CARD)
+    if fails:
+        with pytest.raises(ToolError, match="no card"):
+            target.benchmark(job, runner, tmp_path / "log")
+    else:
+        target.benchmark(job, runner, tmp_path / "log")
+    assert [path.name for path in folder.iterdir()] == ["notes.bin"]
+    assert folder.with_name("perf_summary.json").exists()
+    assert " ".join(target.benchmark_inputs(job)["flags"]) == (
+        "python3 -m ais_bench --model=om --loop=7 --batchsize=2 --input in --output run --output_dirname perf"
+    )
+    assert "--input" not in target.benchmark_inputs(replace(job, batch=None))["flags"]
