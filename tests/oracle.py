@@ -10,30 +10,30 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
-import torch
 from factories import decode_mask
 from pycocotools.coco import COCO
 
-from yolact_ascend.detection.boxes import box_iou, encode_boxes, make_anchors
+from yolact_ascend.detection.boxes import box_iou, encode_boxes
 from yolact_ascend.images.coco import CocoDataset
-from yolact_ascend.models.config import (
-    ANCHORS_PER_CELL,
-    CONFIGS,
-    DEFAULT_CONFIG,
-    FPN_CHANNELS,
-    PROTO_CHANNELS,
-    PROTO_SIZE,
-    ModelConfig,
-)
-from yolact_ascend.models.yolact.cuts import cut_outputs
-from yolact_ascend.models.yolact.network import YolactEdge
+from yolact_ascend.models.config import CONFIGS, DEFAULT_CONFIG, ModelConfig
+from yolact_ascend.models.yolact.anchors import make_anchors
+from yolact_ascend.models.yolact.cuts import cut_outputs, image_size_px, proto_size
 from yolact_ascend.targets.folder import output_bin
+
+if TYPE_CHECKING:  # PyTorch takes seconds to import
+    import torch
 
 HEAD = "prediction_layers.0."
 CLASSES = 80
+# All of upstream's configs have this head.
+CONFIG = CONFIGS[DEFAULT_CONFIG]
+ANCHORS_PER_CELL = CONFIG.anchors.per_cell
+FPN_CHANNELS, PROTO_CHANNELS = CONFIG.fpn_channels, CONFIG.proto_channels
+PROTO_SIZE = proto_size(image_size_px(CONFIG))
 
 # Where a cell's features lie; offsets and coefficients are signed, so each takes a channel for + and one for -,
 # because a ReLU comes first.
@@ -75,6 +75,8 @@ class Instance:
 
 def head_state() -> dict[str, torch.Tensor]:
     """Return the head's entries of an upstream state dict; only the first anchor of a cell ever detects anything."""
+    import torch
+
     k = CLASSES + 1
     layers = {
         "upfeature.0": torch.eye(FPN_CHANNELS),
@@ -103,6 +105,10 @@ def head_state() -> dict[str, torch.Tensor]:
 
 def save_weights(path: Path, config: ModelConfig, seed: int = 0) -> Path:
     """Write a whole upstream-format weights file with this head; its other layers are random."""
+    import torch
+
+    from yolact_ascend.models.yolact.network import YolactEdge
+
     torch.manual_seed(seed)
     torch.save({**YolactEdge(config).state_dict(), **head_state()}, path)
     return path
@@ -193,7 +199,9 @@ def encode_head_outputs(instances: list[Instance], rng: np.random.Generator) -> 
 
 def _encode(instances: list[Instance], rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     """Return the features [cells,256] of all levels and the prototypes."""
-    cells = make_anchors()[::ANCHORS_PER_CELL]  # [cells,4]; the first anchor of each
+    cells = make_anchors(CONFIG.anchors, image_size_px(CONFIG))[
+        ::ANCHORS_PER_CELL
+    ]  # [cells,4]; the first anchor of each
     features = np.zeros((len(cells), FPN_CHANNELS), dtype=np.float32)
     protos = np.full((PROTO_SIZE, PROTO_SIZE, PROTO_CHANNELS), PROTO_LEVEL, dtype=np.float32)
     half = cells[:, 2:] / 2
@@ -231,7 +239,7 @@ def _cell_features(
 def _split_levels(features: np.ndarray) -> list[np.ndarray]:
     """Turn features [cells,256] of all levels into one array [256,h,w] a level."""
     levels, start = [], 0
-    for spec in cut_outputs(CONFIGS[DEFAULT_CONFIG], "fpn")[:-1]:
+    for spec in cut_outputs(CONFIG, "fpn")[:-1]:
         channels, h, w = spec.shape
         levels.append(np.ascontiguousarray(features[start : start + h * w].T.reshape(channels, h, w)))
         start += h * w

@@ -14,19 +14,14 @@ import numpy as np
 import oracle
 import pytest
 import referee
-import torch
 from factories import CHECKOUT, SMALL_CONFIG, write_coco
 
+from yolact_ascend.detection.tasks import BOX, MASK
 from yolact_ascend.errors import ArtifactError, ToolError
-from yolact_ascend.host.postprocess import (
-    Detector,
-    all_finite,
-    postprocess,
-    read_ids,
-    require_outputs_of,
-)
+from yolact_ascend.host.postprocess import postprocess, read_ids, require_outputs_of
 from yolact_ascend.images.coco import load_dataset
-from yolact_ascend.models.export import load_heads
+from yolact_ascend.models.detector import load_detector
+from yolact_ascend.models.yolact.detect import YolactDetector
 from yolact_ascend.targets.folder import output_bin
 from yolact_ascend.timings import Timings
 
@@ -38,12 +33,9 @@ def load_split(coco_folder: Path):
 
 
 # Without the head, which would take most of the time.
-DETECTOR = Detector(SMALL_CONFIG, None)
+DETECTOR = YolactDetector(SMALL_CONFIG, None)
 
-
-@pytest.fixture
-def dataset(small_coco):
-    return load_split(small_coco)
+pytestmark = pytest.mark.usefixtures("opened")
 
 
 @pytest.fixture
@@ -53,9 +45,9 @@ def run(tmp_path, dataset):
     def run(image_ids, noise=oracle.EXACT, dataset=dataset, **options):
         folder = tmp_path / "output"
         oracle.write_outputs(folder, dataset, image_ids, SMALL_CONFIG, noise, cut="heads")
-        files = tmp_path / "bbox_detections.json", tmp_path / "mask_detections.json"
-        evaluation, _ = postprocess(folder, DETECTOR, dataset, image_ids, *files, **options)
-        return evaluation, *(json.loads(file.read_text()) for file in files)
+        files = {task: tmp_path / f"{task}_detections.json" for task in (BOX, MASK)}
+        evaluation, _ = postprocess(folder, DETECTOR, dataset, image_ids, files, **options)
+        return evaluation, *(json.loads(file.read_text()) for file in files.values())
 
     return run
 
@@ -68,7 +60,7 @@ def test_finds_what_is_annotated(run, capsys):
     assert best["category_id"] == 18
     np.testing.assert_allclose(best["bbox"], [10, 10, 40, 30], atol=1)  # whole pixels, truncated
     assert evaluation.images == 4
-    assert evaluation.box.table["75"] == evaluation.mask.table["75"] == pytest.approx(100)
+    assert evaluation.scores[BOX].table["75"] == evaluation.scores[MASK].table["75"] == pytest.approx(100)
     captured = capsys.readouterr()
     assert captured.out == "" and "4/4" in captured.err
 
@@ -98,36 +90,42 @@ def test_images_scored(run, image_ids, annotated_only, images):
     evaluation, boxes, _ = run(image_ids, annotated_only=annotated_only)
     assert evaluation.images == images
     assert {entry["image_id"] for entry in boxes} == {1, 3} & set(image_ids)
-    assert evaluation.box.table["50"] == (pytest.approx(100) if 1 in image_ids else None)
+    assert evaluation.scores[BOX].table["50"] == (pytest.approx(100) if 1 in image_ids else None)
+
+
+def test_no_more_workers_than_images(run, opened):
+    run([3, 1], workers=8)
+    run([3, 1, 2, 4], workers=2)
+    assert opened == [2, 2]
 
 
 def test_missed_images_count(run):
     everything, *_ = run([3, 1], noise=oracle.EXACT)
     nothing, boxes, masks = run([3, 1], noise=oracle.Noise(dropped=1))
     assert boxes == masks == []
-    assert everything.box.table["50"] == pytest.approx(100)
-    assert nothing.box.table["50"] == 0
+    assert everything.scores[BOX].table["50"] == pytest.approx(100)
+    assert nothing.scores[BOX].table["50"] == 0
 
 
 def test_either_cut_gives_the_same(tmp_path, dataset):
     weights = oracle.save_weights(tmp_path / "oracle.pth", SMALL_CONFIG)
     results = []
-    for each in (Detector(SMALL_CONFIG, load_heads(weights, SMALL_CONFIG)), DETECTOR):
+    for each in (load_detector(weights, SMALL_CONFIG, "fpn"), DETECTOR):
         folder = tmp_path / each.cut
         oracle.write_outputs(folder, dataset, [3, 1], SMALL_CONFIG, cut=each.cut)
-        files = folder / "bbox.json", folder / "mask.json"
-        results.append(postprocess(folder, each, dataset, [3, 1], *files).evaluation)
-    assert results[0].box.table == pytest.approx(results[1].box.table)
-    assert results[0].mask.table == pytest.approx(results[1].mask.table)
+        files = {BOX: folder / "bbox.json", MASK: folder / "mask.json"}
+        results.append(postprocess(folder, each, dataset, [3, 1], files).evaluation)
+    assert results[0].scores[BOX].table == pytest.approx(results[1].scores[BOX].table)
+    assert results[0].scores[MASK].table == pytest.approx(results[1].scores[MASK].table)
 
 
-def test_every_step_of_every_image_is_timed(tmp_path, dataset):
+def test_every_step_of_every_image_is_timed(tmp_path, dataset, real_workers):
     """With the heads on the host; four images, one of which has nothing to detect, on two workers."""
     weights = oracle.save_weights(tmp_path / "oracle.pth", SMALL_CONFIG)
-    detector = Detector(SMALL_CONFIG, load_heads(weights, SMALL_CONFIG))
+    detector = load_detector(weights, SMALL_CONFIG, "fpn")
     oracle.write_outputs(tmp_path / "output", dataset, [3, 1, 2, 4], SMALL_CONFIG)
-    files = tmp_path / "bbox.json", tmp_path / "mask.json"
-    _, timings = postprocess(tmp_path / "output", detector, dataset, [3, 1, 2, 4], *files, workers=2)
+    files = {BOX: tmp_path / "bbox.json", MASK: tmp_path / "mask.json"}
+    _, timings = postprocess(tmp_path / "output", detector, dataset, [3, 1, 2, 4], files, workers=2)
     assert timings.images == 4
     assert set(timings.seconds) == {"read", "heads", "detect", "masks", "RLE", "eval"}
     assert all(seconds > 0 for seconds in timings.seconds.values())
@@ -154,9 +152,9 @@ def test_annotated_only_without_annotations_is_refused(run):
 def test_bad_outputs_leave_no_results(tmp_path, dataset, damage, message):
     oracle.write_outputs(tmp_path / "output", dataset, [3, 1], SMALL_CONFIG, cut="heads")
     damage(output_bin(tmp_path / "output", 1, 2))
-    files = tmp_path / "bbox.json", tmp_path / "mask.json"
+    files = {BOX: tmp_path / "bbox.json", MASK: tmp_path / "mask.json"}
     with pytest.raises(ArtifactError, match=message):
-        postprocess(tmp_path / "output", DETECTOR, dataset, [3, 1], *files)
+        postprocess(tmp_path / "output", DETECTOR, dataset, [3, 1], files)
     assert [path.name for path in tmp_path.iterdir() if path.is_file()] == []
 
 
@@ -169,33 +167,18 @@ def test_a_single_value_that_is_not_finite_is_refused(k, value):
         DETECTOR.detect(outputs, 100, 100, "outputs", "Do this.", Timings())
 
 
-@pytest.mark.parametrize(
-    ("values", "expected"),
-    [
-        pytest.param([], True, id="empty"),
-        pytest.param([1, -2], True, id="numbers"),
-        pytest.param([3e38, -3e38], True, id="the largest: their squares are not finite"),
-        pytest.param([3e38, np.nan], False, id="nan among them"),
-        pytest.param([np.inf, -np.inf], False, id="infinities of either sign"),
-    ],
-)
-def test_all_finite(values, expected):
-    assert all_finite(np.array(values, dtype=np.float32)) is expected
-
-
-class Killed(Detector):
+class Killed(YolactDetector):
     """Ends its process as the kernel does when memory is short."""
 
     def detect(self, *_):
         os.kill(os.getpid(), signal.SIGKILL)
 
 
-def test_a_killed_worker_leaves_no_results(tmp_path, dataset):
+def test_a_killed_worker_leaves_no_results(tmp_path, dataset, real_workers):
     oracle.write_outputs(tmp_path / "output", dataset, [3, 1], SMALL_CONFIG, cut="heads")
     with pytest.raises(ToolError, match="A worker process ended without a word"):
-        postprocess(
-            tmp_path / "output", Killed(SMALL_CONFIG, None), dataset, [3, 1], tmp_path / "bbox", tmp_path / "mask"
-        )
+        files = {BOX: tmp_path / "bbox", MASK: tmp_path / "mask"}
+        postprocess(tmp_path / "output", Killed(SMALL_CONFIG, None), dataset, [3, 1], files, workers=2)
     assert [path.name for path in tmp_path.iterdir() if path.is_file()] == []
 
 
@@ -215,6 +198,8 @@ def many(tmp_path_factory) -> list[str]:
     for index in range(1, len(ids)):
         for k in range(4):
             output_bin(folder / "output", index, k).symlink_to(output_bin(folder / "output", 0, k))
+    import torch
+
     torch.save({}, folder / "weights.pth")
     for module in ("torch", "onnxruntime"):
         (folder / f"{module}.py").write_text(f"raise ImportError('{module} is not needed here')")
@@ -343,9 +328,9 @@ def score_photographs(coco_mini, tmp_path_factory):
 
     def score(noise):
         oracle.write_outputs(folder, dataset, image_ids, SMALL_CONFIG, noise, cut="heads")
-        files = folder / "bbox.json", folder / "mask.json"
-        evaluation = postprocess(folder, DETECTOR, dataset, image_ids, *files).evaluation
-        results = (json.loads(file.read_text()) for file in files)
+        files = {BOX: folder / "bbox.json", MASK: folder / "mask.json"}
+        evaluation = postprocess(folder, DETECTOR, dataset, image_ids, files).evaluation
+        results = (json.loads(file.read_text()) for file in files.values())
         referee.assert_agrees(evaluation, dataset.annotations, image_ids, *results)
         return evaluation
 
@@ -360,8 +345,8 @@ def exact_score(score_photographs):
 def test_photographs_without_noise_score_high(exact_score):
     # Whole pixels cost small boxes a high IoU, the 138 cells small masks; and NMS takes one of two
     # instances of a class whose boxes overlap by more than half.
-    assert exact_score.box.table["50"] > 95 and exact_score.mask.table["50"] > 95
-    assert exact_score.box.table["all"] > 85 and exact_score.mask.table["all"] > 85
+    assert exact_score.scores[BOX].table["50"] > 95 and exact_score.scores[MASK].table["50"] > 95
+    assert exact_score.scores[BOX].table["all"] > 85 and exact_score.scores[MASK].table["all"] > 85
 
 
 @pytest.mark.parametrize(
@@ -375,11 +360,13 @@ def test_photographs_without_noise_score_high(exact_score):
 )
 def test_each_kind_of_noise_costs_score(score_photographs, exact_score, noise):
     noisy = score_photographs(noise)
-    assert 10 < noisy.box.table["all"] < exact_score.box.table["all"] - 2
-    assert 10 < noisy.mask.table["all"] < exact_score.mask.table["all"]  # a shifted box cuts off little of its mask
+    assert 10 < noisy.scores[BOX].table["all"] < exact_score.scores[BOX].table["all"] - 2
+    assert (
+        10 < noisy.scores[MASK].table["all"] < exact_score.scores[MASK].table["all"]
+    )  # a shifted box cuts off little of its mask
 
 
 def test_photographs_with_all_noise_score_like_a_network(score_photographs):
     noisy = score_photographs(oracle.NOISY)
-    assert 30 < noisy.box.table["all"] < 70
-    assert 30 < noisy.mask.table["all"] < 70
+    assert 30 < noisy.scores[BOX].table["all"] < 70
+    assert 30 < noisy.scores[MASK].table["all"] < 70

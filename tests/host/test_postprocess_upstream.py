@@ -17,10 +17,10 @@ from factories import CHECKOUT, decode_mask, random_state_dict
 from numpy.testing import assert_allclose
 
 from yolact_ascend.detection.detections import Detections
-from yolact_ascend.host.postprocess import Detector, detect_image
+from yolact_ascend.host.postprocess import detect_image
 from yolact_ascend.images.coco import CocoImage, load_dataset
 from yolact_ascend.models.config import CONFIGS, DEMO_CONFIG, get_config
-from yolact_ascend.models.export import load_heads
+from yolact_ascend.models.detector import load_detector
 from yolact_ascend.targets.folder import output_bin
 from yolact_ascend.timings import Timings
 
@@ -40,7 +40,7 @@ def test_detections_equal_upstreams(config_name, upstream_dir, coco_mini, tmp_pa
         env={**os.environ, "PYTHONPATH": os.pathsep.join([str(CHECKOUT), str(upstream_dir)])},
         cwd=tmp_path,
     )
-    detector = Detector(config, load_heads(weights, config))
+    detector = load_detector(weights, config, "fpn")
     found, equal_pixels, pixels = 0, 0, 0
     for index, image in enumerate(images):
         theirs = np.load(tmp_path / f"{index}.npz")
@@ -103,7 +103,9 @@ def run_upstream(config_name: str, weights: str, coco_folder: Path, folder: Path
     network.detect.use_fast_nms = True
     with torch.no_grad():
         for index, image in enumerate(_photographs(coco_folder)):
-            levels, protos = network(torch.from_numpy(normalise_image(decode_image(image.path)))[None])
+            levels, protos = network(
+                torch.from_numpy(normalise_image(decode_image(image.path), get_config(config_name).preprocessing))[None]
+            )
             for k, tensor in enumerate([*levels, protos]):
                 tensor.contiguous().numpy().tofile(output_bin(folder, index, k))
             detections = network.postprocess(levels, protos)
