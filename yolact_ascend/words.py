@@ -46,7 +46,7 @@ def one_of(words: Iterable[str]) -> Callable[[str], str]:
 
     def read(word: str) -> str:
         if word not in words:
-            raise ValueError(f"one of {', '.join(words)}")
+            raise ValueError(f"one of {', '.join(words)}" if len(words) > 1 else words[0])
         return word
 
     return read

@@ -1,19 +1,15 @@
 """When a run takes the demo, and what tells that its scenes are there."""
 
+from pathlib import Path
+
 import pytest
 
 from yolact_ascend.analysis.doctor import check_weights
-from yolact_ascend.cli import run
+from yolact_ascend.cli.orchestration import run_stages
 from yolact_ascend.errors import DatasetError, UsageError, WeightsError
 from yolact_ascend.models.config import CONFIGS, DEFAULT_CONFIG, DEMO_CONFIG
-from yolact_ascend.models.upstream import load_upstream_network
 from yolact_ascend.pipeline import demo
-from yolact_ascend.pipeline.demo import (
-    draw_command,
-    is_drawn,
-    note_drawn,
-    with_demo,
-)
+from yolact_ascend.pipeline.demo import draw_command, is_drawn, note_drawn, with_demo
 from yolact_ascend.pipeline.settings import parse_words
 
 
@@ -37,6 +33,7 @@ def test_nothing_named_and_nothing_found_is_a_demo(empty_folder):
     assert settings.weights == demo.WEIGHTS
     assert str(settings.coco) == "results/demo_data"
     assert (settings.batch_sizes, settings.limit) == ((8,), 3)
+    assert with_demo(parse_words(["target=onnxruntime", "device=cpu"])).is_demo
 
 
 @pytest.mark.parametrize("word", ["weights=a.pth", "coco=b", f"config={DEFAULT_CONFIG}", "upstream=u"])
@@ -65,8 +62,16 @@ def test_scenes_are_drawn_once_for_each_version_of_the_code(tmp_path, monkeypatc
 
 
 def test_the_command_draws_held_out_scenes_only():
-    words = draw_command(["python", "-m", "yolact_ascend"], "d")
-    assert words[3:] == ["draw", "--save_path=d", "--train_images=0", "--val_images=100", "--seed=1"]
+    words = draw_command(Path("d"))
+    assert words[1:] == [
+        "-m",
+        "yolact_ascend",
+        "draw",
+        "--save_path=d",
+        "--train_images=0",
+        "--val_images=100",
+        "--seed=1",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -76,7 +81,7 @@ def test_the_command_draws_held_out_scenes_only():
         (
             [f"config={DEMO_CONFIG}", "upstream=u"],
             UsageError,
-            f"Upstream does not have {DEMO_CONFIG}, .* Leave upstream=",
+            f"{DEMO_CONFIG} is this repository's own: upstream does not have it. Leave out upstream=",
         ),
         ([f"weights={demo.WEIGHTS}"], WeightsError, f"use --config={DEMO_CONFIG} .* Without weights=.* runs the demo"),
         (
@@ -89,13 +94,15 @@ def test_the_command_draws_held_out_scenes_only():
 )
 def test_half_a_demo_is_refused_with_what_fits(empty_folder, words, error, said):
     with pytest.raises(error, match=said):
-        run.run([*words, "device=cpu"])
+        run_stages([*words, "device=emulation"])
     assert not any(path.is_file() and path.name != ".lock" for path in empty_folder.rglob("*"))
 
 
 def test_an_export_from_upstream_of_the_config_that_it_lacks_is_refused(tmp_path):
-    with pytest.raises(UsageError, match=f"Upstream does not have {DEMO_CONFIG}"):
-        load_upstream_network(tmp_path, demo.WEIGHTS, CONFIGS[DEMO_CONFIG])
+    from yolact_ascend.models.export import load_upstream
+
+    with pytest.raises(UsageError, match=f"{DEMO_CONFIG} is this repository's own"):
+        load_upstream(tmp_path, demo.WEIGHTS, CONFIGS[DEMO_CONFIG])
 
 
 def test_the_doctor_says_that_weights_are_of_another_config(empty_folder):

@@ -6,14 +6,8 @@ from types import SimpleNamespace
 import pytest
 
 from yolact_ascend.errors import UsageError
-from yolact_ascend.models.inputs import INPUT, UINT8_INPUT
 from yolact_ascend.pipeline import disk
-from yolact_ascend.pipeline.disk import (
-    describe_remedies,
-    plan_disk,
-    require_room,
-    require_room_for_inputs,
-)
+from yolact_ascend.pipeline.disk import DiskPlan, describe_remedies, plan_disk, require_room
 from yolact_ascend.pipeline.settings import parse_words
 
 WEIGHTS_BYTES = 1000
@@ -76,6 +70,38 @@ def test_a_fresh_step_writes_nothing(parse):
         "preprocess": 2 * INPUT_BYTES,
         "infer bs8": 2 * OUTPUT_BYTES,
     }
+
+
+@pytest.mark.parametrize(("target", "ending"), [("ascend", ".om"), ("onnxruntime", ".onnx")])
+def test_a_compiled_model_that_is_there_counts_by_its_targets_ending(parse, target, ending):
+    """And a model of another target does not: both may lie in one work folder."""
+    settings = parse(f"target={target}", "bs=4", "from=compile", "to=compile")
+    settings.out.mkdir()
+    for other in {".om", ".onnx"} - {ending}:
+        (settings.out / f"yolact_edge_bs4{other}").write_bytes(bytes(WEIGHTS_BYTES))
+    assert plan_disk(settings, 0).added == {"compile bs4": WEIGHTS_BYTES}
+    (settings.out / f"yolact_edge_bs4{ending}").write_bytes(bytes(WEIGHTS_BYTES - 1))
+    assert plan_disk(settings, 0).added == {"compile bs4": 1}
+
+
+def test_both_targets_take_the_same_room(parse):
+    words = ["bs=1,8", "aipp=1"]
+    assert plan_disk(parse(*words, "target=onnxruntime"), 9).added == plan_disk(parse(*words), 9).added
+
+
+def test_without_a_weights_file_a_large_one_is_planned_for(parse, tmp_path):
+    settings = parse("to=compile")
+    (tmp_path / "a.pth").unlink()
+    assert plan_disk(settings, 1).added == {"export": 200 * 10**6, "compile bs1": 200 * 10**6}
+
+
+def test_the_table_leaves_out_what_adds_nothing_and_aligns_the_rest():
+    assert DiskPlan({"export": 2 * GB, "compile bs1": 0, "infer bs16": 98 * GB + 10**7}, 200 * GB).describe() == (
+        "  writes         GB     sum    left of 200.00\n"
+        "  export       2.00    2.00            198.00\n"
+        "  infer bs16  98.01  100.01             99.99"
+    )
+    assert DiskPlan({"export": 0}, GB).describe() == ""
 
 
 def test_the_plan_is_a_table(parse, free):
@@ -142,32 +168,3 @@ def test_a_run_that_fits_is_not_refused(parse, free):
     plan = plan_disk(settings, 10)
     require_room(settings, 10, plan)
     assert plan.is_tight and not plan.is_refused
-
-
-@pytest.mark.parametrize(
-    ("free_gb", "spec", "said"),
-    [
-        (18.15, INPUT, None),
-        (18.1, INPUT, "Take --dtype uint8, for a model with AIPP (4.54 GB), --limit 4710, or another disk with 18.15"),
-        (4, INPUT, "4.00 GB are free. Take --limit 826, or another disk with 18.15 GB (--save_path DIR)."),
-        (0.001, INPUT, "0.00 GB are free. Take another disk with 18.15 GB (--save_path DIR)."),
-        (4, UINT8_INPUT, "4.00 GB are free. Take --limit 3305, or another disk with 4.54 GB"),
-    ],
-)
-def test_inputs_that_do_not_fit_are_refused(tmp_path, free, free_gb, spec, said):
-    free(int(free_gb * GB))
-    if said is None:
-        require_room_for_inputs(tmp_path, 5000, spec)
-        return
-    with pytest.raises(UsageError) as caught:
-        require_room_for_inputs(tmp_path, 5000, spec)
-    assert said in str(caught.value)
-
-
-def test_inputs_that_lie_there_need_no_room(tmp_path, free):
-    (tmp_path / "bin_file").mkdir()
-    (tmp_path / "bin_file" / "0.bin").write_bytes(bytes(INPUT.size_bytes))
-    free(INPUT.size_bytes)
-    require_room_for_inputs(tmp_path, 2, INPUT)
-    with pytest.raises(UsageError, match="--limit 1,"):
-        require_room_for_inputs(tmp_path, 3, INPUT)

@@ -5,12 +5,8 @@ from pathlib import Path
 import pytest
 
 from yolact_ascend.errors import UsageError
-from yolact_ascend.pipeline.settings import (
-    ALL_STAGES,
-    KEYS,
-    describe_keys,
-    parse_words,
-)
+from yolact_ascend.pipeline.settings import ALL_STAGES, KEYS, describe_keys, parse_words
+from yolact_ascend.targets.registry import TARGETS
 
 
 def test_no_words_give_the_defaults():
@@ -40,9 +36,24 @@ def test_no_words_give_the_defaults():
         (["npus=1,0,1"], "npus", (1, 0)),
         ([], "precision", "fp16"),
         (["precision=fp32"], "precision", "fp32"),
+        (["precision="], "precision", "fp16"),
+        ([], "target", "ascend"),
+        (["target=ascend"], "target", "ascend"),
+        ([], "device", "auto"),
+        (["device=npu"], "device", "npu"),
+        (["device=emulation"], "device", "emulation"),
+        (["device=cpu"], "device", "emulation"),
+        (["target=onnxruntime"], "target", "onnxruntime"),
+        (["target=onnxruntime"], "device", "auto"),
+        (["target=onnxruntime"], "precision", "fp32"),
+        (["precision=fp32", "device=cpu", "target=onnxruntime"], "precision", "fp32"),
+        (["target=onnxruntime", "device=cpu"], "device", "cpu"),
+        (["target=onnxruntime", "stream=1"], "stages", ("patch", "export", "compile", "stream", "report")),
         ([], "input_dtype", "float32"),
-        (["aipp=0"], "aipp", False),
+        (["aipp=0"], "has_embedded_preprocessing", False),
+        (["aipp=1"], "has_embedded_preprocessing", True),
         (["aipp=1"], "input_dtype", "uint8"),
+        (["limit=1000000000"], "limit", 10**9),
         ([], "input", "dataset"),
         (["input=dataset"], "needs_dataset", True),
         (["mode=perf"], "input", "zeros"),
@@ -68,30 +79,41 @@ def test_words_become_settings(words, name, value):
         (["bs=8,"], "bs=8,: expected whole numbers"),
         (["bs=-1"], "bs=-1: expected"),
         (["bs=²"], "bs=²: expected"),
-        (["batch=8"], "'batch=8' is no setting of run_all.sh. Settings are KEY=VALUE, with bs, config"),
-        (["--bs"], "'--bs' is no setting"),
-        (["bs"], "'bs' is no setting"),
+        (["batch=8"], "'batch=8' is not a setting of run_all.sh. Settings are KEY=VALUE; keys: bs, config, weights"),
+        (["--bs"], "'--bs' is not a setting"),
+        (["bs"], "'bs' is not a setting"),
         (["bs=1", "bs=2"], "bs= is given twice: '1' and '2'"),
-        (["device=gpu"], "device=gpu: expected one of auto, npu, cpu"),
+        (["target=openvino"], "target=openvino: expected one of ascend, onnxruntime"),
+        (["device=gpu"], "device=gpu: expected one of auto, npu, emulation (target=ascend)."),
+        (["device="], "device=: expected one of auto, npu, emulation (target=ascend)."),
+        (["device=npu", "target=onnxruntime"], "device=npu: expected one of auto, cpu (target=onnxruntime)."),
+        (["target=onnxruntime", "device=emulation"], "device=emulation: expected one of auto, cpu"),
+        (["target=onnxruntime", "precision=fp16"], "precision=fp16: expected fp32 (target=onnxruntime)."),
+        (["precision=fp16", "target=onnxruntime"], "precision=fp16: expected fp32 (target=onnxruntime)."),
         (["mode=fast"], "mode=fast: expected one of full, perf"),
-        (["config=yolact"], "There is no config 'yolact'. Choose one of: yolact_edge_resnet50_config"),
-        (["limit=0"], "limit=0: expected a whole number from 1"),
+        (["config=yolact"], "Unknown config 'yolact'. Choose one of: yolact_edge_resnet50_config"),
+        (["limit=0"], "limit=0: expected a whole number from 1 to 1000000000"),
+        (["limit=1000000001"], "limit=1000000001: expected a whole number from 1"),
         (["loop=x"], "loop=x: expected a whole number from 1 to 100000"),
         (["weights="], "weights=: expected a path"),
+        (["weights=~nosuchuser/a.pth"], "weights=~nosuchuser/a.pth: expected a path (Could not determine home"),
+        (["out=~nosuchuser"], "out=~nosuchuser: expected a path"),
         (["from=score"], "from=score: expected one of patch, export"),
-        (["from=benchmark"], "from=benchmark: mode=full has no such stage"),
-        (["mode=perf", "to=infer"], "to=infer: mode=perf has no such stage"),
+        (["from=benchmark"], "from=benchmark: mode=full does not have this stage. Its stages: patch, export"),
+        (["mode=perf", "to=infer"], "to=infer: mode=perf does not have this stage. Its stages: patch, export"),
         (["from=report", "to=export"], "from=report comes after to=export"),
         (["force=infer,foo"], "force=infer,foo: expected one of"),
         (["npus="], "npus=: expected numbers of devices, 0 to 255, separated by commas"),
         (["npus=0,"], "npus=0,: expected numbers of devices"),
         (["npus=-1"], "npus=-1: expected numbers of devices"),
         (["npus=256"], "npus=256: expected numbers of devices"),
-        (["precision=int8"], "precision=int8: expected one of fp16, fp32"),
-        (["precision="], "precision=: expected one of fp16, fp32"),
+        (["precision=int8"], "precision=int8: expected one of fp16, fp32 (target=ascend)."),
+        (["precision=int8", "target=onnxruntime"], "precision=int8: expected fp32 (target=onnxruntime)."),
+        (["cut=masks"], "cut=masks: expected one of fpn, heads"),
+        (["stream=1", "mode=perf"], "stream=1 and mode=perf"),
         (["aipp=yes"], "aipp=yes: expected one of 0, 1"),
         (["mode=perf", "input=ones"], "input=ones: expected one of zeros, random, dataset"),
-        (["input=zeros"], "input=zeros: mode=full runs the images of coco=. Leave input= out, or give mode=perf."),
+        (["input=zeros"], "input=zeros: mode=full runs the images of coco=. Leave out input=, or set mode=perf."),
         (["mode=full", "input=random"], "input=random: mode=full runs the images"),
     ],
     ids=lambda value: "+".join(value) if isinstance(value, list) else None,
@@ -101,6 +123,25 @@ def test_bad_words_are_named(words, message):
         parse_words(words)
     assert message in str(caught.value)
     assert caught.value.exit_code == 2
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_a_refusal_is_one_sentence_that_names_the_target(target):
+    for word in ("device=tpu", "precision=fp4"):
+        with pytest.raises(UsageError) as caught:
+            parse_words([f"target={target}", word])
+        assert str(caught.value).startswith(f"{word}: expected ")
+        assert str(caught.value).endswith(f" (target={target}).") and str(caught.value).count(". ") == 0
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_what_help_says_of_devices_and_precisions_is_what_a_target_takes(target):
+    help_lines = {line.split()[0]: line for line in describe_keys().splitlines()}
+    for key, values in (("device", TARGETS[target].devices), ("precision", TARGETS[target].precisions)):
+        for value in values:
+            assert getattr(parse_words([f"target={target}", f"{key}={value}"]), key) == value
+            assert value in help_lines[key]
+    assert target in help_lines["target"]
 
 
 def test_help_describes_every_key():

@@ -5,10 +5,10 @@ import json
 import cv2
 import numpy as np
 import pytest
-from factories import SMALL_CONFIG
-from pycocotools import mask as coco_mask
+from factories import SMALL_CONFIG, rectangle_rle
 
 from yolact_ascend.detection.draw import GAP_PX
+from yolact_ascend.detection.tasks import BOX, MASK
 from yolact_ascend.images.coco import load_dataset
 from yolact_ascend.report import overlays
 from yolact_ascend.report.overlays import OVERLAY_SCORE, remove_overlays, write_overlays
@@ -25,22 +25,21 @@ def dataset(small_coco, annotation_file):
 def entries(image_id, score, box=(5, 40, 60, 30)):
     width, height = SIZES[image_id]
     x, y, w, h = box
-    mask = np.zeros((height, width), np.uint8, order="F")
-    mask[y : y + h, x : x + w] = 1
-    rle = coco_mask.encode(mask)
     common = {"image_id": image_id, "category_id": 18, "score": score}
-    segmentation = {"size": rle["size"], "counts": rle["counts"].decode()}
+    segmentation = rectangle_rle(x, y, x + w, y + h, height, width)
     return {**common, "bbox": list(box)}, {**common, "segmentation": segmentation}
 
 
 @pytest.fixture
 def draw(dataset, tmp_path):
-    def draw(*pairs, images=None):
-        files = tmp_path / "bbox.json", tmp_path / "mask.json"
-        for file, column in zip(files, zip(*pairs) if pairs else ((), ())):
+    def draw(*pairs, images=None, tasks=(BOX, MASK)):
+        files = {BOX: tmp_path / "bbox.json", MASK: tmp_path / "mask.json"}
+        for file, column in zip(files.values(), zip(*pairs) if pairs else ((), ())):
             file.write_text(json.dumps(column))
         images = dataset.images if images is None else images
-        return write_overlays(tmp_path / "overlays", images, dataset, SMALL_CONFIG, *files)
+        return write_overlays(
+            tmp_path / "overlays", images, dataset, SMALL_CONFIG, {task: files[task] for task in tasks}
+        )
 
     return draw
 
@@ -70,6 +69,17 @@ def test_annotations_are_left_and_detections_right_where_they_are(draw, dataset)
     changed = np.abs(found - empty)[bar:].sum(axis=-1) > 90
     assert changed[300:420, 200:300].mean() > 0.5 and changed[430:].mean() < 0.02 and changed[:, :190].mean() < 0.02
     assert np.abs(still - truth)[bar:].max() < 60
+
+
+def test_without_a_file_of_masks_the_boxes_are_drawn(draw, dataset):
+    """As of a network that finds boxes only; the file of an earlier run may still lie there."""
+    image = [image for image in dataset.images if image.image_id == 4]
+    empty = panels(draw(images=image)[0], 550)[1].astype(int)
+    (file,) = draw(entries(4, 0.9, (200, 300, 100, 120)), images=image, tasks=(BOX,))
+    found = panels(file, 550)[1].astype(int)
+    changed = np.abs(found - empty)[found.shape[0] - 550 :].sum(axis=-1) > 90
+    assert changed[295:305, 200:300].any(axis=0).all() and changed[415:425, 205:295].any(axis=0).all()  # its edges
+    assert not changed[320:400, 220:280].any()  # and nothing inside, below the label
 
 
 def test_what_scores_less_is_not_drawn(draw, dataset):

@@ -1,9 +1,9 @@
-"""The way of an image, of values small enough to add up by hand."""
+"""Time per image, of values small enough to add up by hand."""
 
 import pytest
 
 from yolact_ascend.pipeline.steps import DONE, Outcome
-from yolact_ascend.report.time_per_image import STEPS, describe_way, waterfall_rows
+from yolact_ascend.report.time_per_image import IMAGE_STEPS, describe_time, time_rows
 
 PREPARED = {"images": 4, "core_ms_per_image": {"resize": 2.0, "decode": 1.0, "write": 0.5}}
 SCORED = {"images": 4, "core_ms_per_image": {"eval": 0.5, "RLE": 1.0, "read": 1.0, "detect": 3.0, "masks": 1.0}}
@@ -17,33 +17,33 @@ OUTCOMES = [
 ]
 
 
-def test_the_way_at_one_batch_size():
-    way = describe_way([PREPARED, SCORED], 200, OUTCOMES, 8)
-    assert list(way["core_ms_per_image"]) == ["decode", "resize", "write", "read", "detect", "masks", "RLE", "eval"]
-    assert way["core_ms_per_image"] == {**PREPARED["core_ms_per_image"], **SCORED["core_ms_per_image"]}
-    assert way["total_core_ms_per_image"] == 10
-    assert way["device_ms_per_image"] == 5
-    assert way["end_to_end_images_per_s"] == 0.5  # 4 images in 1 + 2 + 5 s
-    assert way["cores_for_one_card"] == 2.7  # 270 times 10 ms
+def test_the_time_at_one_batch_size():
+    time = describe_time([PREPARED, SCORED], 200, OUTCOMES, 8)
+    assert list(time["core_ms_per_image"]) == ["decode", "resize", "write", "read", "detect", "masks", "RLE", "eval"]
+    assert time["core_ms_per_image"] == {**PREPARED["core_ms_per_image"], **SCORED["core_ms_per_image"]}
+    assert time["total_core_ms_per_image"] == 10
+    assert time["device_ms_per_image"] == 5
+    assert time["end_to_end_images_per_s"] == 0.5  # 4 images in 1 + 2 + 5 s
+    assert time["cores_for_one_card"] == 2.7  # 270 times 10 ms
 
 
 def test_another_batch_size_has_its_own_seconds():
-    assert describe_way([PREPARED, SCORED], 200, OUTCOMES, 16)["end_to_end_images_per_s"] == pytest.approx(
+    assert describe_time([PREPARED, SCORED], 200, OUTCOMES, 16)["end_to_end_images_per_s"] == pytest.approx(
         4 / 401, abs=1e-3
     )
 
 
-def test_a_stream_is_the_whole_way():
+def test_a_stream_is_all_stages():
     spent = {"images": 5, "core_ms_per_image": {"decode": 2.0, "eval": 1.0}}
     outcomes = [Outcome("compile", 8, DONE, 900, None), Outcome("stream", 8, DONE, 2, 5)]
-    way = describe_way([spent], 100, outcomes, 8)
-    assert (way["end_to_end_images_per_s"], way["total_core_ms_per_image"]) == (2.5, 3)
+    time = describe_time([spent], 100, outcomes, 8)
+    assert (time["end_to_end_images_per_s"], time["total_core_ms_per_image"]) == (2.5, 3)
 
 
 def test_a_row_has_the_steps_in_order_and_a_dash_for_those_that_there_are_not():
-    way = describe_way([PREPARED, SCORED], 200, OUTCOMES, 8)
-    heads, rows = waterfall_rows([{"batch_size": 8, "throughput_images_per_s": 200, "way": way}])
-    assert heads == ["bs", *STEPS, "host, all", "end to end images/s", "device images/s", "cores for 270/s"]
+    time = describe_time([PREPARED, SCORED], 200, OUTCOMES, 8)
+    heads, rows = time_rows([{"batch_size": 8, "throughput_images_per_s": 200, "way": time}])
+    assert heads == ["bs", *IMAGE_STEPS, "host, all", "end to end images/s", "device images/s", "cores for 270/s"]
     assert rows == [
         # decode, resize, write, infer, read, heads, detect, masks, RLE, eval
         [
@@ -55,11 +55,11 @@ def test_a_row_has_the_steps_in_order_and_a_dash_for_those_that_there_are_not():
 
 def test_a_row_for_each_batch_size_and_none():
     results = [
-        {"batch_size": n, "throughput_images_per_s": 100, "way": describe_way([PREPARED], 100, [], n)} for n in (8, 1)
+        {"batch_size": n, "throughput_images_per_s": 100, "way": describe_time([PREPARED], 100, [], n)} for n in (8, 1)
     ]
-    _, rows = waterfall_rows(results)
+    _, rows = time_rows(results)
     assert [(row[0], row[-3]) for row in rows] == [("8", "n/a"), ("1", "n/a")]  # nothing was timed from end to end
-    assert waterfall_rows([])[1] == []
+    assert time_rows([])[1] == []
 
 
 @pytest.mark.parametrize("lost", [0, 1], ids=["preprocess", "postprocess"])
@@ -67,10 +67,10 @@ def test_a_part_of_the_host_that_was_not_measured_leaves_no_total(lost):
     """As when an earlier run, which was killed, had prepared all images: the steps that are known are shown."""
     host = [PREPARED, SCORED]
     host[lost] = {"images": 0, "core_ms_per_image": {}}
-    way = describe_way(host, 200, OUTCOMES, 8)
-    assert way["core_ms_per_image"] == host[1 - lost]["core_ms_per_image"]
-    assert way["total_core_ms_per_image"] is None and way["cores_for_one_card"] is None
-    _, (row,) = waterfall_rows([{"batch_size": 8, "throughput_images_per_s": 200, "way": way}])
+    time = describe_time(host, 200, OUTCOMES, 8)
+    assert time["core_ms_per_image"] == host[1 - lost]["core_ms_per_image"]
+    assert time["total_core_ms_per_image"] is None and time["cores_for_one_card"] is None
+    _, (row,) = time_rows([{"batch_size": 8, "throughput_images_per_s": 200, "way": time}])
     assert row[-4:] == ["n/a", "0.50", "200.00", "n/a"]
 
 
@@ -79,7 +79,7 @@ def test_a_stage_that_went_over_no_image_leaves_no_speed_of_the_whole(stage):
     """Its seconds are of other images, or of none."""
     outcomes = [*OUTCOMES, Outcome("stream", 8, DONE, 2, 4)]
     outcomes = [Outcome(o.stage, o.batch_size, o.status, o.seconds, 0) if o.stage == stage else o for o in outcomes]
-    way = describe_way([PREPARED, SCORED], 200, outcomes, 8)
-    assert way["end_to_end_images_per_s"] is None
-    _, (row,) = waterfall_rows([{"batch_size": 8, "throughput_images_per_s": 200, "way": way}])
+    time = describe_time([PREPARED, SCORED], 200, outcomes, 8)
+    assert time["end_to_end_images_per_s"] is None
+    _, (row,) = time_rows([{"batch_size": 8, "throughput_images_per_s": 200, "way": time}])
     assert row[-4:] == ["10.0", "n/a", "200.00", "2.7"]

@@ -12,7 +12,7 @@ from yolact_ascend.flags import DEVICE, MAX_BATCH_SIZE, read_npus
 from yolact_ascend.models.config import DEFAULT_CONFIG, DEFAULT_WEIGHTS, get_config, require_upstream
 from yolact_ascend.models.families import all_cuts, default_cut, family_of
 from yolact_ascend.models.inputs import FLOAT32, UINT8
-from yolact_ascend.targets.registry import DEFAULT_TARGET, TARGETS, read_device
+from yolact_ascend.targets.registry import DEFAULT_TARGET, TARGETS, read_device, read_precision
 from yolact_ascend.words import listed, one_of, optional, path, switch, whole_number
 
 FULL_STAGES = ("patch", "export", "compile", "preprocess", "infer", "postprocess", "report")
@@ -110,7 +110,6 @@ def _force(word: str) -> frozenset[str]:
 read_batch_sizes = listed(
     whole_number(1, MAX_BATCH_SIZE), f"whole numbers from 1 to {MAX_BATCH_SIZE}, separated by commas"
 )
-ALL_PRECISIONS = tuple(dict.fromkeys(precision for target in TARGETS.values() for precision in target.precisions))
 
 KEYS = {
     "bs": Key("1", read_batch_sizes, "batch size, or several: bs=1,4,8"),
@@ -128,9 +127,7 @@ KEYS = {
     ),
     "soc": Key("", optional(str), "atc's --soc_version, if npu-smi does not report it"),
     "npus": Key("0", read_npus, "device number, or several that share the images: npus=0,1"),
-    "precision": Key(
-        "", optional(one_of(ALL_PRECISIONS)), "fp16 (default on ascend, as for atc) or fp32 (default on onnxruntime)"
-    ),
+    "precision": Key("", str, "fp16 (default on ascend, as for atc) or fp32 (default on onnxruntime)"),
     "aipp": Key("0", switch, "1: uint8 inputs, a quarter of the bytes; the model normalises them (AIPP on ascend)"),
     "cut": Key("", optional(one_of(all_cuts())), "where the graph on the device ends: fpn (default), or heads"),
     "mode": Key("full", one_of(MODES), "full: up to mAP; perf: throughput only, needs no data set"),
@@ -210,7 +207,7 @@ def _settings(values: dict[str, Any], given: frozenset[str]) -> RunSettings:
         last=last,
         force=values["force"],
         upstream=values["upstream"],
-        precision=_read("precision", values["precision"] or target.precisions[0], one_of(target.precisions)),
+        precision=_read("precision", values["precision"], lambda word: read_precision(target, word)),
         cut=_read("cut", values["cut"] or default_cut(config), one_of(family_of(config).cuts)),
         input_dtype=UINT8 if values["aipp"] else FLOAT32,
         input=values["input"] or ("dataset" if values["mode"] == "full" else "zeros"),

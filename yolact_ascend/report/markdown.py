@@ -40,7 +40,7 @@ def render_markdown(report: dict[str, Any]) -> str:
         f"- Model: {model['config']}, {model['network']}, cut {model['cut']}, "
         f"weights sha256 {model['weights_sha256'][:12]}",
         f"- Compiled: precision {model['precision']}, input {model['input_dtype']}"
-        f"{', normalised by the model (AIPP)' if model['aipp'] else ''}",
+        f"{', normalised by the model (aipp=1)' if model['aipp'] else ''}",
         f"- Data set: {data}",
         *([f"- **This is {report['note']}**"] if report["note"] else []),
         "",

@@ -8,6 +8,7 @@ from yolact_ascend.errors import UsageError
 from yolact_ascend.targets.ascend.target import AscendTarget
 from yolact_ascend.targets.onnxruntime.target import OnnxRuntimeTarget
 from yolact_ascend.targets.target import Target
+from yolact_ascend.words import one_of
 
 TARGETS: dict[str, type[Target]] = {target.name: target for target in (AscendTarget, OnnxRuntimeTarget)}
 DEFAULT_TARGET = AscendTarget.name
@@ -24,7 +25,15 @@ def target_of_model(model: Path) -> type[Target]:
 
 def read_device(target: type[Target], word: str) -> str:
     """Return the value of `device=` for a target; raises ValueError that names the values there are."""
-    device = target.device_aliases.get(word, word)
-    if device not in target.devices:
-        raise ValueError(f"one of {', '.join(target.devices)} (target={target.name})")
-    return device
+    try:
+        return one_of(target.devices)(target.device_aliases.get(word, word))
+    except ValueError as error:
+        raise ValueError(f"{error} (target={target.name})") from None
+
+
+def read_precision(target: type[Target], word: str) -> str:
+    """Return the value of `precision=` for a target, "": its default; like `read_device`."""
+    try:
+        return one_of(target.precisions)(word or target.precisions[0])
+    except ValueError as error:
+        raise ValueError(f"{error} (target={target.name})") from None
