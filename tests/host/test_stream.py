@@ -19,19 +19,27 @@ from factories import CHECKOUT, TINY_CONFIG, write_coco
 
 from yolact_ascend.cli.main import main
 from yolact_ascend.detection.detections import bbox_results, mask_results
-from yolact_ascend.errors import DatasetError, ToolError
-from yolact_ascend.host.postprocess import Detector, postprocess
-from yolact_ascend.host.stream import Spent, score_stream, stream
+from yolact_ascend.detection.tasks import BOX, MASK
+from yolact_ascend.errors import ArtifactError, DatasetError, ToolError
+from yolact_ascend.host.postprocess import postprocess
+from yolact_ascend.host.stream import Spent, Streamed, score_stream, stream
 from yolact_ascend.images.coco import load_dataset
 from yolact_ascend.images.decode import decode_image
-from yolact_ascend.images.transforms import TRANSFORMS
-from yolact_ascend.models.export import load_heads
+from yolact_ascend.images.transforms import normalise_image
+from yolact_ascend.models.detector import load_detector
+from yolact_ascend.models.yolact.detect import YolactDetector
 from yolact_ascend.targets.ascend.engine import DeviceEngine
 from yolact_ascend.targets.folder import output_bin
 from yolact_ascend.targets.onnxruntime.engine import OnnxEngine
 from yolact_ascend.timings import Timings
+from yolact_ascend.workers import Workers
 
 IDS = [3, 1, 2, 4]  # in the data set's order
+
+
+def prepared(image):
+    """The network's input for an image of the data set."""
+    return normalise_image(decode_image(image.path), TINY_CONFIG.preprocessing)
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +50,7 @@ def dataset(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def detector(tiny_weights):
-    return Detector(TINY_CONFIG, load_heads(tiny_weights, TINY_CONFIG))
+    return load_detector(tiny_weights, TINY_CONFIG, "fpn")
 
 
 @pytest.fixture(scope="module")
@@ -52,12 +60,12 @@ def by_files(dataset, detector, tiny_onnx, tmp_path_factory):
     (folder / "output").mkdir()
     with OnnxEngine(tiny_onnx) as engine:
         for index, image in enumerate(dataset.images):
-            outputs = engine.infer(TRANSFORMS["float32"](decode_image(image.path))[None])
+            outputs = engine.infer([prepared(image)[None]])
             for k, output in enumerate(outputs):
                 output.tofile(output_bin(folder / "output", index, k))
-    files = folder / "bbox.json", folder / "mask.json"
-    scored = postprocess(folder / "output", detector, dataset, IDS, *files)
-    return [file.read_text() for file in files], scored.evaluation
+    files = {BOX: folder / "bbox.json", MASK: folder / "mask.json"}
+    scored = postprocess(folder / "output", detector, dataset, IDS, files)
+    return [file.read_text() for file in files.values()], scored.evaluation
 
 
 @pytest.fixture
@@ -65,10 +73,10 @@ def run(dataset, detector, tmp_path):
     """Stream over engines and score; returns what both files hold, and the result."""
 
     def run(engines, batch_size, images=dataset.images, workers=2):
-        files, spent = (tmp_path / "bbox.json", tmp_path / "mask.json"), Spent()
-        with contextlib.closing(stream(engines, images, detector, "float32", batch_size, workers, spent)) as found:
-            streamed = score_stream(found, dataset, TINY_CONFIG, *files, spent)
-        return [file.read_text() for file in files], streamed
+        files, spent = {BOX: tmp_path / "bbox.json", MASK: tmp_path / "mask.json"}, Spent()
+        with contextlib.closing(stream(engines, images, detector, batch_size, workers, spent)) as found:
+            streamed = score_stream(found, dataset, TINY_CONFIG, files, spent)
+        return [file.read_text() for file in files.values()], streamed
 
     return run
 
@@ -120,14 +128,14 @@ def test_more_batches_than_slots_come_in_order(by_files, dataset, detector, tiny
     photographs, spent = dataset.images * 3, Spent()
     images = repeat(photographs)
     with OnnxEngine(tiny_onnx) as engine:
-        found = list(stream([engine], images, detector, "float32", 1, 1, spent))  # 4 slots
+        found = list(stream([engine], images, detector, 1, 1, spent))  # 4 slots
     assert [each.image for each in found] == images
     assert results_of(found) == results_by_files(by_files, photographs)
     assert len(spent.devices[0]) == spent.host.images == 12
 
 
 @dataclass(frozen=True)
-class Holding(Detector):
+class Holding(YolactDetector):
     """Holds the first image of a size, as detecting many instances may take long, until a file appears."""
 
     held_size: tuple[int, int] = (0, 0)
@@ -148,13 +156,13 @@ class Ordered:
 
     def __init__(self, engine, after, done, awaited=b"", sign=None):
         self._engine, self._after, self._done, self._awaited, self._sign = engine, after, done, awaited, sign
-        self.image_bytes, self.outputs, self.batch_size = engine.image_bytes, engine.outputs, None
+        self.inputs, self.outputs, self.batch_size = engine.inputs, engine.outputs, None
 
     def infer_slot(self, slots, slot, count):
         assert self._after.wait(30)
         timing = self._engine.infer_slot(slots, slot, count)
         self._done.set()
-        if slots.images(slot)[0].tobytes() == self._awaited:
+        if slots.images(slot)[0][0].tobytes() == self._awaited:
             self._sign.touch()
         return timing
 
@@ -168,11 +176,11 @@ def test_a_slot_is_not_given_on_before_its_image_is_detected(by_files, dataset, 
     photographs, sign = [first, *[held] * 7, *[last] * 4], tmp_path / "sign"
     done, free = threading.Event(), threading.Event()
     free.set()
-    awaited = TRANSFORMS["float32"](decode_image(last.path)).tobytes()
+    awaited = prepared(last).tobytes()
     holding = Holding(detector.config, detector.heads, held_size=(held.height, held.width), sign=sign)
     with OnnxEngine(tiny_onnx) as engine:
         engines = [Ordered(engine, done, done, awaited, sign), Ordered(engine, free, done)]
-        found = list(stream(engines, repeat(photographs), holding, "float32", 1, 2, Spent()))
+        found = list(stream(engines, repeat(photographs), holding, 1, 2, Spent()))
     assert (tmp_path / "held").exists() and sign.exists()
     assert results_of(found) == results_by_files(by_files, photographs)
 
@@ -182,11 +190,11 @@ class Clocked:
 
     def __init__(self, engine, start):
         self._engine, self._clock, self.seen = engine, start, set()
-        self.image_bytes, self.outputs, self.batch_size = engine.image_bytes, engine.outputs, None
+        self.inputs, self.outputs, self.batch_size = engine.inputs, engine.outputs, None
 
     def infer_slot(self, slots, slot, count):
         self._engine.infer_slot(slots, slot, count)
-        self.seen.add(slots.images(slot)[0].tobytes())
+        self.seen.add(slots.images(slot)[0][0].tobytes())
         self._clock += 1
         return self._clock, self._clock + 0.5
 
@@ -197,8 +205,8 @@ def test_each_device_has_the_times_of_its_own_batches(dataset, detector, tiny_on
     spent = Spent()
     with OnnxEngine(tiny_onnx) as engine:
         engines = [Clocked(engine, 100), Clocked(engine, 200)]
-        list(stream(engines, repeat([even, odd, even, odd, even]), detector, "float32", 1, 1, spent))
-    inputs = [TRANSFORMS["float32"](decode_image(image.path)).tobytes() for image in (even, odd)]
+        list(stream(engines, repeat([even, odd, even, odd, even]), detector, 1, 1, spent))
+    inputs = [prepared(image).tobytes() for image in (even, odd)]
     assert [each.seen for each in engines] == [{inputs[0]}, {inputs[1]}]
     # A batch notes its time when the next may be on the device already.
     times = [sorted(device) for device in spent.devices]
@@ -239,11 +247,11 @@ class Played:
 
     def __init__(self, engine, image, before=lambda: None, after=lambda outputs: None):
         self._engine, self._before, self._after = engine, before, after
-        self._wrong = TRANSFORMS["float32"](decode_image(image.path)).tobytes()
-        self.image_bytes, self.outputs, self.batch_size = engine.image_bytes, engine.outputs, None
+        self._wrong = prepared(image).tobytes()
+        self.inputs, self.outputs, self.batch_size = engine.inputs, engine.outputs, None
 
     def infer_slot(self, slots, slot, count):
-        is_wrong = slots.images(slot)[0].tobytes() == self._wrong
+        is_wrong = slots.images(slot)[0][0].tobytes() == self._wrong
         if is_wrong:
             self._before()
         timing = self._engine.infer_slot(slots, slot, count)
@@ -275,7 +283,7 @@ def test_a_device_or_outputs_that_fail_end_it_without_results(run, tiny_onnx, da
 
     with OnnxEngine(tiny_onnx) as engine, pytest.raises(ToolError, match="the device failed"):
         run([Played(engine, dataset.images[1], fail)], 1)
-    with OnnxEngine(tiny_onnx) as engine, pytest.raises(Exception, match="not finite numbers"):
+    with OnnxEngine(tiny_onnx) as engine, pytest.raises(ArtifactError, match="not finite numbers"):
         run([Played(engine, dataset.images[1], after=spoil)], 1)
     assert not list(tmp_path.glob("*.json")) and not list(tmp_path.glob(".*"))
 
@@ -344,3 +352,65 @@ def test_time_is_counted_by_step():
     assert timings.images == 4 and timings.seconds["a"] > 1
     assert timings.to_json()["core_ms_per_image"]["b"] == 500
     assert Timings().ms_per_image() == {}
+
+
+class Stopped(Exception):
+    """Ends a stream as soon as what it opens is known."""
+
+
+@pytest.mark.parametrize(
+    ("images", "engines", "batch_size", "workers", "opened"),
+    [
+        # two for each engine, and two images ahead for each worker: 2 + 2 batches of one
+        (12, 1, 1, 1, {"slots": 4, "workers": 1}),
+        (12, 2, 1, 1, {"slots": 6, "workers": 1}),
+        (12, 1, 4, 2, {"slots": 3, "workers": 2}),  # 2 + 1, and no more than the three batches there are
+        (2, 1, 1, 1, {"slots": 2, "workers": 1}),
+        (2, 1, 1, 8, {"slots": 2, "workers": 2}),
+    ],
+)
+def test_no_more_is_opened_than_keeps_the_workers_busy(
+    dataset, detector, tiny_onnx, monkeypatch, images, engines, batch_size, workers, opened
+):
+    """The bound of a stream's memory."""
+    seen = {}
+
+    @contextlib.contextmanager
+    def open_slots(count, *_):
+        seen["slots"] = count
+        yield None
+
+    def open_workers(count, *_):
+        seen["workers"] = count
+        raise Stopped
+
+    monkeypatch.setattr("yolact_ascend.host.stream.open_slots", open_slots)
+    monkeypatch.setattr("yolact_ascend.host.stream.open_workers", open_workers)
+    with OnnxEngine(tiny_onnx) as engine, pytest.raises(Stopped):
+        next(stream([engine] * engines, [dataset.images[0]] * images, detector, batch_size, workers, Spent()))
+    assert seen == opened
+
+
+def test_after_the_first_failure_nothing_more_is_begun(dataset, detector, tiny_onnx, monkeypatch):
+    """What waits for a worker is dropped: its images would be prepared for nobody."""
+    cancelled = []
+    real = Workers.cancel
+    monkeypatch.setattr(Workers, "cancel", lambda pool: (cancelled.append(pool), real(pool)))
+
+    def fail():
+        raise ToolError("the device failed")
+
+    with OnnxEngine(tiny_onnx) as engine, pytest.raises(ToolError, match="the device failed"):
+        list(stream([Played(engine, dataset.images[0], fail)], repeat(dataset.images * 3), detector, 1, 1, Spent()))
+    assert len(cancelled) == 1
+
+
+def test_failures_are_listed_up_to_some(dataset):
+    failed = tuple(dataset.images[0] for _ in range(7))
+    evaluation = SimpleNamespace(images=10)
+    name = dataset.images[0].path.name
+    said = Streamed(evaluation, failed, 2.0, Spent()).describe()
+    assert said == (
+        "10 images, 5.00 images/s from the files to the detections\n"
+        f"7 more could not be decoded and are not scored: {', '.join([name] * 5)}"
+    )
