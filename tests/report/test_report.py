@@ -1,132 +1,199 @@
-"""What the report says beside its figures."""
+"""report.json and what is made from it: of a finished work folder that is written by hand."""
 
+import json
 import re
+from dataclasses import replace
 
 import pytest
+from factories import TINY_CONFIG, rectangle_rle, write_coco
 
-from yolact_ascend.pipeline.demo import NOTE
-from yolact_ascend.report.markdown import render_markdown
+from yolact_ascend.detection.tasks import BOX, MASK
+from yolact_ascend.files import write_json
+from yolact_ascend.models.config import CONFIGS
+from yolact_ascend.pipeline.context import RunContext
+from yolact_ascend.pipeline.records import Records
+from yolact_ascend.pipeline.settings import parse_words
+from yolact_ascend.pipeline.steps import DONE, FRESH, Outcome
+from yolact_ascend.process import Runner
+from yolact_ascend.report.report import remove_report, write_report
+from yolact_ascend.targets.compiled import describe_model, write_sidecar
+from yolact_ascend.targets.folder import WorkFolder, timings_file
+from yolact_ascend.targets.onnxruntime.target import OnnxRuntimeTarget
 
-RESULT = {
-    "batch_size": 1,
-    "images": None,
-    "box": None,
-    "mask": None,
-    "coco": None,
-    "throughput_images_per_s": 270.35,
-    "latency_ms": {"mean": 3.7, "median": 3.7, "min": 3.6, "max": 3.9, "p90": 3.8, "p95": 3.8, "p99": 3.9},
-    "h2d_ms": 0.4,
-    "d2h_ms": None,
-    "drift_percent": 0.0,
-    "batches": 100,
-    "npus": [0],
-    "input": "zeros",
-    "precision": "fp16",
-    "aipp": False,
-    "input_dtype": "float32",
-}
-REPORT = {
-    "created": "2026-11-20T00:00:00+00:00",
-    "command": "bash scripts/run_all.sh mode=perf",
-    "mode": "perf",
-    "note": None,
-    "device": {"kind": "npu", "chip": "310P3", "soc_version": "Ascend310P3", "host": "a CPU", "note": "of a card"},
-    "model": {
-        **{"config": "c", "network": "n", "cut": "fpn", "weights_sha256": "0" * 64},
-        **{"precision": "fp16", "aipp": False, "input_dtype": "float32"},
-    },
-    "dataset": None,
-    "stages": [],
-    "overlays": [],
-}
+BATCH_SIZE = 2
+TABLE = {"all": 30.0, **{str(percent): float(percent) for percent in range(50, 100, 5)}}
+OUTCOMES = [
+    Outcome("export", None, FRESH, 4.0, None),
+    Outcome("preprocess", None, DONE, 1.0, 4),
+    Outcome("infer", BATCH_SIZE, DONE, 2.0, 4),
+    Outcome("postprocess", BATCH_SIZE, DONE, 1.0, 4),
+]
 
 
-def render(*results, **changes):
-    text = render_markdown({**REPORT, **changes, "results": [{**RESULT, **result} for result in results]})
-    return re.sub(" +", " ", text)  # without what aligns the tables
+@pytest.fixture
+def finish(tmp_path, monkeypatch):
+    """Return what writes a finished work folder of a network with these tasks, and gives its run."""
+    write_coco(tmp_path / "coco", TINY_CONFIG)
+    (tmp_path / "a.pth").write_bytes(b"weights")
+
+    def finish(tasks, *words):
+        monkeypatch.setitem(CONFIGS, TINY_CONFIG.name, replace(TINY_CONFIG, tasks=tasks))
+        places = [f"weights={tmp_path}/a.pth", f"coco={tmp_path}/coco", f"out={tmp_path}/out"]
+        named = [f"config={TINY_CONFIG.name}", "target=onnxruntime", f"bs={BATCH_SIZE}"]
+        settings = parse_words([*places, *named, *words])
+        run = RunContext(settings, OnnxRuntimeTarget(), Records(WorkFolder(settings.out)), Runner(0, {}))
+        run.onnx_metadata = {"network": "ours", "cut": "fpn"}
+        write_outputs(run, tasks)
+        return run
+
+    return finish
 
 
-def test_a_row_has_throughput_latency_and_copies():
-    text = render({})
-    assert "| chip | batch | input | images/s | mean | median | p90 | p95 | p99 | H2D | D2H | batches |" in text
-    assert "| 310P3 | 1 | zeros | 270.35 | 3.70 | 3.70 | 3.80 | 3.80 | 3.90 | 0.40 | n/a | 100 |" in text
-    assert "sum" not in text
+def write_outputs(run, tasks):
+    """Write what the stages leave, as far as the report reads it."""
+    folder = run.folder
+    model = run.model(BATCH_SIZE)
+    folder.root.mkdir()
+    folder.onnx.write_bytes(b"onnx")
+    model.write_bytes(b"model")
+    write_sidecar(model, describe_model(model, run.need(BATCH_SIZE), [], "compile"))
+    summary = {"npu_compute_time_list": [[0, 10], [10, 30]], "throughput": 133.3333}
+    for path in (folder.summary(BATCH_SIZE), folder.benchmark_summary(BATCH_SIZE)):
+        write_json(path, summary)
+    write_json(timings_file(folder.inputs), {"images": 4, "core_ms_per_image": {"decode": 1.0, "resize": 2.0}})
+    scores = {task: TABLE if task in tasks else None for task in (BOX, MASK)}
+    coco = {"bbox": [0.3] * 12, "segm": [0.3] * 12 if MASK in tasks else None}
+    host = {"images": 4, "core_ms_per_image": {"read": 1.0, "detect": 3.0}}
+    write_json(folder.scores(BATCH_SIZE), {**scores, "coco": coco, "images": 4, "host": host})
+    common = {"image_id": 3, "category_id": TINY_CONFIG.category_ids[0], "score": 0.9}
+    shape = {BOX: {"bbox": [5, 5, 60, 50]}, MASK: {"segmentation": rectangle_rle(5, 5, 65, 55, 80, 100)}}
+    for task, path in run.detections(BATCH_SIZE).items():
+        write_json(path, [{**common, **shape[task]}])
 
 
-def test_several_devices_are_counted_and_their_sum_is_called_one():
-    text = render({"npus": [0, 3]})
-    assert "| 310P3, 2 devices | 1 | zeros | 270.35 |" in text
-    assert "That of several devices is their sum." in text
+def written(run):
+    """Return the report as JSON, and as Markdown without what aligns its tables."""
+    folder = run.folder
+    return json.loads(folder.report_json.read_text()), re.sub(" +", " ", folder.report_md.read_text())
+
+
+def test_a_report_of_both_tasks(finish):
+    run = finish((BOX, MASK))
+    said = write_report(run, OUTCOMES, ["bs=2", "out=o p"])
+    report, markdown = written(run)
+    assert report["command"] == "bash scripts/run_all.sh bs=2 'out=o p'"
+    assert said.startswith(run.folder.report_md.read_text()) and said.endswith(
+        f"\nReport: {run.folder.report_md} and report.json"
+    )
+    assert f"by `{report['command']}`" in markdown
+    (result,) = report["results"]
+    assert result["box"] == result["mask"] == TABLE and result["images"] == 4 and result["failed"] == []
+    assert (result["precision"], result["aipp"], result["input_dtype"], result["input"]) == (
+        "fp32",
+        False,
+        "float32",
+        "dataset",
+    )
+    assert (result["throughput_images_per_s"], result["batches"], result["npus"]) == (133.3333, 2, [0])
+    assert result["latency_ms"]["mean"] == 15 and result["h2d_ms"] is None
+    assert result["way"]["total_core_ms_per_image"] == 7 and result["way"]["end_to_end_images_per_s"] == 1
+    for task in ("box", "mask"):
+        assert f"| 2 | {task} | 30.00 | 50.00 | 55.00 |" in markdown
+
+
+def test_a_network_that_finds_boxes_only_has_no_masks_in_its_report(finish):
+    """JSON keeps the key, with null; Markdown has no row of it, and the pictures have boxes."""
+    run = finish((BOX,))
+    write_report(run, OUTCOMES, [])
+    report, markdown = written(run)
+    (result,) = report["results"]
+    assert result["box"] == TABLE
+    assert result["mask"] is None and result["coco"]["segm"] is None and len(result["coco"]["bbox"]) == 12
+    assert "| 2 | box | 30.00 |" in markdown
+    assert "| mask |" not in markdown and "None" not in markdown
+    assert len(report["overlays"]) == 4 and (run.folder.root / report["overlays"][0]).is_file()
 
 
 @pytest.mark.parametrize(
-    ("model", "line"),
-    [
-        ({}, "- Compiled: precision fp16, input float32\n"),
-        ({"precision": "fp32"}, "- Compiled: precision fp32, input float32\n"),
-        (
-            {"aipp": True, "input_dtype": "uint8"},
-            "- Compiled: precision fp16, input uint8, normalised by the model (aipp=1)\n",
-        ),
-    ],
-    ids=["default", "fp32", "aipp"],
+    ("tasks", "words"),
+    [((BOX, MASK), []), ((BOX,), []), ((BOX, MASK), ["mode=perf"])],
+    ids=["full", "boxes", "perf"],
 )
-def test_how_the_model_was_compiled_is_said(model, line):
-    assert line in render({}, model={**REPORT["model"], **model})
-
-
-def test_a_card_is_not_called_an_emulation():
-    assert "emulation" not in render({}).lower()
-    device = {**REPORT["device"], "kind": "cpu-emulation", "note": "not an NPU's"}
-    text = render({}, device=device)
-    assert "CPU emulation of Ascend310P3 on a CPU" in text
-    assert "| 310P3 (emulated) | 1 | zeros |" in text and "| 310P3 | 1 |" not in text
-
-
-def test_the_fastest_batch_is_named_when_there_is_a_choice():
-    """The guide's own figures: the batch size of its example, 8, is the slowest."""
-    published = {1: 270.35, 4: 201.08, 8: 175.41, 16: 178.71, 32: 183.77, 64: 183.11}
-    text = render(*({"batch_size": bs, "throughput_images_per_s": speed} for bs, speed in published.items()))
-    assert "Use bs=1: the fastest here, 270.35 images/s." in text
-    assert "Use bs=" not in render({})
-
-
-@pytest.mark.parametrize(
-    ("speeds", "drifts", "said"),
-    [
-        ({1: 100, 8: 200}, (0, 0), "Use bs=8: the fastest here, 200.00 images/s, 100.0 % more than bs=1."),
-        ({2: 100, 8: 200, 4: 150}, (0, 0, 0), "Use bs=8: the fastest here, 200.00 images/s, 100.0 % more than bs=2."),
-        ({8: 104, 1: 100}, (0, 1), "Use bs=1: the fastest here is bs=8, 104.00 images/s, but that is 4.0 % more than"),
-        ({1: 100, 8: 104}, (0, 1), "bs=1, which is little, and a smaller batch answers sooner."),
-        ({1: 100, 8: 120}, (0, -25), "which is within the drift of these figures (25.0 %), and"),
-        ({1: 100, 8: 120}, (25, 0), "which is within the drift of these figures (25.0 %), and"),
-        ({1: 100, 8: 120}, (None, None), "Use bs=8: the fastest here, 120.00 images/s, 20.0 % more than bs=1."),
-        ({1: 100, 8: 100}, (0, 0), "Use bs=1: the fastest here, 100.00 images/s."),
-    ],
-    ids=["larger", "no bs=1", "small", "small, why", "drift of the best", "drift of the first", "no drift", "equal"],
-)
-def test_a_gain_that_the_figures_do_not_show_is_no_advice(speeds, drifts, said):
-    results = [
-        {"batch_size": batch_size, "throughput_images_per_s": speed, "drift_percent": drift}
-        for (batch_size, speed), drift in zip(speeds.items(), drifts)
+def test_keys_are_a_contract_whatever_the_tasks_and_the_mode(finish, tasks, words):
+    run = finish(tasks, *words)
+    write_report(run, OUTCOMES, [])
+    report, _ = written(run)
+    assert list(report) == [
+        *("schema_version", "created", "command", "mode", "stream", "note", "device", "model", "dataset", "versions"),
+        *("results", "stages", "overlays"),
     ]
-    assert said in render(*results)
+    assert list(report["results"][0]) == [
+        *("batch_size", "images", "box", "mask", "coco", "failed", "throughput_images_per_s", "latency_ms", "h2d_ms"),
+        *("d2h_ms", "drift_percent", "batches", "npus", "input", "precision", "aipp", "input_dtype", "way"),
+    ]
 
 
-@pytest.mark.parametrize(("drift", "shown"), [(None, False), (4.9, False), (-4.9, False), (12.3, True), (-7.0, True)])
-def test_figures_that_drift_are_called_so(drift, shown):
-    text = render({"drift_percent": drift})
-    assert ("not steady" in text) == shown
-    if shown:
-        assert f"{drift:+.1f} %" in text
+def test_a_report_of_throughput_knows_no_images(finish):
+    run = finish((BOX, MASK), "mode=perf")
+    write_report(run, OUTCOMES[:1], [])
+    report, markdown = written(run)
+    (result,) = report["results"]
+    assert report["dataset"] is None and report["overlays"] == []
+    assert {result[key] for key in ("way", "box", "mask", "coco", "images")} == {None}
+    assert "Accuracy" not in markdown and "Time per image" not in markdown
 
 
-def test_pictures_are_links_that_markdown_takes():
-    text = render({"batch_size": 8}, overlays=["overlays/a b.jpg"])
-    assert "detections of bs=8 that score at least 0.3\n\n![a b](overlays/a%20b.jpg)\n" in text
-    assert "First images" not in render({})
+def test_a_report_says_which_images_it_is_about(finish):
+    run = finish((BOX, MASK), "limit=3")
+    write_report(run, OUTCOMES, [])
+    report, markdown = written(run)
+    assert report["dataset"] == {"name": "instances_val2017", "images": 3, "annotated_images": 3, "of_images": 4}
+    assert "- Data set: instances_val2017, 3 of 4 images (3 of them annotated)\n" in markdown
 
 
-def test_a_run_on_demo_data_says_so():
-    assert "demo" not in render({})
-    assert "- **This is demo data, not COCO: drawn scenes" in render({}, note=NOTE)
+def test_a_report_says_where_its_figures_come_from(finish):
+    run = finish((BOX, MASK))
+    write_report(run, OUTCOMES, [])
+    report, markdown = written(run)
+    assert (report["device"]["target"], report["device"]["kind"], report["device"]["soc_version"]) == (
+        "onnxruntime",
+        "cpu",
+        None,
+    )
+    assert "cann" not in report["device"] and report["versions"]["cann"] is None
+    assert f"- Device: CPU on {report['device']['host']}\n- **{report['device']['note']}**\n" in markdown
+    assert "## Throughput on the CPU (" in markdown and "emula" not in markdown
+    assert report["note"] is None and "demo data" not in markdown
+
+
+def test_stages_have_their_speed_where_they_went_over_images(finish):
+    run = finish((BOX, MASK))
+    write_report(run, OUTCOMES, [])
+    report, markdown = written(run)
+    assert [(s["name"], s["batch_size"], s["images_per_s"], s["status"]) for s in report["stages"]] == [
+        ("export", None, None, "fresh"),
+        ("preprocess", None, 4.0, "done"),
+        ("infer", 2, 2.0, "done"),
+        ("postprocess", 2, 4.0, "done"),
+    ]
+    assert "| export | | 4.00 | | | fresh |\n| preprocess | | 1.00 | 4 | 4.00 | done |" in markdown
+
+
+def test_images_that_could_not_be_decoded_are_named_and_not_drawn(finish):
+    run = finish((BOX, MASK), "limit=2")
+    path = run.folder.scores(BATCH_SIZE)
+    write_json(path, {**json.loads(path.read_text()), "failed": [3]})
+    write_report(run, OUTCOMES, [])
+    report, markdown = written(run)
+    assert report["results"][0]["failed"] == [3] and "**Not scored**" in markdown
+    assert report["overlays"] == ["overlays/000000000001.jpg"]
+
+
+def test_the_report_of_an_earlier_run_goes(finish):
+    run = finish((BOX, MASK))
+    remove_report(run.settings)
+    write_report(run, OUTCOMES, [])
+    assert run.folder.overlays.is_dir()
+    remove_report(run.settings)
+    assert not any(path.exists() for path in (run.folder.report_json, run.folder.report_md, run.folder.overlays))
+    assert run.folder.scores(BATCH_SIZE).is_file()

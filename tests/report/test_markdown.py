@@ -1,0 +1,132 @@
+"""What the report says beside its figures."""
+
+import re
+
+import pytest
+
+from yolact_ascend.pipeline.demo import NOTE
+from yolact_ascend.report.markdown import render_markdown
+
+RESULT = {
+    "batch_size": 1,
+    "images": None,
+    "box": None,
+    "mask": None,
+    "coco": None,
+    "throughput_images_per_s": 270.35,
+    "latency_ms": {"mean": 3.7, "median": 3.7, "min": 3.6, "max": 3.9, "p90": 3.8, "p95": 3.8, "p99": 3.9},
+    "h2d_ms": 0.4,
+    "d2h_ms": None,
+    "drift_percent": 0.0,
+    "batches": 100,
+    "npus": [0],
+    "input": "zeros",
+    "precision": "fp16",
+    "aipp": False,
+    "input_dtype": "float32",
+}
+REPORT = {
+    "created": "2026-11-20T00:00:00+00:00",
+    "command": "bash scripts/run_all.sh mode=perf",
+    "mode": "perf",
+    "note": None,
+    "device": {"kind": "npu", "chip": "310P3", "soc_version": "Ascend310P3", "host": "a CPU", "note": "of a card"},
+    "model": {
+        **{"config": "c", "network": "n", "cut": "fpn", "weights_sha256": "0" * 64},
+        **{"precision": "fp16", "aipp": False, "input_dtype": "float32"},
+    },
+    "dataset": None,
+    "stages": [],
+    "overlays": [],
+}
+
+
+def render(*results, **changes):
+    text = render_markdown({**REPORT, **changes, "results": [{**RESULT, **result} for result in results]})
+    return re.sub(" +", " ", text)  # without what aligns the tables
+
+
+def test_a_row_has_throughput_latency_and_copies():
+    text = render({})
+    assert "| chip | batch | input | images/s | mean | median | p90 | p95 | p99 | H2D | D2H | batches |" in text
+    assert "| 310P3 | 1 | zeros | 270.35 | 3.70 | 3.70 | 3.80 | 3.80 | 3.90 | 0.40 | n/a | 100 |" in text
+    assert "sum" not in text
+
+
+def test_several_devices_are_counted_and_their_sum_is_called_one():
+    text = render({"npus": [0, 3]})
+    assert "| 310P3, 2 devices | 1 | zeros | 270.35 |" in text
+    assert "That of several devices is their sum." in text
+
+
+@pytest.mark.parametrize(
+    ("model", "line"),
+    [
+        ({}, "- Compiled: precision fp16, input float32\n"),
+        ({"precision": "fp32"}, "- Compiled: precision fp32, input float32\n"),
+        (
+            {"aipp": True, "input_dtype": "uint8"},
+            "- Compiled: precision fp16, input uint8, normalised by the model (aipp=1)\n",
+        ),
+    ],
+    ids=["default", "fp32", "aipp"],
+)
+def test_how_the_model_was_compiled_is_said(model, line):
+    assert line in render({}, model={**REPORT["model"], **model})
+
+
+def test_a_card_is_not_called_an_emulation():
+    assert "emulation" not in render({}).lower()
+    device = {**REPORT["device"], "kind": "cpu-emulation", "note": "not an NPU's"}
+    text = render({}, device=device)
+    assert "CPU emulation of Ascend310P3 on a CPU" in text
+    assert "| 310P3 (emulated) | 1 | zeros |" in text and "| 310P3 | 1 |" not in text
+
+
+def test_the_fastest_batch_is_named_when_there_is_a_choice():
+    """The guide's own figures: the batch size of its example, 8, is the slowest."""
+    published = {1: 270.35, 4: 201.08, 8: 175.41, 16: 178.71, 32: 183.77, 64: 183.11}
+    text = render(*({"batch_size": bs, "throughput_images_per_s": speed} for bs, speed in published.items()))
+    assert "Use bs=1: the fastest here, 270.35 images/s." in text
+    assert "Use bs=" not in render({})
+
+
+@pytest.mark.parametrize(
+    ("speeds", "drifts", "said"),
+    [
+        ({1: 100, 8: 200}, (0, 0), "Use bs=8: the fastest here, 200.00 images/s, 100.0 % more than bs=1."),
+        ({2: 100, 8: 200, 4: 150}, (0, 0, 0), "Use bs=8: the fastest here, 200.00 images/s, 100.0 % more than bs=2."),
+        ({8: 104, 1: 100}, (0, 1), "Use bs=1: the fastest here is bs=8, 104.00 images/s, but that is 4.0 % more than"),
+        ({1: 100, 8: 104}, (0, 1), "bs=1, which is little, and a smaller batch answers sooner."),
+        ({1: 100, 8: 120}, (0, -25), "which is within the drift of these figures (25.0 %), and"),
+        ({1: 100, 8: 120}, (25, 0), "which is within the drift of these figures (25.0 %), and"),
+        ({1: 100, 8: 120}, (None, None), "Use bs=8: the fastest here, 120.00 images/s, 20.0 % more than bs=1."),
+        ({1: 100, 8: 100}, (0, 0), "Use bs=1: the fastest here, 100.00 images/s."),
+    ],
+    ids=["larger", "no bs=1", "small", "small, why", "drift of the best", "drift of the first", "no drift", "equal"],
+)
+def test_a_gain_that_the_figures_do_not_show_is_no_advice(speeds, drifts, said):
+    results = [
+        {"batch_size": batch_size, "throughput_images_per_s": speed, "drift_percent": drift}
+        for (batch_size, speed), drift in zip(speeds.items(), drifts)
+    ]
+    assert said in render(*results)
+
+
+@pytest.mark.parametrize(("drift", "shown"), [(None, False), (4.9, False), (-4.9, False), (12.3, True), (-7.0, True)])
+def test_figures_that_drift_are_called_so(drift, shown):
+    text = render({"drift_percent": drift})
+    assert ("not steady" in text) == shown
+    if shown:
+        assert f"{drift:+.1f} %" in text
+
+
+def test_pictures_are_links_that_markdown_takes():
+    text = render({"batch_size": 8}, overlays=["overlays/a b.jpg"])
+    assert "detections of bs=8 that score at least 0.3\n\n![a b](overlays/a%20b.jpg)\n" in text
+    assert "First images" not in render({})
+
+
+def test_a_run_on_demo_data_says_so():
+    assert "demo" not in render({})
+    assert "- **This is demo data, not COCO: drawn scenes" in render({}, note=NOTE)
