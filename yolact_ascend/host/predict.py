@@ -35,6 +35,7 @@ from yolact_ascend.host.inference import detect_batch
 from yolact_ascend.images.decode import IMAGE_SUFFIXES, decode_image, find_images
 from yolact_ascend.models.config import ModelConfig
 from yolact_ascend.models.family import Detector
+from yolact_ascend.targets.compiled import find_weights_sha256
 from yolact_ascend.targets.registry import read_device, target_of_model
 from yolact_ascend.targets.target import DeviceRequest, Engine, Target, batches
 
@@ -110,9 +111,12 @@ def open_engines(model: Path, weights: Path, request: DeviceRequest) -> Iterator
     if not model.is_file():
         raise ArtifactError(f"There is no model {model}. Pass an exported .onnx or a compiled .om: --model=FILE.")
     target = kind.find(replace(request, device=_read_device(kind, request.device)))
+    stated = find_weights_sha256(model)
+    if stated is not None:
+        _compare_weights(model, stated, weights)  # before the device is opened, which takes seconds
     with contextlib.ExitStack() as stack:
         engines = [stack.enter_context(target.open(model, npu)) for npu in target.npus]
-        remark = _compare_weights(model, engines[0].metadata.get("weights_sha256"), weights)
+        remark = _compare_weights(model, stated or engines[0].metadata.get("weights_sha256"), weights)
         yield engines, "; ".join(target.describe_device(npu) for npu in target.npus) + remark
 
 

@@ -30,9 +30,9 @@ STANDARD_ERROR = 2  # the descriptor: sys.stderr may be an object without one, a
 class DeviceEngine:
     """A compiled .om on one device, through ais_bench's InferSession in the Python that has it."""
 
-    def __init__(self, model: Path, tools: Tools, device: int = 0, metadata: Mapping[str, str] | None = None) -> None:
+    def __init__(self, model: Path, tools: Tools, device: int = 0) -> None:
         """Load `model`; raises ToolError with the tool's own words when that fails."""
-        self.metadata = metadata or {}
+        self.metadata: Mapping[str, str] = {}  # a .om states nothing that ais_bench shows
         self._exit = contextlib.ExitStack()
         with self._exit:  # closes everything when one of the steps fails
             from_worker, answers = os.pipe()

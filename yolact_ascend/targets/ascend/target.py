@@ -25,7 +25,6 @@ from yolact_ascend.targets.ascend.checks import check_tools
 from yolact_ascend.targets.ascend.devices import clear_devices, collect_outputs, devices_for, merge_summaries
 from yolact_ascend.targets.ascend.errors import explain_atc_failure
 from yolact_ascend.targets.ascend.tools import AUTO, ON_EMULATION, ON_NPU, Tools, find_tools
-from yolact_ascend.targets.compiled import find_weights_sha256
 from yolact_ascend.targets.folder import BENCHMARK_DIRNAME, OUTPUT_DIRNAME, WorkFolder
 from yolact_ascend.targets.target import BenchmarkJob, CompileJob, DeviceRequest, Engine, InferJob, Target
 
@@ -138,8 +137,7 @@ class AscendTarget(Target):
     def open(self, model: Path, npu: int) -> Engine:
         from yolact_ascend.targets.ascend.engine import DeviceEngine  # here: most verbs open no device
 
-        weights_sha256 = find_weights_sha256(model)
-        return DeviceEngine(model, self.tools, npu, {"weights_sha256": weights_sha256} if weights_sha256 else {})
+        return DeviceEngine(model, self.tools, npu)
 
     def _atc_command(self, job: CompileJob, onnx: Path, prefix: Path, aipp_file: Path) -> list[str]:
         aipp = aipp_file if takes_pixels(job.input) else None

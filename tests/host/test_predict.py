@@ -10,26 +10,28 @@ from types import SimpleNamespace
 import cv2
 import numpy as np
 import pytest
-import torch
 from factories import TINY_CONFIG, decode_mask
 
 from yolact_ascend.cli.main import main
 from yolact_ascend.errors import ArtifactError, DatasetError
 from yolact_ascend.files import sha256_file
 from yolact_ascend.host import predict
-from yolact_ascend.host.postprocess import Detector
+from yolact_ascend.host.inference import input_dtype
 from yolact_ascend.host.predict import (
     Predictor,
     Summary,
-    find_cut,
     images_of,
-    input_dtype,
     is_video,
 )
-from yolact_ascend.models.inputs import INPUT, UINT8_INPUT
+from yolact_ascend.models.families import find_cut
+from yolact_ascend.models.inputs import UINT8, input_tensor
 from yolact_ascend.models.yolact.cuts import CUTS, cut_outputs
+from yolact_ascend.models.yolact.detect import YolactDetector
+from yolact_ascend.targets.ascend.target import AscendTarget
 from yolact_ascend.targets.compiled import Need, describe_model, write_sidecar
 from yolact_ascend.targets.folder import sidecar_file
+from yolact_ascend.targets.target import DeviceRequest
+from yolact_ascend.tensors import TensorSpec
 
 SIZES = {"a": (640, 480), "b": (100, 80), "c": (300, 500)}  # width, height
 
@@ -112,7 +114,7 @@ def test_a_folder_gives_a_picture_each_and_one_file_of_detections(predicted, dra
         assert entry["image_id"] == 1 + list(SIZES).index(entry["file_name"][0])
         assert decode_mask(entry["segmentation"]).shape == SIZES[entry["file_name"][0]][::-1]
     assert f"3 images, {len(entries)} detections, " in said and " images/s end to end\n" in said
-    assert all(step in said for step in predict.STEPS) and "yolact_edge.onnx on ONNX Runtime on the CPU" in said
+    assert all(step in said for step in predict.PREDICT_STEPS) and "yolact_edge.onnx on ONNX Runtime on the CPU" in said
 
 
 def test_one_image_is_the_same_as_in_its_folder(run, predicted, drawn, tmp_path):
@@ -165,7 +167,7 @@ def test_a_compiled_model_finds_the_same(run, predicted, name, request, drawn, t
     """Three images in batches of two, the last one filled up; with AIPP the resize rounds to whole levels."""
     expected = read_detections(predicted[0])
     model = request.getfixturevalue(name)
-    assert run(drawn, model=model, device_kind="cpu") == 0
+    assert run(drawn, model=model, device="emulation") == 0
     assert f"{model} on CPU emulation of Ascend310P3, not an NPU, device 0" in capsys.readouterr().out
     found = read_detections(tmp_path)
     if name == "compiled":  # float32 as well: only the order of sums differs
@@ -205,7 +207,7 @@ def test_nothing_but_bad_images(run, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("name", "said"),
     [
-        ("none", r"There is no .*none\. Name an image, a folder of images or a video\."),
+        ("none", r"There is no .*none\. (Name|Pass) an image, a folder of images or a video\."),
         ("none.mp4", r"There is no video .*none\.mp4\."),
         ("empty", r"There is no image in the folder .*empty \(\.jpg, "),
         ("text.txt", r"text\.txt is neither an image \(\.jpg.* nor a video \(\.mp4"),
@@ -226,7 +228,7 @@ def test_a_source_that_is_none_is_one_sentence(run, tmp_path, capfd, name, said)
     ("name", "said", "code"),
     [
         ("none.onnx", "error: There is no model ", 1),
-        ("m.pth", "expected an exported .onnx or a compiled .om.", 2),
+        ("m.pth", "expected a file that ends in .om (ascend) or .onnx (onnxruntime).", 2),
         ("m.onnx", "m.onnx cannot be opened as ONNX", 1),
     ],
 )
@@ -237,6 +239,8 @@ def test_a_model_that_is_none_is_one_sentence(run, photographs, tmp_path, capsys
 
 
 def test_a_model_of_other_weights_is_refused(run, photographs, tiny_weights, tmp_path, capsys):
+    import torch
+
     state = torch.load(tiny_weights, weights_only=True)
     state["prediction_layers.0.conf_layer.bias"] += 0.1
     torch.save(state, tmp_path / "other.pth")
@@ -247,13 +251,21 @@ def test_a_model_of_other_weights_is_refused(run, photographs, tiny_weights, tmp
 @pytest.fixture
 def om(tmp_path, monkeypatch):
     """A compiled model that any device opens, with a side-car that names `weights.pth` beside it."""
-    monkeypatch.setattr(predict, "find_tools", lambda *_: SimpleNamespace(is_emulated=True, soc_version="Ascend310P3"))
-    monkeypatch.setattr(predict, "DeviceEngine", lambda *_: contextlib.nullcontext("engine"))
+    tools = SimpleNamespace(kind="cpu-emulation", npus=(0,), is_emulated=True, soc_version="Ascend310P3")
+    monkeypatch.setattr("yolact_ascend.targets.ascend.target.find_tools", lambda *_: tools)
+
+    @contextlib.contextmanager
+    def open_device(model, tools, npu):
+        yield SimpleNamespace(metadata={})
+
+    monkeypatch.setattr("yolact_ascend.targets.ascend.engine.DeviceEngine", open_device)
     om, weights = tmp_path / "m.om", tmp_path / "weights.pth"
     om.write_bytes(b"compiled")
     weights.write_bytes(b"weights")
-    need = Need("Ascend310P3", "8.0", "0" * 64, sha256_file(weights), 1, "fpn", "fp16", INPUT, ())
-    write_sidecar(sidecar_file(om), describe_model(om, need, [], "atc"))
+    made_for = {"soc_version": "Ascend310P3", "cann": "8.0"}
+    image = input_tensor(TINY_CONFIG)
+    need = Need("ascend", made_for, "0" * 64, sha256_file(weights), 1, "fpn", "fp16", image, ())
+    write_sidecar(om, describe_model(om, need, [], "atc"))
     return om
 
 
@@ -266,11 +278,11 @@ CHECKED = "CPU emulation of Ascend310P3, not an NPU, device 0"
         (lambda om, weights: None, ""),
         (
             lambda om, weights: sidecar_file(om).unlink(),
-            " (not checked against {weights}: there is no fitting m.om.json that names its weights)",
+            " (not checked against {weights}: neither the model nor a fitting side-car states its weights)",
         ),
         (
             lambda om, weights: om.write_bytes(b"another"),
-            " (not checked against {weights}: there is no fitting m.om.json that names its weights)",
+            " (not checked against {weights}: neither the model nor a fitting side-car states its weights)",
         ),
         (lambda om, weights: weights.unlink(), " (not checked against its weights: there is no {weights})"),
     ],
@@ -279,16 +291,18 @@ CHECKED = "CPU emulation of Ascend310P3, not an NPU, device 0"
 def test_a_compiled_model_is_compared_with_the_weights_or_said_not_to_be(om, change, remark):
     weights = om.with_name("weights.pth")
     change(om, weights)
-    with predict.open_engine(om, weights, "cpu", 0) as (_, world):
-        assert world == CHECKED + remark.format(weights=weights)
+    with predict.open_engines(om, weights, DeviceRequest("cpu")) as (_, described):
+        assert described == CHECKED + remark.format(weights=weights)
 
 
 def test_a_compiled_model_of_other_weights_is_refused_before_the_device_opens(om, monkeypatch):
-    monkeypatch.setattr(predict, "DeviceEngine", lambda *_: pytest.fail("opened"))
+    monkeypatch.setattr(AscendTarget, "open", lambda *_: pytest.fail("opened"))
     om.with_name("weights.pth").write_bytes(b"others")
     with (
-        pytest.raises(ArtifactError, match=r"m\.om was made from other weights than .*weights\.pth\. Compile it"),
-        predict.open_engine(om, om.with_name("weights.pth"), "cpu", 0),
+        pytest.raises(
+            ArtifactError, match=r"m\.om was made from other weights than .*weights\.pth\. Export or compile it"
+        ),
+        predict.open_engines(om, om.with_name("weights.pth"), DeviceRequest("emulation")),
     ):
         pass
 
@@ -323,15 +337,15 @@ def test_a_folder_is_no_video_whatever_its_name(tmp_path):
 class PlayedEngine:
     """Gives the same outputs for every image."""
 
-    name, batch_size, image_bytes = "played", 2, INPUT.size_bytes
+    name, batch_size, inputs = "played", 2, (input_tensor(TINY_CONFIG),)
 
     def __init__(self, specs, value=0.0):
         self.outputs = [np.full(spec.shape, value, np.float32) for spec in specs]
         self.batches = []
 
-    def infer(self, images):
-        self.batches.append(len(images))
-        return [np.stack([output] * len(images)) for output in self.outputs]
+    def infer(self, inputs):
+        self.batches.append(len(inputs[0]))
+        return [np.stack([output] * len(inputs[0])) for output in self.outputs]
 
 
 def nothing_found(levels):
@@ -342,7 +356,7 @@ def nothing_found(levels):
 
 def test_images_come_in_batches_of_the_engine(photographs, tmp_path):
     engine = PlayedEngine(cut_outputs(TINY_CONFIG, "fpn"))
-    predictor = Predictor(engine, Detector(TINY_CONFIG, nothing_found))
+    predictor = Predictor(engine, YolactDetector(TINY_CONFIG, nothing_found))
     summary = predict.predict_images(images_of(photographs), predictor, tmp_path / "out")
     assert engine.batches == [2, 1] and (summary.images, summary.detections) == (3, 0)
     assert read_detections(tmp_path) == []
@@ -353,7 +367,7 @@ def test_images_of_one_stem_have_pictures_of_their_own(tmp_path):
     folder.mkdir()
     for name in ("a.jpg", "a.png", "a_2.png"):
         cv2.imwrite(str(folder / name), np.zeros((20, 30, 3), np.uint8))
-    predictor = Predictor(PlayedEngine(cut_outputs(TINY_CONFIG, "fpn")), Detector(TINY_CONFIG, nothing_found))
+    predictor = Predictor(PlayedEngine(cut_outputs(TINY_CONFIG, "fpn")), YolactDetector(TINY_CONFIG, nothing_found))
     predict.predict_images(images_of(folder), predictor, tmp_path / "out")
     assert {path.name for path in (tmp_path / "out").glob("*.jpg")} == {"a.jpg", "a_2.jpg", "a_2_2.jpg"}
 
@@ -363,7 +377,7 @@ def test_an_image_that_no_jpeg_can_hold_is_named_and_left_out(tmp_path, capsys):
     folder.mkdir()
     cv2.imwrite(str(folder / "a.png"), np.zeros((2, 65501, 3), np.uint8))
     cv2.imwrite(str(folder / "b.png"), np.zeros((20, 30, 3), np.uint8))
-    predictor = Predictor(PlayedEngine(cut_outputs(TINY_CONFIG, "fpn")), Detector(TINY_CONFIG, nothing_found))
+    predictor = Predictor(PlayedEngine(cut_outputs(TINY_CONFIG, "fpn")), YolactDetector(TINY_CONFIG, nothing_found))
     summary = predict.predict_images(images_of(folder), predictor, tmp_path / "out")
     assert summary.skipped == [folder / "a.png"] and summary.images == 1
     assert f"skipped: {folder / 'a.png'} has 65501×2 pixels, more than a JPEG can" in capsys.readouterr().err
@@ -372,38 +386,63 @@ def test_an_image_that_no_jpeg_can_hold_is_named_and_left_out(tmp_path, capsys):
 
 def test_outputs_that_are_not_finite_are_refused():
     engine = PlayedEngine(cut_outputs(TINY_CONFIG, "fpn"), math.inf)
-    predictor = Predictor(engine, Detector(TINY_CONFIG, nothing_found))
+    predictor = Predictor(engine, YolactDetector(TINY_CONFIG, nothing_found))
     with pytest.raises(ArtifactError, match="not finite numbers. Did float16 overflow"):
         predictor.predict([np.zeros((20, 30, 3), np.uint8)], Summary())
 
 
 def test_the_cut_is_told_by_the_outputs():
     def shapes(cut):
-        return SimpleNamespace(outputs=cut_outputs(TINY_CONFIG, cut))
+        return cut_outputs(TINY_CONFIG, cut)
 
     assert {cut: find_cut(shapes(cut), TINY_CONFIG) for cut in CUTS} == {cut: cut for cut in CUTS}
-    other = SimpleNamespace(outputs=shapes("fpn").outputs[:5])
+    other = shapes("fpn")[:5]
     with pytest.raises(ArtifactError, match=f"outputs are .* expected .* for {TINY_CONFIG.name}"):
         find_cut(other, TINY_CONFIG)
 
 
-def test_the_input_is_told_by_its_bytes():
-    told = {spec.dtype: input_dtype(SimpleNamespace(image_bytes=spec.size_bytes)) for spec in (INPUT, UINT8_INPUT)}
-    assert told == {"float32": "float32", "uint8": "uint8"}
+INPUT, UINT8_INPUT = input_tensor(TINY_CONFIG), input_tensor(TINY_CONFIG, UINT8)
+
+
+@pytest.mark.parametrize(
+    ("spec", "dtype"),
+    [
+        (INPUT, "float32"),
+        (UINT8_INPUT, "uint8"),
+        # A runtime that tells bytes alone: their number has to do.
+        (TensorSpec("image", (3_630_000,), "uint8"), "float32"),
+        (TensorSpec("image", (907_500,), "uint8"), "uint8"),
+    ],
+)
+def test_the_models_input_tells_its_dtype(spec, dtype):
+    assert input_dtype(SimpleNamespace(inputs=(spec,)), TINY_CONFIG) == dtype
+
+
+@pytest.mark.parametrize(
+    "specs",
+    [
+        (TensorSpec("image", (5,), "uint8"),),
+        (TensorSpec("image", (3, 224, 224)),),
+        (TensorSpec("image", (550, 550, 3)),),  # as many values as ours, in another order
+        (INPUT, INPUT),
+    ],
+    ids=["bytes", "size", "layout", "two"],
+)
+def test_a_model_with_another_input_is_refused(specs):
     with pytest.raises(
-        ArtifactError, match=r"takes 5 bytes an image, expected 3630000 \(float32\) or 907500 \(uint8\)"
+        ArtifactError, match=r"takes .* for one image, expected \[3, 550, 550\] float32 or \[550, 550, 3\]"
     ):
-        input_dtype(SimpleNamespace(image_bytes=5))
+        input_dtype(SimpleNamespace(inputs=specs), TINY_CONFIG)
 
 
 def test_a_video_that_fails_midway_leaves_no_half_copy(video, tmp_path):
     class Failing(PlayedEngine):
-        def infer(self, images):
+        def infer(self, inputs):
             if self.batches:
                 raise ArtifactError("failed")
-            return super().infer(images)
+            return super().infer(inputs)
 
-    predictor = Predictor(Failing(cut_outputs(TINY_CONFIG, "fpn")), Detector(TINY_CONFIG, nothing_found))
+    predictor = Predictor(Failing(cut_outputs(TINY_CONFIG, "fpn")), YolactDetector(TINY_CONFIG, nothing_found))
     with pytest.raises(ArtifactError, match="failed"):
         predict.predict_video(video, predictor, tmp_path / "out")
     assert list((tmp_path / "out").iterdir()) == []
