@@ -97,6 +97,7 @@ class Target(Protocol):
     device_aliases: ClassVar[Mapping[str, str]]
     precisions: ClassVar[tuple[str, ...]]  # values of `precision=`; the first is the default
     model_suffix: ClassVar[str]  # of a compiled model
+    engine_modules: ClassVar[tuple[str, ...]]  # the code behind `open`, for `sources.made_by`
 
     kind: str  # report.json's device.kind
     npus: tuple[int, ...]  # numbers of the devices in use

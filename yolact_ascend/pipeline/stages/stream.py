@@ -39,7 +39,7 @@ def _step(run: RunContext, batch_size: int) -> Step:
             "config": run.settings.config,
             "cut": run.settings.cut,
             "annotations_sha256": sha256_file(run.dataset.annotation_file),
-            **made_by("host.stream", "models.detector"),
+            **made_by("host.stream", "models.detector", *target.engine_modules),
         }
 
     def work() -> int:

@@ -40,6 +40,7 @@ class AscendTarget(Target):
     device_aliases: ClassVar[Mapping[str, str]] = {"cpu": ON_EMULATION}
     precisions: ClassVar[tuple[str, ...]] = tuple(PRECISION_FLAGS)
     model_suffix: ClassVar[str] = ".om"
+    engine_modules: ClassVar[tuple[str, ...]] = ("targets.ascend.engine", "targets.ascend.worker")
 
     def __init__(self, tools: Tools) -> None:
         self.tools = tools

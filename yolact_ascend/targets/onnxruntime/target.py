@@ -17,7 +17,6 @@ from yolact_ascend.targets.folder import BENCHMARK_DIRNAME, OUTPUT_DIRNAME
 from yolact_ascend.targets.target import BenchmarkJob, CompileJob, DeviceRequest, Engine, InferJob, Target
 
 NOTE = "ONNX Runtime on this host's CPU, in float32: not comparable with an NPU's throughput."
-RUN_BY = ("host.infer", "targets.onnxruntime.engine")  # what the verbs infer and benchmark run
 
 
 class OnnxRuntimeTarget(Target):
@@ -28,6 +27,7 @@ class OnnxRuntimeTarget(Target):
     device_aliases: ClassVar[Mapping[str, str]] = {}
     precisions: ClassVar[tuple[str, ...]] = ("fp32",)
     model_suffix: ClassVar[str] = ".onnx"
+    engine_modules: ClassVar[tuple[str, ...]] = ("targets.onnxruntime.engine",)
 
     def __init__(self) -> None:
         self.kind = "cpu"
@@ -95,7 +95,7 @@ class OnnxRuntimeTarget(Target):
         return format_command(command)
 
     def infer_inputs(self, job: InferJob) -> dict[str, Any]:
-        return made_by(*RUN_BY)
+        return made_by("host.infer", *self.engine_modules)
 
     def infer(self, job: InferJob, runner: Runner, log: Path) -> None:
         words = [flags.MODEL.word(job.model), flags.BIN_FOLDER.word(job.bin_folder)]
@@ -103,7 +103,7 @@ class OnnxRuntimeTarget(Target):
         runner.run_own([*own_command("infer"), *words, output], log)
 
     def benchmark_inputs(self, job: BenchmarkJob) -> dict[str, Any]:
-        return {"loop": job.loop, "batch": job.batch is not None, **made_by(*RUN_BY)}
+        return {"loop": job.loop, "batch": job.batch is not None, **made_by("host.infer", *self.engine_modules)}
 
     def benchmark(self, job: BenchmarkJob, runner: Runner, log: Path) -> None:
         words = [flags.MODEL.word(job.model), flags.LOOP.word(job.loop)]
