@@ -121,7 +121,7 @@ def _make_file(size: int) -> IO[bytes]:
             file.close()
             refused = f"{folder} has no room for batches of {size / 1e6:.0f} MB in all: {error.strerror}."
             print(f"warning: {refused}", file=sys.stderr)
-    raise ArtifactError(f"{refused} Take a smaller batch size or fewer workers, or another folder (TMPDIR).")
+    raise ArtifactError(f"{refused} Use a smaller batch size, fewer workers, or another temporary folder (TMPDIR).")
 
 
 def _sweep(folder: Path) -> None:

@@ -29,7 +29,10 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
 LARGEST_KEPT = 32 * 2**20  # bytes; it takes no more
-KILLED = "A worker process ended without a word. Was it killed for want of memory? Take fewer (--workers)."
+KILLED = (
+    "A worker process ended without an error message. Was it killed because memory ran out? Use fewer workers "
+    "(--workers)."
+)
 IN_FLIGHT = 3  # items a worker has at most: one that it works on, others so that it never waits
 
 

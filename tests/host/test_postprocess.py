@@ -176,7 +176,7 @@ class Killed(YolactDetector):
 
 def test_a_killed_worker_leaves_no_results(tmp_path, dataset, real_workers):
     oracle.write_outputs(tmp_path / "output", dataset, [3, 1], SMALL_CONFIG, cut="heads")
-    with pytest.raises(ToolError, match="A worker process ended without a word"):
+    with pytest.raises(ToolError, match="A worker process ended without an error message"):
         files = {BOX: tmp_path / "bbox", MASK: tmp_path / "mask"}
         postprocess(tmp_path / "output", Killed(SMALL_CONFIG, None), dataset, [3, 1], files, workers=2)
     assert [path.name for path in tmp_path.iterdir() if path.is_file()] == []

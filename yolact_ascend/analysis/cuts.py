@@ -63,7 +63,7 @@ class CutCosts:
 
 
 def choose_weights(config: ModelConfig, trained_model: Path | None) -> Path | None:
-    """Return the weights to measure with: those that were named, else those that come with the repository, else none."""
+    """Return the weights to measure with: the named ones, else those that come with the repository, else none."""
     return trained_model or (CHECKOUT / config.source.url if config.source.is_shipped else None)
 
 
@@ -130,8 +130,8 @@ def format_cuts(config: ModelConfig, costs: Sequence[CutCosts], measured: Measur
         rows.append(["core-ms per image on the host", *(f"{sum(ms.values()):.1f}" for ms in core_ms)])
         notes.append(
             f"Measured on one core with {measured.weights.name} on {measured.source}; medians; "
-            f"{measured.detections:.1f} detections per image. The network ran in PyTorch on the CPU and does not count, "
-            "nor does reading and writing the files between the stages."
+            f"{measured.detections:.1f} detections per image. The network ran in PyTorch on the CPU and is not "
+            "counted, nor is reading and writing the files between the stages."
         )
     table = tabulate(
         rows, ["", *(cut.cut for cut in costs)], "plain", disable_numparse=True, colalign=("left", "right", "right")
@@ -213,7 +213,7 @@ def _samples(outputs: Sequence[torch.Tensor]) -> list[np.ndarray]:
 
 
 def _medians(timings: Sequence[Timings]) -> dict[str, float]:
-    """Return the median ms of each step, in the order of `HOST_STEPS`; where nothing is found, there is no mask to make."""
+    """Return the median ms of each step, in the order of `HOST_STEPS`; an image without detections makes no mask."""
     taken = {step for one in timings for step in one.seconds}
     return {step: 1000 * median(one.seconds.get(step, 0.0) for one in timings) for step in HOST_STEPS if step in taken}
 

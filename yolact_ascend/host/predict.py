@@ -69,7 +69,7 @@ class Summary:
         shares = ", ".join(f"{step} {1000 * seconds / self.images:.1f}" for step, seconds in self.seconds.items())
         return (
             f"{self.images} images, {self.detections} detections, {self.images / total:.2f} images/s end to end\n"
-            f"ms an image: {shares}"
+            f"ms per image: {shares}"
         )
 
 
@@ -148,7 +148,7 @@ def images_of(source: Path, limit: int | None = None) -> list[Path]:
     if source.is_dir():
         return find_images(source, limit)
     if not source.exists():
-        raise DatasetError(f"There is no {source}. Name an image, a folder of images or a video.")
+        raise DatasetError(f"There is no {source}. Pass an image, a folder of images or a video.")
     if source.suffix.lower() not in IMAGE_SUFFIXES:
         raise DatasetError(
             f"{source} is neither an image ({', '.join(IMAGE_SUFFIXES)}) nor a video ({', '.join(VIDEO_SUFFIXES)})."
@@ -299,4 +299,4 @@ def _decode_all(paths: Iterable[Path], summary: Summary) -> Iterator[tuple[int, 
 def _require_other_folder(sources: Sequence[Path], save_path: Path) -> None:
     """Raise UsageError when the pictures could take the place of what they are made from."""
     if any(path.parent.resolve() == save_path.resolve() for path in sources):
-        raise UsageError(f"--save_path={save_path} is the folder of the source. Name another for the results.")
+        raise UsageError(f"--save_path={save_path} is the folder of the source. Pass another folder for the results.")

@@ -49,7 +49,7 @@ def load_dataset(annotation_file: Path, image_folder: Path) -> CocoDataset:
     Raises DatasetError when the file or folder is missing or the file is not in COCO's format.
     """
     if not image_folder.is_dir():
-        raise DatasetError(f"There is no image folder {image_folder}. Give the folder that holds the .jpg files.")
+        raise DatasetError(f"There is no image folder {image_folder}. Pass the folder that holds the .jpg files.")
     try:
         data = read_json(annotation_file, "COCO annotations")
     except ArtifactError as error:
@@ -103,7 +103,7 @@ def find_split(coco_folder: Path, split: str = "val2017") -> tuple[Path, Path]:
     """
     if not coco_folder.is_dir():
         raise DatasetError(
-            f"There is no COCO folder {coco_folder}. Give `coco=DIR` with DIR/{split} and annotations. Without coco=, "
+            f"There is no COCO folder {coco_folder}. Pass `coco=DIR` with DIR/{split} and annotations. Without coco=, "
             "weights= and config=, run_all.sh runs a demo on scenes that it draws."
         )
     candidates = (coco_folder / split, coco_folder / "images" / split)
@@ -111,7 +111,7 @@ def find_split(coco_folder: Path, split: str = "val2017") -> tuple[Path, Path]:
     if image_folder is None:
         raise DatasetError(
             f"{coco_folder} holds no images: neither {candidates[0]} nor {candidates[1]} is a folder. "
-            "Put them there, or name another folder: coco=DIR."
+            "Move them there, or pass another folder: coco=DIR."
         )
     annotation_file = coco_folder / "annotations" / f"instances_{split}.json"
     if not annotation_file.is_file():
@@ -181,12 +181,12 @@ def _check_format(data: Any, path: Path) -> None:
             for key, (is_right, expected) in keys.items():
                 if not isinstance(entry, dict) or key not in entry:
                     raise DatasetError(
-                        f'{path} is not a COCO annotation file: entry {position} of "{section}" lacks "{key}".'
+                        f'{path} is not a COCO annotation file: entry {position} of "{section}" has no "{key}".'
                     )
                 if not is_right(entry[key]):
                     raise DatasetError(
                         f'{path}: "{key}" of entry {position} of "{section}" is {str(entry[key])[:60]!r}, '
-                        f"expected {expected}. Mend or remove that entry."
+                        f"expected {expected}. Fix or remove that entry."
                     )
     if not data["images"]:
         raise DatasetError(f'{path} lists no images: "images" is empty.')

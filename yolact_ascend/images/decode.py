@@ -26,7 +26,7 @@ def decode_image(path: Path) -> np.ndarray:
 def find_images(folder: Path, limit: int | None = None) -> list[Path]:
     """Return the first `limit` image files of a folder by name (None: all); raises DatasetError when there is none."""
     if not folder.is_dir():
-        raise DatasetError(f"There is no folder {folder}. Name one with images.")
+        raise DatasetError(f"There is no folder {folder}. Pass a folder with images.")
     images = [path for path in sorted(folder.iterdir()) if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file()]
     if not images:
         raise DatasetError(f"There is no image in the folder {folder} ({', '.join(IMAGE_SUFFIXES)}).")
@@ -40,7 +40,7 @@ def read_image(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
-        raise DatasetError(f"{path} cannot be read: {error.strerror}. Mend that, or replace the file.") from error
+        raise DatasetError(f"{path} cannot be read: {error.strerror}. Fix or replace the file.") from error
 
 
 def decode_bytes(data: bytes, path: Path) -> np.ndarray:
@@ -53,7 +53,7 @@ def decode_bytes(data: bytes, path: Path) -> np.ndarray:
         image = None
     if image is None:
         raise DatasetError(
-            f"{path} ({len(data)} bytes) cannot be decoded as an image. Replace the file, or take it out of the "
+            f"{path} ({len(data)} bytes) cannot be decoded as an image. Replace the file, or remove it from the "
             "annotation file."
         )
     return image

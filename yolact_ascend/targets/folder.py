@@ -103,7 +103,7 @@ def locate_run(run_folder: Path) -> tuple[WorkFolder, int]:
     folder = WorkFolder(path.parent)
     if not found or not folder.outputs(int(found.group(1))).is_dir():
         raise ArtifactError(
-            f"{run_folder} is no run folder with outputs. Name that of one batch size, such as results/bs8, after a "
+            f"{run_folder} is not a run folder with outputs. Pass that of one batch size, such as results/bs8, after a "
             "run with mode=full."
         )
     return folder, int(found.group(1))

@@ -67,7 +67,7 @@ def read_timings(summary: Path, log: Path | None = None) -> DeviceTimings:
         npus = tuple(entry["device"] for entry in data.get("devices", ()))
         return DeviceTimings(float(data["throughput"]), durations, h2d, d2h, npus)
     except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise ArtifactError(f"{summary} is no summary of ais_bench: {type(error).__name__} {error}.") from error
+        raise ArtifactError(f"{summary} is not a summary of ais_bench: {type(error).__name__} {error}.") from error
 
 
 def read_console_throughput(log: Path) -> float | None:

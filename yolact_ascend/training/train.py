@@ -48,7 +48,9 @@ def adopt_classes(config: ModelConfig, dataset: CocoDataset) -> ModelConfig:
             raise DatasetError(f"{dataset.annotation_file} lists category {category['id']} twice. Remove one of them.")
     unnamed = [category["id"] for category in categories if not isinstance(category.get("name"), str)]
     if unnamed:
-        raise DatasetError(f'{dataset.annotation_file}: category {unnamed[0]} has no "name". Give each category one.')
+        raise DatasetError(
+            f'{dataset.annotation_file}: category {unnamed[0]} has no "name". Add a name to each category.'
+        )
     return dataclasses.replace(
         config,
         class_names=tuple(category["name"] for category in categories),

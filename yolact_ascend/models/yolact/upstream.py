@@ -75,7 +75,7 @@ def describe_upstream(folder: Path) -> str:
 
 def _import_network(folder: Path, config: ModelConfig) -> nn.Module:
     if not (folder / "yolact_edge" / "yolact.py").is_file():
-        raise ToolError(f"{folder} is no checkout of yolact_edge. Make one: bash scripts/apply_patch.sh {folder}")
+        raise ToolError(f"{folder} is not a checkout of yolact_edge. Make one: bash scripts/apply_patch.sh {folder}")
     sys.path.insert(0, str(folder.resolve()))
     try:
         upstream_config = importlib.import_module("yolact_edge.data")

@@ -36,7 +36,7 @@ def require_usable_paths(work_folder: Path) -> None:
         path = Path.cwd() / name
         if path.exists() and (not path.is_dir() or path.stat().st_mode & NOT_FOR_OTHERS):
             raise UsageError(
-                f"ais_bench would stumble over {path}: it has the name of the output folder and is open to others. "
+                f"ais_bench would fail on {path}: it has the name of the output folder and others can write to it. "
                 f"Run from another folder, or: chmod 750 {path}"
             )
 

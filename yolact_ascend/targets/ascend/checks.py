@@ -57,7 +57,9 @@ def check_card(shell: Shell, soc: str | None, npus: Sequence[int]) -> Check:
     """The cards that npu-smi shows, and the soc_version that atc is given for them."""
     path = which("npu-smi", shell.env)
     if path is None:
-        raise ToolError("There is no npu-smi on PATH. Install the driver, or use device=cpu for the emulation.")
+        raise ToolError(
+            "There is no npu-smi on PATH. Install the driver, or use device=emulation for the CPU emulation."
+        )
     found, version = read_chips(shell.env)
     chips = [chip.name for chip in found]
     chosen = choose_chips(found, npus)[0]
@@ -73,7 +75,9 @@ def check_atc(shell: Shell, kind: str | None) -> Check:
     """Where atc is, of which CANN, and whether the Python that it compiles operators in has what it imports."""
     path = which("atc", shell.env)
     if path is None:
-        raise ToolError("There is no atc on PATH. Source CANN's set_env.sh, or use device=cpu for the emulation.")
+        raise ToolError(
+            "There is no atc on PATH. Source CANN's set_env.sh, or use device=emulation for the CPU emulation."
+        )
     if kind == CPU_EMULATION:
         return Check("atc", OK, f"stand-in, {path}", {"path": path, "cann": None})
     version = read_cann_version(shell.env)
@@ -106,9 +110,9 @@ def _check_environment(request: DeviceRequest) -> tuple[Shell | None, Check]:
         name = "CANN and its NPU" if kind == NPU else "CPU emulation"
         sourced = f", by sourcing {shells[0].set_env}" if shells[0].set_env else ""
         facts = {"kind": kind, "reason": shells[0].reason, "set_env": shells[0].set_env and str(shells[0].set_env)}
-        return Check("world", OK, f"{name}: {shells[0].reason}{sourced}", facts)
+        return Check("environment", OK, f"{name}: {shells[0].reason}{sourced}", facts)
 
-    check = run_check("world", look)
+    check = run_check("environment", look)
     return (shells[0] if shells else None), check
 
 
@@ -116,4 +120,4 @@ def _compiler_trouble(env: Mapping[str, str]) -> str:
     """Say what atc's Python lacks, by E40000's experience; "" when nothing is known to be wrong."""
     result = capture(["python3", "-c", _COMPILER_PROBE, *COMPILER_MODULES], env)
     lacking = result.stdout.split()
-    return f"lacks {', '.join(lacking)}, without which atc may end in E40000" if lacking else ""
+    return f"is missing {', '.join(lacking)}; atc may then fail with E40000" if lacking else ""

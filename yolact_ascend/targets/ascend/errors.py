@@ -12,8 +12,8 @@ COMPILER_MODULES = ("decorator", "attr", "absl", "psutil", "google.protobuf", "s
 COMPILER_PIP = "python3 -m pip install 'numpy<2' decorator attrs absl-py psutil protobuf sympy scipy cffi pyyaml"
 
 _PYTHON = (
-    "CANN's compiler runs in the python3 of this shell (not in .venv), which lacks packages, has numpy 2 or is too new "
-    f"(3.11 fails with CANN 8.1). In that Python: {COMPILER_PIP}"
+    "CANN's compiler runs in the python3 of this shell (not in .venv), where packages are missing, numpy is version 2, "
+    f"or Python is too new (3.11 fails with CANN 8.1). In that Python: {COMPILER_PIP}"
 )
 _PARSER = (
     "this CANN has no ONNX parser for an operator: its opset is too new, or the operator is a custom one. "
@@ -44,7 +44,8 @@ ATC_ERRORS = {
     "E10010": "--log has a value that atc does not know; use debug, info, warning, error or null.",
     "E10011": "a size in --input_shape is not positive; give the batch size as a whole number above 0.",
     "E10016": "a name in the flags is not in the model, whose input is called image; check --model and --input_shape.",
-    "E10017": "--input_shape or --input_fp16_nodes names an operator that is no input; our input is called image.",
+    "E10017": "--input_shape or --input_fp16_nodes names an operator that is not an input; "
+    "our models' input is called image.",
     "E10022": "--output ends in a folder; add the file's name, without .om.",
     "E10034": "an input has AIPP and stands in --input_fp16_nodes, too; leave one of the two flags out.",
     "E10041": (

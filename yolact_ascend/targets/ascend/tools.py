@@ -244,7 +244,7 @@ def require_ais_bench(shell: Shell, kind: str | None) -> dict[str, str]:
     runtime = Path(facts["aclruntime"]).resolve()
     if kind and (EMULATION in runtime.parents) != (kind == CPU_EMULATION):
         raise ToolError(
-            f"aclruntime is {runtime}, which is of another world than atc. "
+            f"aclruntime is {runtime}, which does not belong to the same installation as atc. "
             "Open a new shell and source one set_env.sh only."
         )
     return facts

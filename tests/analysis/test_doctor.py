@@ -24,7 +24,7 @@ from yolact_ascend.cli import main
 from yolact_ascend.pipeline.settings import parse_words
 from yolact_ascend.targets.ascend.errors import COMPILER_MODULES
 
-NAMES = ["libraries", "world", "card", "atc", "ais_bench", "weights", "data set", "work folder", "disk"]
+NAMES = ["libraries", "environment", "card", "atc", "ais_bench", "weights", "data set", "work folder", "disk"]
 WEIGHTS_BYTES = 1000
 
 
@@ -95,7 +95,7 @@ def test_of_cards_that_differ_the_chosen_one_is_named(machine, words, chosen):
     assert re.search(rf"{chosen}.*npus= chooses", card.text)
 
 
-NO_ATC = {"world": (FAIL, "There is no atc on PATH. Source CANN's"), "atc": (FAIL, "Source CANN's set_env.sh")}
+NO_ATC = {"environment": (FAIL, "There is no atc on PATH. Source CANN's"), "atc": (FAIL, "Source CANN's set_env.sh")}
 
 
 @pytest.mark.parametrize(
@@ -109,14 +109,14 @@ NO_ATC = {"world": (FAIL, "There is no atc on PATH. Source CANN's"), "atc": (FAI
         (lambda m: m.monkeypatch.setenv("ASCEND_PYTHON", "/no/python"), {"ais_bench": (FAIL, "Cannot start /no/pyth")}),
         (
             lambda m: (m.packages / "numpy.py").write_text("__version__ = '2.1.0'"),
-            {"atc": (WARN, "lacks numpy<2, .*E40000: python3 -m pip install 'numpy<2'")},
+            {"atc": (WARN, "is missing numpy<2; .*E40000: python3 -m pip install 'numpy<2'")},
         ),
         (
             lambda m: (m.packages / "sympy.py").write_text("raise ImportError"),
-            {"atc": (WARN, "lacks sympy, .*E40000: python3 -m pip install")},
+            {"atc": (WARN, "is missing sympy; .*E40000: python3 -m pip install")},
         ),
-        (lambda m: (m.folder / "a.pth").unlink(), {"weights": (FAIL, "official ResNet-50 weights are at .*weights=")}),
-        (lambda m: shutil.rmtree(m.folder / "coco"), {"data set": (FAIL, "Give `coco=DIR`")}),
+        (lambda m: (m.folder / "a.pth").unlink(), {"weights": (FAIL, "The official weights are at .*weights=")}),
+        (lambda m: shutil.rmtree(m.folder / "coco"), {"data set": (FAIL, "Pass `coco=DIR`")}),
         (
             lambda m: (m.folder / "coco" / "val2017" / "000000000002.jpg").unlink(),
             {"data set": (FAIL, "1 of 4 images .*Complete the folder")},
@@ -126,14 +126,14 @@ NO_ATC = {"world": (FAIL, "There is no atc on PATH. Source CANN's"), "atc": (FAI
             {"data set": (FAIL, "is not JSON")},
         ),
         (Machine.add_category, {"data set": (FAIL, "category_id 91.*Is this the annotation file")}),
-        (Machine.block_work_folder, {"work folder": (FAIL, "no folder that this user may write to.*out=DIR")}),
+        (Machine.block_work_folder, {"work folder": (FAIL, "is not a folder that this user may write to.*out=DIR")}),
         (lambda m: m.words.append("upstream=a"), {}),
         (lambda m: m.words.__setitem__(2, "out=a b"), {"work folder": (FAIL, "ais_bench takes only .*out=DIR")}),
         (lambda m: m.free(10**6), {"disk": (FAIL, "0.05 GB needed, 0.00 GB free .* Take .*out=DIR")}),
         (lambda m: m.free(10**9), {"disk": (WARN, "0.05 GB needed, 1.00 GB free .*out=DIR")}),
         (
             lambda m: m.monkeypatch.setattr(doctor, "LIBRARIES", ("numpy", "no-such-library")),
-            {"libraries": (FAIL, "lacks no-such-library. Run bash scripts/setup.sh")},
+            {"libraries": (FAIL, "is missing no-such-library. Run bash scripts/setup.sh")},
         ),
         (Machine.break_check, {"weights": (FAIL, "please report it: ZeroDivisionError")}),
     ],
@@ -168,14 +168,14 @@ def test_each_situation_has_its_line_and_remedy(machine, harm, expected):
 def test_the_emulation_is_checked_too(no_cann, small_coco, tmp_path):
     checks = {c.name: c for c in examine(parse_words([f"coco={small_coco}", f"out={tmp_path / 'out'}"]))}
     assert [name for name, check in checks.items() if check.status != OK] == ["weights"]
-    assert checks["world"].text.startswith("CPU emulation: no npu-smi or atc on PATH")
+    assert checks["environment"].text.startswith("CPU emulation: no npu-smi or atc on PATH")
     assert checks["atc"].text.startswith("stand-in, ")
 
 
 def test_without_any_tool_the_rest_is_still_checked(no_cann, small_coco):
     checks = examine(parse_words(["device=npu", f"coco={small_coco}"]))
     assert [check.name for check in checks] == [name for name in NAMES if name not in ("card", "atc", "ais_bench")]
-    assert checks[1].status == FAIL and "Source CANN's set_env.sh first, or use device=cpu" in checks[1].text
+    assert checks[1].status == FAIL and "Source CANN's set_env.sh first, or use device=emulation" in checks[1].text
 
 
 def test_soc_overrides_a_card_whose_name_does_not_tell_it(machine):
@@ -240,4 +240,4 @@ def test_a_python_without_the_libraries_gets_a_sentence():
     env = {"PATH": "/usr/bin:/bin"}
     result = subprocess.run(command, cwd=CHECKOUT, env=env, capture_output=True, text=True, check=False)
     assert result.returncode == 1
-    assert re.fullmatch(r"error: .* lacks numpy\. Run bash scripts/setup\.sh, .*\n", result.stderr)
+    assert re.fullmatch(r"error: \w+ is not installed for .*\. Run bash scripts/setup\.sh, .*\n", result.stderr)

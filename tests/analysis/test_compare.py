@@ -11,12 +11,15 @@ from yolact_ascend.analysis.compare import compare_runs, format_comparison
 from yolact_ascend.cli.main import main
 from yolact_ascend.errors import ArtifactError
 from yolact_ascend.files import write_bytes, write_json
-from yolact_ascend.models.inputs import INPUT, UINT8_INPUT
+from yolact_ascend.models.config import CONFIGS, DEFAULT_CONFIG
+from yolact_ascend.models.inputs import UINT8, input_tensor
 from yolact_ascend.pipeline.records import Record, Records
 from yolact_ascend.targets.compiled import SideCar, read_sidecar, write_sidecar
 from yolact_ascend.targets.folder import WorkFolder, ids_file, output_bin
 from yolact_ascend.tensors import TensorSpec
 
+CONFIG = CONFIGS[DEFAULT_CONFIG]
+INPUT, UINT8_INPUT = input_tensor(CONFIG), input_tensor(CONFIG, UINT8)
 SPECS = (TensorSpec("output0", (2,)), TensorSpec("output1", (1, 2)))
 ZEROS = {"box": {"all": 30.0, "50": 50.0, "75": None}, "mask": {"all": 20.0, "50": 40.0, "75": 10.0}}
 
@@ -32,13 +35,18 @@ def make_run(root, outputs, batch_size=1, scores=ZEROS, spec=INPUT, specs=SPECS,
     folder.outputs(batch_size).mkdir(parents=True, exist_ok=True)
     write_json(folder.scores(batch_size), scores)
     outputs_of_batch = [output.of_batch(batch_size) for output in specs]
+    made_for = {"soc_version": "Ascend310P3", "cann": ""}
     sidecar = SideCar(
-        *("Ascend310P3", "", [], "", "", "", batch_size, cut, "fp16", spec.of_batch(batch_size), outputs_of_batch, "")
+        *("ascend", made_for, [], "", "", "", batch_size, cut, "fp16", spec.of_batch(batch_size), outputs_of_batch, "")
     )
-    write_sidecar(folder.sidecar(batch_size), sidecar)
+    model = folder.model(batch_size, ".om")
+    model.touch()
+    write_sidecar(model, sidecar)
     records = Records(folder)
     records.save("preprocess", Record({}, records.describe([ids_file(folder.inputs)]), 0, None))
-    records.save(f"infer bs{batch_size}", Record({"inputs": records.token("preprocess")}, {}, 0, None))
+    records.save(
+        f"infer bs{batch_size}", Record({"inputs": records.token("preprocess"), "model_sha256": ""}, {}, 0, None)
+    )
     return folder.run(batch_size)
 
 
@@ -125,12 +133,13 @@ def test_outputs_of_the_model_before_are_refused(tmp_path):
     """As a stream leaves them, which compiles another model and writes no outputs."""
     run = make_run(tmp_path / "a", {1: [[1, 2], [3, 4]]})
     folder, records = WorkFolder(tmp_path / "a"), Records(WorkFolder(tmp_path / "a"))
-    inputs = {"inputs": records.token("preprocess"), "om_sha256": "first"}
+    inputs = {"inputs": records.token("preprocess"), "model_sha256": "first"}
     records.save("infer bs1", Record(inputs, {}, 0, None))
-    sidecar = read_sidecar(folder.om(1), folder.sidecar(1))
-    write_sidecar(folder.sidecar(1), replace(sidecar, om_sha256="first"))
+    model = folder.model(1, ".om")
+    sidecar = read_sidecar(model)
+    write_sidecar(model, replace(sidecar, model_sha256="first"))
     assert compare_runs(run, run).images == 1
-    write_sidecar(folder.sidecar(1), replace(sidecar, om_sha256="second"))
+    write_sidecar(model, replace(sidecar, model_sha256="second"))
     said = r"The outputs in .*bs1 were made by another model than .*_bs1\.om, .* without stream=1, .*: bash scr"
     with pytest.raises(ArtifactError, match=said):
         compare_runs(run, run)
@@ -164,7 +173,7 @@ def test_a_run_is_named_from_inside_its_folder(tmp_path, monkeypatch):
 @pytest.mark.parametrize("name", ["results", "bs8", "bs8/output"])
 def test_a_folder_that_is_no_run_is_refused(tmp_path, name):
     run = make_run(tmp_path / "a", {1: [[1, 2], [3, 4]]})
-    with pytest.raises(ArtifactError, match=f"{tmp_path}/{name} is no run folder.*results/bs8"):
+    with pytest.raises(ArtifactError, match=f"{tmp_path}/{name} is not a run folder.*results/bs8"):
         compare_runs(run, tmp_path / name)
 
 

@@ -12,7 +12,10 @@ from yolact_ascend.analysis.rehearse import format_ranges, rehearse
 from yolact_ascend.cli.main import main
 from yolact_ascend.errors import ArtifactError
 from yolact_ascend.images.decode import find_images
-from yolact_ascend.models.inputs import INPUT
+from yolact_ascend.models.config import CONFIGS, DEFAULT_CONFIG
+from yolact_ascend.models.inputs import input_tensor
+
+INPUT = input_tensor(CONFIGS[DEFAULT_CONFIG])
 
 
 def write_model(path, *factors, input_name=INPUT.name, dims=("batch", *INPUT.shape), operator="Mul"):
