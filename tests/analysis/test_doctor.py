@@ -92,7 +92,7 @@ def test_of_cards_that_differ_the_chosen_one_is_named(machine, words, chosen):
     machine.npu_smi("310P3", "910B3")
     card = next(check for check in examine(parse_words([*machine.words, *words])) if check.name == "card")
     assert card.status == OK
-    assert re.search(rf"{chosen}.*npus= chooses", card.text)
+    assert re.search(rf"{chosen}.*npus= selects", card.text)
 
 
 NO_ATC = {"environment": (FAIL, "There is no atc on PATH. Source CANN's"), "atc": (FAIL, "Source CANN's set_env.sh")}
@@ -103,7 +103,7 @@ NO_ATC = {"environment": (FAIL, "There is no atc on PATH. Source CANN's"), "atc"
     [
         (lambda m: (m.programs / "atc").unlink(), NO_ATC),
         (lambda m: m.npu_smi(), {"card": (FAIL, "dcmi model initialized failed. Is the driver loaded")}),
-        (lambda m: m.npu_smi("Ascend910"), {"card": (FAIL, "give it as soc=")}),
+        (lambda m: m.npu_smi("Ascend910"), {"card": (FAIL, "pass it as soc=")}),
         (lambda m: m.words.append("npus=0,1"), {"card": (FAIL, "npus=0,1: npu-smi info shows no device 1")}),
         (lambda m: (m.packages / "aclruntime.py").unlink(), {"ais_bench": (FAIL, "name the Python .* ASCEND_PYTHON")}),
         (lambda m: m.monkeypatch.setenv("ASCEND_PYTHON", "/no/python"), {"ais_bench": (FAIL, "Cannot start /no/pyth")}),
@@ -128,8 +128,8 @@ NO_ATC = {"environment": (FAIL, "There is no atc on PATH. Source CANN's"), "atc"
         (Machine.add_category, {"data set": (FAIL, "category_id 91.*Is this the annotation file")}),
         (Machine.block_work_folder, {"work folder": (FAIL, "is not a folder that this user may write to.*out=DIR")}),
         (lambda m: m.words.append("upstream=a"), {}),
-        (lambda m: m.words.__setitem__(2, "out=a b"), {"work folder": (FAIL, "ais_bench takes only .*out=DIR")}),
-        (lambda m: m.free(10**6), {"disk": (FAIL, "0.05 GB needed, 0.00 GB free .* Take .*out=DIR")}),
+        (lambda m: m.words.__setitem__(2, "out=a b"), {"work folder": (FAIL, "ais_bench accepts only .*out=DIR")}),
+        (lambda m: m.free(10**6), {"disk": (FAIL, "0.05 GB needed, 0.00 GB free .* Use .*out=DIR")}),
         (lambda m: m.free(10**9), {"disk": (WARN, "0.05 GB needed, 1.00 GB free .*out=DIR")}),
         (
             lambda m: m.monkeypatch.setattr(doctor, "LIBRARIES", ("numpy", "no-such-library")),

@@ -49,7 +49,7 @@ def test_the_report_shows_the_first_images(finished):
     assert finished.report()["overlays"] == expected
     assert {str(path.relative_to(finished.out)) for path in (finished.out / "overlays").iterdir()} == set(expected)
     text = finished.folder.report_md.read_text()
-    assert "## First images: ground truth beside the detections of bs=3 that score at least 0.3" in text
+    assert "## First images: ground truth and detections (bs=3, score >= 0.3)" in text
     assert [f"![{Path(name).stem}]({name})" in text for name in expected] == [True] * 4
 
 

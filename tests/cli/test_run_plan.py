@@ -28,7 +28,7 @@ def test_the_plan_follows_the_named_order(copied, tmp_path, capfd):
 
 def test_the_plan_says_why_there_is_no_patch(copied, capfd):
     copied()
-    assert "patch              not needed: without upstream= the network is our own" in capfd.readouterr().err
+    assert "patch              not needed: upstream= is not set" in capfd.readouterr().err
 
 
 def test_starting_later_needs_a_model_of_these_weights(copied):
@@ -67,7 +67,7 @@ def test_starting_later_needs_what_comes_before(copied):
 
 
 def test_a_range_without_a_stage_is_refused(copied):
-    with pytest.raises(UsageError, match="There is no stage to run from patch to patch: without upstream="):
+    with pytest.raises(UsageError, match="There is nothing to run from patch to patch: the patch stage needs"):
         run_stages(copied.command(to="patch"))
 
 
@@ -137,7 +137,7 @@ def test_a_disk_that_is_too_small_is_said_before_any_work(copied, monkeypatch, c
     shutil.rmtree(copied.folder.outputs(3))
     (copied.folder.records / "infer_bs3.json").unlink()
     with pytest.raises(
-        UsageError, match=r"^This run would write 0\.0\d GB more to .* 0\.00 GB are free\. Take .*out=DIR"
+        UsageError, match=r"^This run would write 0\.0\d GB more to .* 0\.00 GB are free\. Use .*out=DIR"
     ):
         copied()
     assert re.search(r"^  infer bs3 +(0\.0\d) +\1 +-0\.0\d$", capfd.readouterr().err, re.MULTILINE)

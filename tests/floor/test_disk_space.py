@@ -11,9 +11,9 @@ from yolact_ascend.disk import GB, SPARE_BYTES, existing_folder, free_bytes, in_
 @pytest.mark.parametrize(
     ("choices", "sentence"),
     [
-        (["bs=1"], "Take bs=1."),
-        (["bs=1", "out=DIR"], "Take bs=1, or out=DIR."),
-        (["bs=1", "limit=5", "out=DIR"], "Take bs=1, limit=5, or out=DIR."),
+        (["bs=1"], "Use bs=1."),
+        (["bs=1", "out=DIR"], "Use bs=1, or out=DIR."),
+        (["bs=1", "limit=5", "out=DIR"], "Use bs=1, limit=5, or out=DIR."),
     ],
 )
 def test_choices_are_offered_in_one_sentence(choices, sentence):

@@ -89,6 +89,6 @@ def test_no_room_is_said_before_it_is_needed(monkeypatch):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(os, "posix_fallocate", full)
-    said = r"has no room for batches of 0 MB in all: No space left on device\. Take a smaller"
+    said = r"has no room for batches of 0 MB in all: No space left on device\. Use a smaller"
     with pytest.raises(ArtifactError, match=said), open_slots(2, 8, ONE_INPUT, OUTPUTS):
         pass

@@ -24,7 +24,7 @@ def test_read_tensor_refuses_another_size(tmp_path, values):
 @pytest.mark.parametrize(
     ("values", "said"),
     [
-        (24, "That is 4 images' worth: were float32 inputs given to a model with AIPP, .* preprocess.py --dtype uint8"),
+        (24, "That is the size of 4 images: were float32 inputs passed to a model with AIPP, .* preprocess.py --dtype uint8"),
         (48, "Was the model compiled with another batch size, input, --cut or --output_type"),
         (3, "Was the model compiled with another batch size, input, --cut or --output_type"),
     ],
@@ -38,7 +38,7 @@ def test_the_size_tells_a_mixture_of_float32_and_uint8(tmp_path, values, said):
 
 
 def test_read_tensor_names_a_missing_file(tmp_path):
-    with pytest.raises(ArtifactError, match="0_9.bin is missing.*run it again"):
+    with pytest.raises(ArtifactError, match=r"0_9\.bin is missing \(output9 of one image\): .* Run it again"):
         read_tensor(tmp_path / "0_9.bin", SMALL)
 
 

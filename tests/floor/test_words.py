@@ -57,7 +57,7 @@ def test_a_word_becomes_a_value(read, word, value):
         (listed(whole_number(1), "numbers by comma"), "numbers by comma", ["", "1,", ",1", "1,,2", "0", "1;2"]),
         (path, "a path", [""]),
         (optional(whole_number(1)), "a whole number from 1", ["0", " "]),
-        (read_npus, "numbers of devices, 0 to 255, separated by commas", ["256", "a"]),
+        (read_npus, "device numbers from 0 to 255, separated by commas", ["256", "a"]),
     ],
 )
 def test_what_is_no_such_value_is_refused_with_what_was_expected(read, expected, words):

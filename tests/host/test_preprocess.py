@@ -215,7 +215,7 @@ def test_a_disk_that_is_too_small_is_found_before_any_work(dataset, tmp_path, mo
     preprocess(dataset.images, tmp_path, "uint8")
     before = sorted(path.stat().st_mtime_ns for path in tmp_path.rglob("*"))
     monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=10 * 10**6))
-    with pytest.raises(UsageError, match=r"The inputs of 4 images take 0\.01 GB more .*Take --dtype uint8.*--limit 2"):
+    with pytest.raises(UsageError, match=r"The inputs of 4 images take 0\.01 GB more .*Use --dtype uint8.*--limit 2"):
         preprocess(dataset.images, tmp_path)
     assert sorted(path.stat().st_mtime_ns for path in tmp_path.rglob("*")) == before
 
@@ -257,7 +257,7 @@ def test_a_full_disk_ends_in_a_sentence_and_leaves_no_half_input(dataset, tmp_pa
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (10**6, limits[1]))
     try:
-        with pytest.raises(ArtifactError, match=r"No room to write .*2\.bin.*what was finished before is kept"):
+        with pytest.raises(ArtifactError, match=r"No room to write .*2\.bin.*finished work is kept"):
             preprocess(dataset.images, tmp_path)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
@@ -334,7 +334,7 @@ def test_a_signal_ends_the_workers_and_the_same_command_continues(small_coco, tm
     while process.poll() is None and len(list((tmp_path / "in").glob("bin_file/*"))) < 5:
         time.sleep(0.01)
     (os.killpg if number == signal.SIGINT else os.kill)(process.pid, number)
-    said = process.communicate(timeout=20)[1]  # comes only when the workers, which have its stderr, are gone, too
+    said = process.communicate(timeout=60)[1]  # comes only when the workers, which have its stderr, are gone, too
     assert process.returncode == code
     if number != signal.SIGKILL:
         assert said.endswith("interrupted: finished work is kept; rerun the same command to resume.\n")
@@ -343,7 +343,7 @@ def test_a_signal_ends_the_workers_and_the_same_command_continues(small_coco, tm
     made = list((tmp_path / "in" / "bin_file").glob("[0-9]*.bin"))
     assert 5 <= len(made) < 304 and all(path.stat().st_size == UINT8_INPUT.size_bytes for path in made)
     result = subprocess.run([*command, "--workers=1"], capture_output=True, text=True, check=True)
-    assert result.stdout == f"304 inputs in {tmp_path}/in ({304 - len(made)} made now)\n"
+    assert result.stdout == f"304 inputs in {tmp_path}/in ({304 - len(made)} new)\n"
     assert len(bins(tmp_path / "in")) == 304
 
 

@@ -24,10 +24,10 @@ def free(monkeypatch):
     ("free_gb", "spec", "said"),
     [
         (18.15, INPUT, None),
-        (18.1, INPUT, "Take --dtype uint8, for a model with AIPP (4.54 GB), --limit 4710, or another disk with 18.15"),
-        (4, INPUT, "4.00 GB are free. Take --limit 826, or another disk with 18.15 GB (--save_path DIR)."),
-        (0.001, INPUT, "0.00 GB are free. Take another disk with 18.15 GB (--save_path DIR)."),
-        (4, UINT8_INPUT, "4.00 GB are free. Take --limit 3305, or another disk with 4.54 GB"),
+        (18.1, INPUT, "Use --dtype uint8, for a model with AIPP (4.54 GB), --limit 4710, or another disk with 18.15"),
+        (4, INPUT, "4.00 GB are free. Use --limit 826, or another disk with 18.15 GB (--save_path DIR)."),
+        (0.001, INPUT, "0.00 GB are free. Use another disk with 18.15 GB (--save_path DIR)."),
+        (4, UINT8_INPUT, "4.00 GB are free. Use --limit 3305, or another disk with 4.54 GB"),
     ],
 )
 def test_inputs_that_do_not_fit_are_refused(tmp_path, free, free_gb, spec, said):

@@ -97,9 +97,9 @@ def test_without_a_weights_file_a_large_one_is_planned_for(parse, tmp_path):
 
 def test_the_table_leaves_out_what_adds_nothing_and_aligns_the_rest():
     assert DiskPlan({"export": 2 * GB, "compile bs1": 0, "infer bs16": 98 * GB + 10**7}, 200 * GB).describe() == (
-        "  writes         GB     sum    left of 200.00\n"
-        "  export       2.00    2.00            198.00\n"
-        "  infer bs16  98.01  100.01             99.99"
+        "  stage         writes GB    total GB    left of 200.00 GB\n"
+        "  export             2.00        2.00               198.00\n"
+        "  infer bs16        98.01      100.01                99.99"
     )
     assert DiskPlan({"export": 0}, GB).describe() == ""
 
@@ -107,14 +107,14 @@ def test_the_table_leaves_out_what_adds_nothing_and_aligns_the_rest():
 def test_the_plan_is_a_table(parse, free):
     free(40 * GB)
     assert plan_disk(parse("from=preprocess"), 5000).describe().splitlines() == [
-        "  writes         GB    sum    left of 40.00",
-        "  preprocess  18.15  18.15            21.85",
-        "  infer bs1   45.04  63.19           -23.19",
+        "  stage         writes GB    total GB    left of 40.00 GB",
+        "  preprocess        18.15       18.15               21.85",
+        "  infer bs1         45.04       63.19              -23.19",
     ]
     assert plan_disk(parse("from=postprocess"), 5000).describe() == ""
 
 
-SAID = "This run would write 63.19 GB more to {out}, where {free} GB are free. Take "
+SAID = "This run would write 63.19 GB more to {out}, where {free} GB are free. Use "
 
 
 @pytest.mark.parametrize(
@@ -143,7 +143,7 @@ def test_of_several_batch_sizes_one_may_fit(parse, free):
     free(90 * GB)
     settings = parse("bs=8,4", "aipp=1")
     said = describe_remedies(settings, 5000, plan_disk(settings, 5000))
-    assert said.startswith("Take stream=1 (0.00 GB), bs=4 alone (49.58 GB), limit=4703 (")
+    assert said.startswith("Use stream=1 (0.00 GB), bs=4 only (49.58 GB), limit=4703 (")
     assert "aipp" not in said
 
 
@@ -159,7 +159,7 @@ def test_a_benchmark_that_does_not_fit_knows_no_images(parse, free):
     free(10**6)
     settings = parse("mode=perf", "bs=8,2", "input=random")
     said = describe_remedies(settings, 0, plan_disk(settings, 0))
-    assert said == "Take another disk with 0.10 GB (out=DIR)."
+    assert said == "Use another disk with 0.10 GB (out=DIR)."
 
 
 def test_a_run_that_fits_is_not_refused(parse, free):

@@ -97,7 +97,7 @@ def test_a_program_that_outlives_its_run_keeps_the_folder(tmp_path):
             [sys.executable, "-c", "input()"], stdin=subprocess.PIPE, stderr=subprocess.DEVNULL, pass_fds=[lock]
         )
     try:
-        with pytest.raises(UsageError, match="a program that a killed run left behind"), lock_folder(tmp_path):
+        with pytest.raises(UsageError, match="a program left behind by a killed run"), lock_folder(tmp_path):
             pass
     finally:
         child.communicate(b"\n")

@@ -56,7 +56,7 @@ def test_a_row_has_throughput_latency_and_copies():
 def test_several_devices_are_counted_and_their_sum_is_called_one():
     text = render({"npus": [0, 3]})
     assert "| 310P3, 2 devices | 1 | zeros | 270.35 |" in text
-    assert "That of several devices is their sum." in text
+    assert "With several devices, it is the sum of theirs." in text
 
 
 @pytest.mark.parametrize(
@@ -96,8 +96,8 @@ def test_the_fastest_batch_is_named_when_there_is_a_choice():
     [
         ({1: 100, 8: 200}, (0, 0), "Use bs=8: the fastest here, 200.00 images/s, 100.0 % more than bs=1."),
         ({2: 100, 8: 200, 4: 150}, (0, 0, 0), "Use bs=8: the fastest here, 200.00 images/s, 100.0 % more than bs=2."),
-        ({8: 104, 1: 100}, (0, 1), "Use bs=1: the fastest here is bs=8, 104.00 images/s, but that is 4.0 % more than"),
-        ({1: 100, 8: 104}, (0, 1), "bs=1, which is little, and a smaller batch answers sooner."),
+        ({8: 104, 1: 100}, (0, 1), "Use bs=1: bs=8 is the fastest here, 104.00 images/s, but only 4.0 % more than"),
+        ({1: 100, 8: 104}, (0, 1), "more than bs=1, and a smaller batch has a lower latency."),
         ({1: 100, 8: 120}, (0, -25), "which is within the drift of these figures (25.0 %), and"),
         ({1: 100, 8: 120}, (25, 0), "which is within the drift of these figures (25.0 %), and"),
         ({1: 100, 8: 120}, (None, None), "Use bs=8: the fastest here, 120.00 images/s, 20.0 % more than bs=1."),
@@ -116,14 +116,14 @@ def test_a_gain_that_the_figures_do_not_show_is_no_advice(speeds, drifts, said):
 @pytest.mark.parametrize(("drift", "shown"), [(None, False), (4.9, False), (-4.9, False), (12.3, True), (-7.0, True)])
 def test_figures_that_drift_are_called_so(drift, shown):
     text = render({"drift_percent": drift})
-    assert ("not steady" in text) == shown
+    assert ("not stable" in text) == shown
     if shown:
-        assert f"{drift:+.1f} %" in text
+        assert f"bs=1: the time per batch changed by {drift:+.1f} % from the first to the last quarter" in text
 
 
 def test_pictures_are_links_that_markdown_takes():
     text = render({"batch_size": 8}, overlays=["overlays/a b.jpg"])
-    assert "detections of bs=8 that score at least 0.3\n\n![a b](overlays/a%20b.jpg)\n" in text
+    assert "ground truth and detections (bs=8, score >= 0.3)\n\n![a b](overlays/a%20b.jpg)\n" in text
     assert "First images" not in render({})
 
 

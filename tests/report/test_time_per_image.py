@@ -43,7 +43,7 @@ def test_a_stream_is_all_stages():
 def test_a_row_has_the_steps_in_order_and_a_dash_for_those_that_there_are_not():
     time = describe_time([PREPARED, SCORED], 200, OUTCOMES, 8)
     heads, rows = time_rows([{"batch_size": 8, "throughput_images_per_s": 200, "way": time}])
-    assert heads == ["bs", *IMAGE_STEPS, "host, all", "end to end images/s", "device images/s", "cores for 270/s"]
+    assert heads == ["bs", *IMAGE_STEPS, "host total", "end to end images/s", "device images/s", "cores for 270/s"]
     assert rows == [
         # decode, resize, write, infer, read, heads, detect, masks, RLE, eval
         [

@@ -47,7 +47,7 @@ def test_a_benchmark_of_a_file_names_it_instead_of_random_bytes():
 def test_paths_that_ais_bench_refuses_are_said_first(tmp_path, monkeypatch, folder, work):
     (tmp_path / folder).mkdir()
     monkeypatch.chdir(tmp_path / folder)
-    with pytest.raises(UsageError, match="ais_bench takes only letters, digits and"):
+    with pytest.raises(UsageError, match="ais_bench accepts only letters, digits and"):
         require_usable_paths(Path(work))
 
 

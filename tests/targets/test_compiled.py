@@ -135,7 +135,7 @@ def test_the_weights_of_a_model_are_told_by_its_own_side_car(model, change, expe
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        (None, r"There is no .*bs8\.om\.json, which states .* by hand .* For a run: Compile it again: from=compile"),
+        (None, r"There is no .*bs8\.om\.json, which states .* by hand do not\. Compile it again: from=compile"),
         ("{", r"is not JSON: .* Compile it again"),
         ("[]", rf"has schema None, expected {SCHEMA}\. Compile it again"),
         ('{"onnx_sha256": "0"}', rf"has schema None, expected {SCHEMA}\. Compile it again"),

@@ -79,7 +79,7 @@ def test_the_summaries_become_one(parts):
 def test_an_image_that_two_devices_computed_is_no_division(parts):
     part = next(path for path in parts.glob("device0*") if path.is_dir())
     (part / "1_0.bin").write_text("again")
-    with pytest.raises(ArtifactError, match=r"1_0\.bin is there twice: .*npus=0"):
+    with pytest.raises(ArtifactError, match=r"1_0\.bin exists twice: .*npus=0"):
         collect_outputs(parts, (2, 0))
 
 
@@ -93,7 +93,7 @@ def test_a_device_that_wrote_nothing_is_named(parts):
 @pytest.mark.parametrize("content", ["[]", "{}", '{"npu_compute_time_list": 3, "throughput": 1}'])
 def test_what_is_no_summary_is_said(parts, content):
     next(parts.glob("device0*.json")).write_text(content)
-    with pytest.raises(ArtifactError, match="are no summaries of ais_bench"):
+    with pytest.raises(ArtifactError, match="are not summaries of ais_bench"):
         merge_summaries(parts, (2, 0))
 
 

@@ -11,7 +11,7 @@ from yolact_ascend.targets.ascend.errors import ATC_ERRORS, explain_atc_failure
 MESSAGES = {
     "E10001": ("Value [-1] for parameter [image] is invalid. Reason: maybe you should set input_shape", "image:N,3,"),
     "E10002": ("Value [image] for parameter [--input_shape] is invalid. Reason: size not equal to 2", "image:8,3,"),
-    "E10003": ("Value [Conv_0] for parameter [--out_nodes] is invalid. Reason: Output index", "the message says"),
+    "E10003": ("Value [Conv_0] for parameter [--out_nodes] is invalid. Reason: Output index", "the message names"),
     "E10004": ("Value for [--output] is empty.", "leave the flag out"),
     "E10006": ("Value [2] for parameter [--sparsity] is invalid. The value must be either 1 or 0.", "0 or 1"),
     "E10007": ("[--framework] is required. The value must be [0(Caffe) or 5(ONNX)].", "--framework 5"),
@@ -74,10 +74,10 @@ def test_each_code_is_explained_in_one_line_with_a_remedy(code, layout):
         ("", None),
         ("Segmentation fault (core dumped)\n", None),
         ("Failed to open image E10001.jpg", None),
-        ("EA9876: something new\n", "EA9876 is none of the errors that are explained here"),
-        ("E99998: [PID: 7] 2025-06-16-13:02:36.801.136 something new\n", "E99998 is none"),
+        ("EA9876: something new\n", "EA9876 is not among the errors that are explained here"),
+        ("E99998: [PID: 7] 2025-06-16-13:02:36.801.136 something new\n", "E99998 is not among"),
         ("EZ9999: Inner Error!\nEZ9999  [Build][FUNC:x]\nE20001: Failed to compile Op [x].", "E20001: an operator"),
-        ("EZ9999: Inner Error!\nEA9876: something new\n", "EA9876 is none"),
+        ("EZ9999: Inner Error!\nEA9876: something new\n", "EA9876 is not among"),
         ("E19010: No parser\nEE1001: The argument is invalid", "E19010: "),
         (
             "ModuleNotFoundError\nEZ9999: Inner Error! TypeError: cannot pickle 'FrameLocalsProxy' object",

@@ -78,5 +78,5 @@ def test_a_run_folder_tells_its_work_folder_and_batch_size(tmp_path, monkeypatch
     found = WorkFolder(tmp_path / "results"), 16
     assert [locate_run(path) for path in (Path(), Path("../bs16"), tmp_path / "results" / "bs16")] == [found] * 3
     for name in ("bs8", "x", "bs", "bs4", ""):
-        with pytest.raises(ArtifactError, match="is no run folder with outputs"):
+        with pytest.raises(ArtifactError, match="is not a run folder with outputs"):
             locate_run(tmp_path / "results" / name)

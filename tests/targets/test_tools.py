@@ -80,7 +80,7 @@ def test_the_stand_ins_are_no_npu(no_cann, monkeypatch):
         find_tools("npu")
 
 
-def test_mixed_worlds_are_refused(fake_cann, monkeypatch):
+def test_mixed_tools_are_refused(fake_cann, monkeypatch):
     (fake_cann / "cann" / "bin" / "npu-smi").unlink()
     monkeypatch.setenv("PATH", f"{os.environ['PATH']}:{CHECKOUT / 'emulation' / 'bin'}")
     with pytest.raises(ToolError, match="PATH mixes"):
@@ -123,9 +123,9 @@ def test_ascend_python_names_the_python(fake_cann, monkeypatch):
         find_tools("auto")
 
 
-def test_a_runtime_of_the_other_world_is_refused(fake_cann, monkeypatch):
+def test_a_runtime_of_another_installation_is_refused(fake_cann, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", str(CHECKOUT / "emulation"))
-    with pytest.raises(ToolError, match="of another world than atc"):
+    with pytest.raises(ToolError, match="does not belong to the same installation as atc"):
         find_tools("auto")
 
 
