@@ -1,10 +1,10 @@
-"""Score the same model outputs with the guide's postprocess.py and with ours, and account for every difference.
+"""Score the same model outputs with the guide's postprocess.py and with ours, and explain every difference.
 
     python benchmarks/compare_with_guide.py --guide DIR --upstream DIR --coco DIR [--images N]
 
 DIR of --guide holds ACL_PyTorch/built-in/cv/YolactEdge_for_PyTorch of Ascend/ModelZoo-PyTorch (preprocess.py,
 postprocess.py), DIR of --upstream a checkout that scripts/apply_patch.sh has patched. The guide's files run unedited,
-each time in a fresh process; only functions in its memory are replaced, and each step below says which.
+each time in a fresh process; only functions in its memory are replaced, and each step below names them.
 
 The outputs are not a trained network's but the test oracle's: they decode to the annotations, with boxes shifted,
 classes mistaken, instances dropped and invented, so that the tables mean something (tests/oracle.py).
@@ -34,12 +34,14 @@ import oracle  # noqa: E402  (needs the paths above)
 from pycocotools.coco import COCO  # noqa: E402
 from pycocotools.cocoeval import COCOeval  # noqa: E402
 
-from yolact_ascend.detection.evaluate import format_table  # noqa: E402
+from yolact_ascend.detection.evaluate import IOU_TYPES, format_table  # noqa: E402
+from yolact_ascend.detection.tasks import BOX, MASK  # noqa: E402
 from yolact_ascend.files import write_json  # noqa: E402
-from yolact_ascend.host.postprocess import Detector, postprocess, read_ids  # noqa: E402
+from yolact_ascend.host.postprocess import postprocess, read_ids  # noqa: E402
 from yolact_ascend.images.coco import CocoDataset, find_split, load_dataset  # noqa: E402
 from yolact_ascend.models.config import COCO_CATEGORY_IDS, DEFAULT_CONFIG, get_config  # noqa: E402
-from yolact_ascend.models.export import load_heads  # noqa: E402
+from yolact_ascend.models.detector import load_detector  # noqa: E402
+from yolact_ascend.models.yolact.cuts import FPN, cut_outputs  # noqa: E402
 from yolact_ascend.targets.folder import output_bin  # noqa: E402
 
 TOLERANCE = 0.01  # percent points: the last digit that the guide prints
@@ -94,7 +96,7 @@ def compare(args: argparse.Namespace, work: Path) -> int:
         dataset = load_dataset(annotation_file, image_folder)
     config = get_config(args.config)
     weights = oracle.save_weights(work / "weights.pth", config)
-    detector = Detector(config, load_heads(weights, config))
+    detector = load_detector(weights, config, FPN)
 
     common = (f"--image_path={image_folder}", f"--json_file={annotation_file}")
     preprocess = GuideRun(args.guide, args.upstream, annotation_file, (*common, f"--save_path={work / 'guide'}"), ())
@@ -107,26 +109,35 @@ def compare(args: argparse.Namespace, work: Path) -> int:
 
     outputs = work / "output"
     oracle.write_outputs(outputs, dataset, our_ids, config, oracle.NOISY)
-    files = work / "bbox_detections.json", work / "mask_detections.json"
-    ours = postprocess(outputs, detector, dataset, our_ids, *files, annotated_only=True).evaluation
-    guide_outputs = link_outputs(outputs, work / "guide_output", len(guide_ids))
-    ours_on_theirs = postprocess(guide_outputs, detector, dataset, guide_ids, *files).evaluation
-    found = {entry["image_id"] for entry in json.loads(files[0].read_text())}
+    files = {BOX: work / "bbox_detections.json", MASK: work / "mask_detections.json"}
+    ours = postprocess(outputs, detector, dataset, our_ids, files, annotated_only=True).evaluation
+    tensors = len(cut_outputs(config, FPN))
+    guide_outputs = link_outputs(outputs, work / "guide_output", len(guide_ids), tensors)
+    ours_on_theirs = postprocess(guide_outputs, detector, dataset, guide_ids, files).evaluation
+    found = {entry["image_id"] for entry in json.loads(files[BOX].read_text())}
     print(f"Noise: {oracle.NOISY}; nothing is found in {len(set(guide_ids) - found)} of {ours.images} images.")
     print("Ours, --annotated_only, on our outputs and ids.json:", format_table(ours), sep="\n")
     same = ours_on_theirs == ours
     print(f"Ours, on outputs named by the guide's ids.json: {'the same' if same else 'ANOTHER RESULT'}.\n")
 
-    arguments = (*common, f"--config={args.config}", f"--trained_model={weights}", f"--file_path={outputs}")
-    arguments += (f"--ids_path={work / 'ids.json'}",)
+    model = (f"--config={args.config}", f"--trained_model={weights}")
+    arguments = (*common, *model, f"--file_path={outputs}", f"--ids_path={work / 'ids.json'}")
     names = tuple(ADJUSTMENTS)
     runs = [GuideRun(args.guide, args.upstream, annotation_file, arguments, names[:n]) for n in range(len(names) + 1)]
     printed = run_in_fresh_process(run_guide_postprocess, runs)
-    official: Table = {"box": ours.box.table, "mask": ours.mask.table}
-    on_grid = score_on_guides_grid(dataset, guide_ids, *files)
+    official: Table = {
+        task: {name: value for name, value in score.table.items() if value is not None}
+        for task, score in ours.scores.items()
+    }
+    on_grid = score_on_guides_grid(dataset, guide_ids, files)
     report_steps(printed, official, on_grid)
-    agree = same and largest_difference(parse_table(printed[-1]), on_grid) <= TOLERANCE
-    print("The difference is only that." if agree else "A DIFFERENCE REMAINS.")
+    rest = largest_difference(parse_table(printed[-1]), on_grid)
+    agree = same and rest <= TOLERANCE
+    print("These steps explain the whole difference." if agree else "A DIFFERENCE REMAINS.")
+    print(
+        f"parity: {len(guide_ids)} images; mAP differs by {largest_difference(parse_table(printed[0]), official):.2f} "
+        f"percent points at most, by {rest:.2f} after the {len(ADJUSTMENTS) + 1} steps that explain the difference"
+    )
     return 0 if agree else 1
 
 
@@ -155,22 +166,22 @@ def write_first_images(dataset: CocoDataset, count: int, path: Path) -> Path:
     return path
 
 
-def link_outputs(source: Path, folder: Path, count: int) -> Path:
-    """Link the outputs of the first `count` images into another folder."""
+def link_outputs(source: Path, folder: Path, count: int, tensors: int) -> Path:
+    """Link the outputs of the first `count` images, each with so many tensors, into another folder."""
     folder.mkdir()
     for index in range(count):
-        for k in range(6):
+        for k in range(tensors):
             output_bin(folder, index, k).symlink_to(output_bin(source, index, k))
     return folder
 
 
-def score_on_guides_grid(dataset: CocoDataset, image_ids: list[int], bbox_file: Path, mask_file: Path) -> Table:
+def score_on_guides_grid(dataset: CocoDataset, image_ids: list[int], files: dict[str, Path]) -> Table:
     """Score results with COCOeval, its IoU and recall thresholds written as n / 100."""
     tables = {}
-    for kind, iou_type, file in (("box", "bbox", bbox_file), ("mask", "segm", mask_file)):
+    for task, iou_type in IOU_TYPES.items():
         with contextlib.redirect_stdout(io.StringIO()):
             truth = COCO(str(dataset.annotation_file))
-            scorer = COCOeval(truth, truth.loadRes(str(file)), iou_type)
+            scorer = COCOeval(truth, truth.loadRes(str(files[task])), iou_type)
             scorer.params.imgIds = sorted(image_ids)
             scorer.params.iouThrs = np.array(PERCENT[50:100:5])
             scorer.params.recThrs = np.array(PERCENT)
@@ -178,7 +189,7 @@ def score_on_guides_grid(dataset: CocoDataset, image_ids: list[int], bbox_file: 
             scorer.accumulate()
         precision = scorer.eval["precision"][:, :, :, 0, -1]  # [IoU,recall,class]
         means = 100 * precision[:, :, precision[0, 0] > -1].mean(axis=(1, 2))
-        tables[kind] = {"all": means.mean(), **dict(zip(map(str, range(50, 100, 5)), means))}
+        tables[task] = {"all": means.mean(), **dict(zip(map(str, range(50, 100, 5)), means))}
     return tables
 
 
@@ -202,7 +213,7 @@ def run_in_fresh_process(function: Any, runs: list[GuideRun]) -> list[Any]:
 
 def run_guide_preprocess(run: GuideRun) -> None:
     """Run the guide's preprocess.py."""
-    with contextlib.redirect_stdout(sys.stderr):  # pycocotools tells its progress where our tables go
+    with contextlib.redirect_stdout(sys.stderr):  # pycocotools prints its progress, and our tables go to stdout
         execute_guide(run, "preprocess.py", {})
 
 

@@ -2,8 +2,8 @@
 
     python benchmarks/heads.py [--config NAME] [--rounds N]
 
-Weights and levels are random. Prints milliseconds of a core an image, and whether a batch gives an image the bits that
-it gets alone.
+Weights and levels are random. Prints core-ms per image, and whether an image's result in a batch has the same bits as
+alone.
 """
 
 from __future__ import annotations
@@ -25,12 +25,13 @@ import torch  # noqa: E402
 from tabulate import tabulate  # noqa: E402
 
 from yolact_ascend.models.config import DEFAULT_CONFIG, get_config  # noqa: E402
-from yolact_ascend.models.export import OnLevels  # noqa: E402
-from yolact_ascend.models.yolact.cuts import cut_outputs  # noqa: E402
+from yolact_ascend.models.exporter import write_onnx  # noqa: E402
+from yolact_ascend.models.yolact.cuts import FPN, HEADS, cut_outputs  # noqa: E402
+from yolact_ascend.models.yolact.head_export import OnLevels  # noqa: E402
 from yolact_ascend.models.yolact.network import PredictionHead  # noqa: E402
+from yolact_ascend.tensors import TensorSpec  # noqa: E402
 
 BATCHES = (1, 4)
-NAMES = ["p3", "p4", "p5", "p6", "p7"]
 
 Outputs = Sequence[np.ndarray]
 
@@ -45,20 +46,24 @@ def main() -> None:
     torch.manual_seed(0)
     config = get_config(args.config)
     head = OnLevels(PredictionHead(config)).eval()
-    shapes = [spec.shape for spec in cut_outputs(config, "fpn")[:-1]]
-    levels = [torch.randn(max(BATCHES), *shape) for shape in shapes]
+    *specs, _ = cut_outputs(config, FPN)
+    *names, _ = (spec.name for spec in cut_outputs(config, HEADS))
+    levels = [torch.randn(max(BATCHES), *spec.shape) for spec in specs]
     rows = []
-    for name, run in ways(head, levels).items():
+    for name, run in ways(head, specs, names, levels).items():
         alone = run([level[:1] for level in levels])
         times = [core_ms(run, [level[:batch] for level in levels], args.rounds) / batch for batch in BATCHES]
         is_same = all((many[:1] == one).all() for many, one in zip(run(levels), alone))
         rows.append([name, *times, "yes" if is_same else "no"])
-    heads = ["", *(f"core-ms an image, batches of {batch}" for batch in BATCHES), "same bits in a batch"]
-    print(tabulate(rows, heads, floatfmt=".1f"))
+    header = ["", *(f"core-ms per image, batches of {batch}" for batch in BATCHES), "same bits in a batch"]
+    print(tabulate(rows, header, floatfmt=".1f"))
 
 
-def ways(head: OnLevels, levels: Sequence[torch.Tensor]) -> dict[str, Callable[[Sequence[torch.Tensor]], Outputs]]:
+def ways(
+    head: OnLevels, specs: Sequence[TensorSpec], outputs: Sequence[str], levels: Sequence[torch.Tensor]
+) -> dict[str, Callable[[Sequence[torch.Tensor]], Outputs]]:
     """Return the ways to run the head, by name."""
+    names = [spec.name for spec in specs]
 
     def in_torch(module: Callable, memory_format: torch.memory_format) -> Callable:
         def run(levels: Sequence[torch.Tensor]) -> Outputs:
@@ -73,8 +78,7 @@ def ways(head: OnLevels, levels: Sequence[torch.Tensor]) -> dict[str, Callable[[
     frozen = torch.jit.optimize_for_inference(torch.jit.freeze(traced))
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "heads.onnx"
-        axes = {name: {0: "batch"} for name in NAMES}
-        torch.onnx.export(head, tuple(levels), str(path), input_names=NAMES, dynamic_axes=axes, dynamo=False)
+        write_onnx(head, path, specs, outputs, has_free_batch=True)
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = 1
         session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
@@ -82,7 +86,7 @@ def ways(head: OnLevels, levels: Sequence[torch.Tensor]) -> dict[str, Callable[[
         "PyTorch": in_torch(head, torch.contiguous_format),
         "PyTorch, channels last": in_torch(head, torch.channels_last),
         "PyTorch, traced and frozen": in_torch(frozen, torch.contiguous_format),
-        "ONNX Runtime": lambda levels: session.run(None, {n: x.contiguous().numpy() for n, x in zip(NAMES, levels)}),
+        "ONNX Runtime": lambda levels: session.run(None, {n: x.contiguous().numpy() for n, x in zip(names, levels)}),
     }
 
 

@@ -3,7 +3,7 @@
     python benchmarks/host_memory.py RUN_FOLDER ANNOTATIONS [--images 5000] [FLAGS OF postprocess]
 
 RUN_FOLDER is that of one batch size, such as results/bs8, beside results/inputs/ids.json. Prints, as JSON, the peak of
-all processes together (PSS: shared pages count once), its course over the run, and what postprocess took.
+all processes together (PSS: shared pages count once), its course over the run, and the time that postprocess took.
 """
 
 from __future__ import annotations

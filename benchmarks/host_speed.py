@@ -4,7 +4,7 @@
 
 DIR of --guide holds ACL_PyTorch/built-in/cv/YolactEdge_for_PyTorch of Ascend/ModelZoo-PyTorch, DIR of --upstream a
 checkout that scripts/apply_patch.sh has patched. The guide's files run unedited, by this Python. Every command runs on
-all images and on a few, in every round: the difference is what an image takes, without the start of the program.
+all images and on a few, in every round: the difference is the time per image, without the start of the program.
 
 The network's outputs are computed here, in float32 on ONNX Runtime, from random ResNet-50 weights unless
 --trained_model names others; random ones find about 100 instances in every image, which is the most there can be.
@@ -28,27 +28,27 @@ from pathlib import Path
 CHECKOUT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(CHECKOUT), str(CHECKOUT / "tests")]
 
-import numpy as np  # noqa: E402  (needs the paths above)
-import torch  # noqa: E402
+import torch  # noqa: E402  (needs the paths above)
 from compare_with_guide import write_first_images  # noqa: E402
 from factories import random_state_dict  # noqa: E402
 from tabulate import tabulate  # noqa: E402
 from tqdm import tqdm  # noqa: E402
 
 from yolact_ascend.files import write_json  # noqa: E402
+from yolact_ascend.host.infer import infer_folder  # noqa: E402
+from yolact_ascend.host.preprocess import preprocess  # noqa: E402
 from yolact_ascend.images.coco import CocoDataset, find_split, load_dataset  # noqa: E402
-from yolact_ascend.images.decode import decode_image  # noqa: E402
-from yolact_ascend.images.transforms import TRANSFORMS  # noqa: E402
 from yolact_ascend.models.config import DEFAULT_CONFIG, get_config  # noqa: E402
 from yolact_ascend.models.export import export_onnx  # noqa: E402
-from yolact_ascend.models.yolact.cuts import CUTS  # noqa: E402
-from yolact_ascend.targets.folder import output_bin  # noqa: E402
+from yolact_ascend.models.families import family_of  # noqa: E402
+from yolact_ascend.process import count_cores  # noqa: E402
+from yolact_ascend.targets.folder import bin_folder, output_bin  # noqa: E402
 from yolact_ascend.targets.onnxruntime.engine import OnnxEngine  # noqa: E402
 
 FEW = 8  # images of the short runs
 LIBRARIES = ("torch", "onnxruntime", "numpy", "opencv-python-headless", "pycocotools", "faster-coco-eval")
 GUIDE, OURS = "guide", "ours"
-# What is timed: the ratio that the project asks of itself, and what it is compared with.
+# What is timed, and the project's goal for the ratio.
 GOALS = {
     "preprocess, float32": 4.5,
     "preprocess, uint8": 9.0,
@@ -61,7 +61,7 @@ GOALS = {
 class Job:
     """One command on the first `images` images."""
 
-    name: str  # of GOALS, or the stage for the guide's
+    name: str  # of GOALS; for the guide's commands, the stage
     who: str
     images: int
     command: tuple[str, ...]
@@ -69,7 +69,7 @@ class Job:
 
 @dataclass(frozen=True)
 class Speed:
-    """Medians of one command: the whole of it, and for one image without the start of the program."""
+    """Medians of one command: the whole command, and per image without the start of the program."""
 
     command_s: float
     image_ms: float
@@ -126,6 +126,7 @@ def prepare(args: argparse.Namespace, folder: Path) -> list[Job]:
     if weights is None:
         weights = folder / "weights.pth"
         torch.save(random_state_dict(get_config(args.config)), weights)
+    cuts = family_of(get_config(args.config)).cuts
     jobs = []
     for images in (count, FEW):
         part = folder / str(images)
@@ -144,41 +145,40 @@ def prepare(args: argparse.Namespace, folder: Path) -> list[Job]:
             for dtype in ("float32", "uint8"):
                 words = (f"--save_path={part / dtype}", f"--dtype={dtype}")
                 jobs.append(Job(f"preprocess, {dtype}", who, images, (*before, *words)))
-            for cut in CUTS:
+            for cut in cuts:
                 files = (f"--bbox_det_file={part / 'bbox.json'}", f"--mask_det_file={part / 'mask.json'}")
-                words = (f"--file_path={part / cut}", f"--cut={cut}", *files)
-                jobs.append(Job(f"postprocess, cut {cut}", who, images, (*after, *words)))
+                outputs = (f"--file_path={part / cut}", f"--cut={cut}")
+                jobs.append(Job(f"postprocess, cut {cut}", who, images, (*after, *outputs, *files)))
     write_outputs(args, weights, dataset, folder, count)
     return jobs
 
 
 def write_outputs(args: argparse.Namespace, weights: Path, dataset: CocoDataset, folder: Path, count: int) -> None:
-    """Write what the network gives for each image, at each cut, as ais_bench names it."""
-    for cut in CUTS:
-        model = folder / f"{cut}.onnx"
-        export_onnx(weights, get_config(args.config), model, cut=cut)
-        for part in (folder / str(count) / cut, folder / str(FEW) / cut):
-            part.mkdir()
+    """Write the network's outputs for each image, at each cut, as ais_bench names them."""
+    config = get_config(args.config)
+    inputs = folder / "network_inputs"
+    preprocess(dataset.select(limit=count), inputs, config, workers=count_cores())
+    for cut in family_of(config).cuts:
+        model, all_outputs, few_outputs = folder / f"{cut}.onnx", folder / str(count) / cut, folder / str(FEW) / cut
+        export_onnx(weights, config, model, cut=cut)
         with OnnxEngine(model) as engine:
-            for index, image in enumerate(tqdm(dataset.select(limit=count), desc=f"network, cut {cut}")):
-                outputs = engine.infer(TRANSFORMS["float32"](decode_image(image.path))[None])
-                for k, output in enumerate(outputs):
-                    path = output_bin(folder / str(count) / cut, index, k)
-                    np.ascontiguousarray(output).tofile(path)
-                    if index < FEW:
-                        output_bin(folder / str(FEW) / cut, index, k).symlink_to(path)
+            infer_folder(engine, bin_folder(inputs), all_outputs)
+        few_outputs.mkdir()
+        for index in range(FEW):
+            for k in range(len(engine.outputs)):
+                output_bin(few_outputs, index, k).symlink_to(output_bin(all_outputs, index, k))
 
 
 def measure(
     jobs: Sequence[Job], rounds: int, env: dict[str, str], folder: Path
 ) -> dict[tuple[str, str, int], list[tuple[float, float]]]:
-    """Run all commands in turn, again and again; return wall and CPU seconds of each, by who, name and images."""
+    """Run all commands in turn, `rounds` times; return wall and CPU seconds of each, by who, name and images."""
     times: dict[tuple[str, str, int], list[tuple[float, float]]] = {}
     for _ in tqdm(range(rounds), desc="rounds"):
         for job in jobs:
-            for made in ("guide", "float32", "uint8"):  # else preprocess would find its inputs there
+            for made in ("guide", "float32", "uint8"):  # otherwise preprocess keeps the inputs of the last round
                 subprocess.run(["rm", "-rf", str(folder / str(job.images) / made)], check=True)
-            os.sync()  # what the one before wrote is not for this one to wait for
+            os.sync()  # this command does not wait for the previous one's writes
             times.setdefault((job.who, job.name, job.images), []).append(run(job.command, env, folder))
     return times
 

@@ -67,6 +67,7 @@ class Mutant:
 def main() -> int:
     """Run what is missing in the results, then print the table."""
     args = parse_args()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         mutants = draw_mutants(args.checkout, args.folders, args.mutants, args.seed)
         log = Log(args.out, head(args, mutants))
@@ -76,6 +77,9 @@ def main() -> int:
     except Refused as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print("Interrupted. The same command resumes.", file=sys.stderr)
+        return 130
     print(table([log.results[mutant.name] for mutant in mutants]))
     return 0
 
@@ -174,16 +178,17 @@ def run_mutants(mutants: Sequence[Mutant], args: argparse.Namespace, log: Log, s
     if not mutants:
         return
     tests = Suite(args.checkout, args.folders)
-    copies: SimpleQueue[Copy] = SimpleQueue()
     workers = min(args.workers, len(mutants))
-    for number in range(workers):
-        copies.put(Copy(args.checkout, args.python, scratch / str(number)))
+    copies = [Copy(args.checkout, args.python, scratch / str(number)) for number in range(workers)]
+    free: SimpleQueue[Copy] = SimpleQueue()
+    for copy in copies:
+        free.put(copy)
     measuring = threading.Lock()
     start, done = time.monotonic(), 0
 
     def run(mutant: Mutant) -> None:
         nonlocal done
-        copy = copies.get()
+        copy = free.get()
         try:
             groups = tests.of(mutant.file)
             with measuring:
@@ -191,15 +196,21 @@ def run_mutants(mutants: Sequence[Mutant], args: argparse.Namespace, log: Log, s
                     log.add_test(file, copy.measure(file))
             log.add_result(mutant, try_mutant(mutant, groups, log.tests, copy))
         finally:
-            copies.put(copy)
+            free.put(copy)
         done += 1
         result, minutes = log.results[mutant.name], (time.monotonic() - start) / 60
         where = f"{mutant.file}:{mutant.mutation.line}"
         print(f"{done}/{len(mutants)} {minutes:.0f} min {result['result']} {where}", file=sys.stderr, flush=True)
 
     with ThreadPoolExecutor(workers) as pool:
-        for _ in pool.map(run, mutants):
-            pass
+        try:
+            for _ in pool.map(run, mutants):
+                pass
+        except BaseException:  # such as the user's interrupt: what runs has no result
+            pool.shutdown(wait=False, cancel_futures=True)
+            for copy in copies:
+                copy.stop()
+            raise
 
 
 def try_mutant(
@@ -318,6 +329,8 @@ class Copy:
         self._folder = folder / "checkout"
         self._temporary = folder / "tmp"
         self._changes = 0
+        self._process: subprocess.Popen[str] | None = None
+        self._is_stopped = False
         shutil.copytree(checkout, self._folder, ignore=leave_out, symlinks=True)
         self._python = make_environment(self._folder, python)
 
@@ -350,24 +363,39 @@ class Copy:
         env = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": ""}
         command = [str(self._python), "-m", "pytest", *OPTIONS, f"--basetemp={self._temporary}", *files]
         with tempfile.TemporaryFile("w+", errors="replace") as output:
-            process = subprocess.Popen(
-                command, cwd=self._folder, env=env, stdout=output, stderr=output, start_new_session=True
+            self._process = process = subprocess.Popen(
+                command, cwd=self._folder, env=env, text=True, stdout=output, stderr=output, start_new_session=True
             )
             try:
                 code: int | None = process.wait(timeout)
             except subprocess.TimeoutExpired:
                 code = None
-            finally:  # the processes that a mutant left behind, too
-                with contextlib.suppress(ProcessLookupError):
-                    os.killpg(process.pid, signal.SIGKILL)
-                process.wait()
+            kill_group(process)  # with what a mutant left behind
+            if self._is_stopped:
+                raise Refused("interrupted; the same command resumes")
             output.seek(0)
             return code, output.read()
 
+    def stop(self) -> None:
+        """End the tests that run, and start none."""
+        self._is_stopped = True
+        if self._process is not None:
+            kill_group(self._process)
+
+
+def kill_group(process: subprocess.Popen[str]) -> None:
+    """End a process and its children."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
 
 def leave_out(folder: str, names: list[str]) -> set[str]:
-    """Return what a copy does without: hidden files, compiled ones, and the data of runs."""
-    return {name for name in names if name.startswith((".", "results")) or name in ("__pycache__", "data")}
+    """Return what a copy does without: hidden files, compiled ones, and what runs leave in a checkout."""
+    left_out = {name for name in names if name.startswith(".") or name == "__pycache__"}
+    if "pyproject.toml" in names:
+        left_out |= {name for name in names if name in ("data", "results") or name.startswith("results_")}
+    return left_out
 
 
 def make_environment(folder: Path, python: Path) -> Path:
@@ -376,7 +404,7 @@ def make_environment(folder: Path, python: Path) -> Path:
     code = "import sysconfig; print(sysconfig.get_path('purelib'))"
     packages = subprocess.run([python, "-c", code], capture_output=True, text=True, check=True).stdout.strip()
     scheme = {"base": str(folder / ".venv"), "platbase": str(folder / ".venv")}
-    own = Path(sysconfig.get_path("purelib", "venv" if "venv" in sysconfig.get_scheme_names() else None, scheme))
+    own = Path(sysconfig.get_path("purelib", vars=scheme))
     # A path in a .pth file is searched without its own .pth files: the editable install of the checkout is not seen.
     (own / "copy.pth").write_text(f"{folder}\n{packages}\n")
     new = folder / ".venv" / "bin" / "python"

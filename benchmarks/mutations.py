@@ -251,7 +251,7 @@ class _Finder(ast.NodeVisitor):
         self.found.append(Mutation(node.lineno, operator, start, end, before, after))
 
 
-def _neighbours(value: object) -> Iterator[object]:
+def _neighbours(value: object) -> Iterator[bool | int | float]:
     """Give what a constant is changed to."""
     if isinstance(value, bool):
         yield not value

@@ -1,4 +1,4 @@
-"""Put the weights of a finished training of the demo config into weights/, with the scores that a test holds them to.
+"""Put the weights of a finished training of the demo config into weights/, with the scores that a test checks.
 
 .venv/bin/python benchmarks/publish_demo_weights.py --training data/training --drawn data/drawn --seed 1
 """
@@ -14,12 +14,14 @@ from pathlib import Path
 CHECKOUT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(CHECKOUT))
 
+from yolact_ascend.detection.tasks import MASK  # noqa: E402
 from yolact_ascend.files import sha256_file, write_json  # noqa: E402
 from yolact_ascend.images.coco import find_split, load_dataset  # noqa: E402
 from yolact_ascend.models.config import CONFIGS, DEMO_CONFIG  # noqa: E402
 from yolact_ascend.models.weights import load_network, write_weights  # noqa: E402
 from yolact_ascend.scenes.scenes import draw_dataset  # noqa: E402
-from yolact_ascend.training.train import TrainingFiles, score_network, summarise  # noqa: E402
+from yolact_ascend.training.score import score_network  # noqa: E402
+from yolact_ascend.training.train import TrainingFiles, summarise  # noqa: E402
 
 WEIGHTS = CHECKOUT / "weights" / "yolact_edge_demo.pth"
 FIRST = 40  # held-out scenes that the test draws and scores
@@ -31,6 +33,7 @@ def main() -> None:
     parser.add_argument("--training", type=Path, required=True, help="--save_path of the training")
     parser.add_argument("--drawn", type=Path, required=True, help="the data set that it was trained and scored on")
     parser.add_argument("--seed", type=int, required=True, help="of that data set")
+    parser.add_argument("--out", type=Path, default=WEIGHTS, help="weights file to write, with its note and curve")
     arguments = parser.parse_args()
     files = TrainingFiles(arguments.training)
     config = CONFIGS[DEMO_CONFIG]
@@ -41,19 +44,20 @@ def main() -> None:
     draw_dataset(first_scenes, train_images=1, val_images=FIRST, seed=arguments.seed)
     image_folder, annotation_file = find_split(first_scenes, "val2017")
     first = score_network(network, config, load_dataset(annotation_file, image_folder))
-    WEIGHTS.parent.mkdir(exist_ok=True)
-    write_weights(network, config, WEIGHTS)
-    shutil.copyfile(files.curve, WEIGHTS.with_name("yolact_edge_demo_curve.png"))
+    weights = arguments.out
+    weights.parent.mkdir(exist_ok=True)
+    write_weights(network, config, weights)
+    shutil.copyfile(files.curve, weights.with_name(f"{weights.stem}_curve.png"))
     note = {
         "config": config.name,
         "seed": arguments.seed,
-        "sha256": sha256_file(WEIGHTS),
+        "sha256": sha256_file(weights),
         "all": summarise(every),
-        "all_tables": {"box": every.box.table, "mask": every.mask.table},
-        "by_size_mask_map": dict(zip(("small", "medium", "large"), every.mask.summary[3:6])),
+        "all_tables": {task: score.table for task, score in every.scores.items()},
+        "by_size_mask_map": dict(zip(("small", "medium", "large"), every.scores[MASK].summary[3:6])),
         "first": summarise(first),
     }
-    write_json(WEIGHTS.with_suffix(".json"), note)
+    write_json(weights.with_suffix(".json"), note)
     print(json.dumps(note, indent=2))
 
 
