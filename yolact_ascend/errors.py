@@ -1,25 +1,25 @@
 """The exceptions whose text is the sentence that the user reads.
 
-`cli.run_cli` is the one place that turns them into exit codes.
+`cli.main.run_cli` is the one place that turns them into exit codes.
 """
 
 from __future__ import annotations
 
 
 class YolactAscendError(Exception):
-    """Something is wrong outside this program; the message says what, expected against found, and what to do."""
+    """Something is wrong outside this program; the message names it, expected against found, and what to do."""
 
     exit_code = 1
 
 
 def describe_os_error(error: OSError) -> str:
-    """Return the sentence on an error of the system that no stage turned into one of ours."""
+    """Return the sentence for an error of the system that no stage turned into one of these."""
     what = f" {error.filename}" if error.filename else ""
     return f"Cannot use{what}: {error.strerror or error}."
 
 
 class UsageError(YolactAscendError):
-    """The words of the command line are wrong."""
+    """The command line is wrong."""
 
     exit_code = 2
 
@@ -29,7 +29,7 @@ class WeightsError(YolactAscendError):
 
 
 class DatasetError(YolactAscendError):
-    """An annotation file, an image folder or an image is not what it should be."""
+    """An annotation file, an image folder or an image is not valid."""
 
 
 class ArtifactError(YolactAscendError):
@@ -41,4 +41,4 @@ class ToolError(YolactAscendError):
 
 
 class TrainingError(YolactAscendError):
-    """A training cannot begin or go on."""
+    """A training cannot start or continue."""

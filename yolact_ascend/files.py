@@ -1,7 +1,4 @@
-"""Names, shapes and sizes of every file that passes between stages, and how such files are written.
-
-Nothing here knows what a file means; a stage that reads one checks its size first (`read_tensor`).
-"""
+"""Writing files whole or not at all, reading JSON, and hashes. Nothing here knows what a file means."""
 
 from __future__ import annotations
 
@@ -44,11 +41,11 @@ def make_folder(path: Path) -> None:
 
 @contextlib.contextmanager
 def atomic_path(path: Path, is_swept: bool = False) -> Iterator[Path]:
-    """Give a temporary name beside `path`; rename it to `path` on success, remove it on any failure.
+    """Yield a temporary name beside `path`; rename it to `path` on success, remove it on any failure.
 
-    So a file under its final name is always whole. `is_swept`: nothing of a run that was killed can lie there, so it is
-    not looked for, which takes milliseconds in a folder of thousands. Raises ArtifactError when the disk is full or not
-    writable.
+    So a file under its final name is always whole. `is_swept`: the folder holds no leftovers of a killed run, so none
+    are searched for, which takes milliseconds in a folder of thousands. Raises ArtifactError when the disk is full or
+    not writable.
     """
     make_folder(path.parent)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
@@ -63,8 +60,8 @@ def atomic_path(path: Path, is_swept: bool = False) -> Iterator[Path]:
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             raise ArtifactError(
-                f"No room to write {path}: {error.strerror}. Free space or choose another work folder, then run the "
-                "same command again; what was finished before is kept."
+                f"No room to write {path}: {error.strerror}. Free space or choose another work folder, then rerun the "
+                "same command; finished work is kept."
             ) from error
         raise ArtifactError(f"Cannot write {path}: {error.strerror or error}.") from error
     finally:

@@ -1,4 +1,4 @@
-"""Running other programs: one function, a pasteable line, and a useful word on failure."""
+"""Running other programs: one function, a line to paste, and a useful message on failure."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ def run_tool(
     explain: Callable[[str], str | None] | None = None,
     pass_fds: Sequence[int] = (),
 ) -> str:
-    """Run a program, showing the line that runs and its output as it comes; return its output if logged.
+    """Run a program, showing its command line, and its output as it comes; return its output if logged.
 
-    With `log`, standard output and error go to that file, too, and are returned; without, they stay the program's own.
+    With `log`, standard output and error also go to that file and are returned; otherwise they are not captured.
     Raises ToolError when the program is missing or its exit code is not 0: it shows the command, the code, the last
-    lines and, if logged, what `explain` makes of the output.
+    lines and, if logged, the explanation that `explain` returns for the output.
     """
     print(f"$ {format_command(command)}", file=sys.stderr, flush=True)
     streams = {} if log is None else {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
@@ -87,7 +87,7 @@ def describe_failure(
     parts = [f"{what} The command was: {format_command(command)}"]
     # A progress bar rewrites its line; only its last state counts.
     lines = [line.rsplit("\r", 1)[-1].rstrip() for line in output.split("\n") if line.strip()]
-    # What a tool marks as its error may stand above a long usage text.
+    # A line that the tool marks as its error may be above a long usage text.
     marked = [line for line in lines[:-SHOWN_LINES] if _ERROR_LINE.match(line)]
     if marked:
         parts += ["Its errors:", *(f"  {line}" for line in marked[-SHOWN_LINES:])]

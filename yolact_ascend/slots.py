@@ -1,4 +1,4 @@
-"""Batches in memory that several processes share, so that inputs and outputs of the model are not sent about."""
+"""Batches in shared memory, so that the model's inputs and outputs are not copied between processes."""
 
 from __future__ import annotations
 
@@ -97,9 +97,9 @@ class Slots:
 def open_slots(
     count: int, batch_size: int, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]
 ) -> Iterator[Slots]:
-    """Make the file for `count` slots; it goes with the block. It lies in memory, or on a disk when that is full: said.
+    """Create a file for `count` slots in memory, or, with a warning, on disk when memory is full; remove it at the end.
 
-    Raises ArtifactError when there is no room on the disk either.
+    Raises ArtifactError when the disk is full, too.
     """
     layout = Slots(Path(), count, batch_size, tuple(inputs), tuple(outputs))
     with _make_file(count * layout.slot_bytes) as file:
@@ -107,7 +107,7 @@ def open_slots(
 
 
 def _make_file(size: int) -> IO[bytes]:
-    """Return a locked file of that many bytes; its lock ends with this process, so that others may sweep it then."""
+    """Return a locked file of that many bytes; its lock ends with this process, so that others may then remove it."""
     for folder in (SHARED_MEMORY, Path(tempfile.gettempdir())):
         if not os.access(folder, os.W_OK):
             continue
@@ -115,7 +115,7 @@ def _make_file(size: int) -> IO[bytes]:
         file = tempfile.NamedTemporaryFile(dir=folder, prefix=PREFIX)  # noqa: SIM115  the caller closes it
         fcntl.flock(file, fcntl.LOCK_EX)
         try:
-            os.posix_fallocate(file.fileno(), 0, size)  # writing to a full memory file would be the end of the process
+            os.posix_fallocate(file.fileno(), 0, size)  # writing to memory that is full would kill the process
             return file
         except OSError as error:
             file.close()
@@ -125,9 +125,9 @@ def _make_file(size: int) -> IO[bytes]:
 
 
 def _sweep(folder: Path) -> None:
-    """Remove the files of processes that were killed: nobody holds their locks."""
+    """Remove the files of processes that were killed: no process holds their locks."""
     for path in folder.glob(f"{PREFIX}*"):
-        with contextlib.suppress(OSError), path.open("rb") as file:  # gone meanwhile, another user's, or locked
+        with contextlib.suppress(OSError), path.open("rb") as file:  # removed meanwhile, another user's, or locked
             if time.time() - path.stat().st_mtime > NEW_S:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 path.unlink()

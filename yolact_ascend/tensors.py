@@ -65,7 +65,7 @@ def require_size(path: Path, spec: TensorSpec) -> None:
         size = path.stat().st_size
     except FileNotFoundError:
         raise ArtifactError(
-            f"{path} is missing ({spec.name} of one image). The inference before did not write it: run it again."
+            f"{path} is missing ({spec.name} of one image): the inference did not write it. Run it again."
         ) from None
     if size != spec.size_bytes:
         shape = ",".join(str(n) for n in spec.shape)
@@ -76,10 +76,10 @@ def require_size(path: Path, spec: TensorSpec) -> None:
 
 
 def _explain_size(size: int, spec: TensorSpec) -> str:
-    # ais_bench compares sizes only: where four uint8 images are one of float32, it pairs them without a word.
+    # ais_bench compares only sizes: it silently accepts one float32 image in place of four uint8 ones.
     if size == FLOAT32_BYTES * spec.size_bytes:
         return (
-            f"That is {FLOAT32_BYTES} images' worth: were float32 inputs given to a model with AIPP, which takes "
+            f"That is the size of {FLOAT32_BYTES} images: were float32 inputs passed to a model with AIPP, which takes "
             "uint8? Make them by preprocess.py --dtype uint8, or compile without --insert_op_conf."
         )
     return "Was the model compiled with another batch size, input, --cut or --output_type?"
@@ -91,7 +91,7 @@ def all_finite(values: np.ndarray) -> bool:
 
     flat = values.ravel()
     with np.errstate(all="ignore"):
-        # One pass at the memory's speed. NaN and infinity stay in a sum of squares; large numbers may overflow it, too.
+        # One pass at the memory's speed. NaN and infinity stay in a sum of squares; large numbers may also overflow it.
         if np.isfinite(np.dot(flat, flat)):
             return True
     return bool(np.isfinite(flat).all())

@@ -1,4 +1,4 @@
-"""How much of a core each step of the host's work takes."""
+"""CPU time of each step of the host's work."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from typing import Any
 
 @dataclass
 class Timings:
-    """Seconds of a core by step, over `images` images. Waiting, for a disk or for a core, does not count."""
+    """CPU seconds by step, over `images` images. Waiting, for a disk or for a core, does not count."""
 
     images: int = 0
     seconds: dict[str, float] = field(default_factory=dict)
 
     @contextlib.contextmanager
     def timed(self, step: str) -> Iterator[None]:
-        """Count what this thread computes inside as time of `step`; the libraries below must not use others."""
+        """Count this thread's CPU time inside the block as `step`; the libraries below must not use other threads."""
         start = time.thread_time()
         try:
             yield
@@ -26,9 +26,9 @@ class Timings:
             self.seconds[step] = self.seconds.get(step, 0.0) + time.thread_time() - start
 
     def laps(self) -> Callable[[str], None]:
-        """Return what counts the time since its last call, or since now, as time of the step that it is told.
+        """Return a function that counts the time since its last call (at first, since now) as the step that it gets.
 
-        For steps that take turns, many times an image: it costs a fraction of `timed`.
+        For steps that alternate many times per image: it costs a fraction of `timed`.
         """
         last = time.thread_time()
 
@@ -41,15 +41,15 @@ class Timings:
         return lap
 
     def add(self, other: Timings) -> None:
-        """Count another's images and seconds, too."""
+        """Add another's images and seconds."""
         self.images += other.images
         for step, seconds in other.seconds.items():
             self.seconds[step] = self.seconds.get(step, 0.0) + seconds
 
     def to_json(self) -> dict[str, Any]:
-        """Return the value as the files of the stages hold it."""
+        """Return the value as stages write it to their files."""
         return {"images": self.images, "core_ms_per_image": self.ms_per_image()}
 
     def ms_per_image(self) -> dict[str, float]:
-        """Return the milliseconds of a core that each step takes for one image."""
+        """Return the CPU milliseconds of each step per image."""
         return {step: 1000 * seconds / self.images for step, seconds in self.seconds.items()} if self.images else {}

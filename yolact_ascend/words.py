@@ -1,4 +1,4 @@
-"""How words of a command line become values. Each reader raises ValueError whose text says what was expected."""
+"""How words of a command line become values. Each reader raises ValueError whose text is what was expected."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def switch(word: str) -> bool:
 
 
 def listed(read: Callable[[str], Value], expected: str) -> Callable[[str], tuple[Value, ...]]:
-    """Return what reads several values separated by commas, each once; `expected` says what they are."""
+    """Return what reads several values separated by commas, each once; `expected` describes them."""
 
     def read_all(word: str) -> tuple[Value, ...]:
         try:

@@ -39,11 +39,11 @@ IN_FLIGHT = 3  # items a worker has at most: one that it works on, others so tha
 @contextmanager
 def open_workers(workers: int, start: Callable[..., None] | None = None, *arguments: Any) -> Iterator[Workers]:
     """Start `workers` processes and, in each, call `start` once; they end with the block, or with this process."""
-    # Not forked: the libraries have threads here, which a fork would leave behind in a state that nobody knows.
+    # Not forked: the libraries have threads here, which a fork would leave in an undefined state.
     context = multiprocessing.get_context("spawn")
     resource_tracker.ensure_running()  # would unblock interrupts while the first worker is started
     with tempfile.TemporaryDirectory(prefix="yolact-ascend-") as folder:
-        # By a file: what is sent to a process that dies while it starts can fill the pipe to it, and is waited for.
+        # By a file: sending to a process that dies while it starts can fill the pipe, and would wait forever.
         given = Path(folder) / "start.pickle"
         given.write_bytes(pickle.dumps((start, arguments)))
         pool = ProcessPoolExecutor(workers, context, _start_worker, (given,))
@@ -72,11 +72,11 @@ class Workers:
             raise ToolError(KILLED) from error
 
     def cancel(self) -> None:
-        """Drop what has not begun; who waits for it is told so."""
+        """Drop what has not begun; waiting for it raises CancelledError."""
         self._pool.shutdown(wait=False, cancel_futures=True)
 
     def map(self, work: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
-        """Give `work(item)` for each item, in order; what it raises comes here.
+        """Yield `work(item)` for each item, in order; raises what it raised.
 
         Takes items only as it needs them, so that no more than `IN_FLIGHT` for each worker are held at once.
         """
@@ -92,7 +92,7 @@ class Workers:
 
 
 def in_order(submit: Callable[[Item], Future[Result]], items: Iterable[Item], most: int) -> Iterator[Future[Result]]:
-    """Submit each item and give the futures in that order; the next is submitted when one has been dealt with."""
+    """Submit each item and yield the futures in that order; the next is submitted when one has been used."""
     items = iter(items)
     pending = deque(map(submit, itertools.islice(items, most)))
     while pending:
@@ -107,9 +107,9 @@ def use_one_thread() -> None:
 
 
 def keep_memory() -> None:
-    """Have the C library keep what is freed: each image needs as much again.
+    """Have the C library keep freed memory: the next image needs as much.
 
-    To get it as new pages takes longer than to resize an image. Where the library is not glibc, nothing changes.
+    Getting new pages takes longer than resizing an image. Where the library is not glibc, nothing changes.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:
@@ -119,7 +119,7 @@ def keep_memory() -> None:
 
 @contextmanager
 def _interrupts_blocked() -> Iterator[None]:
-    """Have a process that is started inside be born deaf to Ctrl-C, which its parent gets, too, and ends it."""
+    """Start processes inside so that they ignore Ctrl-C: their parent gets it, too, and ends them."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
@@ -141,7 +141,7 @@ def _start_worker(given: Path) -> None:
 
 
 def _end_with_parent() -> None:
-    """End when the parent was killed: it can no longer say so."""
+    """End when the parent was killed, since it can no longer end this process."""
     parent = multiprocessing.parent_process()
     assert parent is not None
     wait([parent.sentinel])

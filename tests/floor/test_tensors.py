@@ -24,7 +24,10 @@ def test_read_tensor_refuses_another_size(tmp_path, values):
 @pytest.mark.parametrize(
     ("values", "said"),
     [
-        (24, "That is the size of 4 images: were float32 inputs passed to a model with AIPP, .* preprocess.py --dtype uint8"),
+        (
+            24,
+            "That is the size of 4 images: were float32 inputs passed to a model with AIPP, .* preprocess.py --dtype uint8",
+        ),
         (48, "Was the model compiled with another batch size, input, --cut or --output_type"),
         (3, "Was the model compiled with another batch size, input, --cut or --output_type"),
     ],

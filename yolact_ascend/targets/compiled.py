@@ -20,7 +20,7 @@ from yolact_ascend.tensors import TensorSpec
 SCHEMA = 4
 WRITABLE_BY_OTHERS = 0o022
 COMPILE_AGAIN = "Compile it again: from=compile force=compile."
-# What may help when outputs are not finite; the sentence goes on.
+# The remedy when outputs are not finite; the sentence continues.
 COMPILE_IN_FLOAT32 = (
     "Compile with precision=fp32 (by hand: atc --precision_mode must_keep_origin_dtype), or export again"
 )
@@ -28,10 +28,10 @@ COMPILE_IN_FLOAT32 = (
 
 @dataclass(frozen=True)
 class SideCar:
-    """What a model was compiled from and how; one without a side-car was not finished, or compiled by hand."""
+    """What a model was compiled from and how; a model without a side-car is unfinished, or was compiled by hand."""
 
     target: str
-    made_for: dict[str, str]  # the target's: on ascend soc_version and cann
+    made_for: dict[str, str]  # by the target: on ascend soc_version and cann
     flags: list[str]  # of the compiler, with names in place of paths
     onnx_sha256: str
     weights_sha256: str  # of the .pth that the ONNX was exported from
@@ -88,8 +88,8 @@ def read_sidecar(model: Path) -> SideCar:
     path = sidecar_file(model)
     if not path.is_file():
         raise ArtifactError(
-            f"There is no {path}, which states what {model.name} was compiled from. A model that was compiled by hand "
-            f"works with ais_bench and postprocess.py by hand. For a run: {COMPILE_AGAIN}"
+            f"There is no {path}, which states what {model.name} was compiled from. A run needs it; ais_bench and "
+            f"postprocess.py by hand do not. {COMPILE_AGAIN}"
         )
     fields = _read(path, "what the model was compiled from", COMPILE_AGAIN)
     schema = fields.get("schema") if isinstance(fields, dict) else None
@@ -104,7 +104,7 @@ def read_sidecar(model: Path) -> SideCar:
 
 
 def require_model(model: Path, need: Need) -> SideCar:
-    """Return the side-car of a model; raises ArtifactError that names the first thing in which it does not fit.
+    """Return the side-car of a model; raises ArtifactError that names the first property that does not fit.
 
     Call it before a device is opened: a card refuses some mismatches late, and computes wrong results with others.
     """
@@ -146,7 +146,7 @@ def find_weights_sha256(model: Path) -> str | None:
 def require_inputs(save_path: Path, spec: TensorSpec, count: int) -> None:
     """Raise ArtifactError unless the inputs 0..count-1 are, by their recipe and sizes, what the model takes.
 
-    ais_bench compares bytes alone, and would take one float32 image for four of uint8.
+    ais_bench compares only bytes, and would accept one float32 image in place of four uint8 ones.
     """
     remedy = "Make them again: from=preprocess force=preprocess."
     takes = f"{spec.dtype} {spec.layout} {list(spec.shape)}"

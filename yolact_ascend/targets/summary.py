@@ -24,12 +24,12 @@ class DeviceTimings:
 
     throughput_images_per_s: float
     latencies_ms: tuple[float, ...]  # one a batch
-    h2d_ms: float | None = None  # mean copy of a batch to the device; None where the summary does not say
+    h2d_ms: float | None = None  # mean copy of a batch to the device; None where the summary has none
     d2h_ms: float | None = None  # and of its outputs back
     npus: tuple[int, ...] = ()  # the devices, where there were several: the throughput is their sum
 
     def latency_ms(self) -> dict[str, float | None]:
-        """Mean, median, extremes and percentiles of a batch's latency; None each where only the console told."""
+        """Mean, median, extremes and percentiles of a batch's latency; each None where only the console was read."""
         if not self.latencies_ms:
             return dict.fromkeys(("mean", "median", "min", "max", "p90", "p95", "p99"))
         import numpy as np
@@ -49,10 +49,10 @@ class DeviceTimings:
 
 
 def read_timings(summary: Path, log: Path | None = None) -> DeviceTimings:
-    """Read the summary that ais_bench writes beside its output folder, or the throughput off its console's `log`.
+    """Read the summary that ais_bench writes beside its output folder, or the throughput from the `log` of its console.
 
     Versions until mid-2023 list durations, later ones (start, end) pairs; both in ms. Those of 2022 write the summary
-    elsewhere. Raises ArtifactError when the summary is none, or when neither is there.
+    elsewhere. Raises ArtifactError when the summary is invalid, or when both are missing.
     """
     if log is not None and not summary.exists():
         throughput = read_console_throughput(log)
@@ -73,7 +73,7 @@ def read_timings(summary: Path, log: Path | None = None) -> DeviceTimings:
 def read_console_throughput(log: Path) -> float | None:
     """Return the number that ends the last line about throughput in ais_bench's output, in images/s; None without one.
 
-    Every release words that line in another way, and all end it with the number.
+    Releases word that line differently, but all end it with the number.
     """
     text = log.read_text(errors="replace") if log.is_file() else ""
     lines = [line for line in re.split(r"[\r\n]", text) if "throughput" in line]

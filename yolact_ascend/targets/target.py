@@ -68,8 +68,8 @@ class Engine(Protocol):
     """A model in memory that computes batches; a context manager that frees what it holds."""
 
     inputs: tuple[TensorSpec, ...]  # of one image, as the model takes them
-    outputs: tuple[TensorSpec, ...]  # of one image: they tell at which cut the model ends
-    metadata: Mapping[str, str]  # what the model says of itself, such as weights_sha256
+    outputs: tuple[TensorSpec, ...]  # of one image: they determine the cut at which the model ends
+    metadata: Mapping[str, str]  # the model's own, such as weights_sha256
 
     @property
     def batch_size(self) -> int | None:
@@ -124,7 +124,7 @@ class Target(Protocol):
         """Return a line for the plan of a run: what computes, and why that was chosen."""
 
     def describe_device(self, npu: int) -> str:
-        """Return in a few words what computes on one device, for the last line of a verb."""
+        """Return a few words on what computes on one device, for the last line of a verb."""
 
     def facts(self) -> dict[str, Any]:
         """Return report.json's `device`, without the host."""

@@ -1,4 +1,4 @@
-"""AIPP: the part of a compiled model that turns uint8 images into the network's input on the card."""
+"""AIPP, Ascend's preprocessing inside a compiled model: it turns uint8 images into the network's input on the card."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The commands of ais_bench, and what it asks of paths and folders."""
+"""The commands of ais_bench (CANN's inference tool), and its requirements on paths and folders."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from yolact_ascend.targets.folder import BENCHMARK_DIRNAME, OUTPUT_DIRNAME
 NOT_FOR_OTHERS = 0o027  # the permissions that ais_bench refuses on an output folder
 
 
-# What ais_bench takes in a path; it checks the whole path, with the current folder.
+# What ais_bench accepts in a path; it checks the whole path, including the current folder.
 _PATH_CHARACTERS = re.compile(r"[A-Za-z0-9_/.-]+")
 
 
 def require_usable_paths(work_folder: Path) -> None:
-    """Raise UsageError for paths at which ais_bench would refuse to work, long before it would say so.
+    """Raise UsageError for paths that ais_bench would refuse, long before it does.
 
-    It takes few characters in paths, and it looks for `--output_dirname` in the current folder, too.
+    It accepts few characters in paths, and also looks for `--output_dirname` in the current folder.
     """
     for path, what in ((work_folder.absolute(), "the work folder"), (Path.cwd(), "the current folder")):
         if not _PATH_CHARACTERS.fullmatch(str(path)):
             raise UsageError(
-                f"ais_bench takes only letters, digits and _ . - / in paths, but {what} is '{path}'. "
+                f"ais_bench accepts only letters, digits and _ . - / in paths, but {what} is '{path}'. "
                 "Use another (out=DIR for the work folder)."
             )
     for name in (OUTPUT_DIRNAME, BENCHMARK_DIRNAME):
@@ -74,8 +74,8 @@ def benchmark_command(
 ) -> list[str]:
     """Build the guide's pure-inference command (zeros, `loop` times), with an output folder for the timings' JSON.
 
-    `batch` is a file with a whole batch to run instead. `--pure_data_type random` is no way to get one: it fills the
-    input with random bytes, and as float32 many of those are NaN or huge. Every device runs it: a release that always
+    `batch` is a file of a whole batch to run instead. `--pure_data_type random` does not replace it: it fills the
+    input with random bytes, many of which are NaN or huge as float32. Every device runs it: a release that always
     divides gets it once for each.
     """
     batches = [] if batch is None else [str(batch)] * (1 if has_divide_flag else len(npus))

@@ -1,4 +1,4 @@
-"""The command of ATC, CANN's compiler, and the names that it gives to a compiled model."""
+"""The command of ATC, CANN's model compiler, and the names that it gives to a compiled model (`.om`)."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def atc_command(
 
 
 def remove_models(prefix: Path) -> None:
-    """Remove what an earlier atc left under any of the names that it gives: it must not be taken for a new file."""
+    """Remove what an earlier atc left under any of the names that it gives: it must not pass for a new file."""
     for path in (_om(prefix), *_other_names(prefix)):
         path.unlink(missing_ok=True)
 

@@ -34,7 +34,7 @@ def read_chips(env: Mapping[str, str]) -> tuple[list[Chip], str]:
         shown = (result.stdout + result.stderr).strip().splitlines()
         raise ToolError(
             f"npu-smi info shows no card (exit code {result.returncode}): {shown[-1] if shown else 'no output'}. "
-            "Is the driver loaded and the card healthy? Without a card use device=cpu."
+            "Is the driver loaded and the card healthy? Without a card, use device=emulation."
         )
     version = _NPU_SMI_VERSION.search(result.stdout)
     return chips, re.sub(r"\s+", " ", version.group(1)) if version else "unknown"
@@ -60,7 +60,7 @@ def parse_npu_smi(text: str) -> list[Chip]:
 
 
 def choose_chips(chips: Sequence[Chip], npus: Sequence[int]) -> list[Chip]:
-    """Return the chips with the device numbers of `npus=`; raises UsageError when there is no such, or they differ."""
+    """Return the chips with the device numbers of `npus=`; raises UsageError when one is missing, or kinds differ."""
     asked = f"npus={','.join(map(str, npus))}"
     by_id = {chip.device_id: chip for chip in chips}
     for npu in npus:
@@ -75,10 +75,10 @@ def choose_chips(chips: Sequence[Chip], npus: Sequence[int]) -> list[Chip]:
 
 
 def soc_version_of(chip: str) -> str:
-    """Turn npu-smi's name of a chip into atc's; raises ToolError for the series whose name does not tell it."""
+    """Turn npu-smi's name of a chip into atc's; raises ToolError for a series whose name does not determine it."""
     if chip.startswith("Ascend"):
         raise ToolError(
             f"npu-smi names the chip '{chip}', which is no --soc_version of atc. Ask `npu-smi info -t board -i 0 -c 0` "
-            "and give it as soc=<Chip Name>_<NPU Name>, such as soc=Ascend910_9391."
+            "and pass it as soc=<Chip Name>_<NPU Name>, such as soc=Ascend910_9391."
         )
     return f"Ascend{chip}"

@@ -16,7 +16,7 @@ from yolact_ascend.targets.ascend.tools import (
     find_shell,
     read_cann_version,
     require_ais_bench,
-    require_one_world,
+    require_one_kind,
     which,
 )
 from yolact_ascend.targets.target import DeviceRequest
@@ -64,10 +64,10 @@ def check_card(shell: Shell, soc: str | None, npus: Sequence[int]) -> Check:
     chips = [chip.name for chip in found]
     chosen = choose_chips(found, npus)[0]
     soc_version = soc or soc_version_of(chosen.name)
-    text = f"{', '.join(chips)} (npu-smi {version}, {path}); soc_version {soc_version}{', as soc= says' if soc else ''}"
+    text = f"{', '.join(chips)} (npu-smi {version}, {path}); soc_version {soc_version}{', from soc=' if soc else ''}"
     facts = {"chips": chips, "soc_version": soc_version, "npu_smi": version, "npu_smi_path": path}
     if len(set(chips)) > 1:
-        text += f". The cards differ; this run takes device {chosen.device_id}, a {chosen.name} (npus= chooses)"
+        text += f". The cards differ; this run uses device {chosen.device_id}, a {chosen.name} (npus= selects)"
     return Check("card", OK, text, facts)
 
 
@@ -101,12 +101,12 @@ def check_ais_bench(shell: Shell, kind: str | None) -> Check:
 
 
 def _check_environment(request: DeviceRequest) -> tuple[Shell | None, Check]:
-    """Find the tools' shell and tell its world; the shell is there though its tools may be mixed or incomplete."""
+    """Find the tools' shell and its kind; a shell is returned even if its tools are mixed or incomplete."""
     shells: list[Shell] = []
 
     def look() -> Check:
         shells.append(find_shell(request.device))
-        kind = require_one_world(shells[0], request.device)
+        kind = require_one_kind(shells[0], request.device)
         name = "CANN and its NPU" if kind == NPU else "CPU emulation"
         sourced = f", by sourcing {shells[0].set_env}" if shells[0].set_env else ""
         facts = {"kind": kind, "reason": shells[0].reason, "set_env": shells[0].set_env and str(shells[0].set_env)}
@@ -117,7 +117,7 @@ def _check_environment(request: DeviceRequest) -> tuple[Shell | None, Check]:
 
 
 def _compiler_trouble(env: Mapping[str, str]) -> str:
-    """Say what atc's Python lacks, by E40000's experience; "" when nothing is known to be wrong."""
+    """Return what is missing in atc's Python, from known causes of E40000; "" when nothing is."""
     result = capture(["python3", "-c", _COMPILER_PROBE, *COMPILER_MODULES], env)
     lacking = result.stdout.split()
     return f"is missing {', '.join(lacking)}; atc may then fail with E40000" if lacking else ""

@@ -1,4 +1,4 @@
-"""Several devices in one run: how ais_bench is told of them, and one result out of what each of them wrote."""
+"""Several devices in one run: their flags for ais_bench, and one result from what each of them wrote."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ _OF_A_DEVICE = re.compile(r"device\d+(_\d+)?(_summary\.json)?")
 
 
 def device_words(npus: Sequence[int], divide: bool = False) -> list[str]:
-    """The words that tell ais_bench its devices; none for device 0 alone, which it takes by itself."""
+    """Return ais_bench's flags for its devices; none for device 0 alone, which is its default."""
     words = [] if tuple(npus) == (0,) else ["--device", ",".join(map(str, npus))]
     return [*words, *([DIVIDE_FLAG, "1"] if divide and len(npus) > 1 else [])]
 
 
 def devices_for(npus: Sequence[int], files: int, has_divide_flag: bool) -> tuple[int, ...]:
-    """The first of `npus`, as many as get files when ais_bench divides them; it fails where one gets none.
+    """Return the first of `npus`, as many as get files when ais_bench divides them; it fails where one gets none.
 
-    Releases with the flag give equal shares, one file more to the first devices. The one of 2023 divides always, and
-    gives every device but the last a rounded-up share.
+    Releases with the flag give equal shares, one file more to the first devices. The release of 2023 always divides,
+    and gives every device but the last a rounded-up share.
     """
     for count in range(len(npus), 1, -1):
         if files >= count if has_divide_flag else math.ceil(files / count) * (count - 1) < files:
@@ -48,14 +48,14 @@ def collect_outputs(folder: Path, npus: Sequence[int]) -> None:
             target = folder / path.name
             if target.exists():
                 raise ArtifactError(
-                    f"{path} is there twice: ais_bench ran the same image on two devices, where it should have divided "
-                    "them. Run on one device (npus=0), or with another release of ais_bench."
+                    f"{path} exists twice: ais_bench ran the same image on two devices instead of dividing the "
+                    "images. Run on one device (npus=0), or with another release of ais_bench."
                 )
             path.rename(target)
 
 
 def merge_summaries(folder: Path, npus: Sequence[int]) -> None:
-    """Write the summary of all devices from theirs, where and in the form that one device gives; then theirs go.
+    """Merge the devices' summaries into one, with the name and form that one device gives; then remove theirs.
 
     The throughput is their sum. The times of the batches take turns, so that they stay in about the order of the run.
     """
@@ -73,7 +73,7 @@ def merge_summaries(folder: Path, npus: Sequence[int]) -> None:
                 merged[key] = {"mean": sum(copy["mean"] * copy["count"] for copy in copies) / count, "count": count}
     except (AttributeError, KeyError, TypeError) as error:
         places = ", ".join(str(path) for path, _ in parts)
-        raise ArtifactError(f"{places} are no summaries of ais_bench: {type(error).__name__} {error}.") from error
+        raise ArtifactError(f"{places} are not summaries of ais_bench: {type(error).__name__} {error}.") from error
     write_json(_summary_of(folder), merged, indent=None)
     clear_devices(folder)
 

@@ -31,7 +31,7 @@ class DeviceEngine:
     """A compiled .om on one device, through ais_bench's InferSession in the Python that has it."""
 
     def __init__(self, model: Path, tools: Tools, device: int = 0) -> None:
-        """Load `model`; raises ToolError with the tool's own words when that fails."""
+        """Load `model`; raises ToolError with the tool's own message when that fails."""
         self.metadata: Mapping[str, str] = {}  # a .om states nothing that ais_bench shows
         self._exit = contextlib.ExitStack()
         with self._exit:  # closes everything when one of the steps fails
@@ -41,7 +41,7 @@ class DeviceEngine:
             self._requests = self._exit.enter_context(os.fdopen(to_worker, "w"))
             command = [tools.python, str(WORKER), str(model), str(device), str(commands), str(answers)]
             try:
-                # Its own messages, which it prints on standard output, are no result of ours.
+                # It prints its messages on standard output, which is for our results.
                 self._process = subprocess.Popen(
                     command,
                     env=dict(tools.env),
@@ -83,7 +83,7 @@ class DeviceEngine:
                 images[index] = images[index % count]  # a short batch is filled up with its own images
         inputs, outputs = slots.places(slot)
         request = {"file": str(slots.path), "inputs": inputs, "outputs": outputs}
-        with contextlib.suppress(BrokenPipeError):  # the worker has ended: its answer, or that there is none, says more
+        with contextlib.suppress(BrokenPipeError):  # the worker has ended: its answer, or a missing one, explains why
             self._requests.write(json.dumps(request) + "\n")
             self._requests.flush()
         start, end = self._receive()["ms"]
@@ -114,9 +114,9 @@ class DeviceEngine:
 
 
 def _describe_tensor(tensor: dict[str, Any]) -> TensorSpec:
-    """Return what the worker says of an input or output, for one image.
+    """Return an input or output as the worker describes it, for one image.
 
-    Where its type and shape do not make up its bytes, which a card with AIPP may report, it is taken as bytes alone.
+    Where type and shape do not match the bytes, which a card with AIPP may report, it is described as bytes alone.
     """
     batch_size, *shape = tensor["shape"]
     dtype = ACL_DTYPES.get(tensor["datatype"])

@@ -1,6 +1,6 @@
-"""CANN's tools: where they are, the commands that run them, the timings that they write.
+"""CANN's tools (Huawei's toolkit for Ascend NPUs): where they are, and whether they are real or the CPU stand-ins.
 
-The stand-ins of `emulation/` and the real tools are driven alike; only what `find_tools` calls knows which of them run.
+The stand-ins of `emulation/` have the real tools' commands; only what `find_tools` calls knows which of them run.
 """
 
 from __future__ import annotations
@@ -34,10 +34,10 @@ AUTO, ON_NPU, ON_EMULATION = "auto", "npu", "emulation"  # values of device=
 
 @dataclass(frozen=True)
 class Tools:
-    """The world that a run happens in: its tools, and the card that they show."""
+    """The tools of a run, real or stand-ins, and the card that they show."""
 
     kind: str  # NPU or CPU_EMULATION
-    reason: str  # why this world was taken, for the user
+    reason: str  # why these tools were chosen, for the user
     env: Mapping[str, str]  # of the tools
     own_env: Mapping[str, str]  # of our own stages: as the user's shell has it, whatever was sourced for the tools
     python: str  # the Python in which ais_bench is installed
@@ -63,7 +63,7 @@ class Tools:
 
     @property
     def cann(self) -> str:
-        """What reports and side-cars say of the toolkit."""
+        """The toolkit as reports and side-cars name it."""
         if not self.is_emulated:
             return self.cann_version()
         played = self.env.get(PLAYED_CANN)
@@ -76,10 +76,10 @@ class Tools:
 
 @dataclass(frozen=True)
 class Shell:
-    """The environment in which the tools are called by name, and how it was come by."""
+    """The environment in which the tools are called by name, and how it was found."""
 
     env: Mapping[str, str]
-    reason: str  # why this world was taken, for the user
+    reason: str  # why these tools were chosen, for the user
     set_env: Path | None  # the script that was sourced to get here, if any
     python: str  # the Python in which ais_bench should be installed
 
@@ -90,7 +90,7 @@ def find_tools(device: str, soc: str | None = None, npus: tuple[int, ...] = (0,)
     Raises ToolError when tools are missing, mixed or show no card, and UsageError when a device of `npus` is not there.
     """
     shell = find_shell(device)
-    kind = require_one_world(shell, device)
+    kind = require_one_kind(shell, device)
     require_ais_bench(shell, kind)
     chips, version = read_chips(shell.env)
     chip = choose_chips(chips, npus)[0].name
@@ -110,7 +110,7 @@ def find_tools(device: str, soc: str | None = None, npus: tuple[int, ...] = (0,)
 
 
 def _has_divide_flag(shell: Shell) -> bool:
-    """Whether this release of ais_bench divides inputs only when told to; releases do not differ in their version."""
+    """Whether this ais_bench divides inputs only with a flag; releases cannot be told apart by their version."""
     command = [shell.python, "-m", "ais_bench", "--help"]
     result = capture(command, shell.env)
     if result.returncode != 0:
@@ -122,8 +122,8 @@ def _has_divide_flag(shell: Shell) -> bool:
 def find_shell(device: str) -> Shell:
     """Find the environment of the tools for `device` ("auto", "npu", "emulation"); does not check whether they work.
 
-    auto takes CANN's tools where they are on PATH or at their usual place, else the stand-ins; it never falls back
-    from tools that are there but do not work. Raises ToolError when device=npu finds none of them.
+    auto chooses CANN's tools where they are on PATH or in their default location, otherwise the stand-ins; it never
+    falls back from tools that exist but do not work. Raises ToolError when device=npu finds none of them.
     """
     env = shell_environment()
     set_env: Path | None = None
@@ -153,8 +153,8 @@ def find_shell(device: str) -> Shell:
     return Shell(env, reason, set_env, python)
 
 
-def require_one_world(shell: Shell, device: str) -> str:
-    """Tell the world by where the tools lie; raises ToolError when one is missing, they are mixed or not as asked."""
+def require_one_kind(shell: Shell, device: str) -> str:
+    """Return the kind of the tools by their location; raises ToolError when missing, mixed or not as requested."""
     kinds = _kinds(shell.env)
     for program, kind in kinds.items():
         if kind is None:
@@ -197,7 +197,7 @@ def source_set_env(script: Path, env: Mapping[str, str]) -> dict[str, str]:
             f"There is no {script}. The stand-ins live in the project's checkout: run from there, "
             "or use device=npu where CANN is installed."
         )
-    # Its own exit code says nothing (it may end in a test that fails); the tools are looked for afterwards.
+    # Its own exit code means nothing (it may end in a test that fails); the tools are checked afterwards.
     result = capture(["bash", "-c", 'source "$1" >/dev/null; env -0', "bash", str(script)], env)
     if result.returncode != 0:
         raise ToolError(f"{script} ended the shell with exit code {result.returncode}: {result.stderr.strip()}")
@@ -223,9 +223,9 @@ print(json.dumps({**facts, "numpy_version": version("numpy")}))
 
 
 def require_ais_bench(shell: Shell, kind: str | None) -> dict[str, str]:
-    """Return where ais_bench and aclruntime lie, and versions; raises ToolError unless they are there.
+    """Return where ais_bench and aclruntime lie, and versions; raises ToolError when they are missing.
 
-    And unless aclruntime is of the world `kind` (None: that could not be told).
+    Also when aclruntime is not of `kind` (None: unknown).
     """
     result = capture([shell.python, "-c", _AIS_BENCH_PROBE], shell.env)
     if result.returncode != 0:
@@ -251,7 +251,7 @@ def require_ais_bench(shell: Shell, kind: str | None) -> dict[str, str]:
 
 
 def _kinds(env: Mapping[str, str]) -> dict[str, str | None]:
-    """Tell for each tool which world it is of, by where it lies; None where it is missing."""
+    """Return the kind of each tool by its location; None where it is missing."""
     paths = {program: which(program, env) for program in ("npu-smi", "atc")}
     return {
         program: path and (CPU_EMULATION if EMULATION in Path(path).resolve().parents else NPU)
