@@ -26,7 +26,7 @@ def test_read_tensor_refuses_another_size(tmp_path, values):
     [
         (
             24,
-            "That is the size of 4 images: were float32 inputs passed to a model with AIPP, .* preprocess.py --dtype uint8",
+            "That is the size of 4 images: were float32 inputs passed to a model .* preprocess.py --dtype uint8",
         ),
         (48, "Was the model compiled with another batch size, input, --cut or --output_type"),
         (3, "Was the model compiled with another batch size, input, --cut or --output_type"),

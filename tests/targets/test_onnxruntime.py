@@ -14,6 +14,7 @@ from onnx import TensorProto, helper
 
 from yolact_ascend.cli.main import VERBS, parse_arguments
 from yolact_ascend.errors import ArtifactError, ToolError, UsageError
+from yolact_ascend.host.infer import benchmark
 from yolact_ascend.images.transforms import normalise_image, resize_image
 from yolact_ascend.models.config import Preprocessing
 from yolact_ascend.models.exported import metadata_of, read_onnx
@@ -319,3 +320,16 @@ def test_outputs_depend_on_the_code_that_computes_them(tmp_path):
     assert inputs[0]["code"] != inputs[1]["code"] == inputs[2]["code"]
     assert target.benchmark_inputs(dataclasses.replace(benchmark_job, loop=6)) != inputs[2]
     assert target.benchmark_inputs(dataclasses.replace(benchmark_job, batch=tmp_path)) != inputs[2]
+
+
+@pytest.mark.parametrize("from_file", [False, True], ids=["zeros", "file"])
+def test_a_benchmark_warms_up_and_then_runs_the_same_batch_each_time(tmp_path, from_file):
+    spec, batches = TensorSpec("image", (2,)), []
+    engine = SimpleNamespace(
+        batch_size=2, inputs=(spec,), infer=lambda inputs: batches.append(inputs[0].tolist()) or []
+    )
+    values = np.arange(4, dtype=np.float32) if from_file else np.zeros(4, np.float32)
+    values.tofile(tmp_path / "batch.bin")
+    benchmark(engine, tmp_path / "perf", 3, tmp_path / "batch.bin" if from_file else None)
+    assert batches == [values.reshape(2, 2).tolist()] * (1 + 3)
+    assert len(read_timings(tmp_path / "perf_summary.json").latencies_ms) == 3
