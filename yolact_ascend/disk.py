@@ -33,7 +33,7 @@ def plannable_bytes(free: int) -> int:
 def offer(*choices: str) -> str:
     """Join choices to the sentence that offers them."""
     *others, last = choices
-    return f"Take {', '.join(others)}, or {last}." if others else f"Take {last}."
+    return f"Use {', '.join(others)}, or {last}." if others else f"Use {last}."
 
 
 def size_of(path: Path) -> int:

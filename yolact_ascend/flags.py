@@ -13,7 +13,7 @@ MAX_DEVICE = 255  # ais_bench's own limit of --device
 MAX_BATCH_SIZE = 4096  # and of --batchsize
 COUNT = whole_number(1)
 NUMBER = whole_number(0)
-read_npus = listed(whole_number(0, MAX_DEVICE), f"numbers of devices, 0 to {MAX_DEVICE}, separated by commas")
+read_npus = listed(whole_number(0, MAX_DEVICE), f"device numbers from 0 to {MAX_DEVICE}, separated by commas")
 
 
 @dataclass(frozen=True)
@@ -36,9 +36,9 @@ class Flag:
 
 # The model and the weights. The guide's names come first; the aliases are those of run_all.sh.
 TRAINED_MODEL = Flag("trained_model", path, "weights file (.pth)", aliases=("weights",))
-CONFIG = Flag("config", str, "model config, by upstream's name")
+CONFIG = Flag("config", str, "model config, by its name in YolactEdge")
 CUT = Flag("cut", str, "where the graph on the device ends")
-UPSTREAM = Flag("upstream", path, "export the network of this patched checkout of upstream instead of ours")
+UPSTREAM = Flag("upstream", path, "export the network of this patched YolactEdge checkout instead of ours")
 ONNX_OUTPUT = Flag("output", path, "ONNX file to write", Path("yolact_edge.onnx"))
 
 # Images and annotations.
@@ -50,15 +50,14 @@ SAVE_PATH = Flag("save_path", path, "folder for the results", aliases=("out",))
 DTYPE = Flag(
     "dtype",
     str,
-    "float32: normalised, as in the guide; uint8: pixels, a quarter of the bytes, for a model that normalises them "
-    "itself (aipp=1)",
+    "float32: normalised; uint8: pixels, a quarter of the bytes, for a model that normalises them itself (aipp=1)",
     "float32",
 )
-WORKERS = Flag("workers", COUNT, "processes of the host's work (default: all cores)")
+WORKERS = Flag("workers", COUNT, "processes for the host's work (default: all cores)")
 
 # Outputs, detections and scores.
 FILE_PATH = Flag("file_path", path, "folder of the model's outputs, <index>_<k>.bin", Path("output"))
-IDS_PATH = Flag("ids_path", path, "ids.json of preprocess", Path("inputs/ids.json"))
+IDS_PATH = Flag("ids_path", path, "ids.json, which preprocess wrote", Path("inputs/ids.json"))
 BBOX_DET_FILE = Flag(
     "bbox_det_file", path, "write the boxes here, in COCO's format", Path("results/bbox_detections.json")
 )
@@ -66,16 +65,18 @@ MASK_DET_FILE = Flag(
     "mask_det_file", path, "write the masks here, in COCO's format", Path("results/mask_detections.json")
 )
 SCORES_FILE = Flag("scores_file", path, "also write the scores as JSON")
-SUMMARY_FILE = Flag("summary_file", path, "also write the device's timings, in ais_bench's form")
+SUMMARY_FILE = Flag("summary_file", path, "also write the device's timings, in ais_bench's format")
 
 # A model in memory.
 MODEL = Flag(
-    "model", path, "compiled model or exported ONNX; its ending tells the target", Path("results/yolact_edge.onnx")
+    "model", path, "compiled model (.om for ascend) or ONNX (.onnx for onnxruntime)", Path("results/yolact_edge.onnx")
 )
 DEVICE = Flag("device", str, "ascend: auto, npu, emulation; onnxruntime: auto, cpu", "auto", aliases=("device_kind",))
-NPUS = Flag("npus", read_npus, "device number, or several by comma that share the images", (0,), aliases=("npu",))
-SOC = Flag("soc", str, "the card's --soc_version, if npu-smi does not report it")
-BATCH_SIZE = Flag("batch_size", whole_number(1, MAX_BATCH_SIZE), "images of a batch", 1, aliases=("bs",))
+NPUS = Flag(
+    "npus", read_npus, "device number, or several separated by commas that share the images", "0", aliases=("npu",)
+)
+SOC = Flag("soc", str, "the card's chip (atc --soc_version), if npu-smi does not report it")
+BATCH_SIZE = Flag("batch_size", whole_number(1, MAX_BATCH_SIZE), "images per batch", 1, aliases=("bs",))
 
 # The verbs compile, infer and benchmark, for targets that run in this Python.
 COMPILED_OUTPUT = Flag("output", path, "compiled model to write")
@@ -83,9 +84,9 @@ BIN_FOLDER = Flag("input", path, "folder of inputs, <index>.bin", Path("inputs/b
 OUTPUT_FOLDER = Flag("output", path, "folder for the outputs; the timings go beside it", Path("output"))
 BATCH_FILE = Flag("input", path, "file of one whole batch, instead of zeros")
 PERF_OUTPUT = Flag("output", path, "the timings go beside this folder, which stays empty", Path("perf"))
-LOOP = Flag("loop", COUNT, "how often the batch runs", 100)
+LOOP = Flag("loop", COUNT, "how many times the batch runs", 100)
 
 # Drawn scenes.
 TRAIN_IMAGES = Flag("train_images", NUMBER, "scenes in train2017/", 4000)
 VAL_IMAGES = Flag("val_images", NUMBER, "scenes in val2017/", 200)
-SEED = Flag("seed", NUMBER, "another seed draws other scenes", 1)
+SEED = Flag("seed", NUMBER, "random seed of the scenes", 1)

@@ -7,7 +7,7 @@ import argparse
 from yolact_ascend import flags
 from yolact_ascend.cli.flags import add_flags
 
-HELP = "Measure a compiled ONNX's throughput, for target=onnxruntime (on Ascend, ais_bench does)."
+HELP = "Measure a compiled ONNX's throughput, for target=onnxruntime (on Ascend, ais_bench does this)."
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

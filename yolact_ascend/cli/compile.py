@@ -8,7 +8,7 @@ from yolact_ascend import flags
 from yolact_ascend.cli.flags import add_flag, add_flags
 from yolact_ascend.models.inputs import INPUT_DTYPES, input_tensor
 
-HELP = "Fix the batch size of an exported ONNX, for target=onnxruntime (on Ascend, atc compiles: run to=compile)."
+HELP = "Fix the batch size of an exported ONNX, for target=onnxruntime (on Ascend, atc does this: run to=compile)."
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -16,7 +16,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_flag(parser, flags.MODEL, help="exported ONNX file")
     add_flag(parser, flags.COMPILED_OUTPUT, required=True)
     add_flags(parser, flags.BATCH_SIZE)
-    add_flag(parser, flags.DTYPE, choices=INPUT_DTYPES, metavar=None, help="of the input; uint8: takes pixels")
+    add_flag(
+        parser,
+        flags.DTYPE,
+        choices=INPUT_DTYPES,
+        metavar=None,
+        help="type of the input; uint8: pixels, which the model normalises",
+    )
 
 
 def run(arguments: argparse.Namespace) -> None:

@@ -10,13 +10,13 @@ from yolact_ascend.cli.flags import LISTED_CONFIGS, add_flag, add_switch
 from yolact_ascend.models.classes import read_config
 from yolact_ascend.models.config import DEFAULT_CONFIG, get_config
 
-HELP = "Show the work on card, disk and host for each cut of the graph."
+HELP = "Show what each cut of the graph costs on card, disk and host."
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the verb's flags."""
     add_flag(parser, flags.CONFIG, default=DEFAULT_CONFIG, help=LISTED_CONFIGS)
-    weights = "weights to measure the host's work with; the demo's config brings its own"
+    weights = "weights to measure the host's work with (default: none, or the demo's for the demo config)"
     add_flag(parser, flags.TRAINED_MODEL, help=weights)
     add_flag(parser, flags.IMAGE_PATH, default=None, help="folder of images to measure on, instead of drawn scenes")
     add_flag(parser, flags.LIMIT, default=8)

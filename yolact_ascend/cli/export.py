@@ -28,7 +28,7 @@ def run(arguments: argparse.Namespace) -> None:
     differences = export_onnx(arguments.trained_model, config, arguments.output, arguments.upstream, cut)
     for worst in largest_by_output(differences):
         print(
-            f"{worst.output}: max-abs {worst.max_abs:.2e} from PyTorch, relative {worst.relative:.2e} "
+            f"{worst.output}: largest difference from PyTorch {worst.max_abs:.2e}, relative {worst.relative:.2e} "
             f"(batch {worst.batch_size})"
         )
     print(f"{arguments.output} written")

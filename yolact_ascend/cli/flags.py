@@ -83,9 +83,7 @@ def chosen_config(arguments: argparse.Namespace) -> ModelConfig:
 
 def add_cut(parser: argparse.ArgumentParser) -> None:
     """Add the flag for the cut; its default is that of the config's family."""
-    text = (
-        "where the graph on the device ends: before the prediction heads as in the guide (fpn, default) or after them"
-    )
+    text = "where the graph on the device ends: before the prediction heads (fpn, default) or after them (heads)"
     add_flag(parser, flags.CUT, help=text, choices=all_cuts(), metavar=None)
 
 
@@ -111,7 +109,7 @@ def chosen_devices(arguments: argparse.Namespace) -> DeviceRequest:
 def add_dataset(parser: argparse.ArgumentParser) -> None:
     """Add the flags for images and annotations."""
     add_flags(parser, flags.IMAGE_PATH, flags.JSON_FILE)
-    add_switch(parser, "annotated_only", "leave out images without annotations, as the guide does")
+    add_switch(parser, "annotated_only", "leave out images without annotations, as Ascend ModelZoo's guide does")
 
 
 def chosen_dataset(arguments: argparse.Namespace, config: ModelConfig | None = None) -> CocoDataset:

@@ -7,7 +7,7 @@ import argparse
 from yolact_ascend import flags
 from yolact_ascend.cli.flags import add_flags
 
-HELP = "Run a folder of inputs through a compiled ONNX, for target=onnxruntime (on Ascend, ais_bench does)."
+HELP = "Run a folder of inputs through a compiled ONNX, for target=onnxruntime (on Ascend, ais_bench does this)."
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

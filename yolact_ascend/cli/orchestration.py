@@ -119,7 +119,7 @@ def describe_plan(
     if how_to_paste:
         lines.append(f"To paste the commands below into a shell, first run: {how_to_paste}")
     if settings.upstream is None:
-        lines.append(f"  {'patch':<18} not needed: without upstream= the network is our own definition")
+        lines.append(f"  {'patch':<18} not needed: upstream= is not set")
     is_all_fresh = True
     for step in steps:
         reason = reasons[step.label]
@@ -139,7 +139,7 @@ def require_earlier(run: RunContext, steps: Sequence[Step]) -> None:
     settings = run.settings
     if settings.last != "report" and not any(step.stage in settings.stages for step in steps):
         raise UsageError(
-            f"There is no stage to run from {settings.first} to {settings.last}: without upstream= there is no patch."
+            f"There is nothing to run from {settings.first} to {settings.last}: the patch stage needs upstream=DIR."
         )
     for step in steps:
         if step.stage in settings.stages:
@@ -162,7 +162,7 @@ def require_disk(run: RunContext, reasons: Mapping[str, str | None]) -> None:
     require_room(settings, images, disk)
     if disk.needed and disk.is_tight:
         left = in_gb(disk.free - disk.needed)
-        _say(f"warning: only {left} GB will be left, and detections and logs are not counted.")
+        _say(f"warning: only {left} GB will be left, and this does not count detections and logs.")
 
 
 def _explain_model(step: Step, run: RunContext) -> str:

@@ -13,9 +13,9 @@ from yolact_ascend.flags import COUNT, Flag
 from yolact_ascend.process import count_cores
 from yolact_ascend.words import decimal
 
-HELP = "Detect in images or a video; write pictures and JSON."
-SCORE_THRESHOLD = Flag("score_threshold", decimal(0, 1), "leave out detections that score no more than this", 0.3)
-TOP_K = Flag("top_k", COUNT, "most detections per image", 100)
+HELP = "Detect objects in images or a video; write pictures and JSON."
+SCORE_THRESHOLD = Flag("score_threshold", decimal(0, 1), "leave out detections with this score or less", 0.3)
+TOP_K = Flag("top_k", COUNT, "largest number of detections per image", 100)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -49,4 +49,4 @@ def run(arguments: argparse.Namespace) -> None:
             summary = predict.predict_images(images, predictor, arguments.save_path)
     print(f"{summary.describe()}\n{model} on {described}; results in {arguments.save_path}")
     if summary.skipped:
-        raise DatasetError(f"{len(summary.skipped)} of {len(images)} images were left out; they are named above.")
+        raise DatasetError(f"{len(summary.skipped)} of {len(images)} images were skipped; they are named above.")

@@ -25,7 +25,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_dataset(parser)
     add_flag(parser, flags.SAVE_PATH, default=Path("inputs"), help="folder for bin_file/ and ids.json")
     add_flags(parser, flags.LIMIT)
-    add_flag(parser, flags.CONFIG, default=DEFAULT_CONFIG, help=f"whose preprocessing is applied: {LISTED_CONFIGS}")
+    add_flag(
+        parser, flags.CONFIG, default=DEFAULT_CONFIG, help=f"config whose preprocessing is applied: {LISTED_CONFIGS}"
+    )
     add_flag(parser, flags.DTYPE, choices=INPUT_DTYPES, metavar=None)
     add_flags(parser, flags.WORKERS)
 
@@ -38,4 +40,4 @@ def run(arguments: argparse.Namespace) -> None:
     images = chosen_dataset(arguments).select(arguments.annotated_only, arguments.limit)
     workers = arguments.workers or count_cores()
     made = preprocess(images, arguments.save_path, config, arguments.dtype, workers)
-    print(f"{len(images)} inputs in {arguments.save_path} ({made} made now)")
+    print(f"{len(images)} inputs in {arguments.save_path} ({made} new)")

@@ -8,7 +8,7 @@ import json
 from yolact_ascend import flags
 from yolact_ascend.cli.flags import add_flag, add_flags, add_switch
 
-HELP = "Find operators whose values do not fit into float16."
+HELP = "Find operators whose values do not fit in float16."
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

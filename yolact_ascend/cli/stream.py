@@ -23,14 +23,14 @@ from yolact_ascend.cli.flags import (
 )
 from yolact_ascend.process import count_cores
 
-HELP = "Run images to mAP in memory, in overlapping stages."
+HELP = "Run images to mAP in memory, in overlapping stages, on any target."
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the verb's flags."""
     add_model(parser)
     add_engine(parser)
-    add_flag(parser, flags.BATCH_SIZE, help="images of a batch, for a model with a free batch; others have their own")
+    add_flag(parser, flags.BATCH_SIZE, help="images per batch, for a model whose batch size is not fixed")
     add_coco(parser)
     add_dataset(parser)
     add_flags(parser, flags.LIMIT)

@@ -38,7 +38,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_validation(parser)
     add_optimisation(parser)
     add_augmentation(parser)
-    add_flag(parser, flags.SAVE_PATH, default=Path("training"), help="folder; an interrupted training there resumes")
+    add_flag(
+        parser,
+        flags.SAVE_PATH,
+        default=Path("training"),
+        help="folder for the results; an interrupted training in it resumes",
+    )
     parser.add_argument("--checkpoint_every", type=reader(COUNT), default=500, help="steps between checkpoints")
     parser.add_argument("--device", default="cpu", help="cpu, cuda, cuda:1, npu (with torch_npu) …")
     add_flag(parser, flags.WORKERS, default=2, help="threads that read and augment images")
@@ -50,7 +55,7 @@ def add_validation(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--val_image_path", type=reader(path), help="images to score the network on")
     parser.add_argument("--val_json_file", type=reader(path), help="their COCO annotation file")
     parser.add_argument("--val_limit", type=reader(COUNT), help="score only the first N of them")
-    parser.add_argument("--val_every", type=reader(COUNT), help="score after every N steps, too, not only at the end")
+    parser.add_argument("--val_every", type=reader(COUNT), help="also score after every N steps, not only at the end")
 
 
 def add_optimisation(parser: argparse.ArgumentParser) -> None:
@@ -65,29 +70,40 @@ def add_optimisation(parser: argparse.ArgumentParser) -> None:
         "--learning_rate",
         type=reader(decimal(0, above=True)),
         default=1e-3,
-        help="for a batch of 8; in proportion for others",
+        help="for a batch of 8; scaled in proportion for others",
     )
-    parser.add_argument("--warmup_steps", type=reader(NUMBER), default=500, help="the learning rate rises over these")
-    parser.add_argument("--decay", choices=("steps", "cosine"), default="steps", help="how it falls after that")
-    parser.add_argument("--weight_decay", type=reader(decimal(0)), default=5e-4, help="of all weights")
     parser.add_argument(
-        "--clip_norm", type=reader(decimal(0)), default=0.0, help="largest norm of all gradients; 0: no limit"
+        "--warmup_steps", type=reader(NUMBER), default=500, help="steps over which the learning rate rises"
     )
-    parser.add_argument("--most_masks", type=reader(COUNT), default=100, help="most anchors per image with a mask loss")
+    parser.add_argument(
+        "--decay", choices=("steps", "cosine"), default="steps", help="how the learning rate falls after that"
+    )
+    parser.add_argument("--weight_decay", type=reader(decimal(0)), default=5e-4, help="weight decay, of all weights")
+    parser.add_argument(
+        "--clip_norm", type=reader(decimal(0)), default=0.0, help="clip the norm of all gradients to this; 0: no limit"
+    )
+    parser.add_argument(
+        "--most_masks", type=reader(COUNT), default=100, help="largest number of anchors per image with a mask loss"
+    )
     parser.add_argument("--bfloat16", action="store_true", help="run the network in bfloat16; the losses stay float32")
-    parser.add_argument("--seed", type=reader(NUMBER), default=0, help="of initial weights, order and augmentation")
+    parser.add_argument(
+        "--seed", type=reader(NUMBER), default=0, help="random seed of initial weights, order and augmentation"
+    )
 
 
 def add_augmentation(parser: argparse.ArgumentParser) -> None:
     """Add the flags for augmentation."""
     parser.add_argument(
-        "--expand_most", type=reader(decimal(1, 16)), default=4.0, help="augmentation: largest canvas; 1: none"
+        "--expand_most",
+        type=reader(decimal(1, 16)),
+        default=4.0,
+        help="augmentation: place the image on a canvas up to this many times as large; 1: off",
     )
     parser.add_argument(
         "--crop_least",
         type=reader(decimal(0, 1, above=True)),
         default=0.3,
-        help="augmentation: smallest window; 1: none",
+        help="augmentation: crop to no less than this share of width and height; 1: off",
     )
     parser.add_argument("--no_photometric", action="store_true", help="leave the colours as they are")
     parser.add_argument("--no_mirror", action="store_true", help="never mirror the image")

@@ -54,7 +54,7 @@ class DiskPlan:
             for (label, size), total in zip(self.added.items(), sums)
             if size
         ]
-        headers = ("writes", "GB", "sum", f"left of {in_gb(self.free)}")
+        headers = ("stage", "writes GB", "total GB", f"left of {in_gb(self.free)} GB")
         table = tabulate(rows, headers, "plain", disable_numparse=True, colalign=("left", "right", "right", "right"))
         return indent(table, "  ")
 
@@ -134,7 +134,7 @@ def _alternatives(settings: RunSettings, images: int, free: int) -> Iterator[tup
     sizes = {
         "stream=1": added(settings, images, spared=("preprocess", "infer")),  # their files stay in memory
         "aipp=1": added(replace(settings, input_dtype=UINT8), images),
-        f"bs={min(settings.batch_sizes)} alone": added(
+        f"bs={min(settings.batch_sizes)} only": added(
             replace(settings, batch_sizes=(min(settings.batch_sizes),)), images
         ),
     }

@@ -107,7 +107,7 @@ def lock_folder(folder: Path) -> Iterator[int]:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise UsageError(
-                f"Another run, or a program that a killed run left behind, still works in {folder}. "
-                "Wait for it or end it, or give another work folder: out=DIR."
+                f"Another run, or a program left behind by a killed run, is still using {folder}. "
+                "Wait for it to finish, stop it, or choose another work folder: out=DIR."
             ) from None
         yield file.fileno()

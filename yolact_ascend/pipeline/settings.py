@@ -113,32 +113,46 @@ read_batch_sizes = listed(
 
 KEYS = {
     "bs": Key("1", read_batch_sizes, "batch size, or several: bs=1,4,8"),
-    "config": Key(DEFAULT_CONFIG, _config, "model config, by upstream's name"),
-    "weights": Key(DEFAULT_WEIGHTS, path, "weights file (.pth) of that config"),
-    "coco": Key("data/coco", path, "COCO folder: val2017/ or images/val2017/, and annotations/"),
-    "out": Key("results", path, "work folder"),
+    "config": Key(DEFAULT_CONFIG, _config, "model config, by its name in YolactEdge"),
+    "weights": Key(DEFAULT_WEIGHTS, path, "weights file (.pth) for that config"),
+    "coco": Key("data/coco", path, "COCO folder with val2017/ (or images/val2017/) and annotations/"),
+    "out": Key("results", path, "work folder, for all that a run writes"),
     "limit": Key("", optional(whole_number(1, 10**9)), "use only the first N images"),
-    "target": Key(DEFAULT_TARGET, one_of(TARGETS), f"where the graph runs: {', '.join(TARGETS)}"),
+    "target": Key(DEFAULT_TARGET, one_of(TARGETS), f"where the model runs: {', '.join(TARGETS)}"),
     "device": Key(
         DEVICE.default,
         str,
-        "ascend: auto (the NPU if CANN's tools are found, else the CPU emulation), npu, emulation; "
+        "ascend: auto (the NPU if Ascend's toolkit CANN is found, else the CPU emulation), npu, emulation; "
         "onnxruntime: auto, cpu",
     ),
-    "soc": Key("", optional(str), "atc's --soc_version, if npu-smi does not report it"),
+    "soc": Key("", optional(str), "chip to compile for (atc --soc_version), if npu-smi does not report it"),
     "npus": Key("0", read_npus, "device number, or several that share the images: npus=0,1"),
-    "precision": Key("", str, "fp16 (default on ascend, as for atc) or fp32 (default on onnxruntime)"),
-    "aipp": Key("0", switch, "1: uint8 inputs, a quarter of the bytes; the model normalises them (AIPP on ascend)"),
-    "cut": Key("", optional(one_of(all_cuts())), "where the graph on the device ends: fpn (default), or heads"),
-    "mode": Key("full", one_of(MODES), "full: up to mAP; perf: throughput only, needs no data set"),
-    "stream": Key("0", switch, "1: images to mAP in memory, in overlapping stages; no inputs and outputs on disk"),
-    "workers": Key("", optional(whole_number(1, MAX_WORKERS)), "processes of the host's stages (default: all cores)"),
-    "loop": Key("100", whole_number(1, MAX_LOOP), "mode=perf: how often the batch runs"),
-    "input": Key("", optional(one_of(BENCHMARK_INPUTS)), "mode=perf: zeros (default), random or dataset"),
+    "precision": Key("", str, "ascend: fp16 (default), fp32; onnxruntime: fp32"),
+    "aipp": Key(
+        "0",
+        switch,
+        "1: the model takes uint8 images (a quarter of the bytes) and normalises them itself, on ascend by AIPP",
+    ),
+    "cut": Key(
+        "",
+        optional(one_of(all_cuts())),
+        "where the graph on the device ends: fpn (default, before the prediction heads) or heads (after them)",
+    ),
+    "mode": Key("full", one_of(MODES), "full: all stages, up to mAP; perf: throughput only, needs no data set"),
+    "stream": Key(
+        "0", switch, "1: images to mAP in memory, in overlapping stages; writes no inputs and outputs to disk"
+    ),
+    "workers": Key("", optional(whole_number(1, MAX_WORKERS)), "processes for the host's work (default: all cores)"),
+    "loop": Key("100", whole_number(1, MAX_LOOP), "mode=perf: how many times the batch runs"),
+    "input": Key(
+        "", optional(one_of(BENCHMARK_INPUTS)), "mode=perf: what the batch holds: zeros (default), random or dataset"
+    ),
     "from": Key("", optional(one_of(ALL_STAGES)), "first stage to run; earlier stages must already have run"),
     "to": Key("", optional(one_of(ALL_STAGES)), "last stage to run"),
-    "force": Key("", _force, "rerun these stages even if nothing changed: names by comma, or 1 for all"),
-    "upstream": Key("", optional(path), "export from this checkout of upstream (cloned and patched if it is missing)"),
+    "force": Key("", _force, "rerun these stages even if nothing changed: comma-separated names, or 1 for all"),
+    "upstream": Key(
+        "", optional(path), "export the network of this YolactEdge checkout (cloned and patched if it is missing)"
+    ),
 }
 
 
@@ -171,7 +185,7 @@ def describe_keys() -> str:
 
 def _settings(values: dict[str, Any], given: frozenset[str]) -> RunSettings:
     if values["stream"] and values["mode"] == "perf":
-        raise UsageError("stream=1 and mode=perf exclude each other: mode=perf runs one batch repeatedly. Remove one.")
+        raise UsageError("stream=1 and mode=perf cannot be combined: mode=perf runs one batch repeatedly. Remove one.")
     way = "stream=1" if values["stream"] else f"mode={values['mode']}"
     stages = STAGES_OF_WAY[way]
     first, last = values["from"] or stages[0], values["to"] or stages[-1]

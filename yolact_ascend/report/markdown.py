@@ -9,14 +9,14 @@ from urllib.parse import quote
 
 from yolact_ascend.detection.tasks import BOX, MASK
 from yolact_ascend.report.overlays import OVERLAY_SCORE
-from yolact_ascend.report.time_per_image import time_rows
+from yolact_ascend.report.time_per_image import CARD_IMAGES_PER_S, time_rows
 from yolact_ascend.tables import format_number, markdown_table
 
 NOTABLE_DRIFT_PERCENT = 5.0  # more than the stand-ins' and published cards' figures vary by themselves
 TIME_NOTE = (
-    "Host times are CPU time, without waiting. The last column says how many cores the host needs at the speed that "
-    "Ascend's guide gives for one Atlas 310P. End to end is measured on this machine, from the first stage with images "
-    "to the scores, including the start of each stage."
+    "Host times are CPU time, without waiting. The last column is the number of host cores that keep up with one Atlas "
+    f"310P at {CARD_IMAGES_PER_S} images/s, the speed in Ascend ModelZoo's YolactEdge guide. End to end is measured on "
+    "this machine, from the first stage that reads images to the scores, including the start-up of each stage."
 )
 TABLE_COLUMNS = ("all", *(str(percent) for percent in range(50, 100, 5)))
 
@@ -29,12 +29,12 @@ def render_markdown(report: dict[str, Any]) -> str:
         f"{dataset['name']}, {dataset['images']} of {dataset['of_images']} images "
         f"({dataset['annotated_images']} of them annotated)"
         if dataset
-        else "not scored: throughput only"
+        else "none: this run measures throughput only"
     )
     lines = [
         "# yolact-ascend report",
         "",
-        f"- Made: {report['created']} by `{report['command']}`",
+        f"- Created: {report['created']} by `{report['command']}`",
         f"- Device: {_name_device(device)}",
         *([] if is_npu else [f"- **{device['note']}**"]),
         f"- Model: {model['config']}, {model['network']}, cut {model['cut']}, "
@@ -74,7 +74,7 @@ def _accuracy_tables(results: Sequence[dict[str, Any]]) -> list[str]:
     lines = ["## Accuracy (mAP in percent, COCOeval)", "", markdown_table(heads, rows)]
     failed = {image_id: None for result in results for image_id in result["failed"]}
     if failed:
-        lines += ["", f"**Not scored**, because they could not be decoded: image {', '.join(map(str, failed))}."]
+        lines += ["", f"**Not scored** (could not be decoded): image_id {', '.join(map(str, failed))}."]
     return [*lines, ""]
 
 
@@ -92,22 +92,22 @@ def _throughput_table(results: Sequence[dict[str, Any]], device: dict[str, Any])
         numbers = map(format_number, figures)
         rows.append([chip + several, result["batch_size"], result["input"], *numbers, result["batches"]])
     table = markdown_table(heads, rows)
-    return [f"## {title} (latency and copies of a batch in ms)", "", table, "", *_advice(results), ""]
+    return [f"## {title} (latency and copies in ms per batch)", "", table, "", *_advice(results), ""]
 
 
 def _advice(results: Sequence[dict[str, Any]]) -> list[str]:
     """Say what a reader of the throughput table should not miss."""
-    lines = ["Throughput counts the compute time only; the copies to and from the device come on top."]
+    lines = ["Throughput counts compute time only, without the copies to and from the device (H2D, D2H)."]
     if any(len(result["npus"]) > 1 for result in results):
-        lines.append("That of several devices is their sum.")
+        lines.append("With several devices, it is the sum of theirs.")
     if len(results) > 1:
         lines.append(_advise_batch_size(results))
     for result in results:
         drift = result["drift_percent"]
         if drift is not None and abs(drift) > NOTABLE_DRIFT_PERCENT:
             lines.append(
-                f"bs={result['batch_size']}: the last quarter of the batches took {drift:+.1f} % against the first, "
-                "so the figures are not steady: run longer, on an idle and cooled machine."
+                f"bs={result['batch_size']}: the time per batch changed by {drift:+.1f} % from the first to the last "
+                "quarter of the batches, so these figures are not stable. Run longer, on an idle and cool machine."
             )
     return lines
 
@@ -124,10 +124,10 @@ def _advise_batch_size(results: Sequence[dict[str, Any]]) -> str:
     against = f"{gain:.1f} % more than bs={smallest['batch_size']}"
     if gain > max(drift, NOTABLE_DRIFT_PERCENT):
         return f"Use bs={best['batch_size']}: the fastest here, {speed} images/s, {against}."
-    why = f"within the drift of these figures ({drift:.1f} %)" if gain <= drift else "little"
+    drifts = f", which is within the drift of these figures ({drift:.1f} %)" if gain <= drift else ""
     return (
-        f"Use bs={smallest['batch_size']}: the fastest here is bs={best['batch_size']}, {speed} images/s, but that is "
-        f"{against}, which is {why}, and a smaller batch answers sooner."
+        f"Use bs={smallest['batch_size']}: bs={best['batch_size']} is the fastest here, {speed} images/s, but only "
+        f"{against}{drifts}, and a smaller batch has a lower latency."
     )
 
 
@@ -149,6 +149,6 @@ def _stage_table(stages: Sequence[dict[str, Any]]) -> list[str]:
 def _overlay_list(overlays: Sequence[str], results: Sequence[dict[str, Any]]) -> list[str]:
     if not overlays:
         return []
-    what = f"ground truth beside the detections of bs={results[0]['batch_size']} that score at least {OVERLAY_SCORE}"
+    what = f"ground truth and detections (bs={results[0]['batch_size']}, score >= {OVERLAY_SCORE})"
     pictures = [f"![{Path(name).stem}]({quote(name)})" for name in overlays]
     return ["", f"## First images: {what}", "", *pictures]

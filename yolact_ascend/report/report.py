@@ -158,7 +158,7 @@ def _describe_time(
 ) -> dict[str, Any]:
     host = [scores["host"]]
     if not run.settings.stream:
-        host.insert(0, read_json(timings_file(run.folder.inputs), "what preprocess took"))
+        host.insert(0, read_json(timings_file(run.folder.inputs), "the times of preprocess"))
     return describe_time(host, timings.throughput_images_per_s, outcomes, batch_size)
 
 

@@ -10,7 +10,7 @@ from yolact_ascend.tables import format_number
 
 # In the order in which an image passes them; `infer` is the device's, the others are the host's.
 IMAGE_STEPS = ("decode", "resize", "write", "infer", "read", "heads", "detect", "masks", "RLE", "eval")
-# What Ascend's guide gives for one Atlas 310P (ModelZoo, YolactEdge, batch 8): how fast the host should be.
+# One Atlas 310P at batch 1 in Ascend ModelZoo's YolactEdge guide: how fast the host should be.
 CARD_IMAGES_PER_S = 270
 STAGES = ("preprocess", "infer", "postprocess", "stream")  # what an image passes
 
@@ -42,7 +42,7 @@ def time_rows(results: Sequence[Mapping[str, Any]]) -> tuple[list[str], list[lis
     heads = [
         "bs",
         *IMAGE_STEPS,
-        "host, all",
+        "host total",
         "end to end images/s",
         "device images/s",
         f"cores for {CARD_IMAGES_PER_S}/s",

@@ -62,5 +62,6 @@ def _write_batch(run: RunContext, path: Path, batch_size: int) -> None:
     spec, preprocessing = run.input, run.config.preprocessing
     is_dataset = run.settings.needs_dataset
     samples = image_samples(run.images, spec, preprocessing) if is_dataset else random_samples(spec)
-    print(f"{path}: one batch of {batch_size}, {run.settings.input}, {spec.dtype}; removed afterwards", file=sys.stderr)
+    source = f"one batch of {batch_size}, {run.settings.input}, {spec.dtype}"
+    print(f"Writing {path} ({source}); it is removed after the benchmark.", file=sys.stderr)
     write_batch(path, samples, batch_size)
