@@ -10,9 +10,9 @@ check:
 test: setup
 	.venv/bin/python -m pytest
 
-# Against upstream and the real ais_bench: needs YOLACT_EDGE_DIR and AIS_BENCH_DIR, see CONTRIBUTING.md.
+# Writes docs/parity.md: runs the referees that YOLACT_EDGE_DIR, AIS_BENCH_DIR and GUIDE_DIR name, see CONTRIBUTING.md.
 parity: setup
-	.venv/bin/python -m pytest -m "upstream or ais_bench" -s
+	.venv/bin/python scripts/parity.py
 
 # Writes docs/ais_bench_behaviours.md: needs AIS_BENCH_DIR with all three releases.
 behaviours: setup

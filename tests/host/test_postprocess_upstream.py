@@ -52,8 +52,8 @@ def test_detections_equal_upstreams(config_name, upstream_dir, coco_mini, tmp_pa
         equal_pixels += (masks == set_pixels).sum()
         pixels += masks.size
         assert set_pixels.any() and not set_pixels.all()
-    print(f"{config_name}: {found} detections in {len(images)} photographs")
-    print(f"{pixels - equal_pixels} of {pixels} mask pixels differ")
+    found_in = f"{found} detections in {len(images)} photographs"
+    print(f"parity: {config_name}: {found_in}; {pixels - equal_pixels} of {pixels} mask pixels differ")
     assert found >= 90 * len(images)
     assert equal_pixels >= 0.9999 * pixels
 

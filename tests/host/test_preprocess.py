@@ -382,5 +382,5 @@ def test_inputs_are_upstreams_on_real_photographs(coco_mini, upstream_dir, tmp_p
     for index, image_id in enumerate(ids):
         ours = np.fromfile(input_bin(tmp_path, index), np.float32).reshape(INPUT.shape)
         largest = max(largest, float(np.abs(ours - np.load(tmp_path / "theirs" / f"{image_id}.npy")).max()))
-    print(f"largest difference of {len(ids)} inputs: {largest}")
+    print(f"parity: the inputs of {len(ids)} photographs differ by {largest} at most")
     assert largest <= 1e-5
