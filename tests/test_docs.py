@@ -1,55 +1,82 @@
-"""What the documents say exists: settings, flags, files."""
+"""What the documents say exists: settings, verbs, flags, files."""
 
+import argparse
 import re
-import subprocess
-import sys
 
 import pytest
 from factories import CHECKOUT
 
+from yolact_ascend.cli import main
 from yolact_ascend.models.config import CONFIGS
 from yolact_ascend.pipeline.settings import KEYS
 
 README = (CHECKOUT / "README.md").read_text()
-DOCUMENTS = sorted(path for path in CHECKOUT.glob("*.md")) + sorted(CHECKOUT.glob("*/*.md"))
+SETTINGS = (CHECKOUT / "docs" / "settings.md").read_text()
+DOCUMENTS = sorted([*CHECKOUT.glob("*.md"), *CHECKOUT.glob("docs/*.md"), *CHECKOUT.glob("*/README.md")])
+GUIDES_SCRIPTS = {"pth2onnx.py": "export", "preprocess.py": "preprocess", "postprocess.py": "postprocess"}
 
 
-def test_readme_lists_every_setting_and_no_other():
-    table = README.split("## Settings of run_all.sh")[1].split("##")[0]
-    rows = re.findall(r"^\| (`.*?) \|", table.replace("\\|", "/"), re.MULTILINE)
-    assert set(re.findall(r"`(\w+)=", " ".join(rows))) == set(KEYS)
+def test_the_table_of_settings_has_every_key_with_its_default():
+    rows = re.findall(r"^\| `(\w+)` \| (?:`([^`]*)`)? *\|", SETTINGS.split("## Stages")[0], re.MULTILINE)
+    assert dict(rows) == {name: key.default for name, key in KEYS.items()}
+    assert [name for name, _ in rows] == list(KEYS)
 
 
 def test_readme_lists_every_config():
     assert set(re.findall(r"^\| `(\w+_config)`", README, re.MULTILINE)) == set(CONFIGS)
 
 
-@pytest.mark.parametrize("script", ["pth2onnx.py", "preprocess.py", "postprocess.py"])
-def test_flags_in_readmes_commands_exist(script):
-    command = re.search(rf"^python3 {script}(?:.*\\\n)*.*", README, re.MULTILINE).group()
-    result = subprocess.run(
-        [sys.executable, script, "--help"], cwd=CHECKOUT, capture_output=True, text=True, check=True
-    )
-    flags = re.findall(r"--\w+", command)
-    assert flags
-    assert set(flags) <= set(re.findall(r"--\w+", result.stdout))
+def commands(text):
+    """The commands in a document's shell blocks, one line each, as (verb, flags)."""
+    for block in re.findall(r"```sh\n(.*?)```|((?:^    .*\n)+)", text, re.DOTALL | re.MULTILINE):
+        for line in "".join(block).replace("\\\n", " ").splitlines():
+            found = re.search(r"-m yolact_ascend ([a-z]+)|python3 (\w+\.py)", line)
+            if found and (found.group(1) or found.group(2) in GUIDES_SCRIPTS):
+                yield found.group(1) or GUIDES_SCRIPTS[found.group(2)], re.findall(r"--\w+", line.split("#")[0])
 
 
-def test_help_of_run_all_lists_every_setting():
-    result = subprocess.run(
-        [sys.executable, "-m", "yolact_ascend", "run", "--help"],
-        cwd=CHECKOUT,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert re.findall(r"^  (\w+)  ", result.stdout.split("settings:")[1], re.MULTILINE) == list(KEYS)
+def flags_of(verb):
+    parser = argparse.ArgumentParser()
+    main.VERBS[verb].add_arguments(parser)
+    return set(parser._option_string_actions)
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(CHECKOUT)))
+def test_verbs_and_flags_in_the_documents_exist(path):
+    for verb, flags in commands(path.read_text()):
+        assert set(flags) <= flags_of(verb), verb
+
+
+def test_the_documents_have_commands():
+    shown = [verb for path in DOCUMENTS for verb, _ in commands(path.read_text())]
+    assert {"export", "preprocess", "postprocess", "compile", "infer", "benchmark", "stream", "predict"} <= set(shown)
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(CHECKOUT)))
+def test_settings_in_the_documents_exist(path):
+    for line in path.read_text().splitlines():
+        found = re.search(r"run_all\.sh ([a-z_]+=.*?)(?:`|#|$)", line)
+        if found:
+            words = re.findall(r"(?:^| )([a-z_]+)=", found.group(1))
+            assert set(words) <= set(KEYS), line
+
+
+def test_help_of_run_all_lists_every_setting(capsys):
+    with pytest.raises(SystemExit, match="0"):
+        main.main(["run", "--help"])
+    assert re.findall(r"^  (\w+)  ", capsys.readouterr().out.split("settings:")[1], re.MULTILINE) == list(KEYS)
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(CHECKOUT)))
 def test_links_lead_somewhere(path):
     for target in re.findall(r"\]\(([^)#]+)\)", path.read_text()):
         assert target.startswith("https://") or (path.parent / target).exists(), target
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(CHECKOUT)))
+def test_modules_that_the_documents_name_exist(path):
+    for name in re.findall(r"`(?:yolact_ascend/)((?:\w+/)*\w+\.py)`", path.read_text()):
+        assert (CHECKOUT / "yolact_ascend" / name).is_file(), name
 
 
 def test_readme_is_short():
