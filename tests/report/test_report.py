@@ -143,12 +143,16 @@ def test_a_report_of_throughput_knows_no_images(finish):
     assert "Accuracy" not in markdown and "Time per image" not in markdown
 
 
-def test_a_report_says_which_images_it_is_about(finish):
-    run = finish((BOX, MASK), "limit=3")
+@pytest.mark.parametrize(
+    ("words", "images", "annotated"), [([], 4, 3), (["limit=3"], 3, 3), (["limit=1"], 1, 1)], ids=["all", "3", "1"]
+)
+def test_a_report_says_which_images_it_is_about(finish, words, images, annotated):
+    run = finish((BOX, MASK), *words)
     write_report(run, OUTCOMES, [])
     report, markdown = written(run)
-    assert report["dataset"] == {"name": "instances_val2017", "images": 3, "annotated_images": 3, "of_images": 4}
-    assert "- Data set: instances_val2017, 3 of 4 images (3 of them annotated)\n" in markdown
+    name = "instances_val2017"
+    assert report["dataset"] == {"name": name, "images": images, "annotated_images": annotated, "of_images": 4}
+    assert f"- Data set: {name}, {images} of 4 images ({annotated} of them annotated)\n" in markdown
 
 
 def test_a_report_says_where_its_figures_come_from(finish):
