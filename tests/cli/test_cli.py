@@ -256,7 +256,7 @@ def test_annotated_only_and_limit(small_coco, tmp_path):
 def test_drawing_and_training_from_the_command_line(tmp_path):
     drawn = tmp_path / "drawn"
     result = run("-m", "yolact_ascend", "draw", f"--save_path={drawn}", "--train_images=2", "--val_images=1")
-    assert result.stdout == f"2 + 1 scenes in {drawn}\n"
+    assert result.stdout == f"2 training and 1 validation scenes in {drawn}\n"
     words = [
         "--config=yolact_edge_demo_config",
         f"--image_path={drawn}/train2017",

@@ -25,4 +25,5 @@ def run(arguments: argparse.Namespace) -> None:
     from yolact_ascend.scenes.scenes import draw_dataset
 
     draw_dataset(arguments.save_path, arguments.train_images, arguments.val_images, arguments.seed)
-    print(f"{arguments.train_images} + {arguments.val_images} scenes in {arguments.save_path}")
+    counts = f"{arguments.train_images} training and {arguments.val_images} validation scenes"
+    print(f"{counts} in {arguments.save_path}")
