@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Set up, then run all checks: ruff, mypy, pytest. Words go to pytest: bash scripts/test.sh -k boxes
+# Set up, then run all checks: ruff, mypy, pytest. Arguments go to pytest: bash scripts/test.sh -k boxes
 #
-# Tests of upstream need YOLACT_EDGE_DIR, those of the real ais_bench AIS_BENCH_DIR; without, they skip and say so.
+# Tests that need YOLACT_EDGE_DIR, AIS_BENCH_DIR or COCO_MINI_DIR (CONTRIBUTING.md) skip without it, and say so.
 set -euo pipefail
 
 cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.."
@@ -9,4 +9,6 @@ bash scripts/setup.sh dev
 .venv/bin/ruff check .
 .venv/bin/ruff format --check .
 .venv/bin/mypy
-.venv/bin/python -m pytest "$@"
+# Two processes, each with a thread: more would only take turns on two cores.
+export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1}
+.venv/bin/python -m pytest -n 2 --dist loadfile "$@"
