@@ -136,7 +136,7 @@ def compare(args: argparse.Namespace, work: Path) -> int:
     print("These steps explain the whole difference." if agree else "A DIFFERENCE REMAINS.")
     print(
         f"parity: {len(guide_ids)} images; mAP differs by {largest_difference(parse_table(printed[0]), official):.2f} "
-        f"percent points at most, by {rest:.2f} after the {len(ADJUSTMENTS) + 1} steps that explain the difference"
+        f"percent points at most, by {rest:.2f} after {len(ADJUSTMENTS) + 1} stated steps"
     )
     return 0 if agree else 1
 

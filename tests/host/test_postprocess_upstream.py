@@ -37,7 +37,7 @@ def test_detections_equal_upstreams(config_name, upstream_dir, coco_mini, tmp_pa
     subprocess.run(
         [sys.executable, __file__, config_name, weights, coco_mini, tmp_path],
         check=True,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(CHECKOUT), str(upstream_dir)])},
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(map(str, (CHECKOUT, CHECKOUT / "tests", upstream_dir)))},
         cwd=tmp_path,
     )
     detector = load_detector(weights, config, "fpn")
