@@ -14,22 +14,17 @@ that fail without a mutant are left out and named.
 from __future__ import annotations
 
 import argparse
-import ast
-import contextlib
 import hashlib
+import itertools
 import json
-import os
 import random
 import re
-import shutil
 import signal
 import subprocess
 import sys
-import sysconfig
 import tempfile
 import threading
 import time
-import warnings
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -37,14 +32,13 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
 
-from mutations import Mutation, find_mutations
+from mutant_copy import Copy
+from mutant_suite import Suite, source_files
+from mutations import Mutation, compiles, find_mutations
 
 FOLDERS = ("yolact_ascend", "emulation")
 TIMEOUT_FACTOR, TIMEOUT_S = 3, 60  # of a run without a mutant, and added to it
 KILLED, TIMEOUT, LIVES, UNTESTED = "killed", "timeout", "lives", "untested"
-PROGRAMS = {"ascend_emulation": "atc"}  # folders of the emulation whose tests have the program's name
-NO_TESTS = 5  # pytest's exit code when it collected none
-OPTIONS = ("-q", "-x", "-p", "no:cacheprovider", "--no-header", "--tb=no")
 
 
 class Refused(Exception):
@@ -101,25 +95,20 @@ def parse_args() -> argparse.Namespace:
     return args
 
 
-def source_files(checkout: Path, folders: Iterable[str]) -> list[Path]:
-    """Return the Python files of the folders, sorted."""
-    return sorted(path for folder in folders for path in (checkout / folder).rglob("*.py"))
-
-
 def draw_mutants(checkout: Path, folders: Iterable[str], count: int, seed: int) -> list[Mutant]:
     """Draw mutants evenly over all places; of a place's changes by one operator (+1, -1) only one."""
+    sources = {path.relative_to(checkout).as_posix(): path.read_bytes() for path in source_files(checkout, folders)}
     places: dict[tuple[str, int, int, str], list[Mutant]] = {}
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", SyntaxWarning)  # `x is not 0`: a mutant like others
-        for path in source_files(checkout, folders):
-            file = path.relative_to(checkout).as_posix()
-            for found in find_mutations(path.read_bytes()):
-                places.setdefault((file, found.start, found.end, found.operator), []).append(Mutant(file, found))
-    if not places:
-        raise Refused(f"{checkout} holds no sources to change in {', '.join(folders)}.")
+    for file, source in sources.items():
+        for found in find_mutations(source):
+            places.setdefault((file, found.start, found.end, found.operator), []).append(Mutant(file, found))
     generator = random.Random(seed)
-    drawn = generator.sample(sorted(places), min(count, len(places)))
-    return [generator.choice(places[place]) for place in drawn]
+    drawn = (generator.choice(places[place]) for place in generator.sample(sorted(places), len(places)))
+    usable = (mutant for mutant in drawn if compiles(mutant.mutation.apply(sources[mutant.file])))
+    mutants = list(itertools.islice(usable, count))
+    if not mutants:
+        raise Refused(f"{checkout} holds no sources to change in {', '.join(folders)}.")
+    return mutants
 
 
 def head(args: argparse.Namespace, mutants: Sequence[Mutant]) -> dict[str, Any]:
@@ -219,7 +208,7 @@ def try_mutant(
     """Return how a mutant fares: the mirror's tests first, then the others."""
     begin = time.monotonic()
     result = {"result": UNTESTED, "by": ""}
-    with copy.changed(mutant):
+    with copy.changed(mutant.file, mutant.mutation):
         for number, group in enumerate(groups):
             times = {file: seconds for file in group if (seconds := seconds_of[file]) is not None}
             if not times:
@@ -237,186 +226,6 @@ def first_failure(output: str) -> str:
     """Return the test that failed first, by pytest's summary; empty where it did not come that far."""
     match = re.search(r"^(?:FAILED|ERROR) (\S+)", output, re.MULTILINE)
     return match[1] if match else ""
-
-
-class Suite:
-    """Which test files concern which source file."""
-
-    def __init__(self, checkout: Path, folders: Sequence[str]) -> None:
-        paths = source_files(checkout, folders)
-        self._sources = {module_name(path.relative_to(checkout)): path.relative_to(checkout) for path in paths}
-        self._files = sorted(path.relative_to(checkout) for path in (checkout / "tests").rglob("test_*.py"))
-        self._imports = {file: self._imports_of_test(checkout / file) for file in self._files}
-        self._importers: dict[str, set[str]] = {}
-        for name, path in self._sources.items():
-            for imported in self._modules(checkout / path):
-                self._importers.setdefault(imported, set()).add(name)
-
-    def of(self, file: str) -> list[list[str]]:
-        """Return the test files that mirror a source file, and all others that concern it."""
-        path = Path(file)
-        mirrors = [test for test in self._files if is_mirror(test, path)]
-        own_folder = [test for test in self._files if test.parts[1] == path.parts[0]]
-        concerned = own_folder or self._importing({module_name(path)}, go_on=not mirrors)
-        if not mirrors and not concerned:
-            concerned = [test for test in self._files if set(test.parts[1:-1]) & set(path.parts[:-1])] or self._files
-        return [
-            [test.as_posix() for test in mirrors],
-            [test.as_posix() for test in concerned if test not in mirrors],
-        ]
-
-    def _importing(self, modules: set[str], go_on: bool) -> list[Path]:
-        """Return the tests that import one of the modules, or else, to `go_on`, those of what imports it, and so on."""
-        seen = set(modules)
-        while modules:
-            found = [test for test in self._files if self._imports[test] & modules]
-            if found or not go_on:
-                return found
-            modules = set().union(*(self._importers.get(one, set()) for one in modules)) - seen
-            seen |= modules
-        return []
-
-    def _imports_of_test(self, path: Path) -> set[str]:
-        """Return the modules that a test file imports, also by a helper beside it in a folder of tests."""
-        found = self._modules(path)
-        if path.parent.name != "tests":
-            for name in imported_names(path):
-                helper = path.with_name(f"{name}.py")
-                if helper.exists() and not name.startswith("test_"):
-                    found |= self._modules(helper)
-        return found
-
-    def _modules(self, path: Path) -> set[str]:
-        """Return the modules among the sources that a file imports, anywhere in it."""
-        names = imported_names(path)
-        inner = {name.rpartition(".")[0] for name in names & self._sources.keys()}  # `from package import module`
-        return (names - inner) & self._sources.keys()
-
-
-def imported_names(path: Path) -> set[str]:
-    """Return what a Python file imports: `a.b` and `a.b.c` for `from a.b import c`."""
-    found: set[str] = set()
-    for node in ast.walk(ast.parse(path.read_bytes())):
-        if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            found |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
-    return found
-
-
-def module_name(path: Path) -> str:
-    """Return the name by which a source is imported; the emulation's folders are on the path themselves."""
-    parts = path.with_suffix("").parts
-    if parts[0] == "emulation":
-        parts = parts[1:]
-    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
-
-
-def is_mirror(test: Path, source: Path) -> bool:
-    """Return whether a test file is named after a source file, and not in another's folder."""
-    words = f"{test.stem}_"
-    if source.parts[0] == "emulation":
-        names = {source.stem, *(PROGRAMS.get(folder, folder) for folder in source.parts[1:2])}
-        return words.startswith("test_emulated_") and any(f"_{name}_" in words for name in names)
-    folders = set(test.parts[1:-1])  # files beside all rooms are tested in tests/floor
-    return words.startswith(f"test_{source.stem}_") and folders <= {*source.parts[1:-1], "floor"}
-
-
-class Copy:
-    """A copy of the checkout in which one source at a time is changed, with an environment that imports the copy."""
-
-    def __init__(self, checkout: Path, python: Path, folder: Path) -> None:
-        self._folder = folder / "checkout"
-        self._temporary = folder / "tmp"
-        self._changes = 0
-        self._process: subprocess.Popen[str] | None = None
-        self._is_stopped = False
-        shutil.copytree(checkout, self._folder, ignore=leave_out, symlinks=True)
-        self._python = make_environment(self._folder, python)
-
-    def measure(self, file: str) -> float | None:
-        """Return how many seconds a test file takes without a mutant; None when it fails, or all of it is skipped."""
-        begin = time.monotonic()
-        code, output = self.pytest([file], None)
-        if code not in (0, NO_TESTS):
-            print(f"warning: {file} fails without a mutant and is left out:\n{output[-2000:]}", file=sys.stderr)
-        return None if code else round(time.monotonic() - begin, 1)
-
-    @contextlib.contextmanager
-    def changed(self, mutant: Mutant) -> Any:
-        """Have the mutant in the copy."""
-        path = self._folder / mutant.file
-        source = path.read_bytes()
-        self._write(path, mutant.mutation.apply(source))
-        try:
-            yield
-        finally:
-            self._write(path, source)
-
-    def _write(self, path: Path, source: bytes) -> None:
-        path.write_bytes(source)
-        self._changes += 1  # Python takes compiled files by time and size: no two changes have the same
-        os.utime(path, (10**9 + self._changes, 10**9 + self._changes))
-
-    def pytest(self, files: Sequence[str], timeout: float | None) -> tuple[int | None, str]:
-        """Run test files; return pytest's exit code, None after the timeout, and what it printed."""
-        env = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": ""}
-        command = [str(self._python), "-m", "pytest", *OPTIONS, f"--basetemp={self._temporary}", *files]
-        with tempfile.TemporaryFile("w+", errors="replace") as output:
-            self._process = process = subprocess.Popen(
-                command, cwd=self._folder, env=env, text=True, stdout=output, stderr=output, start_new_session=True
-            )
-            try:
-                code: int | None = process.wait(timeout)
-            except subprocess.TimeoutExpired:
-                code = None
-            kill_group(process)  # with what a mutant left behind
-            if self._is_stopped:
-                raise Refused("interrupted; the same command resumes")
-            output.seek(0)
-            return code, output.read()
-
-    def stop(self) -> None:
-        """End the tests that run, and start none."""
-        self._is_stopped = True
-        if self._process is not None:
-            kill_group(self._process)
-
-
-def kill_group(process: subprocess.Popen[str]) -> None:
-    """End a process and its children."""
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
-
-
-def leave_out(folder: str, names: list[str]) -> set[str]:
-    """Return what a copy does without: hidden files, compiled ones, and what runs leave in a checkout."""
-    left_out = {name for name in names if name.startswith(".") or name == "__pycache__"}
-    if "pyproject.toml" in names:
-        left_out |= {name for name in names if name in ("data", "results") or name.startswith("results_")}
-    return left_out
-
-
-def make_environment(folder: Path, python: Path) -> Path:
-    """Make an environment in `folder` that imports the copy, and the packages of `python`; return its interpreter."""
-    subprocess.run([python, "-m", "venv", "--without-pip", folder / ".venv"], check=True)
-    code = "import sysconfig; print(sysconfig.get_path('purelib'))"
-    packages = subprocess.run([python, "-c", code], capture_output=True, text=True, check=True).stdout.strip()
-    scheme = {"base": str(folder / ".venv"), "platbase": str(folder / ".venv")}
-    own = Path(sysconfig.get_path("purelib", vars=scheme))
-    # A path in a .pth file is searched without its own .pth files: the editable install of the checkout is not seen.
-    (own / "copy.pth").write_text(f"{folder}\n{packages}\n")
-    new = folder / ".venv" / "bin" / "python"
-    for script in python.parent.iterdir():
-        if script.is_symlink() or not script.is_file():
-            continue
-        shebang, newline, rest = script.read_bytes().partition(b"\n")
-        if shebang.startswith(f"#!{python.parent}/python".encode()):
-            copied = new.with_name(script.name)
-            copied.write_bytes(f"#!{new}".encode() + newline + rest)
-            copied.chmod(0o755)
-    return new
 
 
 def table(results: Sequence[dict[str, Any]]) -> str:

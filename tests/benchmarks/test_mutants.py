@@ -10,7 +10,7 @@ from factories import CHECKOUT
 
 sys.path.insert(0, str(CHECKOUT / "benchmarks"))  # its scripts import each other by name
 
-from mutants import Suite
+from mutant_suite import Suite
 from mutations import find_mutations
 
 SAFE = "def is_adult(age):\n    return age >= 18\n"
