@@ -86,8 +86,8 @@ def test_float32_inputs_for_a_model_with_aipp_are_found_afterwards_by_hand(copie
     assert "filesperbatch:1 runcount:4" in result.stdout
     assert result.returncode == 1
     assert re.search(
-        r"error: .*_0\.bin holds 4875264 bytes, expected 1218816 .* That is the size of 4 images: were float32 inputs passed to a "
-        r"model with AIPP, .*Run the inference again\.\n$",
+        r"error: .*_0\.bin holds 4875264 bytes, expected 1218816 .* That is the size of 4 images: "
+        r"were float32 inputs passed to a model with AIPP, .*Run the inference again\.\n$",
         result.stderr,
     )
 
