@@ -8,7 +8,8 @@ is not touched. The same command resumes an interrupted run; mutants in FILE.jso
 
 A mutant meets the test file named after its module first, then, quickest first, the test files that import the module.
 A module without either is tested by those of the modules that import it, else by all tests of its folder. Test files
-that fail without a mutant are left out and named.
+that fail without a mutant are left out and named. A mutant that lives may still be noticed by tests of whole runs, or
+by tests that were skipped because a variable such as YOLACT_EDGE_DIR was not set.
 """
 
 from __future__ import annotations
