@@ -65,7 +65,9 @@ def test_the_demo_is_measured_on_its_own_scenes(capsys):
     assert set(fpn) == {*heads, "heads"} and all(ms > 0 for ms in [*fpn.values(), *heads.values()])
     measured = value["measured"]
     assert (measured["weights"], measured["images"]) == ("yolact_edge_demo.pth", 2)
-    assert measured["source"].startswith("the first 2 drawn scenes") and measured["detections_per_image"] > 5
+    assert measured["source"].startswith("the first 2 drawn scenes")
+    # 8 and 70, as `detect_batch` finds; with the first scene's run to warm up it would be 29.
+    assert measured["detections_per_image"] == pytest.approx(39, abs=2)
 
 
 def test_a_folder_of_images_is_taken_as_it_is(small_coco):

@@ -16,7 +16,6 @@ from yolact_ascend.cli.main import main
 from yolact_ascend.errors import ArtifactError, DatasetError
 from yolact_ascend.files import sha256_file
 from yolact_ascend.host import predict
-from yolact_ascend.host.inference import input_dtype
 from yolact_ascend.host.predict import (
     Predictor,
     Summary,
@@ -24,14 +23,13 @@ from yolact_ascend.host.predict import (
     is_video,
 )
 from yolact_ascend.models.families import find_cut
-from yolact_ascend.models.inputs import UINT8, input_tensor
+from yolact_ascend.models.inputs import input_tensor
 from yolact_ascend.models.yolact.cuts import CUTS, cut_outputs
 from yolact_ascend.models.yolact.detect import YolactDetector
 from yolact_ascend.targets.ascend.target import AscendTarget
 from yolact_ascend.targets.compiled import Need, describe_model, write_sidecar
 from yolact_ascend.targets.folder import sidecar_file
 from yolact_ascend.targets.target import DeviceRequest
-from yolact_ascend.tensors import TensorSpec
 
 SIZES = {"a": (640, 480), "b": (100, 80), "c": (300, 500)}  # width, height
 
@@ -207,7 +205,7 @@ def test_nothing_but_bad_images(run, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("name", "said"),
     [
-        ("none", r"There is no .*none\. (Name|Pass) an image, a folder of images or a video\."),
+        ("none", r"There is no .*none\. Pass an image, a folder of images or a video\."),
         ("none.mp4", r"There is no video .*none\.mp4\."),
         ("empty", r"There is no image in the folder .*empty \(\.jpg, "),
         ("text.txt", r"text\.txt is neither an image \(\.jpg.* nor a video \(\.mp4"),
@@ -399,40 +397,6 @@ def test_the_cut_is_told_by_the_outputs():
     other = shapes("fpn")[:5]
     with pytest.raises(ArtifactError, match=f"outputs are .* expected .* for {TINY_CONFIG.name}"):
         find_cut(other, TINY_CONFIG)
-
-
-INPUT, UINT8_INPUT = input_tensor(TINY_CONFIG), input_tensor(TINY_CONFIG, UINT8)
-
-
-@pytest.mark.parametrize(
-    ("spec", "dtype"),
-    [
-        (INPUT, "float32"),
-        (UINT8_INPUT, "uint8"),
-        # A runtime that tells bytes alone: their number has to do.
-        (TensorSpec("image", (3_630_000,), "uint8"), "float32"),
-        (TensorSpec("image", (907_500,), "uint8"), "uint8"),
-    ],
-)
-def test_the_models_input_tells_its_dtype(spec, dtype):
-    assert input_dtype(SimpleNamespace(inputs=(spec,)), TINY_CONFIG) == dtype
-
-
-@pytest.mark.parametrize(
-    "specs",
-    [
-        (TensorSpec("image", (5,), "uint8"),),
-        (TensorSpec("image", (3, 224, 224)),),
-        (TensorSpec("image", (550, 550, 3)),),  # as many values as ours, in another order
-        (INPUT, INPUT),
-    ],
-    ids=["bytes", "size", "layout", "two"],
-)
-def test_a_model_with_another_input_is_refused(specs):
-    with pytest.raises(
-        ArtifactError, match=r"takes .* for one image, expected \[3, 550, 550\] float32 or \[550, 550, 3\]"
-    ):
-        input_dtype(SimpleNamespace(inputs=specs), TINY_CONFIG)
 
 
 def test_a_video_that_fails_midway_leaves_no_half_copy(video, tmp_path):

@@ -294,7 +294,10 @@ def test_a_killed_worker_is_said(run, tiny_onnx, dataset, tmp_path):
         for child in children.stdout.split():
             os.kill(int(child), signal.SIGKILL)
 
-    with OnnxEngine(tiny_onnx) as engine, pytest.raises(ToolError, match="A worker process ended without an error message"):
+    with (
+        OnnxEngine(tiny_onnx) as engine,
+        pytest.raises(ToolError, match="A worker process ended without an error message"),
+    ):
         run([Played(engine, dataset.images[1], kill_workers)], 1)
     assert not list(tmp_path.glob("*.json"))
 

@@ -18,12 +18,12 @@ from tqdm import tqdm
 
 from yolact_ascend.files import CHECKOUT
 from yolact_ascend.images.decode import decode_image, find_images
-from yolact_ascend.images.transforms import normalise_image
+from yolact_ascend.images.transforms import prepare_pixels
 from yolact_ascend.models.config import ModelConfig, Preprocessing
 from yolact_ascend.models.detector import load_detector
 from yolact_ascend.models.families import family_of
 from yolact_ascend.models.family import Detector
-from yolact_ascend.models.inputs import INPUT_DTYPES, input_tensor
+from yolact_ascend.models.inputs import FLOAT32, INPUT_DTYPES, input_tensor
 from yolact_ascend.models.weights import load_network
 from yolact_ascend.pipeline import demo
 from yolact_ascend.scenes.scenes import draw_dataset
@@ -231,7 +231,7 @@ def _prepare_file(path: Path, preprocessing: Preprocessing) -> tuple[np.ndarray,
     with timings.timed("decode"):
         pixels = decode_image(path)
     with timings.timed("resize"):
-        tensor = normalise_image(pixels, preprocessing)
+        tensor = prepare_pixels(pixels, preprocessing, FLOAT32)
     return tensor, pixels.shape[:2], timings
 
 

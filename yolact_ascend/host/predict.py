@@ -112,11 +112,11 @@ def open_engines(model: Path, weights: Path, request: DeviceRequest) -> Iterator
         raise ArtifactError(f"There is no model {model}. Pass an exported .onnx or a compiled .om: --model=FILE.")
     target = kind.find(replace(request, device=_read_device(kind, request.device)))
     stated = find_weights_sha256(model)
-    if stated is not None:
-        _compare_weights(model, stated, weights)  # before the device is opened, which takes seconds
+    remark = _compare_weights(model, stated, weights)  # before the device is opened, which takes seconds
     with contextlib.ExitStack() as stack:
         engines = [stack.enter_context(target.open(model, npu)) for npu in target.npus]
-        remark = _compare_weights(model, stated or engines[0].metadata.get("weights_sha256"), weights)
+        if stated is None:  # an exported ONNX states them itself
+            remark = _compare_weights(model, engines[0].metadata.get("weights_sha256"), weights)
         yield engines, "; ".join(target.describe_device(npu) for npu in target.npus) + remark
 
 
