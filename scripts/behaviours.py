@@ -1,10 +1,13 @@
 """Writes docs/ais_bench_behaviours.md: every compared behaviour of ais_bench, ours and the real releases'.
 
+The files that ours writes go to tests/emulation/behaviours.json, for the tests.
+
 Needs the real packages, all three in AIS_BENCH_DIR (see CONTRIBUTING.md); `make behaviours` runs it.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -50,8 +53,9 @@ def cell_of(name: str, year: str, ours: cases.Outcome, real: cases.Outcome) -> s
     return f"{cases.outcome_in_words(real)} ({expected.reason})"
 
 
-def run_all(tools: list[cases.RealTool]) -> dict[str, dict[str, str]]:
-    """The cells of every case: column -> text."""
+def run_all(tools: list[cases.RealTool]) -> tuple[dict[str, dict[str, str]], dict[str, dict[str, str]]]:
+    """Run every case: the cells of its row by column, and the files that ours wrote."""
+    files: dict[str, dict[str, str]] = {}
     with tempfile.TemporaryDirectory() as work:
         environment = emulated_environment()
         compiled = Path(work, "compiled")
@@ -67,6 +71,7 @@ def run_all(tools: list[cases.RealTool]) -> dict[str, dict[str, str]]:
             if ours.result.code != case.code:
                 raise UnexplainedError(f"{name}: ours ends with {ours.result.code}, expected {case.code}")
             cells = {"ours": cases.outcome_in_words(ours)}
+            files[name] = cases.files_in_words(case, ours)
             for tool in tools:
                 real = cases.run_case(run, case, compiled, folder / tool.year, tool.env)
                 cells[tool.year] = cell_of(name, tool.year, ours, real)
@@ -75,7 +80,7 @@ def run_all(tools: list[cases.RealTool]) -> dict[str, dict[str, str]]:
             return cells
 
         with ThreadPoolExecutor(os.cpu_count()) as pool:
-            return dict(zip(cases.CASES, pool.map(outcomes, cases.CASES)))
+            return dict(zip(cases.CASES, pool.map(outcomes, cases.CASES))), files
 
 
 def _in_cell(text: str) -> str:
@@ -152,11 +157,13 @@ def main() -> int:
             return 1
         tools = [cases.real_tool_in(years[year], Path(shims, year)) for year in COMMITS]
         try:
-            rows = run_all(tools)
+            rows, files = run_all(tools)
         except (UnexplainedError, subprocess.CalledProcessError) as error:
             print(error, file=sys.stderr)
             return 1
     DOCUMENT.write_text("\n".join(document(rows)) + "\n")
+    written = {name: files[name] for name in cases.CASES if files[name]}
+    cases.FILES.write_text(json.dumps(written, indent=1) + "\n")
     return 0
 
 

@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path
 
 GB = 10**9
-SPARE_BYTES = GB  # detections, logs and temporary files come on top of what is counted
+SPARE_BYTES = GB  # detections, logs and temporary files are not counted
 
 
 def free_bytes(folder: Path) -> int:

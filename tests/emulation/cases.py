@@ -6,6 +6,7 @@ stands in LINES (single lines) and DIFFERENCES (whole outcomes), each with its r
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
@@ -562,6 +563,8 @@ CASES["infersession_device_1_of_2"] = Case(
 )
 
 FLOAT = r"[0-9]+(\.[0-9]+)?(e-?[0-9]+)?"
+FILES = Path(__file__).with_name("behaviours.json")  # what each case writes: by scripts/behaviours.py
+DIGEST_LENGTH = 12  # hexadecimal digits: enough to see a change
 SUMMARY_NUMBERS = re.compile(rf"((?:min|max|mean|median|percentile\(99%\)) = |\.mean\(|\): ){FLOAT}")
 PROGRESS = re.compile(r"\d+%\|.*?\| (?P<done>\d+)/(?P<all>\d+) \[[^]]*\]")
 DATE = re.compile(r"\d{4}_\d\d_\d\d-\d\d_\d\d_\d\d")
@@ -837,7 +840,7 @@ class Outcome:
 
     result: Result
     folder: Path
-    files_written: int
+    written: list[Path]  # new files, and files that changed
 
 
 def _states(folder: Path) -> dict[Path, tuple[int, int, int]]:
@@ -858,7 +861,7 @@ def run_case(run: Run, case: Case, compiled: Path, folder: Path, env: dict[str, 
         words = ["script.py"]
     before = _states(folder)
     result = run("python3", *words, cwd=folder, env={**env, "EMULATED_NPUS": str(case.npus)})
-    written = sum(before.get(path) != state for path, state in _states(folder).items())
+    written = [path for path, state in _states(folder).items() if before.get(path) != state]
     return Outcome(result, folder, written)
 
 
@@ -870,11 +873,26 @@ def outcome_in_words(outcome: Outcome) -> str:
         usage = err.split("error: ")[-1].replace("'", "")  # Python's versions quote choices differently
         said.append(usage if outcome.result.code == 2 else last_line(err))
     words = [f"exit {outcome.result.code}"]
-    if outcome.files_written:
-        words.append(f"{outcome.files_written} files")
+    if outcome.written:
+        words.append(f"{len(outcome.written)} files")
     errors = (re.sub(r"^\[ERROR\] | \(version \d+\)", "", " ".join(line.split())) for line in said if line.strip())
     text = ": ".join(filter(None, [", ".join(words), "; ".join(dict.fromkeys(errors))]))
     return text if len(text) <= WORDS_LENGTH_MAX else text[: WORDS_LENGTH_MAX - 1] + "…"
+
+
+def files_in_words(case: Case, outcome: Outcome) -> dict[str, str]:
+    """Every file written: mode, and a digest of its content; of random data and of summaries what does not change."""
+    files = files_of(outcome.folder, case.same_bytes)
+    summaries = hashlib.sha256(json.dumps(summaries_of(outcome.folder)).encode()).hexdigest()[:DIGEST_LENGTH]
+    words = {}
+    for name in sorted(DATE.sub("DATE", str(path.relative_to(outcome.folder))) for path in outcome.written):
+        mode, content = files[name]
+        if content is None:
+            content = f"summaries {summaries}" if name.endswith("_summary.json") else ""
+        elif isinstance(content, bytes):
+            content = hashlib.sha256(content).hexdigest()[:DIGEST_LENGTH]
+        words[name] = f"{mode} {content}"
+    return words
 
 
 def first_difference(year: str, case: Case, ours: Outcome, real: Outcome, with_modes: bool = True) -> str | None:

@@ -6,16 +6,21 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Callable
+from typing import Callable, TextIO
 
 import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from .warm_python import is_program, run_warm
+
 EMULATION = Path(__file__).resolve().parents[2] / "emulation"
+WARM_PYTHON = Path(__file__).with_name("warm_python.py")
 SAMPLE_SHAPE = (3, 4, 4)  # one image of the small model
 ATC_COMMON = ("--framework", "5", "--log", "error", "--soc_version", "Ascend310P3")
 
@@ -36,7 +41,7 @@ def small_model(opset: int = 11, batch: int | str = "-1", domain: str = "") -> o
     """image [B,3,4,4] -> up [B,2,8,8], twice as large by shape arithmetic that needs a known B, and mean [B,2]."""
     rng = np.random.default_rng(0)
     constants = {
-        "weight": rng.normal(size=(2, 3, 3, 3)).astype(np.float32),
+        "weight": eighths(rng, (2, 3, 3, 3)),
         "hw_axes": np.array([2, 3]),
         "start": np.array([0]),
         "end": np.array([1]),
@@ -95,7 +100,12 @@ def mixing_model() -> onnx.ModelProto:
 
 def sample(index: int) -> np.ndarray:
     """Image number `index`, [3,4,4] float32."""
-    return np.random.default_rng(index).normal(size=SAMPLE_SHAPE).astype(np.float32)
+    return eighths(np.random.default_rng(index), SAMPLE_SHAPE)
+
+
+def eighths(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
+    """Numbers between -4 and 4 whose sums of products float32 holds exactly, in any order; float16 rounds them."""
+    return (rng.integers(-32, 33, shape) / 8).astype(np.float32)
 
 
 def write_bytes(path: Path, content: bytes, mode: int = 0o640) -> None:
@@ -128,17 +138,29 @@ def emulated_environment() -> dict[str, str]:
     return dict(entry.split("=", 1) for entry in output.split("\0") if entry)
 
 
-def run_in(environment: dict[str, str], folder: Path) -> Run:
-    """Run a command with `environment`; by default in `folder`."""
+def run_in(environment: dict[str, str], folder: Path, warm: Path | None = None) -> Run:
+    """Run a command with `environment`; by default in `folder`. `warm` is the socket of a warm_python.py."""
 
     def run_command(*command: object, cwd: Path = folder, env: dict[str, str] | None = None) -> Result:
         words = [str(word) for word in command]
         words[0] = shutil.which(words[0], path=environment["PATH"]) or words[0]
         full_env = {**environment, **(env or {})}
-        done = subprocess.run(words, cwd=cwd, env=full_env, capture_output=True, text=True, check=False)
-        return Result(done.returncode, done.stdout, done.stderr)
+        with text_file() as stdout, text_file() as stderr:
+            if warm and is_program(words) and "PYTHONPATH" not in (env or {}):
+                code = run_warm(warm, words, cwd, full_env, stdout.fileno(), stderr.fileno())
+            else:
+                done = subprocess.run(words, cwd=cwd, env=full_env, stdout=stdout, stderr=stderr, check=False)
+                code = done.returncode
+            stdout.seek(0)
+            stderr.seek(0)
+            return Result(code, stdout.read(), stderr.read())
 
     return run_command
+
+
+def text_file() -> TextIO:
+    """A temporary file that takes a program's output; read with any line ends as newlines."""
+    return tempfile.TemporaryFile("w+", encoding="utf-8")
 
 
 def compile_models(folder: Path, environment: dict[str, str]) -> None:
@@ -170,10 +192,23 @@ def emulated_env() -> dict[str, str]:
     return emulated_environment()
 
 
+@pytest.fixture(scope="session")
+def warm(emulated_env: dict[str, str]) -> Iterator[Path]:
+    """The socket of a warm_python.py in the emulated environment."""
+    python = shutil.which("python3", path=emulated_env["PATH"])
+    with tempfile.TemporaryDirectory(prefix="warm-") as folder:  # tmp_path may be too long for a socket
+        address = Path(folder) / "socket"
+        command = [python, WARM_PYTHON, address]
+        with subprocess.Popen(command, env=emulated_env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE) as server:
+            assert server.stdout.readline() == b"ready\n"
+            yield address
+            server.kill()
+
+
 @pytest.fixture
-def run(emulated_env: dict[str, str], tmp_path: Path) -> Run:
+def run(emulated_env: dict[str, str], warm: Path, tmp_path: Path) -> Run:
     """Run a command as in a shell that has sourced set_env.sh; by default in `tmp_path`."""
-    return run_in(emulated_env, tmp_path)
+    return run_in(emulated_env, tmp_path, warm)
 
 
 @pytest.fixture(scope="session")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from collections.abc import Iterator
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from .cases import CASES, Outcome, outcome_in_words, run_case
+from .cases import CASES, FILES, Outcome, files_in_words, outcome_in_words, run_case
 from .conftest import EMULATION, run_in
 
 DOCUMENT = EMULATION.parent / "docs" / "ais_bench_behaviours.md"
@@ -37,17 +38,19 @@ def test_the_document_lists_exactly_the_present_cases() -> None:
 def outcomes(
     request: pytest.FixtureRequest,
     emulated_env: dict[str, str],
+    warm: Path,
     compiled: Path,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[dict[str, Future[Outcome]]]:
     """The chosen cases, run side by side: some wait for seconds as the real tool does."""
     folder = tmp_path_factory.mktemp("behaviours")
-    run = run_in(emulated_env, folder)
-    names = [
+    run = run_in(emulated_env, folder, warm)
+    of_cases = (test_the_document_says_what_ours_does, test_the_files_are_those_on_record)
+    names = dict.fromkeys(
         item.callspec.params["name"]
         for item in request.session.items
-        if isinstance(item, pytest.Function) and item.function is test_the_document_says_what_ours_does
-    ]
+        if isinstance(item, pytest.Function) and item.function in of_cases
+    )
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         yield {name: pool.submit(run_case, run, CASES[name], compiled, folder / name, {}) for name in names}
 
@@ -58,3 +61,9 @@ def test_the_document_says_what_ours_does(name: str, outcomes: dict[str, Future[
     outcome = outcomes[name].result()
     assert outcome.result.code == CASES[name].code, outcome.result.stdout + outcome.result.stderr
     assert outcome_in_words(outcome) == rows().get(name)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_the_files_are_those_on_record(name: str, outcomes: dict[str, Future[Outcome]]) -> None:
+    """Names, permissions and contents; `make behaviours` writes the record."""
+    assert files_in_words(CASES[name], outcomes[name].result()) == json.loads(FILES.read_text()).get(name, {})

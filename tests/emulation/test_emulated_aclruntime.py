@@ -117,6 +117,63 @@ def test_times_and_loop(script: Script, compiled: Path) -> None:
     assert result.stdout.splitlines()[-3:] == ["3 True True", "1 2", "0 []"]
 
 
+@pytest.mark.parametrize(("year", "pairs"), [("2023", False), ("2024", True), ("2025", True)])
+def test_a_time_is_within_the_time_around_it(script: Script, compiled: Path, year: str, pairs: bool) -> None:
+    result = script(
+        "import time\n"
+        "session = acl.InferenceSession(sys.argv[1], 0, options)\n"
+        "begin = time.perf_counter()\n"
+        "session.run(['up'], [base(image)])\n"
+        "around_ms = 1000 * (time.perf_counter() - begin)\n"
+        "(found,) = session.sumary().exec_time_list\n"
+        "spent_ms = found[1] - found[0] if isinstance(found, tuple) else found\n"
+        "print(isinstance(found, tuple), 0 < spent_ms <= around_ms)",
+        compiled / "small_bs4.om",
+        year,
+    )
+    assert result.stdout.splitlines()[-1] == f"{pairs} True"
+
+
+def test_files_make_a_tensor_of_the_models_type(script: Script, compiled: Path, tmp_path: Path) -> None:
+    """uint8 bytes stay what they are; a wrong number of bytes is refused with both numbers."""
+    pixels = np.arange(4 * 4 * 4 * 3, dtype=np.uint8)
+    for index, part in enumerate(np.split(pixels, 2)):
+        (tmp_path / f"{index}.bin").write_bytes(part.tobytes())
+    result = script(
+        "session = acl.InferenceSession(sys.argv[1], 0, options)\n"
+        "(desc,) = session.get_inputs()\n"
+        "tensor = session.create_tensor_from_fileslist(desc, ['0.bin', '1.bin'])\n"
+        "print(tensor.device, tensor.dtype == acl.dtype.uint8, tensor.shape)\n"
+        "tensor.to_host(); print(np.array(tensor).ravel().tolist() == list(range(192)))\n"
+        "try:\n    session.create_tensor_from_fileslist(desc, ['0.bin'])\n"
+        "except RuntimeError as error:\n    print(error)",
+        compiled / "uint8_bs4.om",
+    )
+    assert result.stdout.splitlines()[-4:] == [
+        "0 True [4, 4, 4, 3]",
+        "True",
+        "[ERROR] files of 96 bytes for image, which has 192",
+        "[1][ACL: invalid parameter] ",
+    ]
+
+
+@pytest.mark.parametrize("year", ["2023", "2024", "2025"])
+def test_calls_return_0(script: Script, compiled: Path, year: str) -> None:
+    later = "session.get_dym_aipp_input_exist(), session.free_resource(), " if year != "2023" else ""
+    result = script(
+        "session = acl.InferenceSession(sys.argv[1], 0, options)\n"
+        f"print([session.set_staticbatch(), session.reset_sumaryinfo(), {later}session.finalize()])",
+        compiled / "small_bs4.om",
+        year,
+    )
+    assert result.stdout.splitlines()[-1] == str([0] * (5 if later else 3))
+
+
+@pytest.mark.parametrize(("loop", "code"), [(100000, 0), (100001, 1)])
+def test_the_most_loops(script: Script, compiled: Path, loop: int, code: int) -> None:
+    assert script(f"options.loop = {loop}; " + OPEN, compiled / "small_bs4.om").code == code
+
+
 def test_tensors_change_sides(script: Script, compiled: Path) -> None:
     result = script(
         "session = acl.InferenceSession(sys.argv[1], 0, options)\n"

@@ -479,6 +479,17 @@ def test_data_dependent_output_is_refused(run: Run, work: Path) -> None:
     assert_failed(result, "the shape of output y depends on data", work)
 
 
+def test_no_arguments_are_no_request_for_help(run: Run, work: Path) -> None:
+    result = run("atc")
+    assert_failed(result, "E10007: [--framework] is required.", work)
+
+
+def test_help_among_other_flags(run: Run, work: Path) -> None:
+    result = run("atc", *GUIDE.split(), "--help")
+    assert (result.code, result.stdout) == (0, run("atc", "--help").stdout)
+    assert list(work.glob("*.om")) == []
+
+
 @pytest.mark.parametrize("flag", ["--help", "-h"])
 def test_help(run: Run, flag: str) -> None:
     result = run("atc", flag)

@@ -162,13 +162,13 @@ def test_header_names_the_mode(compile_model: Compile, tmp_path: Path) -> None:
     assert [tensor["dtype"] for tensor in header_of(tmp_path)["outputs"]] == ["float32", "float32"]
 
 
-def square() -> onnx.ModelProto:
+def square(opset: int = 11) -> onnx.ModelProto:
     """x -> x*x -> |x*x| -> its negative: one rounding, two operators that only move values."""
     nodes = [
         helper.make_node("Mul", ["x", "x"], ["square"]),
         helper.make_node("Neg", ["square"], ["y"]),
     ]
-    return model_of(nodes, (1, 1), ["square", "y"])
+    return model_of(nodes, (1, 1), ["square", "y"], opset)
 
 
 OVERFLOWS = {
@@ -183,9 +183,10 @@ OVERFLOWS = {
 }
 
 
+@pytest.mark.parametrize("opset", [9, 11])
 @pytest.mark.parametrize(("soc", "x", "expected"), OVERFLOWS.values(), ids=OVERFLOWS.keys())
-def test_ends_of_the_range(compile_model: Compile, soc: str, x: float, expected: float) -> None:
-    squared, negative = execute(compile_model(square(), soc=soc), np.array([[x]], np.float32))
+def test_ends_of_the_range(compile_model: Compile, soc: str, x: float, expected: float, opset: int) -> None:
+    squared, negative = execute(compile_model(square(opset), soc=soc), np.array([[x]], np.float32))
     assert (squared.item(), negative.item()) == (expected, -expected)
 
 
@@ -277,6 +278,37 @@ def test_clip_by_attributes_with_a_bound_that_float16_has_not(compile_model: Com
     clip = helper.make_node("Clip", ["x"], ["y"], min=0.0, max=0.1)
     (found,) = execute(compile_model(model_of([clip], (1, 2), ["y"], opset=9)), np.array([[0.05, 1.0]], np.float32))
     np.testing.assert_array_equal(found, half([[0.05, 0.1]]))
+
+
+CLIPS_BELOW_11 = {"no bound": ({}, 65504.0), "low": ({"min": 0.0}, 65504.0), "both": ({"min": 0.0, "max": 7.0}, 7.0)}
+
+
+@pytest.mark.parametrize(("bounds", "expected"), CLIPS_BELOW_11.values(), ids=CLIPS_BELOW_11.keys())
+def test_the_end_of_the_range_behind_a_clip_by_attributes(
+    compile_model: Compile, bounds: dict[str, float], expected: float
+) -> None:
+    nodes = [helper.make_node("Conv", ["x", "weight"], ["convolved"]), helper.make_node("Clip", ["convolved"], ["y"])]
+    nodes[1].attribute.extend(helper.make_attribute(name, value) for name, value in bounds.items())
+    model = model_of(nodes, (1, 1, 1, 1), ["y"], opset=9, weight=np.full((1, 1, 1, 1), 300.0))
+    compiled = compile_model(model)
+    (found,) = execute(compiled, np.full((1, 1, 1, 1), 300.0, np.float32))
+    assert found.item() == expected
+    # within its two bounds nothing is left to saturate: that of the image, and the model's own
+    assert operators(compiled).count("Clip") == (2 if len(bounds) == 2 else 3)
+
+
+def test_rounding_does_not_wait_for_a_clip_whose_bound_is_computed(compile_model: Compile) -> None:
+    nodes = [
+        helper.make_node("Conv", ["x", "weight"], ["convolved"]),
+        helper.make_node("ReduceMax", ["x"], ["largest"], keepdims=0),
+        helper.make_node("Clip", ["convolved", "", "largest"], ["y"]),
+    ]
+    compiled = compile_model(model_of(nodes, (1, 1, 1, 2), ["y"], weight=np.full((1, 1, 1, 1), 3.0)))
+    (clip,) = (node for node in compiled.graph.node if node.output[0] == "y" or node.output[0].startswith("y/"))
+    producers = {output: node.op_type for node in compiled.graph.node for output in node.output}
+    assert producers[clip.input[0]] == "Cast"
+    (found,) = execute(compiled, np.array([[[[0.5, 2.0]]]], np.float32))
+    np.testing.assert_array_equal(found, [[[[1.5, 2.0]]]])
 
 
 def test_integers_are_left_alone(compile_model: Compile) -> None:

@@ -1,13 +1,14 @@
 """The Ascend target: what it states about itself, and the commands and files around atc and ais_bench."""
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from factories import TINY_CONFIG
 
-from yolact_ascend.errors import ToolError
+from yolact_ascend.errors import ArtifactError, ToolError
 from yolact_ascend.models.inputs import input_tensor
 from yolact_ascend.targets.ascend.target import EMULATION_NOTE, NPU_NOTE, AscendTarget
 from yolact_ascend.targets.ascend.tools import Tools
@@ -16,6 +17,13 @@ from yolact_ascend.targets.target import BenchmarkJob, CompileJob, InferJob
 FLOAT32, UINT8 = (input_tensor(TINY_CONFIG, dtype) for dtype in ("float32", "uint8"))
 ON_CARD = Tools("npu", "it is there", {"A": "1"}, {}, "python3.9", Path("/set_env.sh"), "310P3", "Ascend310P3", "23.0")
 EMULATED = replace(ON_CARD, kind="cpu-emulation", set_env=None)
+
+
+def write_file(path):
+    """Make an empty file as ais_bench takes it."""
+    path.parent.mkdir(exist_ok=True)
+    path.touch(mode=0o640)
+    return path
 
 
 class Runner:
@@ -128,7 +136,9 @@ def test_a_folder_is_divided_among_devices(tmp_path, capsys, count, used, words)
             part.with_name(f"{part.name}_summary.json").write_text(json.dumps(summary))
 
     runner, target = Runner(ais_bench), AscendTarget(replace(ON_CARD, npus=(0, 1)))
-    job = InferJob(tmp_path / "m.om", tmp_path / "bins", count, folder)
+    job = InferJob(write_file(tmp_path / "m.om"), tmp_path / "bins", count, folder)
+    for index in range(count):
+        write_file(job.bin_folder / f"{index}.bin")
     target.infer(job, runner, tmp_path / "log")
     begin = ["python3.9", "-m", "ais_bench", "--model", f"{tmp_path}/m.om", "--input", f"{tmp_path}/bins/"]
     assert runner.commands == [[*begin, "--output", str(folder), "--output_dirname", "output", *words]]
@@ -137,6 +147,31 @@ def test_a_folder_is_divided_among_devices(tmp_path, capsys, count, used, words)
     assert sorted(path.name for path in output.iterdir()) == [f"{index}_0.bin" for index in range(count)]
     assert json.loads((folder / "output_summary.json").read_text())["throughput"] == 100 * len(used)
     assert ("Only device 0 of npus=" in capsys.readouterr().err) == (len(used) == 1)
+
+
+@pytest.mark.parametrize("name", ["m.om", "bins/1.bin", "in.bin"])
+@pytest.mark.parametrize(
+    ("spoil", "said"),
+    [
+        (lambda path: (path.rename(f"{path}.real"), path.symlink_to(f"{path}.real")), "is a link, which ais_bench"),
+        (lambda path: path.chmod(0o664), r"has mode 0664, .*chmod 640"),
+    ],
+    ids=["link", "writable by the group"],
+)
+def test_files_that_ais_bench_would_refuse_late_are_refused_now(tmp_path, name, spoil, said):
+    model, batch = write_file(tmp_path / "m.om"), write_file(tmp_path / "in.bin")
+    for index in range(2):
+        write_file(tmp_path / "bins" / f"{index}.bin")
+    spoil(tmp_path / name)
+    runner, target = Runner(None), AscendTarget(ON_CARD)
+    calls = {
+        "m.om": lambda: target.open(model, 0),
+        "bins/1.bin": lambda: target.infer(InferJob(model, tmp_path / "bins", 2, tmp_path), runner, tmp_path / "log"),
+        "in.bin": lambda: target.benchmark(BenchmarkJob(model, 2, 7, tmp_path, batch), runner, tmp_path / "log"),
+    }
+    with pytest.raises(ArtifactError, match=f"{re.escape(name)} {said}"):
+        calls[name]()
+    assert runner.commands == []
 
 
 @pytest.mark.parametrize("fails", [False, True])
@@ -152,7 +187,7 @@ def test_a_benchmark_leaves_its_timings_and_what_a_user_put_there(tmp_path, fail
         if fails:
             raise ToolError("no card")
 
-    job = BenchmarkJob(tmp_path / "m.om", 2, 7, folder.parent, tmp_path / "in.bin")
+    job = BenchmarkJob(write_file(tmp_path / "m.om"), 2, 7, folder.parent, write_file(tmp_path / "in.bin"))
     runner, target = Runner(ais_bench), AscendTarget(ON_CARD)
     if fails:
         with pytest.raises(ToolError, match="no card"):

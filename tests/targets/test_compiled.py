@@ -192,24 +192,6 @@ def test_inputs_must_be_what_the_model_takes(inputs, harm, said):
         assert re.search(r"Make them again: from=preprocess force=preprocess\.$", str(caught.value))
 
 
-@pytest.mark.parametrize(
-    ("spoil", "said"),
-    [
-        (lambda path: (path.rename(path.with_name("real")), path.symlink_to("real")), r"is a link, which ais_bench"),
-        (lambda path: path.chmod(0o664), r"has mode 0664, .*chmod 640"),
-    ],
-    ids=["link", "writable by the group"],
-)
-def test_what_ais_bench_would_refuse_late_is_refused_now(inputs, model, spoil, said):
-    require_inputs(inputs, SMALL, 2)
-    spoil(inputs / "bin_file" / "1.bin")
-    with pytest.raises(ArtifactError, match=rf"1\.bin {said}"):
-        require_inputs(inputs, SMALL, 2)
-    spoil(model)
-    with pytest.raises(ArtifactError, match=rf"bs8\.om {said}"):
-        require_model(model, NEED)
-
-
 def test_a_side_car_whose_input_lacks_fields_is_damaged(model):
     path = sidecar_file(model)
     path.write_text(json.dumps({**json.loads(path.read_text()), "input": {"name": "image"}}))

@@ -133,6 +133,6 @@ def check_disk(settings: RunSettings, images: int | None) -> Check:
     if plan.is_refused:
         return Check("disk", FAIL, f"{text}. {describe_remedies(settings, images, plan)}", facts)
     if plan.is_tight:
-        remedy = "Detections and logs come on top: free another GB, or choose another disk (out=DIR)."
+        remedy = "Detections and logs need about 1 GB more. Free it, or choose another disk (out=DIR)."
         return Check("disk", WARN, f"{text}. {remedy}", facts)
     return Check("disk", OK, text, facts)

@@ -18,7 +18,6 @@ from yolact_ascend.targets.folder import (
 from yolact_ascend.tensors import TensorSpec
 
 SCHEMA = 4
-WRITABLE_BY_OTHERS = 0o022
 COMPILE_AGAIN = "Compile it again: from=compile force=compile."
 # The remedy when outputs are not finite; the sentence continues.
 COMPILE_IN_FLOAT32 = (
@@ -124,7 +123,6 @@ def require_model(model: Path, need: Need) -> SideCar:
             raise ArtifactError(
                 f"{model} was compiled for something else: {name} is {found}, expected {expected}. {COMPILE_AGAIN}"
             )
-    require_plain(model, COMPILE_AGAIN)
     model_sha256 = sha256_file(model)
     if model_sha256 != sidecar.model_sha256:
         raise ArtifactError(
@@ -158,21 +156,9 @@ def require_inputs(save_path: Path, spec: TensorSpec, count: int) -> None:
         )
     for index in range(count):
         path = input_bin(save_path, index)
-        require_plain(path, remedy)
         size = path.stat().st_size if path.is_file() else 0
         if size != spec.size_bytes:
             raise ArtifactError(f"{path} holds {size} bytes, expected {spec.size_bytes} for {takes}. {remedy}")
-
-
-def require_plain(path: Path, remedy: str) -> None:
-    """Raise ArtifactError for a link, or a file that group or others may write: ais_bench refuses both, but late."""
-    if path.is_symlink():
-        raise ArtifactError(f"{path} is a link, which ais_bench refuses. {remedy}")
-    if path.exists() and path.stat().st_mode & WRITABLE_BY_OTHERS:
-        raise ArtifactError(
-            f"{path} has mode {path.stat().st_mode & 0o777:04o}, and ais_bench refuses files that group or others may "
-            f"write. chmod 640 {path}"
-        )
 
 
 def _read(path: Path, what: str, remedy: str) -> Any:

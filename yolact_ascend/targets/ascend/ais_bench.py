@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+import stat
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from yolact_ascend.errors import UsageError
+from yolact_ascend.errors import ArtifactError, UsageError
 from yolact_ascend.files import (
     FOLDER_MODE,
     make_folder,
@@ -15,7 +16,7 @@ from yolact_ascend.targets.ascend.devices import device_words
 from yolact_ascend.targets.folder import BENCHMARK_DIRNAME, OUTPUT_DIRNAME
 
 NOT_FOR_OTHERS = 0o027  # the permissions that ais_bench refuses on an output folder
-
+WRITABLE_BY_OTHERS = 0o022  # those that it refuses on a file
 
 # What ais_bench accepts in a path; it checks the whole path, including the current folder.
 _PATH_CHARACTERS = re.compile(r"[A-Za-z0-9_/.-]+")
@@ -38,6 +39,19 @@ def require_usable_paths(work_folder: Path) -> None:
             raise UsageError(
                 f"ais_bench would fail on {path}: it has the name of the output folder and others can write to it. "
                 f"Run from another folder, or: chmod 750 {path}"
+            )
+
+
+def require_plain_files(paths: Iterable[Path]) -> None:
+    """Raise ArtifactError for a link, or a file that group or others may write: ais_bench refuses both, but late."""
+    for path in paths:
+        status = path.lstat()
+        if stat.S_ISLNK(status.st_mode):
+            raise ArtifactError(f"{path} is a link, which ais_bench refuses. Put a copy of the file in its place.")
+        if status.st_mode & WRITABLE_BY_OTHERS:
+            raise ArtifactError(
+                f"{path} has mode {stat.S_IMODE(status.st_mode):04o}, and ais_bench refuses files that group or others "
+                f"may write. chmod 640 {path}"
             )
 
 

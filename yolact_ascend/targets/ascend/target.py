@@ -18,6 +18,7 @@ from yolact_ascend.targets.ascend.ais_bench import (
     benchmark_command,
     infer_command,
     prepare_run_folder,
+    require_plain_files,
     require_usable_paths,
 )
 from yolact_ascend.targets.ascend.atc import ATC_SUCCESS, PRECISION_FLAGS, adopt_model, atc_command, remove_models
@@ -117,6 +118,7 @@ class AscendTarget(Target):
         return {"flags": self._infer_command(job, "python3", Path("om"), Path("bins"), Path("run"))}
 
     def infer(self, job: InferJob, runner: Runner, log: Path) -> None:
+        require_plain_files([job.model, *job.bin_folder.iterdir()])
         npus = self._npus_for(job)
         if npus != self.npus:
             print(f"Only device {', '.join(map(str, npus))} of npus=: so few are the images.", file=sys.stderr)
@@ -127,6 +129,7 @@ class AscendTarget(Target):
         return {"flags": self._benchmark_command(job, "python3", Path("om"), Path("run"), job.batch and Path("in"))}
 
     def benchmark(self, job: BenchmarkJob, runner: Runner, log: Path) -> None:
+        require_plain_files([job.model, *([job.batch] if job.batch else [])])
         output_folder = job.run_folder / BENCHMARK_DIRNAME
         command = self._benchmark_command(job, self.tools.python, job.model, job.run_folder, job.batch)
         try:
@@ -138,6 +141,7 @@ class AscendTarget(Target):
     def open(self, model: Path, npu: int) -> Engine:
         from yolact_ascend.targets.ascend.engine import DeviceEngine  # here: most verbs open no device
 
+        require_plain_files([model])
         return DeviceEngine(model, self.tools, npu)
 
     def _atc_command(self, job: CompileJob, onnx: Path, prefix: Path, aipp_file: Path) -> list[str]:

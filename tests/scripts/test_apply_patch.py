@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 SCRIPT = ROOT / "scripts" / "apply_patch.sh"
 PATCH = ROOT / "patches" / "yolact_edge.patch"
 PIN = "a9a00281b33b3ac90253a4939773308a8f95e21d"
