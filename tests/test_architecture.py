@@ -19,7 +19,7 @@ ROOMS = {
     "pipeline": {"targets", "images", "models", "detection"},
     "scenes": {"detection", "models"},
     "targets": {"models", "detection"},
-    "images": {"models"},
+    "images": {"models", "detection"},
     "models": {"detection"},
     "detection": set(),
     "floor": set(),

@@ -84,7 +84,7 @@ def write_json(path: Path, value: Any, indent: int | None = 2) -> None:
 def read_json(path: Path, what: str) -> Any:
     """Read a JSON file; raises ArtifactError, naming `what` the file is, when it is missing or not JSON."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return json.loads(path.read_text(encoding="utf-8-sig"))  # with a byte-order mark, or without
     except FileNotFoundError:
         raise ArtifactError(f"There is no {path} ({what}).") from None
     except (UnicodeDecodeError, json.JSONDecodeError) as error:

@@ -11,9 +11,11 @@ from importlib import metadata
 from yolact_ascend import __version__
 from yolact_ascend.checks import FAIL, OK, WARN, Check, run_check
 from yolact_ascend.disk import existing_folder, in_gb
-from yolact_ascend.images.coco import check_categories, find_split, load_dataset, require_images
+from yolact_ascend.images.coco import load_dataset
+from yolact_ascend.images.pictures import examine
 from yolact_ascend.models.classes import read_config, require_weights
 from yolact_ascend.models.config import get_config
+from yolact_ascend.pipeline.context import find_dataset
 from yolact_ascend.pipeline.demo import IMAGES, NOTE, is_drawn, with_demo
 from yolact_ascend.pipeline.disk import describe_remedies, plan_disk
 from yolact_ascend.pipeline.settings import RunSettings
@@ -96,15 +98,21 @@ def check_dataset(settings: RunSettings) -> Check:
     if settings.is_demo and not is_drawn(settings.coco):
         scenes = min(IMAGES, settings.image_limit or IMAGES)
         return Check("data set", OK, f"none, so a run draws scenes of its own: {NOTE}", {"images": scenes})
-    dataset = load_dataset(*reversed(find_split(settings.coco)))
-    check_categories(dataset, read_config(settings.weights, get_config(settings.config)))
-    images = dataset.select(limit=settings.image_limit)
-    require_images(images)
-    annotated = len(dataset.select(annotated_only=True, limit=settings.image_limit))
-    limited = f" of {len(dataset.images)}" if len(images) < len(dataset.images) else ""
-    text = f"{len(images)}{limited} images, {annotated} of them annotated, {dataset.annotation_file}"
-    facts = {"images": len(images), "annotated_images": annotated, "of_images": len(dataset.images)}
-    return Check("data set", OK, text, facts)
+    image_folder, annotation_file = find_dataset(settings)
+    whole = load_dataset(annotation_file, image_folder)
+    config = read_config(settings.weights, get_config(settings.config))
+    dataset, _ = examine(whole, config, limit=settings.image_limit)
+    dataset.require_readable()
+    count, annotated = len(dataset.images), dataset.annotated_count
+    limited = f" of {len(whole.images)}" if count < len(whole.images) else ""
+    text = f"{count}{limited} images, {annotated} of them annotated, {annotation_file}"
+    facts = {
+        "images": count,
+        "annotated_images": annotated,
+        "of_images": len(whole.images),
+        "warnings": list(dataset.warnings),
+    }
+    return Check("data set", WARN if dataset.warnings else OK, " ".join((text, *dataset.warnings)), facts)
 
 
 def check_work_folder(settings: RunSettings) -> Check:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from yolact_ascend import flags
 from yolact_ascend.detection.tasks import BOX, MASK
+from yolact_ascend.environment import is_stage_of_a_run
 from yolact_ascend.errors import UsageError
 from yolact_ascend.flags import Flag
 from yolact_ascend.models.classes import read_config
@@ -112,14 +114,18 @@ def add_dataset(parser: argparse.ArgumentParser) -> None:
     add_switch(parser, "annotated_only", "leave out images without annotations, as Ascend ModelZoo's guide does")
 
 
-def chosen_dataset(arguments: argparse.Namespace, config: ModelConfig | None = None) -> CocoDataset:
-    """Load the data set; raises DatasetError, also when it does not have the config's classes."""
-    from yolact_ascend.images.coco import check_categories, load_dataset
+def chosen_dataset(arguments: argparse.Namespace) -> CocoDataset:
+    """Load the data set; raises DatasetError. What a verb uses of it is checked by `images.pictures`."""
+    from yolact_ascend.images.coco import load_dataset
 
-    dataset = load_dataset(arguments.json_file, arguments.image_path)
-    if config is not None:
-        check_categories(dataset, config)
-    return dataset
+    return load_dataset(arguments.json_file, arguments.image_path)
+
+
+def say_warnings(dataset: CocoDataset) -> None:
+    """Say what is odd about a data set, unless the run that started this stage has said it."""
+    if not is_stage_of_a_run():
+        for warning in dataset.warnings:
+            print(f"warning: {warning}", file=sys.stderr, flush=True)
 
 
 def add_coco(parser: argparse.ArgumentParser) -> None:

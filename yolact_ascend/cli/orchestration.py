@@ -6,7 +6,7 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 
-from yolact_ascend.environment import shell_environment
+from yolact_ascend.environment import stage_environment
 from yolact_ascend.errors import ArtifactError, UsageError
 from yolact_ascend.files import as_json
 from yolact_ascend.models.classes import read_config, require_weights
@@ -41,11 +41,12 @@ def run_stages(words: Sequence[str]) -> str:
     target = kind.find(DeviceRequest(settings.device, settings.soc, settings.npus))
     with lock_folder(settings.out) as lock:
         records = Records(WorkFolder(settings.out))
-        run = RunContext(settings, target, records, Runner(lock, shell_environment()))
+        run = RunContext(settings, target, records, Runner(lock, stage_environment()))
         if settings.is_demo:
             _say(f"No weights and no data set were given: this run uses {NOTE}")
             draw_demo(run)
         run.require_dataset()
+        say_warnings(run)
         steps = plan_steps(run)
         reasons = {step.label: stale_reason(step, run) for step in steps}
         _say(describe_plan(settings, target, steps, reasons))
@@ -61,6 +62,13 @@ def run_stages(words: Sequence[str]) -> str:
         if "report" not in settings.stages:
             return f"Stopped after {settings.last} (to={settings.last})."
         return write_report(run, outcomes, words)
+
+
+def say_warnings(run: RunContext) -> None:
+    """Say what is odd about the data set, on every run; the report has it, too."""
+    if run.settings.needs_dataset:
+        for warning in run.dataset.warnings:
+            _say(f"warning: {warning}")
 
 
 def draw_demo(run: RunContext) -> None:

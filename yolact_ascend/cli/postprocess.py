@@ -15,6 +15,7 @@ from yolact_ascend.cli.flags import (
     chosen_cut,
     chosen_dataset,
     results_files,
+    say_warnings,
     show_scores,
 )
 from yolact_ascend.process import count_cores
@@ -38,9 +39,11 @@ def run(arguments: argparse.Namespace) -> None:
     cut = chosen_cut(arguments, config)
     from yolact_ascend.files import write_json
     from yolact_ascend.host.postprocess import postprocess, read_ids
+    from yolact_ascend.images.pictures import examine_annotations
     from yolact_ascend.models.detector import load_detector
 
-    dataset = chosen_dataset(arguments, config)
+    dataset, config = examine_annotations(chosen_dataset(arguments), config)
+    say_warnings(dataset)
     evaluation, timings = postprocess(
         arguments.file_path,
         load_detector(arguments.trained_model, config, cut),

@@ -12,6 +12,7 @@ from yolact_ascend.cli.flags import (
     add_flag,
     add_flags,
     chosen_dataset,
+    say_warnings,
 )
 from yolact_ascend.models.config import DEFAULT_CONFIG, get_config
 from yolact_ascend.models.inputs import INPUT_DTYPES
@@ -36,8 +37,12 @@ def run(arguments: argparse.Namespace) -> None:
     """Do the work of the verb."""
     config = get_config(arguments.config)
     from yolact_ascend.host.preprocess import preprocess
+    from yolact_ascend.images.pictures import examine_pictures
 
-    images = chosen_dataset(arguments).select(arguments.annotated_only, arguments.limit)
+    dataset = examine_pictures(chosen_dataset(arguments), arguments.annotated_only, arguments.limit)
+    say_warnings(dataset)
+    dataset.require_readable()
+    images = dataset.images
     workers = arguments.workers or count_cores()
     made = preprocess(images, arguments.save_path, config, arguments.dtype, workers)
     print(f"{len(images)} inputs in {arguments.save_path} ({made} new)")

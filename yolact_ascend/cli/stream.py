@@ -18,6 +18,7 @@ from yolact_ascend.cli.flags import (
     chosen_dataset,
     chosen_devices,
     results_files,
+    say_warnings,
     show_scores,
     take_coco,
 )
@@ -44,21 +45,20 @@ def run(arguments: argparse.Namespace) -> None:
     from yolact_ascend.files import write_json
     from yolact_ascend.host.predict import open_engines
     from yolact_ascend.host.stream import Spent, score_stream, stream
-    from yolact_ascend.images.coco import require_images
+    from yolact_ascend.images.pictures import examine
     from yolact_ascend.models.detector import load_detector
     from yolact_ascend.models.families import find_cut
     from yolact_ascend.targets.summary import summarise
 
     take_coco(arguments)
-    dataset = chosen_dataset(arguments, config)
-    images = dataset.select(arguments.annotated_only, arguments.limit)
-    require_images(images)
+    dataset, config = examine(chosen_dataset(arguments), config, arguments.annotated_only, arguments.limit)
+    say_warnings(dataset)
     files, spent = results_files(arguments, config), Spent()
     workers = arguments.workers or count_cores()
     with open_engines(arguments.model, arguments.trained_model, chosen_devices(arguments)) as (engines, described):
         detector = load_detector(arguments.trained_model, config, find_cut(engines[0].outputs, config))
         batch_size = engines[0].batch_size or arguments.batch_size
-        with contextlib.closing(stream(engines, images, detector, batch_size, workers, spent)) as found:
+        with contextlib.closing(stream(engines, dataset.images, detector, batch_size, workers, spent)) as found:
             streamed = score_stream(found, dataset, config, files, spent)
     if arguments.scores_file:
         write_json(arguments.scores_file, streamed.to_json())

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from yolact_ascend import flags
-from yolact_ascend.cli.flags import LISTED_CONFIGS, add_flag, chosen_dataset, reader
+from yolact_ascend.cli.flags import LISTED_CONFIGS, add_flag, chosen_dataset, reader, say_warnings
 from yolact_ascend.errors import UsageError
 from yolact_ascend.flags import COUNT, NUMBER
 from yolact_ascend.models.config import DEFAULT_CONFIG, ModelConfig, get_config
@@ -140,12 +140,15 @@ def load_validation(arguments: argparse.Namespace, config: ModelConfig) -> Valid
     """Return the images to score on, if there are any."""
     if not arguments.val_json_file:
         return None
-    from yolact_ascend.images.coco import check_categories, load_dataset
+    from yolact_ascend.images.coco import load_dataset
+    from yolact_ascend.images.pictures import examine
     from yolact_ascend.training.train import Validation
 
     held_out = load_dataset(arguments.val_json_file, arguments.val_image_path)
-    check_categories(held_out, config)
-    return Validation(held_out, arguments.val_limit, arguments.val_every or 0)
+    held_out, scored_config = examine(held_out, config, limit=arguments.val_limit)
+    say_warnings(held_out)
+    held_out.require_readable()
+    return Validation(held_out, arguments.val_limit, arguments.val_every or 0, scored_config)
 
 
 def make_recipe(arguments: argparse.Namespace) -> Recipe:

@@ -34,6 +34,9 @@ SUMMARY_LINES = (
 )
 
 
+NOTHING_SCORED = "Nothing is scored: the annotation file has no annotations."
+
+
 @dataclass(frozen=True)
 class Score:
     """One kind of result, boxes or masks: `table` by IoU ("all", "50" .. "95") and COCOeval's 12 numbers.
@@ -48,7 +51,7 @@ class Score:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """The scores of one run over `images` images, by task."""
+    """The scores of one run over `images` images, by task; none when the annotation file has no annotations."""
 
     scores: dict[str, Score]
     images: int
@@ -64,15 +67,17 @@ class Evaluation:
 
 
 def evaluate(
-    annotations: dict[str, Any], image_ids: Collection[int], found: Mapping[str, Iterable[dict[str, Any]]]
+    annotations: dict[str, Any] | None, image_ids: Collection[int], found: Mapping[str, Iterable[dict[str, Any]]]
 ) -> Evaluation:
     """Score results against an annotation file's content, over the images of `image_ids`, found something or not.
 
     `found` maps each task to entries of COCO's results format; those of other images do not count. They are taken one
-    by one, task after task.
+    by one, task after task. `annotations` None: there is nothing to score against.
     """
     if not image_ids:
         raise ValueError("There are no images to score.")
+    if annotations is None:
+        return Evaluation({}, len(image_ids))
     scores = {task: _score(annotations, image_ids, results, IOU_TYPES[task]) for task, results in found.items()}
     return Evaluation(scores, len(image_ids))
 
@@ -80,19 +85,46 @@ def evaluate(
 def _score(
     annotations: dict[str, Any], image_ids: Collection[int], results: Iterable[dict[str, Any]], iou_type: str
 ) -> Score:
-    # Copies, because the library writes into them. Numbered from 1: it may take a match with id 0 for none.
-    entries = [{**entry, "id": n} for n, entry in enumerate(annotations["annotations"], start=1)]
-    truth = _index({**annotations, "annotations": entries})
-    found = _index({**annotations, "annotations": list(_found_entries(annotations, set(image_ids), results, iou_type))})
+    numbers = _Numbers(annotations)
+    entries = [numbers.of(entry, n) for n, entry in enumerate(annotations["annotations"], start=1)]
+    truth = _index({**numbers.listed, "annotations": entries})
+    found_entries = list(_found_entries(annotations, set(image_ids), results, iou_type, numbers))
+    found = _index({**numbers.listed, "annotations": found_entries})
     scorer = COCOeval_faster(truth, found, iou_type)
     scorer.rle_iou_max_workers = 1  # its threads cost more than they bring
-    scorer.params.imgIds = sorted(set(image_ids))
+    scorer.params.imgIds = sorted(numbers.images[image_id] for image_id in set(image_ids))
     scorer.run()
     return Score(_table(scorer), tuple(_percent(value) for value in scorer.stats))
 
 
+class _Numbers:
+    """Small numbers for the ids of images and categories, in their order, which decides between equal scores.
+
+    The library takes neither negative ids nor those beyond 32 bit, and may take a match with id 0 for none.
+    """
+
+    def __init__(self, annotations: dict[str, Any]) -> None:
+        self.images, self.categories = (
+            {number: n for n, number in enumerate(sorted(entry["id"] for entry in annotations[section]), start=1)}
+            for section in ("images", "categories")
+        )
+        self.listed = {
+            "images": [{**entry, "id": self.images[entry["id"]]} for entry in annotations["images"]],
+            "categories": [{**entry, "id": self.categories[entry["id"]]} for entry in annotations["categories"]],
+        }
+
+    def of(self, entry: dict[str, Any], number: int) -> dict[str, Any]:
+        """Return a copy of an entry, as the library writes into it, with small numbers for its ids."""
+        image_id, category_id = self.images[entry["image_id"]], self.categories[entry["category_id"]]
+        return {**entry, "id": number, "image_id": image_id, "category_id": category_id}
+
+
 def _found_entries(
-    annotations: dict[str, Any], image_ids: Collection[int], results: Iterable[dict[str, Any]], iou_type: str
+    annotations: dict[str, Any],
+    image_ids: Collection[int],
+    results: Iterable[dict[str, Any]],
+    iou_type: str,
+    numbers: _Numbers,
 ) -> Iterator[dict[str, Any]]:
     """Give the library's form of results of these images, with no more in it than it needs.
 
@@ -101,18 +133,19 @@ def _found_entries(
     """
     annotated = {(entry["image_id"], entry["category_id"]) for entry in annotations["annotations"]}
     key, nowhere = {"bbox": ("bbox", [0, 0, 0, 0]), "segm": ("segmentation", {"size": [1, 1], "counts": "1"})}[iou_type]
-    wanted = (entry for entry in results if entry["image_id"] in image_ids)
+    # As pycocotools does: results of a class that the file does not list do not count.
+    wanted = (e for e in results if e["image_id"] in image_ids and e["category_id"] in numbers.categories)
     for n, entry in enumerate(wanted, start=1):
         image_id, category_id, shape = entry["image_id"], entry["category_id"], entry[key]
         area = shape[2] * shape[3] if key == "bbox" else int(coco_mask.area(shape))
-        yield {
-            "id": n,
+        found = {
             "image_id": image_id,
             "category_id": category_id,
             key: shape if (image_id, category_id) in annotated else nowhere,
             "area": area,
             "score": entry["score"],
         }
+        yield numbers.of(found, n)
 
 
 def _index(dataset: dict[str, Any]) -> COCO:
@@ -139,6 +172,8 @@ def _percent(fraction: float) -> Value:
 
 def format_table(evaluation: Evaluation) -> str:
     """Return the guide's table, a row for each task, in percent."""
+    if not evaluation.scores:
+        return NOTHING_SCORED
     names = next(iter(evaluation.scores.values())).table
     header = ["", *("all " if name == "all" else f".{name} " for name in names)]
     rows = [

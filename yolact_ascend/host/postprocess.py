@@ -70,7 +70,7 @@ def postprocess(
             timings.add(spent)
     with timings.timed("eval"):
         images = [image_id for _, image_id in chosen]
-        evaluation = evaluate(dataset.annotations, images, {task: findings.entries(task) for task in files})
+        evaluation = evaluate(dataset.truth, images, {task: findings.entries(task) for task in files})
     return Scored(evaluation, timings)
 
 

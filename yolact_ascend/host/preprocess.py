@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import re
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -26,12 +26,7 @@ from yolact_ascend.files import (
 )
 from yolact_ascend.images import decode, transforms
 from yolact_ascend.images.coco import CocoImage, describe_images, require_images
-from yolact_ascend.images.decode import (
-    JPEG_END,
-    decode_bytes,
-    is_jpeg,
-    read_image,
-)
+from yolact_ascend.images.decode import decode_bytes, read_image
 from yolact_ascend.images.transforms import prepare_pixels
 from yolact_ascend.models.config import ModelConfig, Preprocessing
 from yolact_ascend.models.inputs import FLOAT32, UINT8, input_tensor
@@ -45,8 +40,6 @@ from yolact_ascend.targets.folder import (
 from yolact_ascend.tensors import TensorSpec
 from yolact_ascend.timings import Timings
 from yolact_ascend.workers import open_workers
-
-JPEG_TAIL = 1024  # bytes at the end in which its end marker is looked for; some cameras append a little
 
 
 def preprocess(
@@ -83,25 +76,16 @@ def preprocess(
     return len(missing)
 
 
-class Prepared(NamedTuple):
-    """The network's input from one image, and what to tell the user of that image."""
-
-    tensor: np.ndarray
-    warnings: tuple[str, ...]
-
-
-def prepare_image(image: CocoImage, preprocessing: Preprocessing, dtype: str, timings: Timings) -> Prepared:
+def prepare_image(image: CocoImage, preprocessing: Preprocessing, dtype: str, timings: Timings) -> np.ndarray:
     """Read and decode one image and make the network's input of it; the steps are timed, the image is not counted.
 
     Raises DatasetError when it cannot be decoded.
     """
     with timings.timed("decode"):
         data = read_image(image.path)
-        pixels = decode_bytes(data, image.path)
+        pixels = decode_bytes(data, image.path, image.is_turned)
     with timings.timed("resize"):
-        tensor = prepare_pixels(pixels, preprocessing, dtype)
-    height, width, _ = pixels.shape
-    return Prepared(tensor, (*_warn_of_cut_jpeg(image.path, data), *_warn_of_other_size(image, width, height)))
+        return prepare_pixels(pixels, preprocessing, dtype)
 
 
 class _Job(NamedTuple):
@@ -112,22 +96,20 @@ class _Job(NamedTuple):
 
 
 def _make_inputs(jobs: Sequence[_Job], workers: int) -> Timings:
-    """Have the workers make and write the inputs; what they have to say of an image is said here."""
+    """Have the workers make and write the inputs."""
     timings = Timings()
     with open_workers(min(workers, len(jobs))) as pool:
-        for warnings, spent in tqdm(pool.map(_make_input, jobs), desc="preprocess", unit="image", total=len(jobs)):
-            for warning in warnings:
-                tqdm.write(f"warning: {warning}", file=sys.stderr)
+        for spent in tqdm(pool.map(_make_input, jobs), desc="preprocess", unit="image", total=len(jobs)):
             timings.add(spent)
     return timings
 
 
-def _make_input(job: _Job) -> tuple[tuple[str, ...], Timings]:
+def _make_input(job: _Job) -> Timings:
     timings = Timings(images=1)
     prepared = prepare_image(job.image, job.preprocessing, job.dtype, timings)
     with timings.timed("write"):
-        write_bytes(job.path, prepared.tensor.data, is_swept=True)  # by _remove_other_bins
-    return prepared.warnings, timings
+        write_bytes(job.path, prepared.data, is_swept=True)  # by _remove_other_bins
+    return timings
 
 
 def describe_inputs(images: Sequence[CocoImage], preprocessing: Preprocessing, spec: TensorSpec) -> dict[str, Any]:
@@ -184,17 +166,3 @@ def _read_if_whole(path: Path) -> Any:
 
 def _is_whole(path: Path, spec: TensorSpec) -> bool:
     return path.is_file() and path.stat().st_size == spec.size_bytes
-
-
-def _warn_of_other_size(image: CocoImage, width: int, height: int) -> Iterator[str]:
-    if (width, height) != (image.width, image.height):
-        yield (
-            f"{image.path.name} decodes to {width}×{height} pixels, but the annotation file says "
-            f"{image.width}×{image.height}: its detections are scored in the annotation file's frame."
-        )
-
-
-def _warn_of_cut_jpeg(path: Path, data: bytes) -> Iterator[str]:
-    """Warn of a JPEG without its end marker: it decodes, like in upstream, but its lower part is made up."""
-    if is_jpeg(data) and JPEG_END not in data[-JPEG_TAIL:]:
-        yield f"{path} looks cut short: it has no JPEG end marker."

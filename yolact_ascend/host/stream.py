@@ -162,7 +162,7 @@ def score_stream(
         if not scored:
             raise DatasetError(f"None of the {len(failed)} images could be decoded; the first: {failed[0].path}.")
     with spent.host.timed("eval"):
-        evaluation = evaluate(dataset.annotations, scored, {task: findings.entries(task) for task in files})
+        evaluation = evaluate(dataset.truth, scored, {task: findings.entries(task) for task in files})
     return Streamed(evaluation, tuple(failed), seconds, spent)
 
 
@@ -199,13 +199,11 @@ class _BatchRunner:
         calls = [self._pool.submit(_prepare_in_worker, image, slot, place) for place, image in enumerate(images)]
         for place, call in enumerate(calls):
             try:
-                spent, warnings = self._pool.result(call)
+                spent = self._pool.result(call)
             except DatasetError as error:  # its place in the batch keeps what lay there before
                 failures[place] = str(error)
                 continue
             self._count(spent)
-            for warning in warnings:
-                tqdm.write(f"warning: {warning}", file=sys.stderr)
         return failures
 
     def _detect(self, slot: int, images: Sequence[CocoImage], failures: dict[int, str]) -> list[Found]:
@@ -240,12 +238,12 @@ def _start(slots: Slots, detector: Detector, dtype: str) -> None:
     _slots, _detector, _dtype = slots, detector, dtype
 
 
-def _prepare_in_worker(image: CocoImage, slot: int, place: int) -> tuple[Timings, tuple[str, ...]]:
+def _prepare_in_worker(image: CocoImage, slot: int, place: int) -> Timings:
     timings = Timings()
-    prepared, warnings = prepare_image(image, _detector.config.preprocessing, _dtype, timings)
+    prepared = prepare_image(image, _detector.config.preprocessing, _dtype, timings)
     (images,) = _slots.images(slot)  # all families have one input
     images[place].reshape(-1).view(np.uint8)[:] = np.frombuffer(prepared, np.uint8)
-    return timings, warnings
+    return timings
 
 
 def _detect_in_worker(slot: int, place: int, image: CocoImage) -> tuple[Detections, Timings]:

@@ -1,16 +1,23 @@
-"""COCO annotation files: which images there are, in which order, and which classes."""
+"""A COCO data set: where it lies, which images there are, in which order, and whose classes it has."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Sequence
+import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from yolact_ascend.errors import ArtifactError, DatasetError
-from yolact_ascend.files import read_json
+from yolact_ascend.errors import DatasetError
+from yolact_ascend.images.annotations import read_annotations
+from yolact_ascend.images.decode import IMAGE_SUFFIXES
 from yolact_ascend.models.config import ModelConfig
+
+if TYPE_CHECKING:
+    from yolact_ascend.images.pictures import Inspection
+
+NAMED = 5  # of a kind that a message lists
+SPLIT = "val2017"
 
 
 @dataclass(frozen=True)
@@ -21,6 +28,7 @@ class CocoImage:
     path: Path
     width: int
     height: int
+    is_turned: bool = True  # by the file's EXIF orientation; False: it was annotated as it is stored
 
 
 @dataclass(frozen=True)
@@ -37,44 +45,110 @@ class CocoDataset:
     annotations: dict[str, Any]
     images: tuple[CocoImage, ...]
     annotated_count: int
+    is_scored: bool = True  # False: the file has no annotations, as COCO's test-dev lists
+    warnings: tuple[str, ...] = ()
+    mask_fault: str | None = None  # why its masks cannot be used
+    pictures: Inspection | None = None  # of the files; None: they were not looked at
 
     def select(self, annotated_only: bool = False, limit: int | None = None) -> tuple[CocoImage, ...]:
         """Return the first `limit` images (None: all), without the unannotated ones if asked."""
         return self.images[: self.annotated_count if annotated_only else None][:limit]
 
+    @property
+    def truth(self) -> dict[str, Any] | None:
+        """What to score against, in COCO's format; None when the file has no annotations."""
+        return self.annotations if self.is_scored else None
+
+    @property
+    def categories(self) -> list[tuple[int, str | None]]:
+        """Id and name of each category, in the order of the ids."""
+        return sorted((category["id"], category["name"]) for category in self.annotations["categories"])
+
+    def require_readable(self) -> None:
+        """Raise DatasetError that names the files that are no pictures; they must have been looked at."""
+        assert self.pictures is not None, "see images.pictures.examine_pictures"
+        self.pictures.require_readable()
+
+    def require_masks(self) -> None:
+        """Raise DatasetError when its masks cannot be scored or learned from."""
+        if self.mask_fault:
+            raise DatasetError(self.mask_fault)
+
 
 def load_dataset(annotation_file: Path, image_folder: Path) -> CocoDataset:
-    """Read and check a COCO "instances" file; image files are looked for when they are needed, not here.
+    """Read and check a COCO "instances" file; image files are looked at by `pictures.inspect`, not here.
 
     Raises DatasetError when the file or folder is missing or the file is not in COCO's format.
     """
     if not image_folder.is_dir():
         raise DatasetError(f"There is no image folder {image_folder}. Pass the folder that holds the .jpg files.")
-    try:
-        data = read_json(annotation_file, "COCO annotations")
-    except ArtifactError as error:
-        raise DatasetError(str(error)) from error
-    _check_format(data, annotation_file)
-    by_id = {entry["id"]: entry for entry in data["images"]}
-    annotated = dict.fromkeys(annotation["image_id"] for annotation in data["annotations"])
-    unknown = [image_id for image_id in annotated if image_id not in by_id]
-    if unknown:
-        raise DatasetError(
-            f'{annotation_file} annotates image {unknown[0]}, which its "images" do not list ({len(unknown)} such).'
-        )
+    read = read_annotations(annotation_file)
+    by_id = {entry["id"]: entry for entry in read.data["images"]}
+    annotated = dict.fromkeys(annotation["image_id"] for annotation in read.data["annotations"])
     order = [*annotated, *(image_id for image_id in by_id if image_id not in annotated)]
-    images = tuple(_coco_image(by_id[image_id], image_folder) for image_id in order)
-    return CocoDataset(annotation_file, image_folder, data, images, len(annotated))
+    names = {path.name for path in image_folder.iterdir()}  # one look at the folder, not one at each file
+    images = tuple(_coco_image(by_id[image_id], image_folder, names) for image_id in order)
+    return CocoDataset(
+        annotation_file,
+        image_folder,
+        read.data,
+        images,
+        len(annotated),
+        read.is_scored,
+        read.warnings,
+        read.mask_fault,
+    )
 
 
-def check_categories(dataset: CocoDataset, config: ModelConfig) -> None:
-    """Raise DatasetError when the annotations use a category_id that the config's classes do not have."""
-    known = set(config.category_ids)
-    unknown = sorted({a["category_id"] for a in dataset.annotations["annotations"]} - known)
+def match_classes(dataset: CocoDataset, config: ModelConfig) -> ModelConfig:
+    """Return the config with the data set's ids for its classes, which are compared by name.
+
+    A data set without names is compared by id. Raises DatasetError that names the classes of one side that the other
+    does not have; a data set may have some of the classes only, under the ids that the config gives them.
+    """
+    used = {annotation["category_id"] for annotation in dataset.annotations["annotations"]}
+    named = {name: number for number, name in dataset.categories if name is not None}
+    if len(named) < len(dataset.categories):
+        _require_known_ids(dataset, config, used)
+        return config
+    known = dict(zip(config.class_names, config.category_ids))
+    surplus = [name for name, number in named.items() if name not in known and number in used]
+    missing = [name for name in known if name not in named]
+    has_same_ids = all(known.get(name) == number for name, number in named.items() if number in used)
+    if surplus or (missing and not has_same_ids):
+        sides = [
+            f"{side}: {list_some(names)}"
+            for side, names in (("only in the file", surplus), ("missing there", missing))
+            if names
+        ]
+        raise DatasetError(
+            f"{dataset.annotation_file} has other classes than the weights of {config.name} ({'; '.join(sides)}). "
+            "Is this the annotation file that the weights were trained for?"
+        )
+    if has_same_ids:
+        return config
+    return dataclasses.replace(config, category_ids=tuple(named[name] for name in config.class_names))
+
+
+def describe_renumbering(dataset: CocoDataset, config: ModelConfig, matched: ModelConfig) -> tuple[str, ...]:
+    """Return a warning when the data set numbers the classes in another way than the config."""
+    pairs = zip(config.class_names, config.category_ids, matched.category_ids)
+    changed = [(name, before, after) for name, before, after in pairs if before != after]
+    if not changed:
+        return ()
+    name, before, after = changed[0]
+    return (
+        f"{dataset.annotation_file.name} numbers {len(changed)} classes in another way than the weights ({name} is "
+        f"{after}, not {before}): the classes are matched by name.",
+    )
+
+
+def _require_known_ids(dataset: CocoDataset, config: ModelConfig, used: set[int]) -> None:
+    unknown = sorted(used - set(config.category_ids))
     if unknown:
         raise DatasetError(
-            f"{dataset.annotation_file} uses category_id {', '.join(map(str, unknown[:5]))}, which {config.name} does "
-            f"not know (it has {config.num_classes} classes, ids {min(known)}..{max(known)}). "
+            f"{dataset.annotation_file} uses category_id {list_some(unknown)}, which {config.name} does not know "
+            f"(it has {config.num_classes} classes, ids {min(config.category_ids)}..{max(config.category_ids)}). "
             "Is this the annotation file that the weights were trained for?"
         )
 
@@ -90,15 +164,16 @@ def require_images(images: Sequence[CocoImage]) -> None:
 
 
 def describe_images(images: Sequence[CocoImage]) -> list[list[Any]]:
-    """Return each image's id, file name, size in bytes and time in ns: what changes when an image does."""
+    """Return each image's id, file name, size in bytes, time in ns, and whether EXIF turns it."""
     stats = [(image, image.path.stat()) for image in images]
-    return [[image.image_id, image.path.name, stat.st_size, stat.st_mtime_ns] for image, stat in stats]
+    return [[image.image_id, image.path.name, stat.st_size, stat.st_mtime_ns, image.is_turned] for image, stat in stats]
 
 
-def find_split(coco_folder: Path, split: str = "val2017") -> tuple[Path, Path]:
-    """Return (image folder, annotation file) of a COCO folder in either usual layout.
+def find_split(coco_folder: Path, split: str = SPLIT) -> tuple[Path, Path]:
+    """Return (image folder, annotation file) of a COCO folder in any usual layout.
 
-    Takes `DIR/val2017` and `DIR/images/val2017`, with `DIR/annotations/instances_val2017.json`.
+    The images lie in `DIR/val2017`, `DIR/images/val2017`, `DIR/images` (as upstream's download script unzips them) or
+    `DIR` itself, the annotations in `DIR/annotations/instances_val2017.json`.
     Raises DatasetError that names the places that were tried.
     """
     if not coco_folder.is_dir():
@@ -106,100 +181,51 @@ def find_split(coco_folder: Path, split: str = "val2017") -> tuple[Path, Path]:
             f"There is no COCO folder {coco_folder}. Pass `coco=DIR` with DIR/{split} and annotations. Without coco=, "
             "weights= and config=, run_all.sh runs a demo on scenes that it draws."
         )
-    candidates = (coco_folder / split, coco_folder / "images" / split)
-    image_folder = next((path for path in candidates if path.is_dir()), None)
-    if image_folder is None:
-        raise DatasetError(
-            f"{coco_folder} holds no images: neither {candidates[0]} nor {candidates[1]} is a folder. "
-            "Move them there, or pass another folder: coco=DIR."
-        )
+    image_folder = find_image_folder(coco_folder, split)
     annotation_file = coco_folder / "annotations" / f"instances_{split}.json"
     if not annotation_file.is_file():
-        raise DatasetError(f"There is no annotation file {annotation_file}. It comes in COCO's annotations archive.")
+        raise DatasetError(
+            f"There is no annotation file {annotation_file}. It comes in COCO's annotations archive. "
+            "For a file of another name: images=DIR annotations=FILE."
+        )
     return image_folder, annotation_file
 
 
-def _is_id(value: Any) -> bool:
-    return type(value) is int
-
-
-def _is_size(value: Any) -> bool:
-    return type(value) is int and value > 0
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
-
-
-def _is_box(value: Any) -> bool:
-    return isinstance(value, list) and len(value) == 4 and all(map(_is_number, value))
-
-
-def _is_segmentation(value: Any) -> bool:
-    """Tell polygons of three points or more, or a run-length encoding."""
-    if isinstance(value, dict):
-        size, counts = value.get("size"), value.get("counts")
-        is_sized = isinstance(size, list) and len(size) == 2 and all(map(_is_size, size))
-        return is_sized and (isinstance(counts, str) or (isinstance(counts, list) and all(map(_is_id, counts))))
-    return (
-        isinstance(value, list)
-        and bool(value)
-        and all(isinstance(polygon, list) and len(polygon) >= 6 and all(map(_is_number, polygon)) for polygon in value)
+def find_image_folder(coco_folder: Path, split: str = SPLIT) -> Path:
+    """Return the folder with a split's images; raises DatasetError that names the places that were tried."""
+    named = (coco_folder / split, coco_folder / "images" / split)
+    flat = (coco_folder / "images", coco_folder)
+    for folder in named:
+        if folder.is_dir():
+            return folder
+    for folder in flat:
+        if folder.is_dir() and any(path.suffix.lower() in IMAGE_SUFFIXES for path in folder.iterdir()):
+            return folder
+    raise DatasetError(
+        f"{coco_folder} holds no images: neither {named[0]} nor {named[1]} is a folder, and neither {flat[0]} nor "
+        f"{flat[1]} holds any. Move them there, or name their folder: images=DIR annotations=FILE."
     )
 
 
-# What each entry of a section must have: key -> (test, what was expected).
-_FORMAT: dict[str, dict[str, tuple[Callable[[Any], bool], str]]] = {
-    "images": {
-        "id": (_is_id, "a whole number"),
-        "file_name": (lambda value: isinstance(value, str), "a name"),
-        "width": (_is_size, "a number of pixels"),
-        "height": (_is_size, "a number of pixels"),
-    },
-    "annotations": {
-        "id": (_is_id, "a whole number"),
-        "image_id": (_is_id, "a whole number"),
-        "category_id": (_is_id, "a whole number"),
-        "bbox": (_is_box, "[x, y, width, height]"),
-        "area": (_is_number, "a number"),
-        "iscrowd": (lambda value: value in (0, 1), "0 or 1"),
-        "segmentation": (_is_segmentation, "polygons of three points or more, or a run-length encoding"),
-    },
-    "categories": {"id": (_is_id, "a whole number")},
-}
+def list_some(values: Sequence[Any]) -> str:
+    """Return the first values in words, and how many more there are."""
+    rest = len(values) - NAMED
+    return ", ".join(map(str, values[:NAMED])) + (f" and {rest} more" if rest > 0 else "")
 
 
-def _check_format(data: Any, path: Path) -> None:
-    for section, keys in _FORMAT.items():
-        entries = data.get(section) if isinstance(data, dict) else None
-        if not isinstance(entries, list):
-            raise DatasetError(
-                f'{path} is not a COCO annotation file: it has no list "{section}". '
-                "Expected a file like instances_val2017.json."
-            )
-        for position, entry in enumerate(entries):
-            for key, (is_right, expected) in keys.items():
-                if not isinstance(entry, dict) or key not in entry:
-                    raise DatasetError(
-                        f'{path} is not a COCO annotation file: entry {position} of "{section}" has no "{key}".'
-                    )
-                if not is_right(entry[key]):
-                    raise DatasetError(
-                        f'{path}: "{key}" of entry {position} of "{section}" is {str(entry[key])[:60]!r}, '
-                        f"expected {expected}. Fix or remove that entry."
-                    )
-    if not data["images"]:
-        raise DatasetError(f'{path} lists no images: "images" is empty.')
-    listed = {category["id"] for category in data["categories"]}
-    unlisted = sorted({annotation["category_id"] for annotation in data["annotations"]} - listed)
-    if unlisted:
-        raise DatasetError(f'{path} uses category_id {unlisted[0]}, which its "categories" do not list.')
+def _coco_image(entry: dict[str, Any], folder: Path, names: set[str]) -> CocoImage:
+    return CocoImage(entry["id"], _find_file(entry["file_name"], folder, names), entry["width"], entry["height"])
 
 
-def _coco_image(entry: dict[str, Any], folder: Path) -> CocoImage:
-    name = entry["file_name"]
-    path = folder / name
-    if name.startswith("COCO_") and not path.exists():
-        # COCO 2014 writes COCO_val2014_000000000042.jpg for what 2017 calls 000000000042.jpg.
-        path = folder / name.rsplit("_", 1)[-1]
-    return CocoImage(entry["id"], path, entry["width"], entry["height"])
+def _find_file(name: str, folder: Path, names: set[str]) -> Path:
+    """Return the path of an image, also where the file calls it by another folder or by COCO 2014's prefix."""
+    if name in names:
+        return folder / name
+    base = name.replace("\\", "/").rsplit("/", 1)[-1]
+    # COCO 2014 writes COCO_val2014_000000000042.jpg for what 2017 calls 000000000042.jpg.
+    choices = [base, *([base.rsplit("_", 1)[-1]] if base.startswith("COCO_") else [])]
+    if not (folder / name).exists():
+        for choice in choices:
+            if choice in names:
+                return folder / choice
+    return folder / name

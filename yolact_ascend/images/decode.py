@@ -9,18 +9,20 @@ import numpy as np
 
 from yolact_ascend.errors import DatasetError
 
+UNTURNED = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
 JPEG_START, JPEG_END = b"\xff\xd8", b"\xff\xd9"  # its first and last marker
-
+FILL = 0xFF
+WITHOUT_LENGTH = (0x00, 0x01, *range(0xD0, 0xD9))  # coded data and restart markers among them
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
 
 
-def decode_image(path: Path) -> np.ndarray:
-    """Decode an image file to BGR uint8 [H,W,3]: grayscale and CMYK become colour, EXIF rotation is applied.
+def decode_image(path: Path, is_turned: bool = True) -> np.ndarray:
+    """Decode an image file to BGR uint8 [H,W,3]: grayscale and CMYK become colour.
 
-    Raises DatasetError when the file is missing or cannot be decoded.
+    EXIF rotation is applied where `is_turned`. Raises DatasetError when the file is missing or cannot be decoded.
     """
-    return decode_bytes(read_image(path), path)
+    return decode_bytes(read_image(path), path, is_turned)
 
 
 def find_images(folder: Path, limit: int | None = None) -> list[Path]:
@@ -43,12 +45,12 @@ def read_image(path: Path) -> bytes:
         raise DatasetError(f"{path} cannot be read: {error.strerror}. Fix or replace the file.") from error
 
 
-def decode_bytes(data: bytes, path: Path) -> np.ndarray:
+def decode_bytes(data: bytes, path: Path, is_turned: bool = True) -> np.ndarray:
     """Decode what `read_image` gave, as `decode_image` does; `path` is for the sentence of its DatasetError."""
     # A JPEG that is cut short: cv2.imread sees such an end, and keeps the rows before it; imdecode would not.
     whole = data + JPEG_END if is_jpeg(data) else data
     try:
-        image = cv2.imdecode(np.frombuffer(whole, np.uint8), cv2.IMREAD_COLOR)
+        image = cv2.imdecode(np.frombuffer(whole, np.uint8), cv2.IMREAD_COLOR if is_turned else UNTURNED)
     except cv2.error:  # no bytes at all, or more pixels than OpenCV takes
         image = None
     if image is None:
@@ -62,3 +64,25 @@ def decode_bytes(data: bytes, path: Path) -> np.ndarray:
 def is_jpeg(data: bytes) -> bool:
     """Tell a JPEG by its first bytes, whatever the file is called."""
     return data.startswith(JPEG_START)
+
+
+def is_cut_short(data: bytes) -> bool:
+    """Tell a JPEG that ends before its end marker; what stands behind that, such as a motion photo's video, is fine.
+
+    Source: ITU-T T.81, annex B: segments with their lengths, and coded data in which a marker's 0xFF is followed by
+    neither 0 nor a restart marker.
+    """
+    place = len(JPEG_START)
+    while True:
+        place = data.find(b"\xff", place)
+        if place < 0 or place + 1 >= len(data):
+            return True
+        marker = data[place + 1]
+        if marker == JPEG_END[1]:
+            return False
+        if marker == FILL:
+            place += 1
+        elif marker in WITHOUT_LENGTH:
+            place += 2
+        else:
+            place += 2 + int.from_bytes(data[place + 2 : place + 4], "big")

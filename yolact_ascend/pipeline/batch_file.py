@@ -44,4 +44,4 @@ def random_samples(spec: TensorSpec) -> Iterator[np.ndarray]:
 def image_samples(images: Sequence[CocoImage], spec: TensorSpec, preprocessing: Preprocessing) -> Iterator[np.ndarray]:
     """Give the images as preprocess makes them, and begin again after the last."""
     for image in itertools.cycle(images):
-        yield prepare_pixels(decode_image(image.path), preprocessing, spec.dtype)
+        yield prepare_pixels(decode_image(image.path, image.is_turned), preprocessing, spec.dtype)

@@ -9,11 +9,11 @@ from yolact_ascend.files import sha256_file
 from yolact_ascend.images.coco import (
     CocoDataset,
     CocoImage,
-    check_categories,
+    find_image_folder,
     find_split,
     load_dataset,
-    require_images,
 )
+from yolact_ascend.images.pictures import examine, examine_pictures
 from yolact_ascend.models.classes import read_config
 from yolact_ascend.models.config import ModelConfig, get_config
 from yolact_ascend.models.families import cut_outputs
@@ -25,6 +25,16 @@ from yolact_ascend.targets.compiled import Need, SideCar, require_model
 from yolact_ascend.targets.folder import WorkFolder
 from yolact_ascend.targets.target import Target
 from yolact_ascend.tensors import TensorSpec
+
+
+SCORING = frozenset(("postprocess", "stream", "report"))  # stages that need classes and masks
+
+
+def find_dataset(settings: RunSettings) -> tuple[Path, Path]:
+    """Return (image folder, annotation file) of a run; raises DatasetError when they are not there."""
+    if settings.annotations is None:
+        return find_split(settings.coco)
+    return settings.images or find_image_folder(settings.coco), settings.annotations
 
 
 class RunContext:
@@ -64,24 +74,38 @@ class RunContext:
         return cut_outputs(self.config, self.settings.cut)
 
     @cached_property
-    def dataset(self) -> CocoDataset:
-        """The data set of `coco=`, checked against the config's classes."""
-        image_folder, annotation_file = find_split(self.settings.coco)
-        dataset = load_dataset(annotation_file, image_folder)
-        check_categories(dataset, self.config)
-        return dataset
+    def whole_dataset(self) -> CocoDataset:
+        """The data set of `coco=`, or of `images=` and `annotations=`."""
+        image_folder, annotation_file = find_dataset(self.settings)
+        return load_dataset(annotation_file, image_folder)
 
     @cached_property
+    def _checked(self) -> tuple[CocoDataset, ModelConfig]:
+        if SCORING.isdisjoint(self.settings.stages):
+            return examine_pictures(self.whole_dataset, limit=self.settings.image_limit), self.config
+        return examine(self.whole_dataset, self.config, limit=self.settings.image_limit)
+
+    @property
+    def dataset(self) -> CocoDataset:
+        """The images of this run and their annotations, checked; `warnings` are for the user and the report."""
+        return self._checked[0]
+
+    @property
+    def scored_config(self) -> ModelConfig:
+        """The config with the data set's ids for its classes."""
+        return self._checked[1]
+
+    @property
     def images(self) -> tuple[CocoImage, ...]:
         """The images of this run, in the order of their indices; all their files are there."""
-        images = self.dataset.select(limit=self.settings.image_limit)
-        require_images(images)
-        return images
+        return self.dataset.images
 
     def require_dataset(self) -> None:
         """Raise DatasetError, before any work, when the data set that this run needs is not whole."""
         if self.settings.needs_dataset:
-            _ = self.images
+            dataset = self.dataset
+            if not self.settings.stream:  # a stream goes on without those that cannot be decoded, and says so
+                dataset.require_readable()
 
     def model(self, batch_size: int) -> Path:
         """Return the path of the compiled model."""

@@ -25,7 +25,7 @@ NOTE = (
     "compared with YolactEdge on COCO. For that, pass weights= and coco=."
 )
 # What any of these names is the user's choice, so nothing is put in its place.
-_OWN_CHOICE = frozenset({"weights", "coco", "config", "upstream"})
+_OWN_CHOICE = frozenset({"weights", "coco", "images", "annotations", "config", "upstream"})
 
 
 def with_demo(settings: RunSettings) -> RunSettings:

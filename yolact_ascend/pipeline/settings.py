@@ -34,6 +34,8 @@ class RunSettings:
     config: str
     weights: Path
     coco: Path
+    images: Path | None  # with `annotations`, in place of `coco`
+    annotations: Path | None
     out: Path
     limit: int | None
     target: str
@@ -115,7 +117,9 @@ KEYS = {
     "bs": Key("1", read_batch_sizes, "batch size, or several: bs=1,4,8"),
     "config": Key(DEFAULT_CONFIG, _config, "model config, by its name in YolactEdge"),
     "weights": Key(DEFAULT_WEIGHTS, path, "weights file (.pth) for that config"),
-    "coco": Key("data/coco", path, "COCO folder with val2017/ (or images/val2017/) and annotations/"),
+    "coco": Key("data/coco", path, "COCO folder with val2017/ (or images/val2017/, images/) and annotations/"),
+    "images": Key("", optional(path), "folder of the images, with annotations=, for a data set of another layout"),
+    "annotations": Key("", optional(path), "COCO annotation file, in place of annotations/instances_val2017.json"),
     "out": Key("results", path, "work folder, for all that a run writes"),
     "limit": Key("", optional(whole_number(1, 10**9)), "use only the first N images"),
     "target": Key(DEFAULT_TARGET, one_of(TARGETS), f"where the model runs: {', '.join(TARGETS)}"),
@@ -198,6 +202,8 @@ def _settings(values: dict[str, Any], given: frozenset[str]) -> RunSettings:
         raise UsageError(
             f"input={values['input']}: mode=full runs the images of coco=. Leave out input=, or set mode=perf."
         )
+    if values["images"] and not values["annotations"]:
+        raise UsageError(f"images={values['images']} needs annotations=FILE, which lists these images.")
     config = get_config(values["config"])
     if values["upstream"] is not None:
         require_upstream(config)
@@ -207,6 +213,8 @@ def _settings(values: dict[str, Any], given: frozenset[str]) -> RunSettings:
         config=config.name,
         weights=values["weights"],
         coco=values["coco"],
+        images=values["images"],
+        annotations=values["annotations"],
         out=values["out"],
         limit=values["limit"],
         target=target.name,

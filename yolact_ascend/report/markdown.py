@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from yolact_ascend.detection.evaluate import NOTHING_SCORED
 from yolact_ascend.detection.tasks import BOX, MASK
 from yolact_ascend.report.overlays import OVERLAY_SCORE
 from yolact_ascend.report.time_per_image import CARD_IMAGES_PER_S, time_rows
@@ -42,6 +43,7 @@ def render_markdown(report: dict[str, Any]) -> str:
         f"- Compiled: precision {model['precision']}, input {model['input_dtype']}"
         f"{', normalised by the model (aipp=1)' if model['aipp'] else ''}",
         f"- Data set: {data}",
+        *(f"- **Warning**: {warning}" for warning in (dataset["warnings"] if dataset else ())),
         *([f"- **This is {report['note']}**"] if report["note"] else []),
         "",
     ]
@@ -71,7 +73,7 @@ def _accuracy_tables(results: Sequence[dict[str, Any]]) -> list[str]:
         for task in (BOX, MASK)
         if result[task]
     ]
-    lines = ["## Accuracy (mAP in percent, COCOeval)", "", markdown_table(heads, rows)]
+    lines = ["## Accuracy (mAP in percent, COCOeval)", "", markdown_table(heads, rows) if rows else NOTHING_SCORED]
     failed = {image_id: None for result in results for image_id in result["failed"]}
     if failed:
         lines += ["", f"**Not scored** (could not be decoded): image_id {', '.join(map(str, failed))}."]

@@ -47,7 +47,7 @@ def write_overlays(
     for image, picture in zip(chosen, pictures):
         height, width, image_id = image.height, image.width, image.image_id
         # Boxes and masks are in the annotation file's frame, whatever the image decodes to.
-        pixels = decode_image(image.path)
+        pixels = decode_image(image.path, image.is_turned)
         if pixels.shape[:2] != (height, width):
             pixels = cv2.resize(pixels, (width, height))
         truth = draw_instances(pixels, from_annotations(annotations[image_id], height, width, names))

@@ -79,7 +79,7 @@ def _draw_overlays(run: RunContext, failed: Sequence[int]) -> list[Path]:
         return []
     batch_size = run.settings.batch_sizes[0]
     images = [image for image in run.images if image.image_id not in failed]
-    return write_overlays(run.folder.overlays, images, run.dataset, run.config, run.detections(batch_size))
+    return write_overlays(run.folder.overlays, images, run.dataset, run.scored_config, run.detections(batch_size))
 
 
 def _describe_device(target: Target) -> dict[str, Any]:
@@ -104,12 +104,12 @@ def _describe_model(run: RunContext) -> dict[str, Any]:
 
 
 def _describe_dataset(run: RunContext) -> dict[str, Any]:
-    annotated = {image.image_id for image in run.dataset.select(annotated_only=True)}
     return {
         "name": "drawn scenes" if run.settings.is_demo else run.dataset.annotation_file.stem,
         "images": len(run.images),
-        "annotated_images": sum(image.image_id in annotated for image in run.images),
-        "of_images": len(run.dataset.images),
+        "annotated_images": run.dataset.annotated_count,
+        "of_images": len(run.whole_dataset.images),
+        "warnings": list(run.dataset.warnings),
     }
 
 

@@ -105,7 +105,7 @@ class TrainingSet:
         Raises DatasetError when it is not there, or it or a mask is not of the annotated size.
         """
         entry = self.images[index]
-        image = decode_image(entry.path)
+        image = decode_image(entry.path, entry.is_turned)
         if image.shape[:2] != (entry.height, entry.width):
             raise DatasetError(
                 f"{entry.path} has {image.shape[1]}×{image.shape[0]} pixels, its annotations say "

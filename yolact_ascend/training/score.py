@@ -66,9 +66,10 @@ def score_network(
     detector = family_of(config).make_detector(config, engine.cut, None, EVALUATION_SETTINGS, 1)
     findings, images = Findings(config.category_ids), dataset.select(limit=limit)
     for image in images:
-        pixels, size = decode_image(image.path), (image.height, image.width)  # scored at the annotated size
-        (found,) = detect_batch([pixels], engine, detector, Timings().timed, [size])
+        pixels = decode_image(image.path, image.is_turned)
+        annotated_size = (image.height, image.width)
+        (found,) = detect_batch([pixels], engine, detector, Timings().timed, [annotated_size])
         findings.add(image.image_id, found)
     network.train(was_training)
     found_by_task = {task: findings.entries(task) for task in config.tasks}
-    return evaluate(dataset.annotations, [image.image_id for image in images], found_by_task)
+    return evaluate(dataset.truth, [image.image_id for image in images], found_by_task)

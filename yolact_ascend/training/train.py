@@ -104,6 +104,7 @@ class Validation:
     dataset: CocoDataset
     limit: int | None = None
     every: int = 0
+    config: ModelConfig | None = None  # with the data set's ids for the classes; None: those that are trained
 
     @property
     def images(self) -> tuple[CocoImage, ...]:
@@ -211,7 +212,11 @@ def score_when_due(trainer: Trainer, validation: Validation | None) -> Evaluatio
     if not is_due and not trainer.is_finished:
         return None
     evaluation = score_network(
-        trainer.trainee.network, trainer.config, validation.dataset, validation.limit, trainer.device
+        trainer.trainee.network,
+        validation.config or trainer.config,
+        validation.dataset,
+        validation.limit,
+        trainer.device,
     )
     entry = {"step": trainer.step, **summarise(evaluation)}
     trainer.log = [*(other for other in trainer.log if other not in logged), entry]
