@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 
-
 RUN_VARIABLE = "YOLACT_ASCEND_RUN"  # set for the stages of a run
 
 

@@ -4,10 +4,10 @@ import json
 import shutil
 
 import pytest
-from factories import SMALL_CONFIG
+from factories import SMALL_CONFIG, write_coco
 
 from yolact_ascend.errors import DatasetError
-from yolact_ascend.images.coco import check_categories, find_split, load_dataset
+from yolact_ascend.images.coco import describe_renumbering, find_split, load_dataset, match_classes
 
 
 @pytest.fixture
@@ -56,9 +56,12 @@ def test_no_annotations_at_all_is_fine(load):
         (lambda data: [1], 'it has no list "images"'),
         (lambda data: {"info": {}}, 'it has no list "images"'),
         (lambda data: data.update(annotations={}), 'it has no list "annotations"'),
+        (
+            lambda data: data["images"][2].pop("width") and data["images"][3].pop("width") and None,
+            r"\(2 such entries\)",
+        ),
         (lambda data: data.pop("categories") and None, 'it has no list "categories"'),
         (lambda data: data["images"][0].pop("file_name") and None, 'entry 0 of "images" has no "file_name"'),
-        (lambda data: data["annotations"][1].pop("bbox") and None, 'entry 1 of "annotations" has no "bbox"'),
         (lambda data: data.update(images=[7]), 'entry 0 of "images" has no "id"'),
         (lambda data: data.update(images=[], annotations=[]), "lists no images"),
         (lambda data: data["annotations"][0].update(image_id=77), "annotates image 77, which its"),
@@ -81,18 +84,13 @@ def test_what_is_not_coco_is_refused(load, change, message):
         ("annotations", "category_id", "18", "expected a whole number"),
         ("annotations", "category_id", [18], "expected a whole number"),
         ("annotations", "bbox", [1, 2], r"'\[1, 2\]', expected \[x, y, width, height\]"),
-        ("annotations", "bbox", None, "expected"),
         ("annotations", "bbox", [1, 2, 3, float("nan")], "expected"),
-        ("annotations", "area", None, "'None', expected a number"),
+        ("annotations", "area", "x", "'x', expected a number"),
+        ("images", "id", 1.5, "'1.5', expected a whole number"),
+        ("images", "id", True, "'True', expected a whole number"),
+        ("images", "file_name", "", "expected a name"),
+        ("categories", "name", ["a"], "expected a name"),
         ("annotations", "iscrowd", "no", "expected 0 or 1"),
-        ("annotations", "segmentation", [], r"'\[\]', expected polygons"),
-        ("annotations", "segmentation", None, "expected polygons"),
-        ("annotations", "segmentation", "foo", "expected polygons"),
-        ("annotations", "segmentation", [[1, 2]], "expected polygons"),
-        ("annotations", "segmentation", [[1, 2, 3, 4, 5]], "expected polygons"),
-        ("annotations", "segmentation", {"counts": [1]}, "expected polygons"),
-        ("annotations", "segmentation", {"size": [4, 4], "counts": ["x"]}, "expected polygons"),
-        ("annotations", "segmentation", {"size": [4, 4], "counts": None}, "expected polygons"),
         ("categories", "id", "1", "expected a whole number"),
     ],
 )
@@ -101,33 +99,88 @@ def test_values_that_are_not_cocos_are_named(load, section, key, value, message)
         load(lambda data: data[section][0].update({key: value}))
 
 
-@pytest.mark.parametrize("segmentation", [[[1, 2, 5, 2, 3, 9]], {"size": [4, 4], "counts": [3, 13]}])
-def test_a_triangle_and_run_lengths_are_fine(load, segmentation):
-    load(lambda data: data["annotations"][0].update(segmentation=segmentation))
-
-
 def test_categories_that_the_file_does_not_list_are_named(load):
     with pytest.raises(DatasetError, match='uses category_id 1, which its "categories" do not list'):
         load(lambda data: data.update(categories=[{"id": 18}, {"id": 90}]))
 
 
-def test_unknown_categories_are_named(load):
+def rename(change):
+    """Change the names of the categories, by their ids."""
+
+    def change_data(data):
+        for category in data["categories"]:
+            category["name"] = change.get(category["id"], category["name"])
+
+    return change_data
+
+
+def test_the_classes_of_the_config_stay_as_they_are(load):
+    assert match_classes(load(), SMALL_CONFIG) is SMALL_CONFIG
+
+
+def test_classes_under_other_ids_are_matched_by_name(load):
+    """As tools number them that export the same classes anew: maskrcnn-benchmark#970, label-studio#9366."""
+
+    def renumber(data):
+        for entry, key in [(entry, "id") for entry in data["categories"]] + [
+            (entry, "category_id") for entry in data["annotations"]
+        ]:
+            entry[key] = 1000 - entry[key]
+
+    dataset = load(renumber)
+    matched = match_classes(dataset, SMALL_CONFIG)
+    assert matched.class_names == SMALL_CONFIG.class_names
+    assert matched.category_ids == tuple(1000 - number for number in SMALL_CONFIG.category_ids)
+    assert describe_renumbering(dataset, SMALL_CONFIG, SMALL_CONFIG) == ()
+    (said,) = describe_renumbering(dataset, SMALL_CONFIG, matched)
+    assert said == (
+        "instances_val2017.json numbers 80 classes in another way than the weights (person is 999, not 1): "
+        "the classes are matched by name."
+    )
+
+
+def test_a_class_that_the_weights_do_not_know_is_named(load):
+    with pytest.raises(DatasetError, match=r"only in the file: rocket; missing there: person\)"):
+        match_classes(load(rename({1: "rocket"})), SMALL_CONFIG)
+
+
+def test_a_listed_class_that_nothing_has_does_not_matter(load):
+    """Roboflow's exports list their project as category 0."""
+    dataset = load(lambda data: data["categories"].insert(0, {"id": 0, "name": "project"}))
+    assert match_classes(dataset, SMALL_CONFIG) is SMALL_CONFIG
+
+
+def test_some_of_the_classes_under_their_own_ids_are_fine(load):
+    def keep_used(data):
+        data["categories"] = [category for category in data["categories"] if category["id"] in (1, 18, 90)]
+
+    assert match_classes(load(keep_used), SMALL_CONFIG) is SMALL_CONFIG
+
+
+def test_some_of_the_classes_under_other_ids_are_refused(load):
+    def keep_used(data):
+        names = {1: "person", 18: "dog", 90: "toothbrush"}
+        data["categories"] = [{"id": number + 1, "name": name} for number, name in names.items()]
+        for annotation in data["annotations"]:
+            annotation["category_id"] += 1
+
+    with pytest.raises(DatasetError, match=r"missing there: bicycle, car, motorcycle, airplane, bus and 72 more"):
+        match_classes(load(keep_used), SMALL_CONFIG)
+
+
+def test_classes_without_names_are_compared_by_id(load):
     def use(category_id):
-        return lambda data: (
-            data["categories"].append({"id": category_id}),
-            data["annotations"][0].update(category_id=category_id),
-        )[2:]
+        def change(data):
+            data["categories"] = [{"id": number} for number in (1, 18, 90, category_id)]
+            data["annotations"][0]["category_id"] = category_id
 
-    dataset = load(use(91))
+        return change
+
+    assert match_classes(load(use(2)), SMALL_CONFIG) is SMALL_CONFIG
     with pytest.raises(DatasetError, match="category_id 91, which yolact_edge_mobilenetv2_config does not know"):
-        check_categories(dataset, SMALL_CONFIG)
-    dataset = load(use(12))
+        match_classes(load(use(91)), SMALL_CONFIG)
     with pytest.raises(DatasetError, match="category_id 12"):  # one of the gaps in COCO's ids
-        check_categories(dataset, SMALL_CONFIG)
-
-
-def test_known_categories_pass(load):
-    check_categories(load(), SMALL_CONFIG)
+        match_classes(load(use(12)), SMALL_CONFIG)
 
 
 @pytest.mark.parametrize("content", ["", "{", "no json"])
@@ -156,13 +209,37 @@ def test_coco_2014_names_are_found_with_and_without_their_prefix(load, small_coc
     assert names[2] == "000000000002.jpg"
 
 
-def test_both_usual_layouts_are_found(small_coco):
-    assert find_split(small_coco)[0] == small_coco / "val2017"
-    (small_coco / "images").mkdir()
-    shutil.move(small_coco / "val2017", small_coco / "images" / "val2017")
-    image_folder, annotation_file = find_split(small_coco)
-    assert image_folder == small_coco / "images" / "val2017"
-    assert annotation_file == small_coco / "annotations" / "instances_val2017.json"
+LAYOUTS = {
+    "as COCO's archives unpack": "val2017",
+    "as YOLO tools have it": "images/val2017",
+    "flat, as upstream's COCO.sh unzips": "images",
+    "beside the annotations": ".",
+}
+
+
+@pytest.mark.parametrize("place", LAYOUTS.values(), ids=LAYOUTS.keys())
+def test_coco_as_it_lies_on_disks_is_found(tmp_path, place):
+    """COCO.sh: haotian-liu/yolact_edge @ a9a0028, data/scripts/COCO.sh."""
+    folder = write_coco(tmp_path / "coco")
+    images = folder / "moved"
+    (folder / "val2017").rename(images)
+    target = folder / place
+    target.mkdir(parents=True, exist_ok=True)
+    for path in images.iterdir():
+        path.rename(target / path.name)
+    images.rmdir()
+    image_folder, annotation_file = find_split(folder)
+    assert image_folder.resolve() == target.resolve()
+    assert annotation_file == folder / "annotations" / "instances_val2017.json"
+    assert all(image.path.is_file() for image in load_dataset(annotation_file, image_folder).images)
+
+
+def test_names_with_a_folder_are_found_without_it(load):
+    def rename(data):
+        for image, begin in zip(data["images"], ("val2017/", "images\\", "./a/b/", "")):
+            image["file_name"] = begin + image["file_name"]
+
+    assert all(image.path.is_file() for image in load(rename).images)
 
 
 def test_an_incomplete_folder_is_named(small_coco):
@@ -172,5 +249,5 @@ def test_an_incomplete_folder_is_named(small_coco):
     with pytest.raises(DatasetError, match="There is no annotation file"):
         find_split(small_coco)
     shutil.rmtree(small_coco / "val2017")
-    with pytest.raises(DatasetError, match="neither .*val2017 nor .*images/val2017"):
+    with pytest.raises(DatasetError, match="neither .*val2017 nor .*images/val2017 is a folder"):
         find_split(small_coco)

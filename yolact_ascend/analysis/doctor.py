@@ -12,7 +12,7 @@ from yolact_ascend import __version__
 from yolact_ascend.checks import FAIL, OK, WARN, Check, run_check
 from yolact_ascend.disk import existing_folder, in_gb
 from yolact_ascend.images.coco import load_dataset
-from yolact_ascend.images.pictures import examine
+from yolact_ascend.images.pictures import verify
 from yolact_ascend.models.classes import read_config, require_weights
 from yolact_ascend.models.config import get_config
 from yolact_ascend.pipeline.context import find_dataset
@@ -101,7 +101,7 @@ def check_dataset(settings: RunSettings) -> Check:
     image_folder, annotation_file = find_dataset(settings)
     whole = load_dataset(annotation_file, image_folder)
     config = read_config(settings.weights, get_config(settings.config))
-    dataset, _ = examine(whole, config, limit=settings.image_limit)
+    dataset, _ = verify(whole, config, limit=settings.image_limit)
     dataset.require_readable()
     count, annotated = len(dataset.images), dataset.annotated_count
     limited = f" of {len(whole.images)}" if count < len(whole.images) else ""

@@ -39,10 +39,10 @@ def run(arguments: argparse.Namespace) -> None:
     cut = chosen_cut(arguments, config)
     from yolact_ascend.files import write_json
     from yolact_ascend.host.postprocess import postprocess, read_ids
-    from yolact_ascend.images.pictures import examine_annotations
+    from yolact_ascend.images.pictures import verify_annotations
     from yolact_ascend.models.detector import load_detector
 
-    dataset, config = examine_annotations(chosen_dataset(arguments), config)
+    dataset, config = verify_annotations(chosen_dataset(arguments), config)
     say_warnings(dataset)
     evaluation, timings = postprocess(
         arguments.file_path,

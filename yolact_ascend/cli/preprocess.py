@@ -37,9 +37,9 @@ def run(arguments: argparse.Namespace) -> None:
     """Do the work of the verb."""
     config = get_config(arguments.config)
     from yolact_ascend.host.preprocess import preprocess
-    from yolact_ascend.images.pictures import examine_pictures
+    from yolact_ascend.images.pictures import verify_pictures
 
-    dataset = examine_pictures(chosen_dataset(arguments), arguments.annotated_only, arguments.limit)
+    dataset = verify_pictures(chosen_dataset(arguments), arguments.annotated_only, arguments.limit)
     say_warnings(dataset)
     dataset.require_readable()
     images = dataset.images

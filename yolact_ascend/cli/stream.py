@@ -45,13 +45,13 @@ def run(arguments: argparse.Namespace) -> None:
     from yolact_ascend.files import write_json
     from yolact_ascend.host.predict import open_engines
     from yolact_ascend.host.stream import Spent, score_stream, stream
-    from yolact_ascend.images.pictures import examine
+    from yolact_ascend.images.pictures import verify
     from yolact_ascend.models.detector import load_detector
     from yolact_ascend.models.families import find_cut
     from yolact_ascend.targets.summary import summarise
 
     take_coco(arguments)
-    dataset, config = examine(chosen_dataset(arguments), config, arguments.annotated_only, arguments.limit)
+    dataset, config = verify(chosen_dataset(arguments), config, arguments.annotated_only, arguments.limit)
     say_warnings(dataset)
     files, spent = results_files(arguments, config), Spent()
     workers = arguments.workers or count_cores()

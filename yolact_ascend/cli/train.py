@@ -141,11 +141,11 @@ def load_validation(arguments: argparse.Namespace, config: ModelConfig) -> Valid
     if not arguments.val_json_file:
         return None
     from yolact_ascend.images.coco import load_dataset
-    from yolact_ascend.images.pictures import examine
+    from yolact_ascend.images.pictures import verify
     from yolact_ascend.training.train import Validation
 
     held_out = load_dataset(arguments.val_json_file, arguments.val_image_path)
-    held_out, scored_config = examine(held_out, config, limit=arguments.val_limit)
+    held_out, scored_config = verify(held_out, config, limit=arguments.val_limit)
     say_warnings(held_out)
     held_out.require_readable()
     return Validation(held_out, arguments.val_limit, arguments.val_every or 0, scored_config)

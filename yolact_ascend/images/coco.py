@@ -6,15 +6,12 @@ import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from yolact_ascend.errors import DatasetError
 from yolact_ascend.images.annotations import read_annotations
 from yolact_ascend.images.decode import IMAGE_SUFFIXES
 from yolact_ascend.models.config import ModelConfig
-
-if TYPE_CHECKING:
-    from yolact_ascend.images.pictures import Inspection
 
 NAMED = 5  # of a kind that a message lists
 SPLIT = "val2017"
@@ -29,6 +26,53 @@ class CocoImage:
     width: int
     height: int
     is_turned: bool = True  # by the file's EXIF orientation; False: it was annotated as it is stored
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """What was found in the pictures of a data set."""
+
+    images: tuple[CocoImage, ...]  # those that were annotated as stored are marked
+    unreadable: tuple[Path, ...]
+    unclear: tuple[Path, ...]
+    cut: tuple[Path, ...]
+    other_size: tuple[tuple[CocoImage, tuple[int, int]], ...]  # and the size that is shown
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """A sentence for each kind of oddness that is worked with."""
+        of = f"of {len(self.images)} images"
+        unturned = [image.path for image in self.images if not image.is_turned]
+        found = []
+        if unturned:
+            found.append(
+                f"{len(unturned)} {of} were annotated without their EXIF orientation ({list_names(unturned)}): "
+                "they are read as they are stored."
+            )
+        if self.unclear:
+            found.append(
+                f"{len(self.unclear)} {of} have an EXIF orientation, and their sizes do not tell whether they were "
+                f"annotated turned ({list_names(self.unclear)}): they are turned."
+            )
+        if self.cut:
+            found.append(f"{len(self.cut)} {of} look cut short ({list_names(self.cut)}): their lower part is made up.")
+        if self.other_size:
+            (image, (width, height)), paths = self.other_size[0], [image.path for image, _ in self.other_size]
+            found.append(
+                f"{len(paths)} {of} do not have the size that the annotation file says ({list_names(paths)}; "
+                f"the first has {width}×{height} pixels, not {image.width}×{image.height}): their detections are "
+                "scored in the annotation file's frame."
+            )
+        return tuple(found)
+
+    def require_readable(self) -> None:
+        """Raise DatasetError that names the files that are no pictures."""
+        if self.unreadable:
+            raise DatasetError(
+                f"{len(self.unreadable)} of {len(self.images)} images cannot be decoded: "
+                f"{list_names(self.unreadable)}, in {self.unreadable[0].parent}. Replace these files, or remove them "
+                "from the annotation file."
+            )
 
 
 @dataclass(frozen=True)
@@ -66,7 +110,7 @@ class CocoDataset:
 
     def require_readable(self) -> None:
         """Raise DatasetError that names the files that are no pictures; they must have been looked at."""
-        assert self.pictures is not None, "see images.pictures.examine_pictures"
+        assert self.pictures is not None, "see images.pictures.verify_pictures"
         self.pictures.require_readable()
 
     def require_masks(self) -> None:
@@ -205,6 +249,11 @@ def find_image_folder(coco_folder: Path, split: str = SPLIT) -> Path:
         f"{coco_folder} holds no images: neither {named[0]} nor {named[1]} is a folder, and neither {flat[0]} nor "
         f"{flat[1]} holds any. Move them there, or name their folder: images=DIR annotations=FILE."
     )
+
+
+def list_names(paths: Sequence[Path]) -> str:
+    """Return the names of the first files in words."""
+    return list_some([path.name for path in paths])
 
 
 def list_some(values: Sequence[Any]) -> str:

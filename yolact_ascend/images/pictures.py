@@ -6,7 +6,6 @@ import dataclasses
 import os
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,8 +16,8 @@ from yolact_ascend.errors import DatasetError
 from yolact_ascend.images.coco import (
     CocoDataset,
     CocoImage,
+    Inspection,
     describe_renumbering,
-    list_some,
     match_classes,
     require_images,
 )
@@ -40,53 +39,7 @@ class Picture(NamedTuple):
     is_unclear: bool = False  # it has an EXIF orientation, and its size does not tell whether that is applied
 
 
-@dataclass(frozen=True)
-class Inspection:
-    """What was found in the pictures of a data set."""
-
-    images: tuple[CocoImage, ...]  # those that were annotated as stored are marked
-    unreadable: tuple[Path, ...]
-    unclear: tuple[Path, ...]
-    cut: tuple[Path, ...]
-    other_size: tuple[tuple[CocoImage, tuple[int, int]], ...]  # and the size that is shown
-
-    @property
-    def warnings(self) -> tuple[str, ...]:
-        """A sentence for each kind of oddness that is worked with."""
-        of = f"of {len(self.images)} images"
-        unturned = [image.path for image in self.images if not image.is_turned]
-        found = []
-        if unturned:
-            found.append(
-                f"{len(unturned)} {of} were annotated without their EXIF orientation ({list_names(unturned)}): "
-                "they are read as they are stored."
-            )
-        if self.unclear:
-            found.append(
-                f"{len(self.unclear)} {of} have an EXIF orientation, and their sizes do not tell whether they were "
-                f"annotated turned ({list_names(self.unclear)}): they are turned."
-            )
-        if self.cut:
-            found.append(f"{len(self.cut)} {of} look cut short ({list_names(self.cut)}): their lower part is made up.")
-        if self.other_size:
-            (image, (width, height)), paths = self.other_size[0], [image.path for image, _ in self.other_size]
-            found.append(
-                f"{len(paths)} {of} do not have the size that the annotation file says ({list_names(paths)}; "
-                f"the first has {width}×{height} pixels, not {image.width}×{image.height}): their detections are scored in the "
-                "annotation file's frame."
-            )
-        return tuple(found)
-
-    def require_readable(self) -> None:
-        """Raise DatasetError that names the files that are no pictures."""
-        if self.unreadable:
-            raise DatasetError(
-                f"{len(self.unreadable)} of {len(self.images)} images cannot be decoded: {list_names(self.unreadable)}, "
-                f"in {self.unreadable[0].parent}. Replace these files, or remove them from the annotation file."
-            )
-
-
-def examine(
+def verify(
     dataset: CocoDataset, config: ModelConfig, annotated_only: bool = False, limit: int | None = None
 ) -> tuple[CocoDataset, ModelConfig]:
     """Check what a verb is about to score or learn; the same for all verbs.
@@ -95,12 +48,12 @@ def examine(
     its classes. Raises DatasetError for classes, masks and missing files. What to do about other bad pictures is the
     verb's: see `Inspection`.
     """
-    dataset, matched = examine_annotations(dataset, config)
-    return examine_pictures(dataset, annotated_only, limit), matched
+    dataset, matched = verify_annotations(dataset, config)
+    return verify_pictures(dataset, annotated_only, limit), matched
 
 
-def examine_annotations(dataset: CocoDataset, config: ModelConfig) -> tuple[CocoDataset, ModelConfig]:
-    """Do the part of `examine` that needs no pictures."""
+def verify_annotations(dataset: CocoDataset, config: ModelConfig) -> tuple[CocoDataset, ModelConfig]:
+    """Do the part of `verify` that needs no pictures."""
     if not dataset.is_scored:
         return dataset, config
     matched = match_classes(dataset, config)
@@ -110,7 +63,7 @@ def examine_annotations(dataset: CocoDataset, config: ModelConfig) -> tuple[Coco
     return dataclasses.replace(dataset, warnings=warnings), matched
 
 
-def examine_pictures(dataset: CocoDataset, annotated_only: bool = False, limit: int | None = None) -> CocoDataset:
+def verify_pictures(dataset: CocoDataset, annotated_only: bool = False, limit: int | None = None) -> CocoDataset:
     """Return the data set with the chosen images, looked at; raises DatasetError for missing files."""
     pictures = inspect(dataset.select(annotated_only, limit))
     count = min(dataset.annotated_count, len(pictures.images))
@@ -157,14 +110,15 @@ def look_at(path: Path) -> Picture:
         is_a_jpeg = is_jpeg(file.read(4))
         is_cut = is_a_jpeg and _is_cut(file.seek(0, os.SEEK_END), path)
     shown = stored
-    if orientation in SIDEWAYS:  # which formats beside JPEG OpenCV turns differs from release to release
-        shown = stored[::-1] if is_a_jpeg else _decoded_size(path)
+    if orientation in SIDEWAYS:
+        # Pillow turns TIFF itself, and which formats beside JPEG OpenCV turns differs from release to release.
+        stored, shown = (stored, stored[::-1]) if is_a_jpeg else (_decoded_size(path, False), _decoded_size(path))
     is_unclear = orientation in MIRRORED or (orientation in SIDEWAYS and stored == shown)
     return Picture(stored, shown, is_cut, is_unclear)
 
 
-def _decoded_size(path: Path) -> tuple[int, int]:
-    height, width, _ = decode_image(path).shape
+def _decoded_size(path: Path, is_turned: bool = True) -> tuple[int, int]:
+    height, width, _ = decode_image(path, is_turned).shape
     return width, height
 
 
@@ -174,8 +128,3 @@ def _is_cut(size: int, path: Path) -> bool:
         if size > TAIL_BYTES and JPEG_END in file.read():
             return False
     return is_cut_short(path.read_bytes())
-
-
-def list_names(paths: Sequence[Path]) -> str:
-    """Return the names of the first files in words."""
-    return list_some([path.name for path in paths])

@@ -13,7 +13,7 @@ from yolact_ascend.images.coco import (
     find_split,
     load_dataset,
 )
-from yolact_ascend.images.pictures import examine, examine_pictures
+from yolact_ascend.images.pictures import verify, verify_pictures
 from yolact_ascend.models.classes import read_config
 from yolact_ascend.models.config import ModelConfig, get_config
 from yolact_ascend.models.families import cut_outputs
@@ -25,7 +25,6 @@ from yolact_ascend.targets.compiled import Need, SideCar, require_model
 from yolact_ascend.targets.folder import WorkFolder
 from yolact_ascend.targets.target import Target
 from yolact_ascend.tensors import TensorSpec
-
 
 SCORING = frozenset(("postprocess", "stream", "report"))  # stages that need classes and masks
 
@@ -82,8 +81,8 @@ class RunContext:
     @cached_property
     def _checked(self) -> tuple[CocoDataset, ModelConfig]:
         if SCORING.isdisjoint(self.settings.stages):
-            return examine_pictures(self.whole_dataset, limit=self.settings.image_limit), self.config
-        return examine(self.whole_dataset, self.config, limit=self.settings.image_limit)
+            return verify_pictures(self.whole_dataset, limit=self.settings.image_limit), self.config
+        return verify(self.whole_dataset, self.config, limit=self.settings.image_limit)
 
     @property
     def dataset(self) -> CocoDataset:
