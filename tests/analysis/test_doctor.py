@@ -125,7 +125,7 @@ NO_ATC = {"environment": (FAIL, "There is no atc on PATH. Source CANN's"), "atc"
             lambda m: (m.folder / "coco" / "annotations" / "instances_val2017.json").write_text("{"),
             {"data set": (FAIL, "is not JSON")},
         ),
-        (Machine.add_category, {"data set": (FAIL, "category_id 91.*Is this the annotation file")}),
+        (Machine.add_category, {"data set": (FAIL, "only in the file: hedge.*Is this the annotation file")}),
         (Machine.block_work_folder, {"work folder": (FAIL, "is not a folder that this user may write to.*out=DIR")}),
         (lambda m: m.words.append("upstream=a"), {}),
         (lambda m: m.words.__setitem__(2, "out=a b"), {"work folder": (FAIL, "ais_bench accepts only .*out=DIR")}),

@@ -122,6 +122,45 @@ def test_the_numbers_are_those_of_pycocotools(seed, most_found):
         referee.assert_agrees(evaluation, annotations, chosen, boxes, masks)
 
 
+RENUMBERINGS = {
+    "17 digits": lambda number: 20230411120000120 + number,
+    "negative": lambda number: -1 - number,
+    "64 bit": lambda number: 2**62 + number,
+    "zero": lambda number: number - 1,
+    "beyond 32 bit, turned": lambda number: 2**33 - number,
+}
+
+
+@pytest.mark.parametrize("renumber", RENUMBERINGS.values(), ids=RENUMBERINGS.keys())
+def test_ids_of_any_size_are_scored_as_pycocotools_scores_them(renumber):
+    """Ids made of time stamps or hashes: faster_coco_eval#78, cocoapi#330."""
+    annotations, boxes, masks = referee.random_dataset(5)
+    for image in annotations["images"]:
+        image["id"] = renumber(image["id"])
+    for category in annotations["categories"]:
+        category["id"] = renumber(category["id"])
+    for entry in (*annotations["annotations"], *boxes, *masks):
+        entry["image_id"], entry["category_id"] = renumber(entry["image_id"]), renumber(entry["category_id"])
+    image_ids = [image["id"] for image in annotations["images"]]
+    evaluation = evaluate(annotations, image_ids, {BOX: boxes, MASK: masks})
+    referee.assert_agrees(evaluation, annotations, image_ids, boxes, masks)
+    assert evaluation.scores[BOX].table["all"] > 0
+
+
+def test_results_of_a_class_that_the_file_does_not_list_do_not_count():
+    found = results(FOUND, (1, 7, (10, 10, 50, 50), 0.99))
+    evaluation = evaluate(dataset(PERSON), (1, 2), found)
+    assert evaluation == evaluate(dataset(PERSON), (1, 2), results(FOUND))
+    referee.assert_agrees(evaluation, dataset(PERSON), (1, 2), found[BOX], found[MASK])
+
+
+def test_without_annotations_nothing_is_scored():
+    evaluation = evaluate(None, (1, 2), results(FOUND))
+    assert evaluation == Evaluation({}, 2)
+    assert evaluation.to_json() == {"box": None, "mask": None, "coco": {"bbox": None, "segm": None}, "images": 2}
+    assert format_table(evaluation) == "Nothing is scored: the annotation file has no annotations."
+
+
 @pytest.mark.parametrize(("truth", "found", "image_ids", "lower", "upper"), CASES)
 def test_pycocotools_agrees_on_every_case(truth, found, image_ids, lower, upper):
     # It knows neither images that are not listed nor an annotation with id 0.

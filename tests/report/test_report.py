@@ -151,7 +151,10 @@ def test_a_report_says_which_images_it_is_about(finish, words, images, annotated
     write_report(run, OUTCOMES, [])
     report, markdown = written(run)
     name = "instances_val2017"
-    assert report["dataset"] == {"name": name, "images": images, "annotated_images": annotated, "of_images": 4}
+    assert report["dataset"] == {
+        **{"name": name, "images": images, "annotated_images": annotated, "of_images": 4},
+        "warnings": [],
+    }
     assert f"- Data set: {name}, {images} of 4 images ({annotated} of them annotated)\n" in markdown
 
 

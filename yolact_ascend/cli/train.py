@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from yolact_ascend import flags
-from yolact_ascend.cli.flags import LISTED_CONFIGS, add_flag, chosen_dataset, reader, say_warnings
+from yolact_ascend.cli.flags import LISTED_CONFIGS, add_flag, add_switch, chosen_dataset, reader, say_warnings
 from yolact_ascend.errors import UsageError
 from yolact_ascend.flags import COUNT, NUMBER
 from yolact_ascend.models.config import DEFAULT_CONFIG, ModelConfig, get_config
@@ -34,6 +34,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         flags.JSON_FILE,
         default=Path("data/coco/annotations/instances_train2017.json"),
         help="their COCO annotation file; its categories become the classes",
+    )
+    add_switch(
+        parser, "skip_bad", "leave out training images that are no pictures, cut short, or of another size than listed"
     )
     add_validation(parser)
     add_optimisation(parser)
@@ -115,11 +118,15 @@ def run(arguments: argparse.Namespace) -> None:
     if (arguments.val_image_path is None) != (arguments.val_json_file is None):
         raise UsageError("--val_image_path and --val_json_file go together: pass both, or neither.")
     from yolact_ascend.detection.evaluate import format_table
+    from yolact_ascend.images.pictures import verify
+    from yolact_ascend.training.learnable import require_learnable
     from yolact_ascend.training.samples import TrainingSet
     from yolact_ascend.training.train import adopt_classes, train, use_device
 
     dataset = chosen_dataset(arguments)
     config = adopt_classes(config, dataset)
+    dataset = require_learnable(verify(dataset, config)[0], config, arguments.skip_bad)
+    say_warnings(dataset)
     evaluation = train(
         config,
         make_recipe(arguments),
