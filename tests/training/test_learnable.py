@@ -15,6 +15,11 @@ from yolact_ascend.training.samples import TrainingSet
 
 
 @pytest.fixture
+def dataset(small_coco, annotation_file):
+    return load_dataset(annotation_file, small_coco / "val2017")
+
+
+@pytest.fixture
 def harm(dataset):
     """Image 3 is cut short, 1 is a web page, 2 has another size; 4, which is not annotated, is whole."""
     three, one, two, _ = (image.path for image in dataset.images)
