@@ -35,6 +35,9 @@ class Flag:
 
 
 # The model and the weights. The guide's names come first; the aliases are those of run_all.sh.
+CLASSES = Flag(
+    "classes", str, "class names of weights that name none: a file, a COCO annotation file, or names with commas"
+)
 TRAINED_MODEL = Flag("trained_model", path, "weights file (.pth)", aliases=("weights",))
 CONFIG = Flag("config", str, "model config, by its name in YolactEdge")
 CUT = Flag("cut", str, "where the graph on the device ends")

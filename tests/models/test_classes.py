@@ -7,8 +7,16 @@ import zipfile
 import pytest
 import torch
 
-from yolact_ascend.errors import WeightsError
-from yolact_ascend.models.classes import DEMO_HINT, RECORD, add_classes, read_config, require_weights
+from yolact_ascend.errors import UsageError, WeightsError
+from yolact_ascend.models.classes import (
+    DEMO_HINT,
+    RECORD,
+    add_classes,
+    choose_classes,
+    read_config,
+    read_listed,
+    require_weights,
+)
 from yolact_ascend.models.config import CONFIGS, DEMO_CONFIG
 
 PLAIN = CONFIGS["yolact_edge_mobilenetv2_config"]
@@ -98,3 +106,94 @@ def test_a_damaged_record_is_said(weights, record):
 def test_missing_weights_say_where_to_get_them(tmp_path, name, where):
     with pytest.raises(WeightsError, match=f"There is no weights file .*none.pth.*{where}"):
         require_weights(tmp_path / "none.pth", CONFIGS[name])
+
+
+def upstream_file(path, classes, config=PLAIN, **options):
+    """Write what upstream would after a training on its own classes: the class layer tells how many."""
+    outputs = (classes + 1) * config.anchors.per_cell
+    torch.save({"prediction_layers.0.conf_layer.weight": torch.zeros(outputs, 4, 3, 3)}, path, **options)
+    return path
+
+
+OPTIONS = [{}, {"_use_new_zipfile_serialization": False}]
+
+
+@pytest.mark.parametrize("options", OPTIONS, ids=["zip", "old format"])
+def test_the_class_layer_tells_how_many_classes_there_are(tmp_path, options):
+    """yolact_edge#27, #10. In upstream class k has category id k (data/coco.py, get_label_map, without a map)."""
+    choice = choose_classes(upstream_file(tmp_path / "a.pth", 3, **options), PLAIN)
+    assert choice.config.class_names == ("class 1", "class 2", "class 3")
+    assert choice.config.category_ids == (1, 2, 3)
+    assert choice.source == "numbers, as the weights file names none"
+
+
+def test_80_classes_without_names_are_cocos(tmp_path):
+    choice = choose_classes(upstream_file(tmp_path / "a.pth", 80), PLAIN)
+    assert choice.config is PLAIN
+    assert choice.source == f"{PLAIN.name}, as the weights file names none"
+
+
+def annotations(path, names, first=1):
+    categories = [{"id": number, "name": name} for number, name in enumerate(names, start=first)]
+    path.write_text(json.dumps({"categories": categories[::-1]}))
+    return path
+
+
+def test_names_come_from_an_annotation_file_in_the_order_of_its_ids(tmp_path):
+    weights = upstream_file(tmp_path / "a.pth", 2)
+    choice = choose_classes(weights, PLAIN, str(annotations(tmp_path / "b.json", ("screw", "nut"), first=7)))
+    assert (choice.config.class_names, choice.config.category_ids) == (("screw", "nut"), (7, 8))
+    assert (choice.source, choice.is_listed) == ("the categories of b.json", True)
+
+
+def test_80_other_names_replace_cocos_and_cocos_own_do_not(tmp_path):
+    weights = upstream_file(tmp_path / "a.pth", 80)
+    other = tuple(f"part {n}" for n in range(80))
+    choice = choose_classes(weights, PLAIN, str(annotations(tmp_path / "b.json", other)))
+    assert (choice.config.class_names, choice.is_listed) == (other, True)
+    again = choose_classes(weights, PLAIN, str(annotations(tmp_path / "c.json", PLAIN.class_names[::-1])))
+    assert (again.config, again.is_listed) == (PLAIN, False)
+    fewer = choose_classes(weights, PLAIN, str(annotations(tmp_path / "d.json", PLAIN.class_names[:3])))
+    assert (fewer.config, fewer.is_listed) == (PLAIN, False)
+
+
+@pytest.mark.parametrize("in_file", [False, True])
+def test_names_come_from_a_list(tmp_path, in_file):
+    word = "screw, nut"
+    if in_file:
+        (tmp_path / "names.txt").write_text("screw\n\nnut\n", encoding="utf-8-sig")
+        word = str(tmp_path / "names.txt")
+    choice = choose_classes(upstream_file(tmp_path / "a.pth", 2), PLAIN, word)
+    assert (choice.config.class_names, choice.config.category_ids) == (("screw", "nut"), (1, 2))
+    assert choice.source == ("names.txt" if in_file else "the list of names")
+
+
+def test_another_number_of_names_is_refused_with_both_numbers(tmp_path):
+    weights = upstream_file(tmp_path / "a.pth", 3)
+    with pytest.raises(WeightsError, match=r"a\.pth has 3 classes, but the list of names has 2\..*classes=FILE"):
+        choose_classes(weights, PLAIN, "screw,nut")
+
+
+def test_a_record_wins_over_names_from_elsewhere(weights):
+    add_classes(weights, OWN)
+    choice = choose_classes(weights, PLAIN, "a,b")
+    assert (choice.config, choice.source, choice.is_listed) == (OWN, "the weights file", False)
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ({"images": []}, 'names no classes: it has no "categories"'),
+        ({"categories": [{"id": 1}]}, '"categories" without ids and names'),
+        ([1], 'names no classes: it has no "categories"'),
+    ],
+)
+def test_an_annotation_file_without_names_is_refused(tmp_path, content, said):
+    (tmp_path / "b.json").write_text(json.dumps(content))
+    with pytest.raises(UsageError, match=said):
+        read_listed(str(tmp_path / "b.json"))
+
+
+def test_a_word_that_is_no_file_and_no_list_is_refused():
+    with pytest.raises(UsageError, match="There is no file names.txt with class names"):
+        read_listed("names.txt")

@@ -13,7 +13,7 @@ from yolact_ascend.detection.tasks import BOX, MASK
 from yolact_ascend.environment import is_stage_of_a_run
 from yolact_ascend.errors import UsageError
 from yolact_ascend.flags import Flag
-from yolact_ascend.models.classes import read_config
+from yolact_ascend.models.classes import choose_classes
 from yolact_ascend.models.config import CONFIGS, DEFAULT_CONFIG, DEFAULT_WEIGHTS, ModelConfig, get_config
 from yolact_ascend.models.families import all_cuts, default_cut, family_of
 from yolact_ascend.targets.target import DeviceRequest
@@ -76,11 +76,18 @@ def add_model(parser: argparse.ArgumentParser) -> None:
     """Add the flags for config and weights."""
     add_flag(parser, flags.CONFIG, default=DEFAULT_CONFIG, help=LISTED_CONFIGS)
     add_flag(parser, flags.TRAINED_MODEL, default=Path(DEFAULT_WEIGHTS))
+    add_flags(parser, flags.CLASSES)
 
 
 def chosen_config(arguments: argparse.Namespace) -> ModelConfig:
-    """Return the config with the classes of the weights."""
-    return read_config(arguments.trained_model, get_config(arguments.config))
+    """Return the config with the classes of the weights.
+
+    Weights that name no classes get those of `--classes`, or of the annotation file, if the verb has one.
+    """
+    word, given = arguments.classes, getattr(arguments, "json_file", None)
+    if word is None and given is not None and given.is_file():
+        word = str(given)
+    return choose_classes(arguments.trained_model, get_config(arguments.config), word).config
 
 
 def add_cut(parser: argparse.ArgumentParser) -> None:

@@ -9,10 +9,15 @@ from __future__ import annotations
 import contextlib
 import json
 import zipfile
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from yolact_ascend.errors import WeightsError
+from yolact_ascend.errors import UsageError, WeightsError
+from yolact_ascend.files import read_json
 from yolact_ascend.models.config import CONFIGS, ModelConfig, with_classes
+from yolact_ascend.models.families import family_of
+from yolact_ascend.models.family import to_network_names
+from yolact_ascend.models.weights_file import read_shapes
 
 RECORD = "yolact_ascend.json"
 DEMO_HINT = "Without weights=, coco= and config=, run_all.sh runs the demo with them."
@@ -27,14 +32,107 @@ def add_classes(path: Path, config: ModelConfig) -> None:
         archive.writestr(zipfile.ZipInfo(f"{top}/{RECORD}"), json.dumps(record))
 
 
-def read_config(path: Path, config: ModelConfig) -> ModelConfig:
-    """Return `config` with the classes of the weights in `path`; unchanged without a file, or without classes in it.
+@dataclass(frozen=True)
+class Listed:
+    """Classes that the user names, in the order of the class layer; `ids` None: they have none of their own."""
 
-    Upstream's files name no classes. Raises WeightsError when the record names another config, or is damaged.
+    names: tuple[str, ...]
+    ids: tuple[int, ...] | None
+    source: str  # for messages and the report
+
+
+@dataclass(frozen=True)
+class ClassChoice:
+    """A config with the classes of its weights, and where they are from."""
+
+    config: ModelConfig
+    source: str
+    is_listed: bool = False  # by the user
+
+
+def read_listed(word: str) -> Listed:
+    """Read class names: a file with one name a line, a COCO annotation file, or names separated by commas.
+
+    The categories of an annotation file come in the order of their ids, as upstream numbers its classes. Raises
+    UsageError.
     """
+    path = Path(word)
+    if not path.is_file():
+        if "," not in word:
+            raise UsageError(f"There is no file {word} with class names. Pass a file, or names separated by commas.")
+        return Listed(tuple(name.strip() for name in word.split(",")), None, "the list of names")
+    if path.suffix.lower() != ".json":
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+        return Listed(tuple(line.strip() for line in lines if line.strip()), None, path.name)
+    data = read_json(path, "class names")
+    categories = data.get("categories") if isinstance(data, dict) else None
+    try:
+        pairs = sorted((int(category["id"]), str(category["name"])) for category in categories or ())
+    except (TypeError, KeyError, ValueError) as error:
+        raise UsageError(f'{path} has "categories" without ids and names ({error}). Fix them.') from error
+    if not pairs:
+        raise UsageError(f'{path} names no classes: it has no "categories". Expected a COCO annotation file.')
+    return Listed(
+        tuple(name for _, name in pairs), tuple(number for number, _ in pairs), f"the categories of {path.name}"
+    )
+
+
+def read_config(path: Path, config: ModelConfig) -> ModelConfig:
+    """Return `config` with the classes of the weights in `path`, without names from elsewhere; see `choose_classes`."""
+    return choose_classes(path, config).config
+
+
+def choose_classes(path: Path, config: ModelConfig, names_word: str | None = None) -> ClassChoice:
+    """Choose the classes of the weights in `path`, which may be missing; `names_word` is for `read_listed`.
+
+    A file of ours names them. Upstream's files do not: their class layer tells how many there are. The names are then
+    those that the user lists, or the config's own if there are as many, or numbers. Raises WeightsError when the file
+    is of another config or its record is damaged, and when more or fewer classes are listed than it has.
+    """
+    recorded = _read_recorded(path, config)
+    if recorded is not None:
+        return ClassChoice(recorded, "the weights file")
+    count = _count_classes(path, config)
+    listed = read_listed(names_word) if names_word else None
+    is_as_published = count in (None, config.num_classes)
+    if listed is not None and len(listed.names) == (config.num_classes if count is None else count):
+        ids = listed.ids or (config.category_ids if is_as_published else tuple(range(1, len(listed.names) + 1)))
+        same = is_as_published and set(listed.names) == set(config.class_names)
+        if not same:
+            return ClassChoice(with_classes(config, listed.names, ids), listed.source, is_listed=True)
+    elif listed is not None and not is_as_published:
+        raise WeightsError(
+            f"{path} has {count} classes, but {listed.source} has {len(listed.names)}. The file does not name its "
+            "classes. Pass as many names, in the order of training: classes=FILE (--classes FILE)."
+        )
+    if is_as_published:
+        return ClassChoice(config, f"{config.name}, as the weights file names none")
+    assert count is not None
+    names = tuple(f"class {number}" for number in range(1, count + 1))
+    return ClassChoice(
+        with_classes(config, names, tuple(range(1, count + 1))), "numbers, as the weights file names none"
+    )
+
+
+def _count_classes(path: Path, config: ModelConfig) -> int | None:
+    """Return how many classes the class layer of a file has; None when that cannot be told."""
+    shapes = read_shapes(path)
+    if not shapes:
+        return None
+    keys = family_of(config).keys
+    shape = to_network_names(shapes, keys).get(f"{keys.class_layer_prefix}weight")
+    outputs = shape[0] if shape else 0
+    per_cell = config.anchors.per_cell
+    if not outputs or outputs % per_cell or outputs // per_cell < 2:
+        return None
+    return int(outputs // per_cell) - 1  # without the background
+
+
+def _read_recorded(path: Path, config: ModelConfig) -> ModelConfig | None:
+    """Return `config` with the classes that the file names; None when it names none."""
     record = _read_record(path)
     if record is None:
-        return config
+        return None
     try:
         fields = json.loads(record)
         names, ids = tuple(fields["class_names"]), tuple(fields["category_ids"])

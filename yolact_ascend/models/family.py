@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from yolact_ascend.detection.thresholds import DetectionSettings
 from yolact_ascend.models.config import ModelConfig
@@ -42,13 +42,30 @@ class Detector(Protocol):
         """
 
 
+T = TypeVar("T")
+
+
 @dataclass(frozen=True)
 class StateKeys:
     """How a family's weights files name their tensors, where that differs from its network."""
 
     renamed_prefixes: Mapping[str, str] = field(default_factory=dict)  # in files -> in the network
     training_only_prefixes: tuple[str, ...] = ()  # in files, and not in the network
+    surplus_patterns: tuple[str, ...] = ()  # regular expressions of names that older files have, and no network uses
     class_layer_prefix: str = ""  # the layer whose shape depends on the number of classes
+
+
+def to_network_names(entries: Mapping[str, T], keys: StateKeys) -> dict[str, T]:
+    """Return a file's entries by the network's names, without those that only training uses."""
+
+    def renamed(key: str) -> str:
+        for old, new in keys.renamed_prefixes.items():
+            if key.startswith(old):
+                return new + key[len(old) :]
+        return key
+
+    found = {renamed(key): value for key, value in entries.items()}
+    return {key: value for key, value in found.items() if not key.startswith(keys.training_only_prefixes)}
 
 
 class Family(Protocol):

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
+import sys
 from collections import OrderedDict
-from collections.abc import Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from torch import nn
@@ -14,10 +16,37 @@ from yolact_ascend.files import atomic_path
 from yolact_ascend.models.classes import add_classes, require_weights
 from yolact_ascend.models.config import CONFIGS, ModelConfig
 from yolact_ascend.models.families import family_of
+from yolact_ascend.models.family import to_network_names
+from yolact_ascend.models.weights_file import find_state_dict, list_keys
 
-NAMED_KEYS = 4  # how many keys of a kind a message lists
+COUNTER = ".num_batches_tracked"  # of a batch norm; files of old PyTorch do not have it
 
 Shapes = dict  # state-dict key -> tuple of ints
+
+
+class StateDict(NamedTuple):
+    """The tensors of a file, and notes on what had to be done to find them."""
+
+    tensors: dict[str, torch.Tensor]
+    notes: list[str]
+
+
+def read_tensors(path: Path) -> StateDict:
+    """Read the state dict of a file; float16, bfloat16 and float64 become float32.
+
+    Raises WeightsError when the file cannot be read, or holds no state dict or several.
+    """
+    try:
+        # weights_only: a .pth is a pickle, and a pickle from the internet may run code.
+        loaded = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # a broken file fails in any of a dozen ways, and all mean the same
+        raise WeightsError(_explain(path, error)) from error
+    found, notes = find_state_dict(loaded, path, lambda value: isinstance(value, torch.Tensor))
+    other = {key for key, value in found.items() if value.is_floating_point() and value.dtype != torch.float32}
+    if other:
+        dtypes = sorted({str(found[key].dtype).replace("torch.", "") for key in other})
+        notes.append(f"{len(other)} of {len(found)} tensors are {' and '.join(dtypes)}: read as float32")
+    return StateDict({key: value.float() if key in other else value for key, value in found.items()}, notes)
 
 
 def load_network(path: Path, config: ModelConfig) -> nn.Module:
@@ -35,21 +64,41 @@ def read_state_dict(path: Path, config: ModelConfig) -> dict[str, torch.Tensor]:
 
     Raises WeightsError that names missing, extra and misshapen keys, or the config that would fit.
     """
-    weights = _inference_weights(path, config)
-    _require_fit(path, weights, config)
+    expected = expected_shapes(config)
+    weights = _inference_weights(path, config, expected)
+    _require_fit(path, weights, config, expected)
     return weights
 
 
-def _inference_weights(path: Path, config: ModelConfig) -> dict[str, torch.Tensor]:
+def _inference_weights(path: Path, config: ModelConfig, expected: Shapes) -> dict[str, torch.Tensor]:
+    """Return a file's tensors by the network's names, without those that only training, or no network, uses.
+
+    What had to be done to them is said once.
+    """
     require_weights(path, config)
     keys = family_of(config).keys
-    weights = _rename_keys(_read_pth(path), keys.renamed_prefixes)
-    return {key: value for key, value in weights.items() if not key.startswith(keys.training_only_prefixes)}
+    tensors, notes = read_tensors(path)
+    found = to_network_names(tensors, keys)
+    surplus = [key for key in found if key not in expected and any(re.match(p, key) for p in keys.surplus_patterns)]
+    if surplus:
+        notes.append(f"{len(surplus)} tensors of older code are not used, as in upstream ({list_keys(surplus)})")
+    uncounted = [key for key in expected if key not in found and _sibling(key) in found]
+    if uncounted:
+        notes.append(f"{len(uncounted)} batch-norm counters are missing, which only training uses: they begin with 0")
+    for note in notes:
+        print(f"note: {path.name}: {note}.", file=sys.stderr, flush=True)
+    found.update({key: torch.zeros((), dtype=torch.int64) for key in uncounted})
+    return {key: value for key, value in found.items() if key not in surplus}
 
 
-def _require_fit(path: Path, weights: dict[str, torch.Tensor], config: ModelConfig) -> None:
+def _sibling(key: str) -> str | None:
+    """Return the variance of the batch norm that a counter belongs to; None for what is no counter."""
+    return f"{key[: -len(COUNTER)]}.running_var" if key.endswith(COUNTER) else None
+
+
+def _require_fit(path: Path, weights: dict[str, torch.Tensor], config: ModelConfig, expected: Shapes) -> None:
     shapes = {key: tuple(value.shape) for key, value in weights.items()}
-    problems = compare_shapes(shapes, expected_shapes(config))
+    problems = compare_shapes(shapes, expected)
     if problems:
         fitting = [name for name, other in CONFIGS.items() if not compare_shapes(shapes, expected_shapes(other))]
         hint = (
@@ -74,13 +123,14 @@ def load_fitting(network: nn.Module, path: Path, config: ModelConfig) -> list[st
 
     Returns the keys that keep their values. Raises WeightsError when anything else does not fit.
     """
-    weights = _inference_weights(path, config)
     expected = network.state_dict()
+    shapes = {key: tuple(value.shape) for key, value in expected.items()}
+    weights = _inference_weights(path, config, shapes)
     class_layer = family_of(config).keys.class_layer_prefix
     kept = [key for key in expected if key.startswith(class_layer) and key in weights]
     kept = [key for key in kept if weights[key].shape != expected[key].shape]
     weights.update({key: expected[key] for key in kept})
-    _require_fit(path, weights, config)
+    _require_fit(path, weights, config, shapes)
     network.load_state_dict(weights)
     return kept
 
@@ -102,42 +152,24 @@ def compare_shapes(found: Shapes, expected: Shapes) -> list[str]:
         if key in found and found[key] != expected[key]
     ]
     kinds = (("missing", missing), ("extra", extra), ("misshapen", misshapen))
-    return [f"{len(keys)} {kind} ({_list_some(keys)})" for kind, keys in kinds if keys]
+    return [f"{len(keys)} {kind} ({list_keys(keys)})" for kind, keys in kinds if keys]
 
 
-def _read_pth(path: Path) -> dict[str, torch.Tensor]:
-    try:
-        # weights_only: a .pth is a pickle, and a pickle from the internet may run code.
-        loaded = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # a broken file fails in any of a dozen ways, and all mean the same
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise WeightsError(
-            f"{path} cannot be read as PyTorch weights ({path.stat().st_size} bytes): {reason} "
-            "Is it truncated? Compare its size with the source and download it again."
-        ) from error
-    if not isinstance(loaded, dict) or not all(
-        isinstance(key, str) and isinstance(value, torch.Tensor) for key, value in loaded.items()
-    ):
-        raise WeightsError(f"{path} holds no state dict: expected names with tensors, found {_describe(loaded)}.")
-    return loaded
+def _explain(path: Path, error: Exception) -> str:
+    reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    objects = _foreign_objects(str(error))
+    if objects:
+        return (
+            f"{path} holds Python objects ({objects}) beside its weights. It is not loaded, as such a file may run any "
+            "code. Save the weights alone in the program that made it: torch.save(model.state_dict(), FILE)."
+        )
+    return (
+        f"{path} cannot be read as PyTorch weights ({path.stat().st_size} bytes): {reason} "
+        "Is it truncated? Compare its size with the source and download it again."
+    )
 
 
-def _rename_keys(weights: dict[str, torch.Tensor], prefixes: Mapping[str, str]) -> dict[str, torch.Tensor]:
-    def renamed(key: str) -> str:
-        for old, new in prefixes.items():
-            if key.startswith(old):
-                return new + key[len(old) :]
-        return key
-
-    return {renamed(key): value for key, value in weights.items()}
-
-
-def _list_some(keys: list[str]) -> str:
-    rest = len(keys) - NAMED_KEYS
-    return ", ".join(keys[:NAMED_KEYS]) + (f" and {rest} more" if rest > 0 else "")
-
-
-def _describe(value: object) -> str:
-    if isinstance(value, dict):
-        return f"a dict with {_list_some([str(key) for key in value])}" if value else "an empty dict"
-    return f"a {type(value).__name__}"
+def _foreign_objects(message: str) -> str:
+    """Return what PyTorch's message names as a global that it does not load; empty for other messages."""
+    _, found, rest = message.partition("Unsupported global: GLOBAL ")
+    return rest.split()[0] if found and rest.split() else ""

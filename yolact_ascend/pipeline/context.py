@@ -14,7 +14,7 @@ from yolact_ascend.images.coco import (
     load_dataset,
 )
 from yolact_ascend.images.pictures import verify, verify_pictures
-from yolact_ascend.models.classes import read_config
+from yolact_ascend.models.classes import ClassChoice, choose_classes
 from yolact_ascend.models.config import ModelConfig, get_config
 from yolact_ascend.models.families import cut_outputs
 from yolact_ascend.models.inputs import input_tensor
@@ -58,9 +58,22 @@ class RunContext:
         return metadata_of(read_onnx(self.folder.onnx))
 
     @cached_property
+    def class_choice(self) -> ClassChoice:
+        """The config with the classes of the weights, and where these are from."""
+        return choose_classes(self.settings.weights, get_config(self.settings.config), self.classes_word)
+
+    @cached_property
+    def classes_word(self) -> str | None:
+        """Where the names of the classes are from when the weights name none: `classes=`, else the data set."""
+        settings = self.settings
+        if settings.classes or not (settings.needs_dataset or settings.annotations):
+            return settings.classes
+        return str(find_dataset(settings)[1])
+
+    @property
     def config(self) -> ModelConfig:
         """The config, with the classes of the weights."""
-        return read_config(self.settings.weights, get_config(self.settings.config))
+        return self.class_choice.config
 
     @property
     def input(self) -> TensorSpec:

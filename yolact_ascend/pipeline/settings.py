@@ -33,6 +33,7 @@ class RunSettings:
     batch_sizes: tuple[int, ...]
     config: str
     weights: Path
+    classes: str | None  # where the names are from when the weights name none; see `classes.read_listed`
     coco: Path
     images: Path | None  # with `annotations`, in place of `coco`
     annotations: Path | None
@@ -117,6 +118,7 @@ KEYS = {
     "bs": Key("1", read_batch_sizes, "batch size, or several: bs=1,4,8"),
     "config": Key(DEFAULT_CONFIG, _config, "model config, by its name in YolactEdge"),
     "weights": Key(DEFAULT_WEIGHTS, path, "weights file (.pth) for that config"),
+    "classes": Key("", optional(str), "class names of weights that name none: a file, or names separated by commas"),
     "coco": Key("data/coco", path, "COCO folder with val2017/ (or images/val2017/, images/) and annotations/"),
     "images": Key("", optional(path), "folder of the images, with annotations=, for a data set of another layout"),
     "annotations": Key("", optional(path), "COCO annotation file, in place of annotations/instances_val2017.json"),
@@ -212,6 +214,7 @@ def _settings(values: dict[str, Any], given: frozenset[str]) -> RunSettings:
         batch_sizes=values["bs"],
         config=config.name,
         weights=values["weights"],
+        classes=values["classes"],
         coco=values["coco"],
         images=values["images"],
         annotations=values["annotations"],

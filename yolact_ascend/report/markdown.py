@@ -40,6 +40,7 @@ def render_markdown(report: dict[str, Any]) -> str:
         *([] if is_npu else [f"- **{device['note']}**"]),
         f"- Model: {model['config']}, {model['network']}, cut {model['cut']}, "
         f"weights sha256 {model['weights_sha256'][:12]}",
+        f"- Classes: {model['classes']}, from {model['classes_from']}",
         f"- Compiled: precision {model['precision']}, input {model['input_dtype']}"
         f"{', normalised by the model (aipp=1)' if model['aipp'] else ''}",
         f"- Data set: {data}",

@@ -95,6 +95,8 @@ def _describe_model(run: RunContext) -> dict[str, Any]:
         "config": run.settings.config,
         "weights": run.settings.weights.name,
         "weights_sha256": run.weights_sha256,
+        "classes": len(run.config.class_names),
+        "classes_from": run.class_choice.source,
         "network": properties["network"],
         "cut": properties["cut"],
         "precision": run.settings.precision,

@@ -27,6 +27,8 @@ KEYS = StateKeys(
     },
     # The 1×1 convolution of the semantic-segmentation loss: upstream trains with it and never runs it afterwards.
     training_only_prefixes=("semantic_seg_conv.",),
+    # YOLACT's first release kept the backbone's layers twice, and one more level than YOLACT and YolactEdge use.
+    surplus_patterns=(r"backbone\.layer(?!s)", r"fpn_phase_2\.downsample_layers\.\d+\."),
     class_layer_prefix="prediction_layers.0.conf_layer.",
 )
 

@@ -15,7 +15,13 @@ def verb_command(run: RunContext, verb: str) -> list[str]:
         *own_command(verb),
         flags.TRAINED_MODEL.word(run.settings.weights),
         flags.CONFIG.word(run.settings.config),
+        *class_words(run),
     ]
+
+
+def class_words(run: RunContext) -> list[str]:
+    """Return the flag for the names of the classes; none when the weights, or the config, name them."""
+    return [flags.CLASSES.word(run.classes_word)] if run.class_choice.is_listed else []
 
 
 def cut_words(run: RunContext) -> list[str]:

@@ -20,6 +20,7 @@ def steps(run: RunContext) -> list[Step]:
             "weights_sha256": run.weights_sha256,
             "config": settings.config,
             "cut": settings.cut,
+            "classes": [run.config.class_names, run.config.category_ids],
             "upstream": run.records.token("patch") if settings.upstream else None,
             **made_by("models.export"),
         }

@@ -1,0 +1,167 @@
+"""Weights files as people have them: each form gives the tensors of the plain file, and the shapes without PyTorch."""
+
+import argparse
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from factories import CHECKOUT, SMALL_CONFIG, random_state_dict
+
+from yolact_ascend.errors import WeightsError
+from yolact_ascend.models.weights import load_fitting, read_state_dict
+from yolact_ascend.models.weights_file import read_shapes
+from yolact_ascend.models.yolact.network import YolactEdge
+
+UPSTREAM_DIR = Path(os.environ.get("YOLACT_EDGE_DIR") or "missing")
+
+
+@pytest.fixture(scope="module")
+def state():
+    return random_state_dict(SMALL_CONFIG)
+
+
+@pytest.fixture(scope="module")
+def plain(state, tmp_path_factory):
+    path = tmp_path_factory.mktemp("plain") / "plain.pth"
+    torch.save(state, path)
+    return read_state_dict(path, SMALL_CONFIG)
+
+
+def v1_names(state):
+    """Files of YOLACT's first release: one FPN, a level more, and the backbone's layers under an older name, too."""
+    renamed = {k.replace("fpn_phase_1.", "fpn.").replace("fpn_phase_2.", "fpn."): v for k, v in state.items()}
+    levels = {int(key.split(".")[2]) for key in renamed if key.startswith("fpn.downsample_layers.")}
+    surplus = {f"fpn.downsample_layers.{len(levels)}.{kind}": torch.ones(3) for kind in ("weight", "bias")}
+    return {**renamed, **surplus, "backbone.layer1.0.conv1.weight": torch.ones(2)}
+
+
+def without_counters(state):
+    return {key: value for key, value in state.items() if not key.endswith("num_batches_tracked")}
+
+
+# what upstream's load_weights takes as well
+UPSTREAMS = {"v1": v1_names, "no counters": without_counters, "both": lambda state: without_counters(v1_names(state))}
+FORMS = {
+    **UPSTREAMS,
+    "module.": lambda state: {f"module.{key}": value for key, value in state.items()},
+    "state_dict": lambda state: {"epoch": 3, "state_dict": state, "optimizer": {"lr": 1.0}},
+    "model": lambda state: {"model": v1_names(state), "iteration": 7},
+    "weights": lambda state: {"weights": {f"module.{key}": value for key, value in state.items()}},
+    "parameters": lambda state: {
+        key: torch.nn.Parameter(value) if value.is_floating_point() else value for key, value in state.items()
+    },
+}
+NOTES = {
+    "v1": ["3 tensors of older code are not used, as in upstream (fpn_phase_2.downsample_layers.2.weight, "],
+    "no counters": [" batch-norm counters are missing, which only training uses: they begin with 0."],
+    "module.": ["'module.' is left out of the names."],
+    "state_dict": ["the weights are those under 'state_dict'."],
+    "weights": ["the weights are those under 'weights'.", "'module.' is left out of the names."],
+    "parameters": [],
+}
+
+
+@pytest.mark.parametrize("is_old", [False, True], ids=["zip", "old format"])
+@pytest.mark.parametrize("form", FORMS)
+def test_each_form_gives_the_tensors_of_the_plain_file(state, plain, tmp_path, capsys, form, is_old):
+    path = tmp_path / "a.pth"
+    torch.save(FORMS[form](state), path, _use_new_zipfile_serialization=not is_old)
+    found = read_state_dict(path, SMALL_CONFIG)
+    assert found.keys() == plain.keys()
+    counters = {key for key in found if key.endswith("num_batches_tracked")}
+    assert all(torch.equal(found[key], plain[key]) for key in found.keys() - counters)
+    YolactEdge(SMALL_CONFIG).load_state_dict(found)
+    said = capsys.readouterr().err
+    if form in NOTES:
+        assert said.count("note: a.pth: ") == len(NOTES[form])
+        assert all(note in said for note in NOTES[form])
+
+
+@pytest.mark.parametrize("is_old", [False, True], ids=["zip", "old format"])
+@pytest.mark.parametrize("form", FORMS)
+def test_the_shapes_are_read_without_pytorch(state, tmp_path, form, is_old):
+    path = tmp_path / "a.pth"
+    torch.save(FORMS[form](state), path, _use_new_zipfile_serialization=not is_old)
+    code = (
+        "import sys, json; from pathlib import Path; from yolact_ascend.models.weights_file import read_shapes; "
+        "shapes = read_shapes(Path(sys.argv[1])); print(json.dumps(shapes)); assert 'torch' not in sys.modules"
+    )
+    done = subprocess.run([sys.executable, "-c", code, path], cwd=CHECKOUT, capture_output=True, text=True, check=True)
+    assert done.stdout
+    shapes = read_shapes(path)
+    key = next(key for key in shapes if key.endswith("prediction_layers.0.conf_layer.weight"))
+    assert shapes[key] == tuple(state["prediction_layers.0.conf_layer.weight"].shape)
+    assert len(shapes) >= len(without_counters(state))
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_other_floats_are_read_as_float32_and_that_is_said(state, tmp_path, capsys, dtype):
+    other = {key: value.to(dtype) if value.is_floating_point() else value for key, value in state.items()}
+    torch.save(other, tmp_path / "a.pth")
+    found = read_state_dict(tmp_path / "a.pth", SMALL_CONFIG)
+    assert {value.dtype for value in found.values()} == {torch.float32, torch.int64}
+    assert all(torch.equal(value, other[key].to(value.dtype)) for key, value in found.items())
+    name = str(dtype).replace("torch.", "")
+    assert f"tensors are {name}: read as float32.\n" in capsys.readouterr().err
+
+
+def test_a_plain_file_is_nothing_to_speak_of(state, tmp_path, capsys):
+    torch.save(state, tmp_path / "a.pth")
+    read_state_dict(tmp_path / "a.pth", SMALL_CONFIG)
+    assert capsys.readouterr().err == ""
+
+
+def test_a_training_starts_from_each_form(state, tmp_path):
+    torch.save(v1_names(without_counters(state)), tmp_path / "a.pth")
+    assert load_fitting(YolactEdge(SMALL_CONFIG), tmp_path / "a.pth", SMALL_CONFIG) == []
+
+
+def test_two_state_dicts_are_refused_and_named(state, tmp_path):
+    torch.save({"model": state, "state_dict": state}, tmp_path / "a.pth")
+    with pytest.raises(WeightsError, match="holds 2 state dicts, state_dict and model. Save the right one alone"):
+        read_state_dict(tmp_path / "a.pth", SMALL_CONFIG)
+    assert read_shapes(tmp_path / "a.pth") is None
+
+
+def test_python_objects_beside_the_weights_are_named(state, tmp_path):
+    torch.save({"model": state, "args": argparse.Namespace(lr=1)}, tmp_path / "a.pth")
+    with pytest.raises(WeightsError, match=r"holds Python objects \(argparse.Namespace\) .*torch.save\(model.state_d"):
+        read_state_dict(tmp_path / "a.pth", SMALL_CONFIG)
+    assert read_shapes(tmp_path / "a.pth") is None
+
+
+def test_only_a_counter_whose_batch_norm_is_there_is_made_up(state, tmp_path):
+    prefix = next(key for key in state if key.endswith("num_batches_tracked")).rpartition(".")[0]
+    torch.save({key: value for key, value in state.items() if not key.startswith(f"{prefix}.")}, tmp_path / "a.pth")
+    with pytest.raises(WeightsError, match=rf"5 missing \({prefix}"):
+        read_state_dict(tmp_path / "a.pth", SMALL_CONFIG)
+
+
+@pytest.mark.parametrize("content", [b"", b"PK\x03\x04", b"\x80\x02.", b"<html>"])
+def test_files_that_are_not_understood_have_no_shapes(tmp_path, content):
+    (tmp_path / "a.pth").write_bytes(content)
+    assert read_shapes(tmp_path / "a.pth") is None
+    assert read_shapes(tmp_path / "missing.pth") is None
+
+
+@pytest.mark.upstream
+@pytest.mark.skipif(not UPSTREAM_DIR.is_dir(), reason="no checkout of upstream: YOLACT_EDGE_DIR is not set")
+@pytest.mark.parametrize("form", UPSTREAMS)
+def test_upstream_loads_the_same_tensors(state, tmp_path, form):
+    """haotian-liu/yolact_edge @ a9a0028, Yolact.load_weights, patched to run on a CPU."""
+    torch.save(UPSTREAMS[form](state), tmp_path / "a.pth")
+    code = (
+        "import sys, torch; sys.path.insert(0, sys.argv[1]); from yolact_edge.data import set_cfg; "
+        f"set_cfg('{SMALL_CONFIG.name}'); from yolact_edge.yolact import Yolact; net = Yolact(training=False); "
+        "net.load_weights(sys.argv[2]); torch.save(net.state_dict(), sys.argv[3])"
+    )
+    words = [sys.executable, "-c", code, UPSTREAM_DIR, tmp_path / "a.pth", tmp_path / "b.pth"]
+    done = subprocess.run(words, cwd=UPSTREAM_DIR, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    theirs = torch.load(tmp_path / "b.pth", weights_only=True)
+    ours = read_state_dict(tmp_path / "a.pth", SMALL_CONFIG)
+    counters = {key for key in ours if key.endswith("num_batches_tracked")}
+    assert all(torch.equal(theirs[key], ours[key]) for key in ours.keys() - counters)
