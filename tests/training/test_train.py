@@ -1,5 +1,6 @@
 """A training: what it leaves behind, how it resumes, what it begins from, and what it refuses."""
 
+import contextlib
 import dataclasses
 import json
 import math
@@ -69,6 +70,7 @@ def test_a_killed_training_goes_on_to_the_same_curve(training_set, tmp_path, mon
         return take_step(trainer, images, targets)
 
     monkeypatch.setattr(Trainer, "take_step", die_in_the_fourth)
+    monkeypatch.setattr(train_module, "save_when_ended", lambda *_: contextlib.nullcontext())  # as SIGKILL does
     with pytest.raises(MemoryError):
         train(DEMO, recipe, training_set, tmp_path / "killed", checkpoint_every=2)
     assert [line["step"] for line in losses_of(tmp_path / "killed")] == [1, 2]
@@ -244,3 +246,68 @@ def test_classes_come_in_the_order_of_their_ids(dataset):
 def test_a_device_that_is_not_there_is_said_so(name):
     with pytest.raises(UsageError, match=f"PyTorch cannot use --device {name} here: "):
         use_device(name)
+
+
+def broken_picture(dataset, tmp_path, monkeypatch):
+    path = tmp_path / "broken.jpg"
+    path.write_text("<html>404 Not Found</html>")
+    return dataclasses.replace(dataset, images=(dataclasses.replace(dataset.images[0], path=path),))
+
+
+def raising(error):
+    def fail(*_, **__):
+        raise error
+
+    def patch(dataset, tmp_path, monkeypatch):
+        monkeypatch.setattr(train_module, "score_network", fail)
+        return dataset
+
+    return patch
+
+
+FAILURES = {
+    "a broken picture": (broken_picture, DatasetError),
+    "the evaluation": (raising(ValueError("a fault of the library")), ValueError),
+    "memory": (raising(MemoryError()), MemoryError),
+    "Ctrl-C": (raising(KeyboardInterrupt()), KeyboardInterrupt),
+}
+
+
+@pytest.mark.parametrize(("spoil", "error"), FAILURES.values(), ids=FAILURES.keys())
+@pytest.mark.parametrize("every", [0, 1], ids=["at the end", "on the way"])
+def test_whatever_goes_wrong_in_scoring_the_trained_weights_are_kept(
+    training_set, dataset, tmp_path, monkeypatch, capfd, spoil, error, every
+):
+    """A validation picture that cannot be decoded ended a finished training with an empty folder: yolact#587."""
+    plain = tmp_path / "plain"
+    train(DEMO, SHORT, training_set, plain)
+    folder, good = tmp_path / "t", dataset
+    with monkeypatch.context() as patched:
+        bad = spoil(dataset, tmp_path, patched)
+        with pytest.raises(error):
+            train(DEMO, SHORT, training_set, folder, validation=Validation(bad, limit=1, every=every))
+    steps = 1 if every else 2
+    assert f"The {steps} steps done are kept in {folder}: weights.pth holds the network" in capfd.readouterr().err
+    assert load_network(TrainingFiles(folder).weights, DEMO)
+    # The same command goes on, and scores what is missing.
+    evaluation = train(DEMO, SHORT, training_set, folder, validation=Validation(good, limit=1, every=every))
+    assert evaluation.images == 1
+    assert [line["step"] for line in losses_of(folder) if "mask_map" in line] == ([1, 2] if every else [2])
+    assert TrainingFiles(folder).weights.read_bytes() == TrainingFiles(plain).weights.read_bytes()
+
+
+def test_a_step_that_fails_half_way_through_the_weights_is_not_saved(training_set, tmp_path, monkeypatch):
+    whole = Trainer.take_step
+
+    def fail_in_the_second(trainer, images, targets):
+        if trainer.step:
+            monkeypatch.setattr(trainer.optimiser, "step", lambda: (_ for _ in ()).throw(MemoryError()))
+        return whole(trainer, images, targets)
+
+    monkeypatch.setattr(Trainer, "take_step", fail_in_the_second)
+    with pytest.raises(MemoryError):
+        train(DEMO, SHORT, training_set, tmp_path)
+    assert not TrainingFiles(tmp_path).weights.exists()
+    with pytest.raises(MemoryError):
+        train(DEMO, SHORT, training_set, tmp_path, checkpoint_every=1)
+    assert [line["step"] for line in losses_of(tmp_path)] == [1]

@@ -153,10 +153,10 @@ def train(
         workers=workers,
     )
     progress = tqdm(total=recipe.steps, initial=trainer.step, desc="train", unit="step")
-    with progress, save_when_interrupted(trainer, files):
-        evaluation = score_when_due(trainer, validation)  # a resumed run may have been killed while scoring
+    with progress, save_when_ended(trainer, files):
         if trainer.is_finished:
             save_run(trainer, files)
+        evaluation = score_when_due(trainer, validation, files)  # a resumed run may have been killed while scoring
         for samples in batches:
             images, targets = stack_samples(samples, trainer.device)
             with signals_held():
@@ -165,21 +165,24 @@ def train(
             is_saved = trainer.is_finished or trainer.step % checkpoint_every == 0
             if is_saved or trainer.step % LOG_STEPS == 0:
                 progress.set_postfix(trainer.log_losses())
-            evaluation = score_when_due(trainer, validation)
-            if is_saved:
-                save_run(trainer, files)
+            if is_saved or is_due(trainer, validation):
+                save_run(trainer, files)  # before scoring, which may fail
+            evaluation = score_when_due(trainer, validation, files)
     return evaluation
 
 
 @contextlib.contextmanager
-def save_when_interrupted(trainer: Trainer, files: TrainingFiles) -> Iterator[None]:
-    """Save the finished steps when the user or the system ends the run."""
+def save_when_ended(trainer: Trainer, files: TrainingFiles) -> Iterator[None]:
+    """Save the finished steps, and say where, whatever ends the run: the user, the system, a picture, memory."""
     try:
         yield
-    except KeyboardInterrupt:
-        if trainer.step:
+    except BaseException:
+        if trainer.step and not trainer.is_changing:
             trainer.log_losses()
             save_run(trainer, files)
+            say = f"The {trainer.step} steps done are kept in {files.folder}: {files.weights.name} holds the network, "
+            say += "and the same command goes on."
+            tqdm.write(say, file=sys.stderr)
         raise
 
 
@@ -203,14 +206,24 @@ def signals_held() -> Iterator[None]:
         signal.raise_signal(arrived[0])
 
 
-def score_when_due(trainer: Trainer, validation: Validation | None) -> Evaluation | None:
-    """Score the network and log the result, after the last step and at each interval that the log does not have yet."""
+def scores_of_step(trainer: Trainer) -> list[dict[str, Any]]:
+    """Return the log's lines with scores of the present step."""
+    return [entry for entry in trainer.log if entry["step"] == trainer.step and "images" in entry]
+
+
+def is_due(trainer: Trainer, validation: Validation | None) -> bool:
+    """Whether the network is to be scored now: after the last step, and at each interval that has no scores yet."""
     if validation is None or trainer.step == 0:
+        return False
+    is_interval = bool(validation.every) and trainer.step % validation.every == 0
+    return trainer.is_finished or (is_interval and not scores_of_step(trainer))
+
+
+def score_when_due(trainer: Trainer, validation: Validation | None, files: TrainingFiles) -> Evaluation | None:
+    """Score the network if that is due, and save the log with the result."""
+    if validation is None or not is_due(trainer, validation):
         return None
-    logged = [entry for entry in trainer.log if entry["step"] == trainer.step and "mask_map" in entry]
-    is_due = validation.every and trainer.step % validation.every == 0 and not logged
-    if not is_due and not trainer.is_finished:
-        return None
+    logged = scores_of_step(trainer)
     evaluation = score_network(
         trainer.trainee.network,
         validation.config or trainer.config,
@@ -221,6 +234,7 @@ def score_when_due(trainer: Trainer, validation: Validation | None) -> Evaluatio
     entry = {"step": trainer.step, **summarise(evaluation)}
     trainer.log = [*(other for other in trainer.log if other not in logged), entry]
     tqdm.write(json.dumps(entry), file=sys.stderr)
+    save_run(trainer, files)
     return evaluation
 
 

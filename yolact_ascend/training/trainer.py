@@ -102,6 +102,7 @@ class Trainer:
             weight_decay=recipe.weight_decay,
         )
         self.step = 0
+        self.is_changing = False  # the weights are between two steps: not to be saved
         self.log: list[dict[str, Any]] = []
         self.unlogged: list[Losses] = []  # of the steps since the last log line
 
@@ -127,7 +128,9 @@ class Trainer:
         losses.total().backward()
         norm = nn.utils.clip_grad_norm_(self.trainee.parameters(), self.recipe.clip_norm or math.inf)
         self._require_finite("gradient", norm, losses)
+        self.is_changing = True
         self.optimiser.step()
+        self.is_changing = False
         self.step += 1
         self.unlogged.append(losses)
         return losses
