@@ -200,7 +200,7 @@ def test_loading_what_fits_spares_only_the_class_layer(own_weights):
         "prediction_layers.0.conf_layer.bias",
     ]
     assert torch.equal(network.head.conf_layer.weight, before)
-    with pytest.raises(WeightsError, match="does not fit yolact_edge_config"):
+    with pytest.raises(WeightsError, match="holds weights of yolact_edge_mobilenetv2_config: use --config"):
         load_fitting(YolactEdge(CONFIGS["yolact_edge_config"]), path, CONFIGS["yolact_edge_config"])
 
 

@@ -16,6 +16,7 @@ from yolact_ascend.models.classes import read_config
 from yolact_ascend.models.config import CONFIGS, DEMO_CONFIG, with_classes
 from yolact_ascend.models.labels import COCO_CATEGORY_IDS, COCO_CLASSES, DRAWN_CATEGORY_IDS
 from yolact_ascend.models.weights import load_network, write_weights
+from yolact_ascend.models.yolact.backbones import imagenet_prefixes
 from yolact_ascend.training import train as train_module
 from yolact_ascend.training.losses import Losses
 from yolact_ascend.training.recipe import Recipe
@@ -202,6 +203,34 @@ def test_training_from_weights_of_other_classes_keeps_all_but_the_class_layer(tr
     trained = load_network(weights, DEMO).state_dict()
     for key, value in trainer.trainee.network.state_dict().items():
         assert torch.equal(value, fresh[key] if key in kept else trained[key]), key
+
+
+def test_as_many_classes_of_another_data_set_are_other_classes(training_set, tmp_path):
+    """By name: the layer of the other data set's classes would begin with wrong ones."""
+    train(DEMO, RECIPE, training_set, tmp_path / "first")
+    weights = TrainingFiles(tmp_path / "first").weights
+    others = dataclasses.replace(DEMO, class_names=tuple(f"part {n}" for n in range(DEMO.num_classes)))
+    turned = dataclasses.replace(DEMO, class_names=DEMO.class_names[::-1])
+    renumbered = dataclasses.replace(DEMO, category_ids=tuple(range(DEMO.num_classes)))
+    for config, is_kept in ((others, True), (turned, True), (renumbered, False)):
+        kept = train_module.load_fitting(Trainer(config, RECIPE, CPU).trainee.network, weights, config)
+        assert bool(kept) == is_kept
+
+
+def test_a_training_begins_from_a_backbone(training_set, tmp_path, capfd):
+    state = {key: value + 1 for key, value in Trainee(DEMO).network.backbone.state_dict().items()}
+    back = {new: old for old, new in imagenet_prefixes(DEMO.backbone).items()}
+    begins = {key: next(new for new in back if key.startswith(new)) for key in state}
+    weights = tmp_path / "imagenet.pth"
+    torch.save({back[begins[key]] + key[len(begins[key]) :]: value for key, value in state.items()}, weights)
+    still = dataclasses.replace(RECIPE, phases=(Phase(64, 1, 1),), learning_rate=1e-12)
+    train(DEMO, still, training_set, tmp_path / "t", backbone_weights=weights)
+    trained = load_network(TrainingFiles(tmp_path / "t").weights, DEMO).backbone
+    for key, value in trained.named_parameters():
+        torch.testing.assert_close(value, state[key], rtol=0, atol=1e-6)
+    assert "imagenet.pth: the backbone, " in capfd.readouterr().err
+    with pytest.raises(TrainingError, match="differs in backbone_weights. Rerun"):
+        train(DEMO, still, training_set, tmp_path / "t")
 
 
 def test_classes_come_from_the_data_set_and_travel_with_the_weights(training_set, dataset, tmp_path):

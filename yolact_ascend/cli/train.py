@@ -28,6 +28,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the verb's flags."""
     add_flag(parser, flags.CONFIG, default=DEFAULT_CONFIG, help=LISTED_CONFIGS)
     add_flag(parser, flags.TRAINED_MODEL, help="weights to start from, instead of from scratch")
+    parser.add_argument(
+        "--backbone_weights",
+        type=reader(path),
+        help="weights of the backbone alone, trained on ImageNet, to start from, such as resnet50-19c8e357.pth",
+    )
     add_flag(parser, flags.IMAGE_PATH, default=Path("data/coco/train2017"), help="training images")
     add_flag(
         parser,
@@ -117,6 +122,8 @@ def run(arguments: argparse.Namespace) -> None:
     config = get_config(arguments.config)
     if (arguments.val_image_path is None) != (arguments.val_json_file is None):
         raise UsageError("--val_image_path and --val_json_file go together: pass both, or neither.")
+    if arguments.trained_model and arguments.backbone_weights:
+        raise UsageError("--weights have a backbone of their own. Pass either --weights or --backbone_weights.")
     from yolact_ascend.detection.evaluate import format_table
     from yolact_ascend.images.pictures import verify
     from yolact_ascend.training.learnable import require_learnable
@@ -135,6 +142,7 @@ def run(arguments: argparse.Namespace) -> None:
         validation=load_validation(arguments, config),
         checkpoint_every=arguments.checkpoint_every,
         pretrained=arguments.trained_model,
+        backbone_weights=arguments.backbone_weights,
         device=use_device(arguments.device, arguments.threads),
         workers=arguments.workers,
     )

@@ -49,6 +49,7 @@ class Backbone:
     stages: tuple
     stem_channels: int = 64
     last_channels: int = 0
+    imagenet_file: str = ""  # what upstream names its weights from ImageNet; empty: there are none
 
 
 @dataclass(frozen=True)
@@ -119,6 +120,7 @@ MOBILENETV2 = Backbone(
     ),
     stem_channels=32,
     last_channels=1280,
+    imagenet_file="mobilenet_v2-b0353104.pth",
 )
 # Half as wide and with less expansion; without the stages that the FPN does not read.
 NARROW_MOBILENETV2 = Backbone(
@@ -139,7 +141,7 @@ CONFIGS = {
     for config in (
         ModelConfig(
             "yolact_edge_resnet50_config",
-            Backbone("resnet", "bottleneck", (3, 4, 6, 3)),
+            Backbone("resnet", "bottleneck", (3, 4, 6, 3), imagenet_file="resnet50-19c8e357.pth"),
             fpn_sources=(1, 2, 3),
             source=Source(
                 "yolact_edge_resnet50_54_800000.pth",
@@ -149,7 +151,7 @@ CONFIGS = {
         ),
         ModelConfig(
             "yolact_edge_config",
-            Backbone("resnet", "bottleneck", (3, 4, 23, 3)),
+            Backbone("resnet", "bottleneck", (3, 4, 23, 3), imagenet_file="resnet101_reducedfc.pth"),
             fpn_sources=(1, 2, 3),
         ),
         ModelConfig("yolact_edge_mobilenetv2_config", MOBILENETV2, fpn_sources=(3, 4, 6)),

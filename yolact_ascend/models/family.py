@@ -81,6 +81,9 @@ class Family(Protocol):
     def build(self, config: ModelConfig) -> nn.Module:
         """Return the network with PyTorch's initial weights; its state dict has upstream's keys."""
 
+    def imagenet_keys(self, config: ModelConfig) -> StateKeys:
+        """Return how weights of the backbone alone, trained on ImageNet, name their tensors."""
+
     def load_upstream(self, checkout: Path, state: Mapping[str, torch.Tensor], config: ModelConfig) -> nn.Module:
         """Return the network of a patched upstream checkout with these weights, in place of `build`'s."""
 

@@ -13,7 +13,7 @@ from torch import nn
 
 from yolact_ascend.errors import WeightsError
 from yolact_ascend.files import atomic_path
-from yolact_ascend.models.classes import add_classes, require_weights
+from yolact_ascend.models.classes import add_classes, read_config, require_weights
 from yolact_ascend.models.config import CONFIGS, ModelConfig
 from yolact_ascend.models.families import family_of
 from yolact_ascend.models.family import to_network_names
@@ -118,17 +118,41 @@ def write_weights(network: nn.Module, config: ModelConfig, path: Path) -> None:
         add_classes(temporary, config)
 
 
+def load_backbone(network: nn.Module, path: Path, config: ModelConfig) -> int:
+    """Load weights of the backbone alone, trained on ImageNet, into a network of `config`; all of them must be there.
+
+    Returns how many tensors were taken. Raises WeightsError that names what is missing, extra or misshapen.
+    """
+    if not path.is_file():
+        named = f" Upstream's file is {config.backbone.imagenet_file}." if config.backbone.imagenet_file else ""
+        raise WeightsError(f"There is no file {path} with weights of the backbone.{named}")
+    backbone = network.get_submodule("backbone")
+    expected = {key: value for key, value in backbone.state_dict().items() if not key.endswith(COUNTER)}
+    tensors, _ = read_tensors(path)
+    found = to_network_names(tensors, family_of(config).imagenet_keys(config))
+    found = {key: value for key, value in found.items() if not key.endswith(COUNTER)}
+    shapes, wanted = ({key: tuple(value.shape) for key, value in state.items()} for state in (found, expected))
+    problems = compare_shapes(shapes, wanted)
+    if problems:
+        named = f" Upstream's file is {config.backbone.imagenet_file}." if config.backbone.imagenet_file else ""
+        raise WeightsError(f"{path} does not fit the backbone of {config.name}: {'; '.join(problems)}.{named}")
+    backbone.load_state_dict(found, strict=False)  # but for the counters
+    return len(found)
+
+
 def load_fitting(network: nn.Module, path: Path, config: ModelConfig) -> list[str]:
     """Load a file's weights into a network of `config`, but for the class layer when that is of other classes.
 
-    Returns the keys that keep their values. Raises WeightsError when anything else does not fit.
+    Classes are compared by name: as many of another data set are other classes. Returns the keys that keep their
+    values. Raises WeightsError when anything else does not fit.
     """
     expected = network.state_dict()
     shapes = {key: tuple(value.shape) for key, value in expected.items()}
     weights = _inference_weights(path, config, shapes)
     class_layer = family_of(config).keys.class_layer_prefix
     kept = [key for key in expected if key.startswith(class_layer) and key in weights]
-    kept = [key for key in kept if weights[key].shape != expected[key].shape]
+    theirs = read_config(path, CONFIGS.get(config.name, config)).class_names
+    kept = [key for key in kept if theirs != config.class_names or weights[key].shape != expected[key].shape]
     weights.update({key: expected[key] for key in kept})
     _require_fit(path, weights, config, shapes)
     network.load_state_dict(weights)

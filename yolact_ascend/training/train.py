@@ -25,7 +25,7 @@ from yolact_ascend.files import atomic_path, make_folder, sha256_file
 from yolact_ascend.images.coco import CocoDataset, CocoImage, require_images
 from yolact_ascend.models.classes import require_weights
 from yolact_ascend.models.config import ModelConfig
-from yolact_ascend.models.weights import load_fitting, write_weights
+from yolact_ascend.models.weights import load_backbone, load_fitting, write_weights
 from yolact_ascend.training.curve import draw_curve
 from yolact_ascend.training.recipe import Recipe
 from yolact_ascend.training.samples import TrainingSet, load_batches
@@ -120,6 +120,7 @@ def train(
     validation: Validation | None = None,
     checkpoint_every: int = 500,
     pretrained: Path | None = None,
+    backbone_weights: Path | None = None,
     device: str = "cpu",
     workers: int = 1,
 ) -> Evaluation | None:
@@ -131,17 +132,14 @@ def train(
     training_set.require_whole()
     if validation:
         require_images(validation.images)
-    origin = {**training_set.identify(), "pretrained": None}
-    if pretrained is not None:
-        require_weights(pretrained, config)
-        origin["pretrained"] = sha256_file(pretrained)
+    origin = {**training_set.identify(), **identify_start(config, pretrained, backbone_weights)}
     make_folder(save_path)
     files = TrainingFiles(save_path)
     trainer = Trainer(config, recipe, torch.device(device), origin)
     if files.checkpoint.exists():
         trainer.resume(files.checkpoint)
-    elif pretrained is not None:
-        load_fitting(trainer.trainee.network, pretrained, config)
+    else:
+        load_start(trainer, pretrained, backbone_weights)
     batches = load_batches(
         training_set,
         config,
@@ -169,6 +167,28 @@ def train(
                 save_run(trainer, files)  # before scoring, which may fail
             evaluation = score_when_due(trainer, validation, files)
     return evaluation
+
+
+def identify_start(
+    config: ModelConfig, pretrained: Path | None, backbone_weights: Path | None
+) -> dict[str, str | None]:
+    """Return hashes of the weights that a training starts from; raises WeightsError when they are not there."""
+    if pretrained is not None:
+        require_weights(pretrained, config)
+    found = {"pretrained": pretrained and sha256_file(pretrained)}
+    return {**found, "backbone_weights": sha256_file(backbone_weights)} if backbone_weights else found
+
+
+def load_start(trainer: Trainer, pretrained: Path | None, backbone_weights: Path | None) -> None:
+    """Load the weights that a training starts from, and say what was taken."""
+    network, config = trainer.trainee.network, trainer.config
+    if pretrained is not None:
+        kept = load_fitting(network, pretrained, config)
+        start = "all layers but the class layer, which was trained for other classes" if kept else "all layers"
+        tqdm.write(f"{pretrained.name}: {start}.", file=sys.stderr)
+    elif backbone_weights is not None:
+        count = load_backbone(network, backbone_weights, config)
+        tqdm.write(f"{backbone_weights.name}: the backbone, {count} tensors.", file=sys.stderr)
 
 
 @contextlib.contextmanager

@@ -142,6 +142,19 @@ BACKBONES: dict[tuple[str, str], Callable[[Backbone], ResNet | MobileNetV2]] = {
 }
 
 
+def imagenet_prefixes(backbone: Backbone) -> dict[str, str]:
+    """Return how a backbone's ImageNet files, which have torchvision's names, begin what begins otherwise here.
+
+    Source: `init_backbone` in upstream's yolact_edge/backbone.py; for MobileNetV2 it goes by the order of the keys.
+    """
+    if backbone.kind == "resnet":
+        return {f"layer{stage + 1}.": f"layers.{stage}." for stage in range(len(backbone.stages))}
+    counts = [count for _, _, count, _ in backbone.stages]
+    blocks = [f"layers.{stage}.{block}." for stage, count in enumerate(counts, start=1) for block in range(count)]
+    names = ["layers.0.", *blocks, *([f"layers.{len(counts) + 1}."] if backbone.last_channels else [])]
+    return {f"features.{number}.": name for number, name in enumerate(names)}
+
+
 def make_backbone(backbone: Backbone) -> ResNet | MobileNetV2:
     """Return a backbone with PyTorch's initial weights; raises ValueError for a kind or block that is not known."""
     make = BACKBONES.get((backbone.kind, backbone.block))

@@ -48,6 +48,11 @@ class YolactFamily(Family):
 
         return YolactEdge(config)
 
+    def imagenet_keys(self, config: ModelConfig) -> StateKeys:
+        from yolact_ascend.models.yolact.backbones import imagenet_prefixes
+
+        return StateKeys(imagenet_prefixes(config.backbone), training_only_prefixes=("fc.", "classifier."))
+
     def load_upstream(self, checkout: Path, state: Mapping[str, torch.Tensor], config: ModelConfig) -> nn.Module:
         from yolact_ascend.models.yolact.upstream import load_upstream_network
 
