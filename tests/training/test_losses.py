@@ -66,6 +66,37 @@ def test_negatives_are_counted_in_each_image_by_itself():
     assert mine_negatives(conf, classes).sum(dim=1).tolist() == [3, 0]
 
 
+def test_an_image_without_objects_has_negatives_of_its_own():
+    # The hardest two of the second image: it has no positive anchor. The first has one, hence three.
+    conf = torch.stack([torch.zeros(2, 5), torch.tensor([[0.0, 1, 2, 3, 4], [1.0, 9, 0, 8, 2]])], dim=2)
+    classes = torch.tensor([[1, 0, 0, 0, 0], [0, 0, 0, NEUTRAL, 0]])
+    assert mine_negatives(conf, classes, background_negatives=2).tolist() == [
+        [False, False, True, True, True],
+        [False, True, False, False, True],
+    ]
+
+
+def test_a_background_image_teaches_the_class_layer_unless_upstreams_rule_is_asked_for():
+    conf = torch.zeros(2, 40, 3, requires_grad=True)
+    classes = torch.zeros(2, 40, dtype=torch.int64)
+    classes[0, 0] = 2
+    conf_loss(conf, classes).backward()
+    assert conf.grad[0].abs().sum() > 0
+    assert conf.grad[1].abs().sum() == 0
+    conf.grad = None
+    conf_loss(conf, classes, background_negatives=24).backward()
+    assert (conf.grad[1].abs().sum(dim=1) > 0).sum() == 24
+    # Each image's share: 1 positive and 3 negatives against 24 negatives, which count as 8 positives.
+    assert conf_loss(conf, classes, 24).item() == pytest.approx(math.log(3) * (4 + 24) / (1 + 8))
+
+
+def test_without_background_images_both_rules_are_the_same():
+    torch.manual_seed(0)
+    conf, classes = torch.randn(3, 50, 4), torch.randint(-1, 3, (3, 50)).clamp(min=NEUTRAL)
+    classes[:, 0] = 1
+    assert torch.equal(conf_loss(conf, classes), conf_loss(conf, classes, background_negatives=24))
+
+
 def test_conf_loss_is_cross_entropy_of_positives_and_their_negatives():
     # One positive of class 2 with probability 1/2, one negative whose background has 1/4, one neutral.
     conf = torch.log(torch.tensor([[[0.25, 0.25, 0.5], [0.25, 0.5, 0.25], [0.01, 0.01, 0.98]]]))

@@ -93,6 +93,12 @@ def add_optimisation(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--most_masks", type=reader(COUNT), default=100, help="largest number of anchors per image with a mask loss"
     )
+    parser.add_argument(
+        "--background_negatives",
+        type=reader(NUMBER),
+        default=24,
+        help="anchors of each image without objects that count as background; 0: none, as in upstream",
+    )
     parser.add_argument("--bfloat16", action="store_true", help="run the network in bfloat16; the losses stay float32")
     parser.add_argument(
         "--seed", type=reader(NUMBER), default=0, help="random seed of initial weights, order and augmentation"
@@ -186,6 +192,7 @@ def make_recipe(arguments: argparse.Namespace) -> Recipe:
             mirror=not arguments.no_mirror,
         ),
         most_masks=arguments.most_masks,
+        background_negatives=arguments.background_negatives,
         bfloat16=arguments.bfloat16,
         seed=arguments.seed,
     )

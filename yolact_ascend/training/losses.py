@@ -48,15 +48,23 @@ class Losses(NamedTuple):
         return self.box + self.conf + self.mask + self.segmentation
 
 
-def compute_losses(head: HeadTensors, protos: torch.Tensor, class_logits: torch.Tensor, targets: Targets) -> Losses:
+def compute_losses(
+    head: HeadTensors,
+    protos: torch.Tensor,
+    class_logits: torch.Tensor,
+    targets: Targets,
+    background_negatives: int = 0,
+) -> Losses:
     """Return the losses of the head's outputs, prototypes [B,p,p,M] and per-class logits [B,K,s,s] on P3.
 
     The first three are sums over the batch, divided by its positive anchors; a batch without any divides by 1.
+    `background_negatives` are scored in each image without positive anchors (0: none, as in upstream); in the class
+    loss such an image weighs as much as one with a third as many positives.
     """
     positives = (targets.classes > 0).sum().clamp(min=1)
     return Losses(
         box=BOX_WEIGHT * box_loss(head.loc.float(), targets) / positives,
-        conf=conf_loss(head.conf.float(), targets.classes) / positives,
+        conf=conf_loss(head.conf.float(), targets.classes, background_negatives),
         mask=MASK_WEIGHT * mask_loss(head.coeffs.float(), protos.float(), targets) / positives,
         segmentation=segmentation_loss(class_logits.float(), targets.class_map),
     )
@@ -68,22 +76,32 @@ def box_loss(loc: torch.Tensor, targets: Targets) -> torch.Tensor:
     return functional.smooth_l1_loss(loc[positive], targets.loc[positive], reduction="sum")
 
 
-def conf_loss(conf: torch.Tensor, classes: torch.Tensor) -> torch.Tensor:
-    """Return the cross entropy of logits [B,A,K+1], summed over positives and the hardest negatives."""
-    scored = (classes > 0) | mine_negatives(conf.detach(), classes)
-    return functional.cross_entropy(conf[scored], classes[scored], reduction="sum")
+def conf_loss(conf: torch.Tensor, classes: torch.Tensor, background_negatives: int = 0) -> torch.Tensor:
+    """Return the cross entropy of logits [B,A,K+1] over positives and the hardest negatives, for each positive.
+
+    A background image counts as `background_negatives` / 3 positives.
+    """
+    scored = (classes > 0) | mine_negatives(conf.detach(), classes, background_negatives)
+    total = functional.cross_entropy(conf[scored], classes[scored], reduction="sum")
+    weight = (classes > 0).sum()
+    if background_negatives:
+        empty_images = (~(classes > 0).any(dim=1)).sum()
+        weight = weight + empty_images * background_negatives / NEGATIVES_PER_POSITIVE
+    return total / weight.clamp(min=1)
 
 
-def mine_negatives(conf: torch.Tensor, classes: torch.Tensor) -> torch.Tensor:
+def mine_negatives(conf: torch.Tensor, classes: torch.Tensor, background_negatives: int = 0) -> torch.Tensor:
     """Return which background anchors [B,A] to score: in each image the worst three for each positive one.
 
-    The worst is the one whose background probability is the least (logits [B,A,K+1], class 0 the background).
+    In an image without positives they are `background_negatives`. The worst is the one whose background probability is
+    the least (logits [B,A,K+1], class 0 the background).
     """
     difficulty = torch.logsumexp(conf, dim=2) - conf[:, :, 0]  # -log of the background's probability
     is_background = classes == 0
     difficulty = difficulty.masked_fill(~is_background, -1)  # below any real one
     ranks = difficulty.argsort(dim=1, descending=True).argsort(dim=1)
-    wanted = NEGATIVES_PER_POSITIVE * (classes > 0).sum(dim=1, keepdim=True)
+    positives = (classes > 0).sum(dim=1, keepdim=True)
+    wanted = NEGATIVES_PER_POSITIVE * positives + background_negatives * (positives == 0)
     return is_background & (ranks < wanted)
 
 

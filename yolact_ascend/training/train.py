@@ -175,8 +175,8 @@ def identify_start(
     """Return hashes of the weights that a training starts from; raises WeightsError when they are not there."""
     if pretrained is not None:
         require_weights(pretrained, config)
-    found = {"pretrained": pretrained and sha256_file(pretrained)}
-    return {**found, "backbone_weights": sha256_file(backbone_weights)} if backbone_weights else found
+    found = {"pretrained": None if pretrained is None else sha256_file(pretrained)}
+    return found if backbone_weights is None else {**found, "backbone_weights": sha256_file(backbone_weights)}
 
 
 def load_start(trainer: Trainer, pretrained: Path | None, backbone_weights: Path | None) -> None:

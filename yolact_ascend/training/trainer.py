@@ -123,7 +123,7 @@ class Trainer:
             images = images.contiguous(memory_format=torch.channels_last)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.recipe.bfloat16):
             head, protos, class_logits = self.trainee(images)
-        losses = compute_losses(head, protos, class_logits, targets)
+        losses = compute_losses(head, protos, class_logits, targets, self.recipe.background_negatives)
         self._require_finite("loss", losses.total(), losses)
         losses.total().backward()
         norm = nn.utils.clip_grad_norm_(self.trainee.parameters(), self.recipe.clip_norm or math.inf)
