@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -27,9 +27,13 @@ LEAST_KEPT = 0.2  # of an object's pixels must be in the window; else it is igno
 
 
 class Objects(NamedTuple):
-    """What an image shows: masks [N,H,W] of 0 and 1 with class_ids [N] 0..K-1, and crowd regions [M,4] xyxy_px."""
+    """What an image shows: N masks of 0 and 1, cut to their boxes [N,4], class_ids [N] 0..K-1, and crowds [M,4].
 
-    masks: np.ndarray
+    Whole masks of many objects in a picture of many pixels would take gigabytes.
+    """
+
+    masks: Sequence[np.ndarray]
+    boxes_xyxy_px: np.ndarray  # whole numbers; right and bottom are exclusive
     class_ids: np.ndarray
     crowds_xyxy_px: np.ndarray
 
@@ -117,15 +121,21 @@ class TrainingSet:
         annotations = self._annotations[entry.image_id]
         single = [annotation for annotation in annotations if not annotation["iscrowd"]]
         crowds = [annotation["bbox"] for annotation in annotations if annotation["iscrowd"]]
-        masks = [decode_annotation(annotation, entry.height, entry.width) for annotation in single]
+        masks, boxes = crop_masks(decode_annotation(a, entry.height, entry.width) for a in single)
         class_ids = [self._class_of[annotation["category_id"]] for annotation in single]
         crowd_boxes = np.array(crowds, dtype=np.float32).reshape(-1, 4)
         crowd_boxes[:, 2:] += crowd_boxes[:, :2]
-        return Objects(
-            np.array(masks, dtype=np.uint8).reshape(-1, entry.height, entry.width),
-            np.array(class_ids, dtype=np.int64),
-            crowd_boxes,
-        )
+        return Objects(masks, boxes, np.array(class_ids, dtype=np.int64), crowd_boxes)
+
+
+def crop_masks(masks: Iterable[np.ndarray]) -> tuple[list[np.ndarray], np.ndarray]:
+    """Return masks [H,W] of 0 and 1, taken one at a time, cut to their boxes, and these [N,4] xyxy_px."""
+    cropped, boxes = [], []
+    for mask in masks:
+        left, top, right, bottom = tight_box(mask)
+        cropped.append(mask[top:bottom, left:right].copy())
+        boxes.append((left, top, right, bottom))
+    return cropped, np.array(boxes, dtype=np.int64).reshape(-1, 4)
 
 
 def make_sample(
@@ -142,7 +152,7 @@ def make_sample(
     The masks of at most `most_masks` anchors are scored, drawn from the positive ones.
     """
     height, width = image.shape[:2]
-    boxes_px = np.array([tight_box(mask) for mask in objects.masks], dtype=np.float32).reshape(-1, 4)
+    boxes_px = objects.boxes_xyxy_px.astype(np.float32)
     centres = (boxes_px[:, :2] + boxes_px[:, 2:]) / 2
     window = draw_window(height, width, centres, image_size / config.preprocessing.width_px, augmentation, generator)
     mirror = augmentation.mirror and generator.random() < 0.5
@@ -150,7 +160,7 @@ def make_sample(
     pixels = cut_window(image, window, image_size, mean_bgr).astype(np.float32)
     if augmentation.photometric:
         pixels = distort_colours(pixels, generator)
-    view = cut_objects(objects, boxes_px, window, proto_size(image_size))
+    view = cut_objects(objects, window, proto_size(image_size), height, width)
     if mirror:
         pixels, view = pixels[:, ::-1], mirror_view(view)
     anchors = make_anchors(config.anchors, image_size)
@@ -187,17 +197,17 @@ def mirror_view(view: View) -> View:
     return View(mirror(view.boxes_xyxy_rel), view.masks[:, :, ::-1], view.class_ids, mirror(view.ignored_xyxy_rel))
 
 
-def cut_objects(objects: Objects, boxes_px: np.ndarray, window: Window, grid: int) -> View:
-    """Return the objects of an image, their boxes [N,4] xyxy_px, as a window of it shows them on a grid of cells."""
+def cut_objects(objects: Objects, window: Window, grid: int, height: int, width: int) -> View:
+    """Return the objects of an image of height×width pixels as a window of it shows them on a grid of cells."""
     origin = np.array([window.left, window.top] * 2, dtype=np.float32)
     size = np.array([window.right - window.left, window.bottom - window.top] * 2, dtype=np.float32)
-    boxes, masks, class_ids, ignored = [], [], [], []
-    for mask, box_px, class_id in zip(objects.masks, boxes_px, objects.class_ids):
-        left, top = max(window.left, int(box_px[0])), max(window.top, int(box_px[1]))
-        right, bottom = min(window.right, int(box_px[2])), min(window.bottom, int(box_px[3]))
+    boxes, shown, ignored = [], [], []
+    for number, (mask, box_px) in enumerate(zip(objects.masks, objects.boxes_xyxy_px.tolist())):
+        left, top = max(window.left, box_px[0]), max(window.top, box_px[1])
+        right, bottom = min(window.right, box_px[2]), min(window.bottom, box_px[3])
         if left >= right or top >= bottom:
             continue
-        piece = mask[top:bottom, left:right]
+        piece = mask[top - box_px[1] : bottom - box_px[1], left - box_px[0] : right - box_px[0]]
         kept = cv2.countNonZero(piece)
         if not kept:
             continue
@@ -206,16 +216,47 @@ def cut_objects(objects: Objects, boxes_px: np.ndarray, window: Window, grid: in
             ignored.append(box)
             continue
         boxes.append(box)
-        masks.append(cut_window(mask * np.uint8(255), window, grid) > 127)
-        class_ids.append(class_id)
+        shown.append(number)
     crowds = np.clip((objects.crowds_xyxy_px - origin) / size, 0, 1)
     crowds = crowds[np.all(crowds[:, :2] < crowds[:, 2:], axis=1)]
     return View(
         np.array(boxes, dtype=np.float32).reshape(-1, 4),
-        np.array(masks, dtype=np.uint8).reshape(-1, grid, grid),
-        np.array(class_ids, dtype=np.int64),
+        cut_masks(objects, shown, window, grid, height, width),
+        objects.class_ids[shown],
         np.concatenate([np.array(ignored, dtype=np.float32).reshape(-1, 4), crowds]),
     )
+
+
+def cut_masks(objects: Objects, shown: Sequence[int], window: Window, grid: int, height: int, width: int) -> np.ndarray:
+    """Return the masks of some objects [N,grid,grid] of 0 and 1, as a window of the image shows them.
+
+    Objects that share no cell are cut together: a large picture is resized once for dozens of them, not once for each.
+    """
+    cells = np.array([grid / (window.right - window.left), grid / (window.bottom - window.top)] * 2)  # a pixel
+    margin = np.ceil(cells[:2]) + 1  # an enlarged pixel reaches into the cells of its neighbours
+    places = (objects.boxes_xyxy_px[shown] - [window.left, window.top] * 2) * cells
+    first = np.clip(np.floor(places[:, :2]) - margin, 0, grid).astype(int)
+    end = np.clip(np.ceil(places[:, 2:]) + margin, 0, grid).astype(int)
+    masks, canvas = np.zeros((len(shown), grid, grid), dtype=np.uint8), np.zeros((height, width), dtype=np.uint8)
+    waiting = list(range(len(shown)))
+    while waiting:
+        taken, together, later = np.zeros((grid, grid), dtype=bool), [], []
+        for row in waiting:
+            footprint = (slice(first[row, 1], end[row, 1]), slice(first[row, 0], end[row, 0]))
+            if taken[footprint].any():
+                later.append(row)
+            else:
+                taken[footprint] = True
+                together.append((row, footprint))
+        for row, _ in together:
+            left, top, right, bottom = objects.boxes_xyxy_px[shown[row]]
+            canvas[top:bottom, left:right] |= objects.masks[shown[row]] * np.uint8(255)
+        seen = cut_window(canvas, window, grid) > 127
+        for row, footprint in together:
+            masks[row][footprint] = seen[footprint]
+        canvas[:] = 0
+        waiting = later
+    return masks
 
 
 def draw_scored(
