@@ -9,6 +9,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+import torch
 from factories import CHECKOUT
 
 from yolact_ascend.analysis import doctor
@@ -25,7 +26,6 @@ from yolact_ascend.pipeline.settings import parse_words
 from yolact_ascend.targets.ascend.errors import COMPILER_MODULES
 
 NAMES = ["libraries", "environment", "card", "atc", "ais_bench", "weights", "data set", "work folder", "disk"]
-WEIGHTS_BYTES = 1000
 
 
 class Machine:
@@ -67,7 +67,7 @@ def machine(fake_cann, small_coco, monkeypatch) -> Machine:
         path.parent.mkdir(exist_ok=True)
         path.touch()
     (machine.packages / "numpy.py").write_text("__version__ = '1.26.4'\n")
-    (machine.folder / "a.pth").write_bytes(bytes(WEIGHTS_BYTES))
+    torch.save({"prediction_layers.0.conf_layer.weight": torch.zeros(243, 4)}, machine.folder / "a.pth")
     machine.free(10**12)
     monkeypatch.chdir(machine.folder)
     return machine
@@ -81,6 +81,7 @@ def test_a_machine_with_everything_is_ready(machine):
     assert "310P3 (npu-smi unknown, " in text and "soc_version Ascend310P3" in text
     assert str(machine.programs / "atc") in text and str(machine.packages / "aclruntime.py") in text
     assert "4 images, 3 of them annotated" in text
+    assert "a.pth, 0.0 MB, 1 tensors with 0.0 million values; 80 classes, from yolact_edge_resnet50_config" in text
     assert text.endswith("9 OK, 0 WARN, 0 FAIL")
 
 
@@ -116,6 +117,10 @@ NO_ATC = {"environment": (FAIL, "There is no atc on PATH. Source CANN's"), "atc"
             {"atc": (WARN, "is missing sympy; .*E40000: python3 -m pip install")},
         ),
         (lambda m: (m.folder / "a.pth").unlink(), {"weights": (FAIL, "The official weights are at .*weights=")}),
+        (
+            lambda m: (m.folder / "a.pth").write_bytes(b"<html>"),
+            {"weights": (WARN, r"a\.pth, 0\.0 MB: not understood; the export will say why")},
+        ),
         (lambda m: shutil.rmtree(m.folder / "coco"), {"data set": (FAIL, "Pass `coco=DIR`")}),
         (
             lambda m: (m.folder / "coco" / "val2017" / "000000000002.jpg").unlink(),
@@ -148,7 +153,14 @@ NO_ATC = {"environment": (FAIL, "There is no atc on PATH. Source CANN's"), "atc"
             "numpy 2",
             "no sympy",
         ),
-        *("no weights", "no data set", "an image lost", "broken annotations", "another data set's classes"),
+        *(
+            "no weights",
+            "no weights file",
+            "no data set",
+            "an image lost",
+            "broken annotations",
+            "another data set's classes",
+        ),
         *("a file in the way", "upstream", "a blank in the path", "disk full", "disk nearly full", "a library missing"),
         "a fault of a check",
     ],

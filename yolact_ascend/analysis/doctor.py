@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import platform
 import sys
@@ -13,8 +14,9 @@ from yolact_ascend.checks import FAIL, OK, WARN, Check, run_check
 from yolact_ascend.disk import existing_folder, in_gb
 from yolact_ascend.images.coco import load_dataset
 from yolact_ascend.images.pictures import verify
-from yolact_ascend.models.classes import read_config, require_weights
+from yolact_ascend.models.classes import choose_classes, read_config, require_weights
 from yolact_ascend.models.config import get_config
+from yolact_ascend.models.weights_file import read_shapes
 from yolact_ascend.pipeline.context import find_dataset
 from yolact_ascend.pipeline.demo import IMAGES, NOTE, is_drawn, with_demo
 from yolact_ascend.pipeline.disk import describe_remedies, plan_disk
@@ -82,13 +84,18 @@ def check_libraries() -> Check:
 
 
 def check_weights(settings: RunSettings) -> Check:
-    """Whether the weights file is there, and of the config as far as it says."""
-    path = settings.weights
-    config = get_config(settings.config)
+    """Whether the weights file is there, what is in it, and of which config and classes it is as far as it says."""
+    path, config = settings.weights, get_config(settings.config)
     require_weights(path, config)
-    read_config(path, config)
-    size = path.stat().st_size
-    return Check("weights", OK, f"{path}, {size / 10**6:.1f} MB", {"path": str(path), "size_bytes": size})
+    choice = choose_classes(path, config, settings.classes)
+    size, shapes = path.stat().st_size, read_shapes(path)
+    facts = {"path": str(path), "size_bytes": size, "classes": choice.config.num_classes, "classes_from": choice.source}
+    if shapes is None:
+        return Check("weights", WARN, f"{path}, {size / 10**6:.1f} MB: not understood; the export will say why", facts)
+    values = sum(math.prod(shape) for shape in shapes.values())
+    facts.update(tensors=len(shapes), values=values)
+    text = f"{path}, {size / 10**6:.1f} MB, {len(shapes)} tensors with {values / 10**6:.1f} million values"
+    return Check("weights", OK, f"{text}; {choice.config.num_classes} classes, from {choice.source}", facts)
 
 
 def check_dataset(settings: RunSettings) -> Check:
