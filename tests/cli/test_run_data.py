@@ -6,7 +6,7 @@ import shutil
 import pytest
 
 from yolact_ascend.cli.orchestration import run_stages
-from yolact_ascend.errors import DatasetError, UsageError
+from yolact_ascend.errors import DatasetError, UsageError, WeightsError
 
 
 def annotation_file(run):
@@ -104,3 +104,29 @@ def test_masks_that_cannot_be_scored_end_a_run_that_scores(copied):
     shutil.rmtree(copied.out)
     run_stages(copied.command(to="infer"))
     assert len(list(copied.folder.outputs(3).glob("*.bin"))) == 4 * 6
+
+
+def forget_classes(run, names=None):
+    """Make the weights upstream's, which name no classes, and give the data set's categories other names."""
+    if names:
+        change(run, lambda data: [c.update(name=name) for c, name in zip(data["categories"], names)] and None)
+
+
+def test_weights_of_own_classes_are_named_by_the_annotation_file(copied):
+    """yolact_edge#27, #10: trained in upstream, whose files hold no names."""
+    forget_classes(copied, [f"part {n}" for n in range(8)])
+    assert copied() == ["export", "compile bs3", "infer bs3", "postprocess bs3"]
+    model = copied.report()["model"]
+    assert (model["classes"], model["classes_from"]) == (8, "instances_val2017.json")
+    assert copied() == []
+    assert "- Classes: 8, from instances_val2017.json\n" in copied.markdown()
+
+
+def test_a_list_of_names_stands_for_them(copied):
+    names = [f"part {n}" for n in range(8)]
+    forget_classes(copied, names)
+    copied(classes=",".join(names))
+    assert copied.report()["model"]["classes_from"] == "the list of names"
+    with pytest.raises(WeightsError, match="has 8 classes, but the list of names has 2") as caught:
+        copied(classes="screw,nut")
+    assert "classes=FILE" in str(caught.value)

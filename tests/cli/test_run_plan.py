@@ -149,7 +149,11 @@ def test_a_full_disk_is_no_matter_where_nothing_is_to_be_written(copied, monkeyp
     assert "writes" not in capfd.readouterr().err
 
 
-def test_weights_of_another_config_end_the_run_at_export(copied, tmp_path, capfd):
+def test_weights_of_another_config_end_the_run(copied, tmp_path, capfd):
+    """Before any work where the number of classes shows it, else at the export."""
+    words = {"config": "yolact_edge_resnet50_config", "coco": str(write_coco(tmp_path / "coco"))}
+    with pytest.raises(WeightsError, match="has 8 classes, but .* has 80. Are they weights of yolact_edge_resnet50_c"):
+        copied(**words)
     with pytest.raises(ToolError, match="its own message is above"):
-        copied(config="yolact_edge_resnet50_config", coco=str(write_coco(tmp_path / "coco")))
+        copied(**words, mode="perf")
     assert f"use --config={TINY_CONFIG.name}" in capfd.readouterr().err

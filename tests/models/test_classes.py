@@ -143,7 +143,7 @@ def test_names_come_from_an_annotation_file_in_the_order_of_its_ids(tmp_path):
     weights = upstream_file(tmp_path / "a.pth", 2)
     choice = choose_classes(weights, PLAIN, str(annotations(tmp_path / "b.json", ("screw", "nut"), first=7)))
     assert (choice.config.class_names, choice.config.category_ids) == (("screw", "nut"), (7, 8))
-    assert (choice.source, choice.is_listed) == ("the categories of b.json", True)
+    assert (choice.source, choice.is_listed) == ("b.json", True)
 
 
 def test_80_other_names_replace_cocos_and_cocos_own_do_not(tmp_path):

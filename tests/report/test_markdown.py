@@ -33,7 +33,7 @@ REPORT = {
     "device": {"kind": "npu", "chip": "310P3", "soc_version": "Ascend310P3", "host": "a CPU", "note": "of a card"},
     "model": {
         **{"config": "c", "network": "n", "cut": "fpn", "weights_sha256": "0" * 64},
-        **{"precision": "fp16", "aipp": False, "input_dtype": "float32"},
+        **{"classes": 80, "classes_from": "COCO", "precision": "fp16", "aipp": False, "input_dtype": "float32"},
     },
     "dataset": None,
     "stages": [],

@@ -72,9 +72,7 @@ def read_listed(word: str) -> Listed:
         raise UsageError(f'{path} has "categories" without ids and names ({error}). Fix them.') from error
     if not pairs:
         raise UsageError(f'{path} names no classes: it has no "categories". Expected a COCO annotation file.')
-    return Listed(
-        tuple(name for _, name in pairs), tuple(number for number, _ in pairs), f"the categories of {path.name}"
-    )
+    return Listed(tuple(name for _, name in pairs), tuple(number for number, _ in pairs), path.name)
 
 
 def read_config(path: Path, config: ModelConfig) -> ModelConfig:
@@ -95,15 +93,17 @@ def choose_classes(path: Path, config: ModelConfig, names_word: str | None = Non
     count = _count_classes(path, config)
     listed = read_listed(names_word) if names_word else None
     is_as_published = count in (None, config.num_classes)
-    if listed is not None and len(listed.names) == (config.num_classes if count is None else count):
+    wanted = config.num_classes if count is None else count
+    if listed is not None and len(listed.names) == wanted:
         ids = listed.ids or (config.category_ids if is_as_published else tuple(range(1, len(listed.names) + 1)))
         same = is_as_published and set(listed.names) == set(config.class_names)
         if not same:
             return ClassChoice(with_classes(config, listed.names, ids), listed.source, is_listed=True)
-    elif listed is not None and not is_as_published:
+    elif listed is not None and (listed.ids is None or not is_as_published):  # a data set may have some of COCO's only
         raise WeightsError(
-            f"{path} has {count} classes, but {listed.source} has {len(listed.names)}. The file does not name its "
-            "classes. Pass as many names, in the order of training: classes=FILE (--classes FILE)."
+            f"{path} has {wanted} classes, but {listed.source} has {len(listed.names)}. Are they weights of "
+            f"{config.name}? The file does not say, and does not name its classes. Pass the right config, or as many "
+            "names in the order of training: classes=FILE (--classes FILE)."
         )
     if is_as_published:
         return ClassChoice(config, f"{config.name}, as the weights file names none")
