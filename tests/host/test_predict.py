@@ -91,6 +91,10 @@ def predicted(words, drawn, tmp_path_factory):
 
 
 def read_detections(folder):
+    return read_file(folder)["detections"]
+
+
+def read_file(folder):
     return json.loads((folder / "out" / "detections.json").read_text())
 
 
@@ -142,7 +146,8 @@ def test_a_video_gives_a_video_and_the_detections_of_each_frame(run, video, tmp_
     assert {path.name for path in (tmp_path / "out").iterdir()} == {"walk.mp4", "walk.json"}
     found = json.loads((tmp_path / "out" / "walk.json").read_text())
     assert (found["video"], found["fps"], found["width"], found["height"]) == (video.name, 10.0, 160, 120)
-    assert [frame["frame"] for frame in found["frames"]] == list(range(3))
+    assert [(frame["frame"], frame["time_ms"]) for frame in found["frames"]] == [(0, 0.0), (1, 100.0), (2, 200.0)]
+    assert found["copy"] == {"fps": 10.0, "width": 160, "height": 120}
     some = [entry for frame in found["frames"] for entry in frame["detections"]]
     assert set(some[0]) == {"category_id", "bbox", "segmentation", "score", "class_name"}
     copy = cv2.VideoCapture(str(tmp_path / "out" / "walk.mp4"))
@@ -194,6 +199,45 @@ def test_a_bad_image_is_named_and_the_others_are_done(run, photographs, tmp_path
     assert "error: 1 of 2 images were skipped; they" in err and out.startswith("1 images, ")
     assert {entry["image_id"] for entry in read_detections(tmp_path)} == {2}
     assert not (tmp_path / "out" / "a.jpg").exists() and (tmp_path / "out" / "b.jpg").exists()
+
+
+def test_every_image_is_listed_with_its_size_also_without_detections(run, photographs, tmp_path):
+    assert run(photographs, "--score_threshold=1") == 0
+    assert read_file(tmp_path) == {
+        "images": [
+            {
+                **{"id": number, "file_name": f"{name}.jpg", "width": width, "height": height},
+                **{"is_cut_short": False, "detections": 0},
+            }
+            for number, (name, (width, height)) in enumerate(SIZES.items(), start=1)
+        ],
+        "detections": [],
+    }
+
+
+def test_a_jpeg_that_is_cut_short_is_named_and_marked_and_a_motion_photo_is_not(run, photographs, tmp_path, capsys):
+    """yolact#587; a motion photo is a whole JPEG with a video behind it."""
+    for name, change in (("a", lambda data: data[: len(data) // 2]), ("b", lambda data: data + bytes(40_000))):
+        path = photographs / f"{name}.jpg"
+        path.write_bytes(change(path.read_bytes()))
+    assert run(photographs) == 0
+    assert [image["is_cut_short"] for image in read_file(tmp_path)["images"]] == [True, False, False]
+    said = capsys.readouterr().err
+    assert said.count("is cut short: its lower part is made up.") == 1
+    assert f"warning: {photographs / 'a.jpg'} is cut short" in said
+
+
+def test_what_else_is_in_a_folder_is_named_and_sub_folders_are_taken_on_request(run, photographs, tmp_path, capsys):
+    (photographs / "inside").mkdir()
+    (photographs / "a.jpg").rename(photographs / "inside" / "a.jpg")
+    (photographs / "notes.txt").touch()
+    assert run(photographs, "--score_threshold=1") == 0
+    said = "1 file (notes.txt) and 1 sub-folder (inside); --recursive takes sub-folders, too."
+    assert f"Not used in {photographs}: {said}\n" in capsys.readouterr().err
+    assert [image["file_name"] for image in read_file(tmp_path)["images"]] == ["b.jpg", "c.jpg"]
+    assert run(photographs, "--score_threshold=1", "--recursive") == 0
+    assert f"Not used in {photographs}: 1 file (notes.txt).\n" in capsys.readouterr().err
+    assert [image["file_name"] for image in read_file(tmp_path)["images"]] == ["b.jpg", "c.jpg", "inside/a.jpg"]
 
 
 def test_nothing_but_bad_images(run, tmp_path, capsys):
@@ -321,8 +365,8 @@ def test_flags_out_of_range_are_refused(run, photographs, word):
 def test_images_are_found_by_name_in_order(photographs):
     (photographs / "B.PNG").touch()
     (photographs / "folder.jpg").mkdir()
-    assert [path.name for path in images_of(photographs)] == ["B.PNG", "a.jpg", "b.jpg", "c.jpg"]
-    assert [path.name for path in images_of(photographs, 1)] == ["B.PNG"]
+    assert [path.name for path in images_of(photographs)[0]] == ["B.PNG", "a.jpg", "b.jpg", "c.jpg"]
+    assert [path.name for path in images_of(photographs, 1)[0]] == ["B.PNG"]
 
 
 def test_a_folder_is_no_video_whatever_its_name(tmp_path):
@@ -355,7 +399,7 @@ def nothing_found(levels):
 def test_images_come_in_batches_of_the_engine(photographs, tmp_path):
     engine = PlayedEngine(cut_outputs(TINY_CONFIG, "fpn"))
     predictor = Predictor(engine, YolactDetector(TINY_CONFIG, nothing_found))
-    summary = predict.predict_images(images_of(photographs), predictor, tmp_path / "out")
+    summary = predict.predict_images(images_of(photographs)[0], predictor, tmp_path / "out")
     assert engine.batches == [2, 1] and (summary.images, summary.detections) == (3, 0)
     assert read_detections(tmp_path) == []
 
@@ -366,7 +410,7 @@ def test_images_of_one_stem_have_pictures_of_their_own(tmp_path):
     for name in ("a.jpg", "a.png", "a_2.png"):
         cv2.imwrite(str(folder / name), np.zeros((20, 30, 3), np.uint8))
     predictor = Predictor(PlayedEngine(cut_outputs(TINY_CONFIG, "fpn")), YolactDetector(TINY_CONFIG, nothing_found))
-    predict.predict_images(images_of(folder), predictor, tmp_path / "out")
+    predict.predict_images(images_of(folder)[0], predictor, tmp_path / "out")
     assert {path.name for path in (tmp_path / "out").glob("*.jpg")} == {"a.jpg", "a_2.jpg", "a_2_2.jpg"}
 
 
@@ -376,7 +420,7 @@ def test_an_image_that_no_jpeg_can_hold_is_named_and_left_out(tmp_path, capsys):
     cv2.imwrite(str(folder / "a.png"), np.zeros((2, 65501, 3), np.uint8))
     cv2.imwrite(str(folder / "b.png"), np.zeros((20, 30, 3), np.uint8))
     predictor = Predictor(PlayedEngine(cut_outputs(TINY_CONFIG, "fpn")), YolactDetector(TINY_CONFIG, nothing_found))
-    summary = predict.predict_images(images_of(folder), predictor, tmp_path / "out")
+    summary = predict.predict_images(images_of(folder)[0], predictor, tmp_path / "out")
     assert summary.skipped == [folder / "a.png"] and summary.images == 1
     assert f"skipped: {folder / 'a.png'} has 65501×2 pixels, more than a JPEG can" in capsys.readouterr().err
     assert {path.name for path in (tmp_path / "out").iterdir()} == {"b.jpg", "detections.json"}

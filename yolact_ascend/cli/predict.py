@@ -3,10 +3,19 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 
 from yolact_ascend import flags
-from yolact_ascend.cli.flags import add_engine, add_flag, add_flags, add_model, chosen_config, chosen_devices
+from yolact_ascend.cli.flags import (
+    add_engine,
+    add_flag,
+    add_flags,
+    add_model,
+    add_switch,
+    chosen_config,
+    chosen_devices,
+)
 from yolact_ascend.detection.thresholds import DetectionSettings
 from yolact_ascend.errors import DatasetError
 from yolact_ascend.flags import COUNT, Flag
@@ -26,6 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_flag(parser, flags.SAVE_PATH, default=Path("predictions"))
     add_flags(parser, SCORE_THRESHOLD, TOP_K)
     add_flag(parser, flags.LIMIT, help="use only the first N images or frames")
+    add_switch(parser, "recursive", "take the images of sub-folders, too")
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -36,7 +46,9 @@ def run(arguments: argparse.Namespace) -> None:
     from yolact_ascend.models.families import find_cut
 
     source, is_video = arguments.source, predict.is_video(arguments.source)
-    images = [] if is_video else predict.images_of(source, arguments.limit)
+    images, unused = ([], None) if is_video else predict.images_of(source, arguments.limit, arguments.recursive)
+    if unused:
+        print(unused, file=sys.stderr, flush=True)
     settings = DetectionSettings(score_threshold=arguments.score_threshold, max_detections=arguments.top_k)
     model, weights = arguments.model, arguments.trained_model
     with predict.open_engines(model, weights, chosen_devices(arguments)) as (engines, described):
@@ -46,7 +58,11 @@ def run(arguments: argparse.Namespace) -> None:
         if is_video:
             summary = predict.predict_video(source, predictor, arguments.save_path, arguments.limit)
         else:
-            summary = predict.predict_images(images, predictor, arguments.save_path)
+            summary = predict.predict_images(
+                images, predictor, arguments.save_path, source if source.is_dir() else None
+            )
     print(f"{summary.describe()}\n{model} on {described}; results in {arguments.save_path}")
+    for warning in summary.warnings:
+        print(f"warning: {warning}", file=sys.stderr, flush=True)
     if summary.skipped:
         raise DatasetError(f"{len(summary.skipped)} of {len(images)} images were skipped; they are named above.")

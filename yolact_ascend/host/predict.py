@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import itertools
-import math
 import sys
-import tempfile
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-import cv2
 import numpy as np
 from tqdm import tqdm
 
@@ -32,16 +28,14 @@ from yolact_ascend.files import (
     write_json,
 )
 from yolact_ascend.host.inference import detect_batch
-from yolact_ascend.images.decode import IMAGE_SUFFIXES, decode_image, find_images
+from yolact_ascend.images.decode import IMAGE_SUFFIXES, decode_bytes, is_cut_short, is_jpeg, list_images, read_image
+from yolact_ascend.images.video import VIDEO_SUFFIXES, Frame, Video, copy_video
 from yolact_ascend.models.config import ModelConfig
 from yolact_ascend.models.family import Detector
 from yolact_ascend.targets.compiled import find_weights_sha256
 from yolact_ascend.targets.registry import read_device, target_of_model
 from yolact_ascend.targets.target import DeviceRequest, Engine, Target, batches
 
-VIDEO_SUFFIXES = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg")
-VIDEO_CODEC = "mp4v"
-UNKNOWN_FPS = 25.0  # for a video that does not say how fast it is
 DETECTIONS_FILE = "detections.json"
 PREDICT_STEPS = ("decode", "prepare", "infer", "detect", "draw and write")
 
@@ -53,6 +47,7 @@ class Summary:
     images: int = 0
     detections: int = 0
     skipped: list[Path] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
     seconds: dict[str, float] = field(default_factory=lambda: dict.fromkeys(PREDICT_STEPS, 0.0))
 
     @contextlib.contextmanager
@@ -143,70 +138,93 @@ def is_video(source: Path) -> bool:
     return source.suffix.lower() in VIDEO_SUFFIXES and not source.is_dir()
 
 
-def images_of(source: Path, limit: int | None = None) -> list[Path]:
-    """Return the image, or the folder's first images by name; raises DatasetError when there is none."""
+def images_of(source: Path, limit: int | None = None, is_recursive: bool = False) -> tuple[list[Path], str | None]:
+    """Return the image, or the folder's first images by name, and what in the folder is not used.
+
+    Raises DatasetError when there is none.
+    """
     if source.is_dir():
-        return find_images(source, limit)
+        return list_images(source, limit, is_recursive)
     if not source.exists():
         raise DatasetError(f"There is no {source}. Pass an image, a folder of images or a video.")
     if source.suffix.lower() not in IMAGE_SUFFIXES:
         raise DatasetError(
             f"{source} is neither an image ({', '.join(IMAGE_SUFFIXES)}) nor a video ({', '.join(VIDEO_SUFFIXES)})."
         )
-    return [source]
+    return [source], None
 
 
-def predict_images(paths: Sequence[Path], predictor: Predictor, save_path: Path) -> Summary:
-    """Write `<stem>.jpg` with the detections of each image, and `detections.json` with those of all.
+def predict_images(paths: Sequence[Path], predictor: Predictor, save_path: Path, folder: Path | None = None) -> Summary:
+    """Write `<stem>.jpg` with the detections of each image, and `detections.json` with all images and detections.
 
-    An image that cannot be decoded, or is too long for a JPEG, is named and left out.
+    An image that cannot be decoded, or is too long for a JPEG, is named and left out; one that is cut short is marked.
+    Names are relative to `folder` (None: without any).
     """
     _require_other_folder(paths, save_path)
     make_folder(save_path)
-    summary = Summary()
+    summary, config = Summary(), predictor.detector.config
+    images: list[dict[str, Any]] = []
     results: list[dict[str, Any]] = []
     stems = distinct_stems(paths)
     readable = _decode_all(tqdm(paths, desc="predict", unit="image"), summary)
     for batch in batches(readable, predictor.batch_size):
-        found = predictor.predict([pixels for _, pixels in batch], summary)
+        found = predictor.predict([image.pixels for image in batch], summary)
         with summary.timed("draw and write"):
-            for (index, pixels), detections in zip(batch, found):
-                write_jpeg(save_path / f"{stems[index]}.jpg", predictor.draw(pixels, detections))
-                more = {"file_name": paths[index].name}
-                results += describe_detections(detections, predictor.detector.config, {"image_id": index + 1}, more)
-    write_json(save_path / DETECTIONS_FILE, results, indent=None)
+            for image, detections in zip(batch, found):
+                write_jpeg(save_path / f"{stems[image.place]}.jpg", predictor.draw(image.pixels, detections))
+                path, number = paths[image.place], image.place + 1
+                name = path.relative_to(folder).as_posix() if folder else path.name
+                height, width = image.pixels.shape[:2]
+                entry = {"id": number, "file_name": name, "width": width, "height": height}
+                images.append({**entry, "is_cut_short": image.is_cut, "detections": len(detections)})
+                results += describe_detections(detections, config, {"image_id": number}, {"file_name": name})
+    write_json(save_path / DETECTIONS_FILE, {"images": images, "detections": results}, indent=None)
     return summary
 
 
 def predict_video(source: Path, predictor: Predictor, save_path: Path, limit: int | None = None) -> Summary:
     """Write `<stem>.mp4`, the video with its detections drawn in, and `<stem>.json` with those of each frame.
 
-    The copy has the video's frame rate and size, and no sound. Raises DatasetError when it cannot be read.
+    The copy is as long as the video, and has no sound. Raises DatasetError when it cannot be read.
     """
-    if not source.is_file():
-        raise DatasetError(f"There is no video {source}.")
     _require_other_folder([source], save_path)
-    make_folder(save_path)
     summary = Summary()
     frames: list[dict[str, Any]] = []
     config = predictor.detector.config
-    with contextlib.closing(_Video(source)) as video:
-        progress = tqdm(video.frames(limit, summary), desc="predict", unit="frame", total=limit)
-        with video.copy(save_path / f"{source.stem}.mp4") as writer:
+    with contextlib.closing(Video(source)) as video:
+        make_folder(save_path)
+        shown = timed_frames(video.frames(limit), summary)
+        progress = tqdm(shown, desc="predict", unit="frame", total=limit or video.stated_count or None)
+        with copy_video(video, save_path / f"{source.stem}.mp4") as copy:
             for batch in batches(progress, predictor.batch_size):
-                found = predictor.predict(batch, summary)
+                found = predictor.predict([frame.pixels for frame in batch], summary)
                 with summary.timed("draw and write"):
-                    for pixels, detections in zip(batch, found):
-                        writer.write(predictor.draw(pixels, detections))
-                        frames.append(
-                            {
-                                "frame": len(frames),
-                                "detections": describe_detections(detections, config),
-                            }
-                        )
-    described = {"video": source.name, "fps": video.fps, "width": video.size[0], "height": video.size[1]}
-    write_json(save_path / f"{source.stem}.json", {**described, "frames": frames}, indent=None)
+                    for frame, detections in zip(batch, found):
+                        copy.write(predictor.draw(frame.pixels, detections), frame.time_ms)
+                        at = {"frame": len(frames), "time_ms": round(frame.time_ms, 3)}
+                        frames.append({**at, "detections": describe_detections(detections, config)})
+    (width, height), (copy_width, copy_height) = video.size, copy.size
+    content = {
+        **{"video": source.name, "fps": video.stated_fps, "width": width, "height": height},
+        "copy": {"fps": copy.fps, "width": copy_width, "height": copy_height},
+        "frames": frames,
+    }
+    write_json(save_path / f"{source.stem}.json", content, indent=None)
+    summary.warnings += [video.warning] if video.warning else []
+    if copy.size != video.size:
+        sizes = f"{copy.size[0]}×{copy.size[1]} pixels, not {video.size[0]}×{video.size[1]}"
+        summary.warnings.append(f"The copy has {sizes}: its codec has even sizes only. The edge is repeated.")
     return summary
+
+
+def timed_frames(frames: Iterator[Frame], summary: Summary) -> Iterator[Frame]:
+    """Count the time that reading takes."""
+    while True:
+        with summary.timed("decode"):
+            frame = next(frames, None)
+        if frame is None:
+            return
+        yield frame
 
 
 def describe_detections(
@@ -233,57 +251,21 @@ def describe_detections(
     ]
 
 
-class _Video:
-    """A video file that can be read; raises DatasetError when it cannot."""
+class _Image(NamedTuple):
+    """A decoded image, BGR uint8 [H,W,3], and its position among the paths."""
 
-    def __init__(self, source: Path) -> None:
-        self._capture = cv2.VideoCapture(str(source))
-        is_read, self._first = self._capture.read()
-        if not is_read:
-            self._capture.release()
-            raise DatasetError(f"{source} ({source.stat().st_size} bytes) cannot be read as a video.")
-        fps = self._capture.get(cv2.CAP_PROP_FPS)
-        self.fps = fps if math.isfinite(fps) and fps > 0 else UNKNOWN_FPS
-        self.size = self._first.shape[1], self._first.shape[0]  # width, height
-
-    def frames(self, limit: int | None, summary: Summary) -> Iterator[np.ndarray]:
-        """Give the first `limit` frames, BGR."""
-        frame = self._first
-        for number in itertools.count(1):
-            yield frame
-            if number == limit:
-                return
-            with summary.timed("decode"):
-                is_read, frame = self._capture.read()
-            if not is_read:
-                return
-
-    @contextlib.contextmanager
-    def copy(self, path: Path) -> Iterator[cv2.VideoWriter]:
-        """Give a writer of frames of the same rate and size; `path` appears when all is written."""
-        # A folder, not a name that ends in .part: the ending tells OpenCV the format.
-        with tempfile.TemporaryDirectory(dir=path.parent, prefix=".predict-") as folder:
-            temporary = Path(folder) / path.name
-            codec = cv2.VideoWriter.fourcc(*VIDEO_CODEC)
-            writer = cv2.VideoWriter(str(temporary), codec, self.fps, self.size)
-            if not writer.isOpened():
-                raise ArtifactError(f"OpenCV cannot write {path} as {VIDEO_CODEC}. Is this build of it without video?")
-            try:
-                yield writer
-            finally:
-                writer.release()
-            temporary.replace(path)
-
-    def close(self) -> None:
-        self._capture.release()
+    place: int
+    pixels: np.ndarray
+    is_cut: bool
 
 
-def _decode_all(paths: Iterable[Path], summary: Summary) -> Iterator[tuple[int, np.ndarray]]:
-    """Give each image that can be decoded, and drawn as JPEG, with its position."""
+def _decode_all(paths: Iterable[Path], summary: Summary) -> Iterator[_Image]:
+    """Give each image that can be decoded, and drawn as JPEG."""
     for index, path in enumerate(paths):
         try:
             with summary.timed("decode"):
-                pixels = decode_image(path)
+                data = read_image(path)
+                pixels, is_cut = decode_bytes(data, path), is_jpeg(data) and is_cut_short(data)
         except DatasetError:
             summary.skipped.append(path)
             tqdm.write(f"skipped: {path} cannot be decoded as an image.", file=sys.stderr)
@@ -293,7 +275,9 @@ def _decode_all(paths: Iterable[Path], summary: Summary) -> Iterator[tuple[int, 
             size = f"{pixels.shape[1]}×{pixels.shape[0]} pixels"
             tqdm.write(f"skipped: {path} has {size}, more than a JPEG can have ({JPEG_LONGEST_PX}).", file=sys.stderr)
             continue
-        yield index, pixels
+        if is_cut:
+            tqdm.write(f"warning: {path} is cut short: its lower part is made up.", file=sys.stderr)
+        yield _Image(index, pixels, is_cut)
 
 
 def _require_other_folder(sources: Sequence[Path], save_path: Path) -> None:

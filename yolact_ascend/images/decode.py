@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import io
+import warnings
 from pathlib import Path
 
 import cv2
 import numpy as np
+from PIL import Image, ImageOps
 
 from yolact_ascend.errors import DatasetError
 
@@ -14,7 +17,11 @@ JPEG_START, JPEG_END = b"\xff\xd8", b"\xff\xd9"  # its first and last marker
 FILL = 0xFF
 WITHOUT_LENGTH = (0x00, 0x01, *range(0xD0, 0xD9))  # coded data and restart markers among them
 
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
+IMAGE_SUFFIXES = (
+    *(".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"),
+    *(".jfif", ".jpe", ".gif", ".avif", ".mpo"),
+)
+NAMED = 5  # files that a message lists
 
 
 def decode_image(path: Path, is_turned: bool = True) -> np.ndarray:
@@ -27,12 +34,36 @@ def decode_image(path: Path, is_turned: bool = True) -> np.ndarray:
 
 def find_images(folder: Path, limit: int | None = None) -> list[Path]:
     """Return the first `limit` image files of a folder by name (None: all); raises DatasetError when there is none."""
+    return list_images(folder, limit)[0]
+
+
+def list_images(folder: Path, limit: int | None = None, is_recursive: bool = False) -> tuple[list[Path], str | None]:
+    """Return the first `limit` image files of a folder by name (None: all), and a sentence on what else is there.
+
+    `is_recursive` takes sub-folders, too. Raises DatasetError when there is no image.
+    """
     if not folder.is_dir():
         raise DatasetError(f"There is no folder {folder}. Pass a folder with images.")
-    images = [path for path in sorted(folder.iterdir()) if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file()]
+    entries = sorted(folder.rglob("*") if is_recursive else folder.iterdir())
+    images = [path for path in entries if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file()]
+    others = [path.name for path in entries if path not in set(images) and not path.is_dir()]
+    folders = [] if is_recursive else [path.name for path in entries if path.is_dir()]
+    found = [_count(others, "file"), _count(folders, "sub-folder")]
+    note = " and ".join(words for words in found if words)
+    if folders:
+        note += "; --recursive takes sub-folders, too"
     if not images:
-        raise DatasetError(f"There is no image in the folder {folder} ({', '.join(IMAGE_SUFFIXES)}).")
-    return images[:limit]
+        more = f", but {note}" if note else ""
+        raise DatasetError(f"There is no image in the folder {folder} ({', '.join(IMAGE_SUFFIXES)}){more}.")
+    return images[:limit], f"Not used in {folder}: {note}." if note else None
+
+
+def _count(names: list[str], what: str) -> str:
+    if not names:
+        return ""
+    rest = len(names) - NAMED
+    more = f" and {rest} more" if rest > 0 else ""
+    return f"{len(names)} {what}{'s' if len(names) > 1 else ''} ({', '.join(names[:NAMED])}{more})"
 
 
 def read_image(path: Path) -> bytes:
@@ -54,11 +85,25 @@ def decode_bytes(data: bytes, path: Path, is_turned: bool = True) -> np.ndarray:
     except cv2.error:  # no bytes at all, or more pixels than OpenCV takes
         image = None
     if image is None:
+        image = _decode_by_pillow(data, is_turned)
+    if image is None:
         raise DatasetError(
             f"{path} ({len(data)} bytes) cannot be decoded as an image. Replace the file, or remove it from the "
             "annotation file."
         )
     return image
+
+
+def _decode_by_pillow(data: bytes, is_turned: bool) -> np.ndarray | None:
+    """Decode what OpenCV does not know, such as some GIF and AVIF; the first picture of several. None: no image."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            with Image.open(io.BytesIO(data)) as picture:
+                whole = ImageOps.exif_transpose(picture) if is_turned else picture
+                return np.ascontiguousarray(np.asarray(whole.convert("RGB"))[:, :, ::-1])
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        return None
 
 
 def is_jpeg(data: bytes) -> bool:

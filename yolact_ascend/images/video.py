@@ -1,0 +1,142 @@
+"""Video files: frames with their times, and a copy that is as long as its source.
+
+Read and written by OpenCV, whose wheels hold an FFmpeg under the LGPL (docs/decisions.md).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import math
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+
+from yolact_ascend.errors import ArtifactError, DatasetError
+
+VIDEO_SUFFIXES = (
+    *(".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg"),
+    *(".wmv", ".ts", ".flv", ".3gp"),
+)
+CODEC = "mp4v"
+UNKNOWN_FPS = 25.0  # for a video that does not say how fast it is
+FASTEST_FPS = 240.5  # more is the clock of a varying frame rate, not a rate
+VARYING_FPS = 30.0  # of the copy of such a video; its frames are repeated
+SHORT_SHARE = 0.95  # of what the container says; a video that ends before that has lost frames
+
+
+class Frame(NamedTuple):
+    """One picture of a video: BGR uint8 [H,W,3], and when it is shown, in milliseconds from the first."""
+
+    pixels: np.ndarray
+    time_ms: float
+
+
+class Video:
+    """A video file that can be read; raises DatasetError when it cannot. Close it."""
+
+    def __init__(self, source: Path) -> None:
+        if not source.is_file():
+            raise DatasetError(f"There is no video {source}.")
+        self._source = source
+        self._capture = cv2.VideoCapture(str(source))
+        is_read, self._first = self._capture.read()
+        if not is_read:
+            self._capture.release()
+            raise DatasetError(f"{source} ({source.stat().st_size} bytes) cannot be read as a video.")
+        self._begin_ms = self._capture.get(cv2.CAP_PROP_POS_MSEC)
+        stated = self._capture.get(cv2.CAP_PROP_FPS)
+        is_known = math.isfinite(stated) and stated > 0
+        self.stated_fps = stated if is_known else UNKNOWN_FPS
+        self.fps = self.stated_fps if self.stated_fps <= FASTEST_FPS else VARYING_FPS  # of a copy
+        self.stated_count = max(0, int(self._capture.get(cv2.CAP_PROP_FRAME_COUNT)))  # 0: the container does not say
+        self.size = self._first.shape[1], self._first.shape[0]  # width, height
+        self.warning: str | None = None  # after the last frame
+
+    def frames(self, limit: int | None = None) -> Iterator[Frame]:
+        """Give the first `limit` frames (None: all)."""
+        pixels, time_ms = self._first, 0.0
+        for number in itertools.count(1):
+            yield Frame(pixels, time_ms)
+            if number == limit:
+                return
+            is_read, pixels = self._capture.read()
+            if not is_read:
+                self._note_length(number, time_ms)
+                return
+            stated_ms = self._capture.get(cv2.CAP_PROP_POS_MSEC) - self._begin_ms
+            # Some containers have no times: then the rate tells.
+            time_ms = stated_ms if stated_ms > time_ms else time_ms + 1000 / self.fps
+
+    def _note_length(self, count: int, last_ms: float) -> None:
+        if self.fps != self.stated_fps:  # a varying rate: the last frame may stay for any time
+            return
+        wanted_ms = 1000 * self.stated_count / self.stated_fps
+        found_ms = last_ms + 1000 / self.fps
+        if count < self.stated_count and found_ms < SHORT_SHARE * wanted_ms:
+            self.warning = (
+                f"{self._source} ends early: {count} frames could be read, {found_ms / 1000:.2f} s of the "
+                f"{wanted_ms / 1000:.2f} s that it should have. Is it cut short?"
+            )
+
+    def close(self) -> None:
+        """Close the file."""
+        self._capture.release()
+
+
+class VideoCopy:
+    """A video that shows frames at their times, at a constant rate: a frame stays until the next one's time."""
+
+    def __init__(self, path: Path, fps: float, width: int, height: int) -> None:
+        # The codec has even sizes only, and OpenCV would cut the last column and row off.
+        self.size = width + width % 2, height + height % 2
+        self._padding = (0, height % 2, 0, width % 2)  # top, bottom, left, right
+        self._writer, self.fps = _open_writer(path, fps, self.size)
+        self._count, self._last = 0, np.empty(0)
+
+    def write(self, pixels: np.ndarray, time_ms: float) -> None:
+        """Append a frame, BGR uint8 [H,W,3]."""
+        if any(self._padding):
+            pixels = cv2.copyMakeBorder(pixels, *self._padding, cv2.BORDER_REPLICATE)
+        while self._count < round(time_ms * self.fps / 1000):
+            self._append(self._last if self._count else pixels)
+        self._append(pixels)
+        self._last = pixels
+
+    def _append(self, pixels: np.ndarray) -> None:
+        self._writer.write(pixels)
+        self._count += 1
+
+    def close(self) -> None:
+        """Finish the file."""
+        self._writer.release()
+
+
+def _open_writer(path: Path, fps: float, size: tuple[int, int]) -> tuple[cv2.VideoWriter, float]:
+    """Open a writer at the rate, or at the nearest with fewer digits: MPEG-4 counts at most 65535 ticks a second."""
+    for digits in (None, 2, 1, 0):
+        rate = fps if digits is None else round(fps, digits)
+        writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*CODEC), rate, size)
+        if writer.isOpened():
+            return writer, rate
+    raise ArtifactError(
+        f"OpenCV cannot write {path} as {CODEC} at {fps:g} frames/s. Is this build of it without video?"
+    )
+
+
+@contextlib.contextmanager
+def copy_video(video: Video, path: Path) -> Iterator[VideoCopy]:
+    """Give a copy to write; `path` appears when all is written."""
+    # A folder, not a name that ends in .part: the ending tells OpenCV the format.
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".predict-") as folder:
+        temporary = Path(folder) / path.name
+        copy = VideoCopy(temporary, video.fps, *video.size)
+        try:
+            yield copy
+        finally:
+            copy.close()
+        temporary.replace(path)
