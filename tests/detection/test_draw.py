@@ -91,9 +91,21 @@ def test_labels():
     assert instance().label == "person"
 
 
-def test_names_that_the_font_lacks_are_drawn_with_question_marks():
-    strange, marks = (Instance(1, name, (40, 60, 100, 110), rle_of((0, 0, 0, 0))) for name in ("Löwe", "L?we"))
-    assert np.array_equal(draw_instances(canvas(), [strange]), draw_instances(canvas(), [marks]))
+def test_a_mask_has_an_outline_inside_in_its_colour_beside_black():
+    image = canvas()
+    drawn = draw_instances(image, [Instance(1, "a", (0, 0, 0, 0), rle_of((40, 60, 100, 110)))])
+    row = drawn[85, 38:46].tolist()
+    assert row[:2] == [[GREY] * 3] * 2
+    assert row[2:4] == [list(class_colour(1)), list(BLACK)]
+    assert row[5] == drawn[85, 70].tolist()
+
+
+def test_labels_of_objects_at_one_place_do_not_cover_each_other():
+    box = (40, 60, 100, 110)
+    two = draw_instances(canvas(), [instance(box, 1, score=0.9), instance(box, 18, score=0.8)])
+    alone = draw_instances(canvas(), [instance(box, 1, score=0.9)])
+    assert np.array_equal(two[:60], alone[:60])  # the better one's label, above the box
+    assert (two[61:] == class_colour(18)).all(axis=-1).sum() > 300  # the other's
 
 
 def test_each_class_has_its_own_colour():

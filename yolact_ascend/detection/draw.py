@@ -16,6 +16,7 @@ import numpy as np
 from pycocotools import mask as coco_mask
 
 from yolact_ascend.detection.detections import Detections
+from yolact_ascend.detection.labels import FONT, make_label, place_labels
 from yolact_ascend.detection.masks import Rle
 from yolact_ascend.detection.segmentation import encode_annotation
 from yolact_ascend.errors import ArtifactError
@@ -24,7 +25,6 @@ from yolact_ascend.files import write_bytes
 GOLDEN_RATIO = 0.618034  # hues this far apart stay apart, however many there are
 MASK_OPACITY = 0.45
 STRIPE_PX = 6  # a crowd's mask is striped
-FONT = cv2.FONT_HERSHEY_SIMPLEX
 BLACK, WHITE = (0, 0, 0), (255, 255, 255)
 GAP_PX = 4  # between pictures side by side
 JPEG_QUALITY = 90
@@ -100,12 +100,21 @@ def class_colour(category_id: int) -> Colour:
 
 
 def draw_instances(image_bgr: np.ndarray, instances: Sequence[Instance]) -> np.ndarray:
-    """Return the image with each instance's mask blended in, its box and its label; the first ones lie on top."""
+    """Return the image with each instance's mask blended in and outlined, its box and its label.
+
+    The first ones lie on top, and their labels come first to a place: labels do not cover each other while there is
+    room.
+    """
     drawn = image_bgr.copy()
     for instance in reversed(instances):
         _blend_mask(drawn, instance)
     for instance in reversed(instances):
         _draw_box(drawn, instance)
+    scale = _font_scale(min(image_bgr.shape[:2]))
+    labels = [make_label(instance.label, str(instance.category_id), instance.score, scale) for instance in instances]
+    places = place_labels([instance.box_xyxy_px for instance in instances], labels, *image_bgr.shape[:2])
+    for instance, label, place in reversed(list(zip(instances, labels, places))):
+        _draw_label(drawn, label, place, class_colour(instance.category_id))
     return drawn
 
 
@@ -116,7 +125,16 @@ def side_by_side(panels: Sequence[tuple[str, np.ndarray]]) -> np.ndarray:
     for title, image in panels:
         bar = np.full((_bar_height(height), image.shape[1], 3), BLACK, np.uint8)
         baseline = bar.shape[0] - bar.shape[0] // 3
-        cv2.putText(bar, _ascii(title), (GAP_PX, baseline), FONT, _font_scale(height), WHITE, 1, cv2.LINE_AA)
+        cv2.putText(
+            bar,
+            title.encode("ascii", "replace").decode(),
+            (GAP_PX, baseline),
+            FONT,
+            _font_scale(height),
+            WHITE,
+            1,
+            cv2.LINE_AA,
+        )
         filler = np.zeros((height - image.shape[0], image.shape[1], 3), np.uint8)
         gap = np.zeros((bar.shape[0] + height, GAP_PX if columns else 0, 3), np.uint8)
         columns.append(np.hstack([gap, np.vstack([bar, image, filler])]))
@@ -142,24 +160,44 @@ def _blend_mask(image: np.ndarray, instance: Instance) -> None:
     if instance.is_crowd:
         rows, columns = np.ogrid[: mask.shape[0], : mask.shape[1]]
         mask &= (rows + columns) // STRIPE_PX % 2 == 0
-    colour = np.array(class_colour(instance.category_id), np.float32)
-    image[mask] = np.rint((1 - MASK_OPACITY) * image[mask] + MASK_OPACITY * colour).astype(np.uint8)
+    colour = class_colour(instance.category_id)
+    blended = (1 - MASK_OPACITY) * image[mask] + MASK_OPACITY * np.array(colour, np.float32)
+    image[mask] = np.rint(blended).astype(np.uint8)
+    if not instance.is_crowd:
+        _outline(image, mask.astype(np.uint8), colour)
+
+
+def _outline(image: np.ndarray, mask: np.ndarray, colour: Colour) -> None:
+    """Draw the border of a mask, inside it: the colour beside black, so that it shows on any ground."""
+    x, y, width, height = cv2.boundingRect(mask)
+    place = (slice(y, y + height), slice(x, x + width))
+    size = 2 * _thickness(image) + 1
+    inner = mask[place]
+    for line in (colour, BLACK):
+        outer, inner = (
+            inner,
+            cv2.erode(inner, np.ones((size, size), np.uint8), borderType=cv2.BORDER_CONSTANT, borderValue=0),
+        )
+        image[place][(outer > inner)] = line
 
 
 def _draw_box(image: np.ndarray, instance: Instance) -> None:
-    height, width = image.shape[:2]
     left, top, right, bottom = (round(value) for value in instance.box_xyxy_px)
-    colour, scale, text = class_colour(instance.category_id), _font_scale(min(height, width)), _ascii(instance.label)
-    thickness = max(1, min(height, width) // 300)
     # The far corner is exclusive: the last pixel of the box is one before it.
-    cv2.rectangle(image, (left, top), (max(left, right - 1), max(top, bottom - 1)), colour, thickness)
-    (text_width, text_height), below = cv2.getTextSize(text, FONT, scale, 1)
-    x = max(0, min(left, width - text_width))
-    y = (
-        top - below if top >= text_height + 2 * below else top + text_height + below
-    )  # above the box where there is room
-    cv2.rectangle(image, (x, y - text_height - below), (x + text_width, y + below - 1), colour, cv2.FILLED)
-    cv2.putText(image, text, (x, y), FONT, scale, BLACK, 1, cv2.LINE_AA)
+    corners = (left, top), (max(left, right - 1), max(top, bottom - 1))
+    cv2.rectangle(image, *corners, class_colour(instance.category_id), _thickness(image))
+
+
+def _draw_label(image: np.ndarray, label: np.ndarray, place: tuple[int, int], colour: Colour) -> None:
+    """Draw a label's ink [h,w] in black on its colour, with the upper left corner at `place`."""
+    x, y = place
+    part = image[y : y + label.shape[0], x : x + label.shape[1]]
+    ink = label[: part.shape[0], : part.shape[1], None].astype(np.float32) / 255
+    part[:] = np.rint((1 - ink) * np.array(colour, np.float32)).astype(np.uint8)
+
+
+def _thickness(image: np.ndarray) -> int:
+    return max(1, min(image.shape[:2]) // 300)
 
 
 def _corners(bbox: Sequence[float]) -> tuple[float, float, float, float]:
@@ -169,13 +207,8 @@ def _corners(bbox: Sequence[float]) -> tuple[float, float, float, float]:
 
 
 def _font_scale(side_px: int) -> float:
-    return max(0.35, side_px / 1000)
+    return max(0.35, side_px / 1000)  # of OpenCV's font, whose capitals are 22 pixels high at 1
 
 
 def _bar_height(height: int) -> int:
     return round(50 * _font_scale(height))
-
-
-def _ascii(text: str) -> str:
-    """OpenCV's fonts have no other characters."""
-    return text.encode("ascii", "replace").decode()

@@ -26,6 +26,7 @@ CODEC = "mp4v"
 UNKNOWN_FPS = 25.0  # for a video that does not say how fast it is
 FASTEST_FPS = 240.5  # more is the clock of a varying frame rate, not a rate
 VARYING_FPS = 30.0  # of the copy of such a video; its frames are repeated
+MOST_TICKS = 65535  # a second, in MPEG-4
 SHORT_SHARE = 0.95  # of what the container says; a video that ends before that has lost frames
 
 
@@ -117,9 +118,9 @@ class VideoCopy:
 
 
 def _open_writer(path: Path, fps: float, size: tuple[int, int]) -> tuple[cv2.VideoWriter, float]:
-    """Open a writer at the rate, or at the nearest with fewer digits: MPEG-4 counts at most 65535 ticks a second."""
-    for digits in (None, 2, 1, 0):
-        rate = fps if digits is None else round(fps, digits)
+    """Open a writer at the nearest rate that the codec has: MPEG-4 counts at most 65535 ticks a second."""
+    for digits in (3, 2, 1, 0) if fps < MOST_TICKS / 1000 else (2, 1, 0):
+        rate = round(fps, digits)
         writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*CODEC), rate, size)
         if writer.isOpened():
             return writer, rate
