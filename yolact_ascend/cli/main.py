@@ -16,6 +16,7 @@ from yolact_ascend.cli import (
     compile,
     cuts,
     doctor,
+    download,
     draw,
     export,
     infer,
@@ -35,6 +36,7 @@ INTERRUPTED = 130  # as shells report SIGINT
 VERBS: dict[str, ModuleType] = {
     "run": run,
     "doctor": doctor,
+    "download": download,
     "export": export,
     "compile": compile,
     "preprocess": preprocess,

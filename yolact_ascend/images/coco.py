@@ -222,14 +222,16 @@ def find_split(coco_folder: Path, split: str = SPLIT) -> tuple[Path, Path]:
     """
     if not coco_folder.is_dir():
         raise DatasetError(
-            f"There is no COCO folder {coco_folder}. Pass `coco=DIR` with DIR/{split} and annotations. Without coco=, "
-            "weights= and config=, run_all.sh runs a demo on scenes that it draws."
+            f"There is no COCO folder {coco_folder}. Pass `coco=DIR` with DIR/{split} and annotations, or fetch it: "
+            f"python -m yolact_ascend download coco {split} --to {coco_folder}. Without coco=, weights= and config=, "
+            "run_all.sh runs a demo on scenes that it draws."
         )
     image_folder = find_image_folder(coco_folder, split)
     annotation_file = coco_folder / "annotations" / f"instances_{split}.json"
     if not annotation_file.is_file():
         raise DatasetError(
-            f"There is no annotation file {annotation_file}. It comes in COCO's annotations archive. "
+            f"There is no annotation file {annotation_file}. It comes in COCO's annotations archive: "
+            f"python -m yolact_ascend download coco annotations --to {coco_folder}. "
             "For a file of another name: images=DIR annotations=FILE."
         )
     return image_folder, annotation_file

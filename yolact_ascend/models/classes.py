@@ -167,7 +167,8 @@ def require_weights(path: Path, config: ModelConfig) -> None:
             f"The weights of {config.name} come with the repository, {source.url}: pass them, or {yours}. {DEMO_HINT}"
         )
     elif source.file_name:
-        where = f"The official weights are at {source.url} ; download them, or {yours}."
+        fetch = f"python -m yolact_ascend download weights {config.name}"
+        where = f"The official weights are at {source.url} ; download them ({fetch}), or {yours}."
     else:
         where = f"Weights of {config.name} are linked at {source.url} ; download them, or {yours}."
     raise WeightsError(f"There is no weights file {path}. {where}")

@@ -1,0 +1,272 @@
+"""Fetching files from a server on this machine that does what servers and networks do."""
+
+import hashlib
+import http.server
+import shutil
+import threading
+import zipfile
+from types import SimpleNamespace
+
+import pytest
+
+from yolact_ascend import download as download_module
+from yolact_ascend.cli.main import main
+from yolact_ascend.download import Published, fetch, unpack
+from yolact_ascend.errors import ArtifactError, ToolError, UsageError
+from yolact_ascend.images import archives
+
+CONTENT = bytes(range(256)) * 4000  # a megabyte
+
+
+class Server(http.server.ThreadingHTTPServer):
+    """Answers GET with `files`, in the way that the test asks for; notes what it is asked."""
+
+    daemon_threads = True
+
+    def __init__(self):
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.files, self.asked = {"/a.bin": CONTENT}, []
+        self.continues, self.breaks_after, self.breaks = True, 0, 0
+
+    def url(self, name="a.bin"):
+        return f"http://127.0.0.1:{self.server_address[1]}/{name}"
+
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        server, wanted = self.server, self.headers.get("Range")
+        server.asked.append((self.path, wanted))
+        content = server.files.get(self.path.split("127.0.0.1:9")[-1])
+        if content is None:
+            self.send_error(404)
+            return
+        begin = int(wanted[6:-1]) if wanted and server.continues else 0
+        if begin and begin >= len(content):
+            self.send_error(416)
+            return
+        self.send_response(206 if begin else 200)
+        self.send_header("Content-Length", str(len(content) - begin))
+        self.end_headers()
+        rest = content[begin:]
+        if server.breaks:
+            server.breaks -= 1
+            rest = rest[: server.breaks_after]
+        self.wfile.write(rest)
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture
+def server(monkeypatch):
+    for name in ("http_proxy", "HTTP_PROXY", "no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    server = Server()
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    yield server
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def published(*urls, content=CONTENT, **more):
+    hashes = {name: hashlib.new(name, content).hexdigest() for name in ("sha256", "md5")}
+    return Published("a.bin", urls, **{"size_bytes": len(content), "hashes": hashes, **more})
+
+
+def test_a_file_is_fetched_checked_and_not_fetched_again(server, tmp_path):
+    path = fetch(published(server.url()), tmp_path / "new")
+    assert path == tmp_path / "new" / "a.bin" and path.read_bytes() == CONTENT
+    assert [p.name for p in path.parent.iterdir()] == ["a.bin"]
+    assert fetch(published(server.url()), path.parent) == path
+    assert server.asked == [("/a.bin", None)]
+
+
+def test_a_connection_that_breaks_is_made_again_where_it_broke(server, tmp_path):
+    server.breaks, server.breaks_after = 2, 300_000
+    assert fetch(published(server.url()), tmp_path).read_bytes() == CONTENT
+    assert [wanted for _, wanted in server.asked] == [None, "bytes=300000-", "bytes=600000-"]
+
+
+def test_a_run_that_was_killed_continues(server, tmp_path):
+    (tmp_path / "a.bin.part").write_bytes(CONTENT[:1000])
+    assert fetch(published(server.url()), tmp_path).read_bytes() == CONTENT
+    assert server.asked == [("/a.bin", "bytes=1000-")]
+
+
+def test_a_server_that_cannot_continue_begins_anew(server, tmp_path):
+    server.continues = False
+    (tmp_path / "a.bin.part").write_bytes(b"x" * 1000)
+    assert fetch(published(server.url()), tmp_path).read_bytes() == CONTENT
+
+
+def test_a_part_that_is_whole_already_is_taken(server, tmp_path):
+    (tmp_path / "a.bin.part").write_bytes(CONTENT)
+    assert fetch(published(server.url()), tmp_path).read_bytes() == CONTENT
+
+
+def test_a_connection_that_always_breaks_ends_with_the_part_kept(server, tmp_path):
+    server.breaks, server.breaks_after = 99, 1000
+    with pytest.raises(ToolError, match="the connection broke"):
+        fetch(published(server.url()), tmp_path)
+    assert (tmp_path / "a.bin.part").stat().st_size == 1000 * download_module.TRIES
+    server.breaks = 0
+    assert fetch(published(server.url()), tmp_path).read_bytes() == CONTENT
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        ({"hashes": {"sha256": "0" * 64}}, "its sha256 is [0-9a-f]{64}, expected 0{64}"),
+        ({"size_bytes": 7}, "1024000 bytes, expected 7"),
+    ],
+    ids=["hash", "size"],
+)
+def test_another_file_is_never_used(server, tmp_path, more, said):
+    with pytest.raises(ToolError, match=rf"a\.bin cannot be fetched. http://127.*gives another file: {said}"):
+        fetch(published(server.url(), **more), tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_mirrors_are_tried_in_their_order(server, tmp_path):
+    server.files["/wrong"] = b"<html>"
+    path = fetch(published(server.url("none"), server.url("wrong"), server.url()), tmp_path)
+    assert path.read_bytes() == CONTENT
+    assert [name for name, _ in server.asked] == ["/none", "/wrong", "/a.bin"]
+
+
+def test_without_any_server_it_is_one_sentence_with_every_address(server, tmp_path):
+    closed = "http://127.0.0.1:9/a.bin"
+    with pytest.raises(ToolError) as caught:
+        fetch(published(server.url("none"), closed), tmp_path)
+    said = str(caught.value)
+    assert f"{server.url('none')}: the server answers 404" in said
+    assert f"{closed}: no connection (" in said
+    assert f"fetch it on another machine and put it at {tmp_path / 'a.bin'}" in said
+
+
+def test_another_file_of_that_name_is_kept(server, tmp_path):
+    (tmp_path / "a.bin").write_bytes(b"mine")
+    with pytest.raises(UsageError, match=r"a\.bin is there, and is another file: 4 bytes, expected 1024000"):
+        fetch(published(server.url()), tmp_path)
+    assert (tmp_path / "a.bin").read_bytes() == b"mine" and server.asked == []
+
+
+def test_a_disk_that_is_too_small_is_said_before_anything_is_written(server, tmp_path, monkeypatch):
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=1000))
+    with pytest.raises(UsageError, match=r"a\.bin takes 0\.00 GB more at .*choose another folder: --to"):
+        fetch(published(server.url()), tmp_path)
+    assert not (tmp_path / "a.bin.part").exists()
+
+
+def test_a_proxy_is_used_as_curl_would(server, tmp_path, monkeypatch):
+    """The server plays the proxy: it is asked for the whole address."""
+    monkeypatch.setenv("http_proxy", server.url("")[:-1])
+    server.files["http://example.invalid/a.bin"] = CONTENT
+    assert fetch(published("http://example.invalid/a.bin"), tmp_path).read_bytes() == CONTENT
+    assert server.asked == [("http://example.invalid/a.bin", None)]
+
+
+def zip_of(path, **members):
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, content in members.items():
+            archive.writestr(name.replace("__", "/").replace("_dot_", "."), content)
+    return path
+
+
+def test_unpacking_takes_what_is_wanted_and_keeps_what_is_there(tmp_path):
+    archive = zip_of(tmp_path / "a.zip", val2017__1_dot_jpg=b"one", val2017__2_dot_jpg=b"two", other__3=b"three")
+    assert unpack(archive, tmp_path / "coco", ["val2017/"]) == 2
+    first = tmp_path / "coco" / "val2017" / "1.jpg"
+    first.write_bytes(b"ONE")  # the same size: kept
+    (tmp_path / "coco" / "val2017" / "2.jpg").write_bytes(b"half")
+    assert unpack(archive, tmp_path / "coco", ["val2017/"]) == 1
+    assert {p.name: p.read_bytes() for p in first.parent.iterdir()} == {"1.jpg": b"ONE", "2.jpg": b"two"}
+    assert not (tmp_path / "coco" / "other").exists()
+
+
+@pytest.mark.parametrize("name", ["../evil", "/tmp/evil", "val2017/../../evil"])
+def test_members_that_would_land_elsewhere_are_refused(tmp_path, name):
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.writestr("fine", b"")
+        archive.writestr(name, b"")
+    with pytest.raises(ArtifactError, match="would land outside of"):
+        unpack(tmp_path / "a.zip", tmp_path / "coco")
+    assert not (tmp_path / "coco").exists()
+
+
+def test_a_damaged_archive_is_named(tmp_path):
+    (tmp_path / "a.zip").write_bytes(b"PK no zip")
+    with pytest.raises(ArtifactError, match=r"a\.zip is damaged .*fetch it again"):
+        unpack(tmp_path / "a.zip", tmp_path)
+
+
+@pytest.fixture
+def coco_server(server, tmp_path, monkeypatch):
+    """COCO's archives, small, with the sizes and hashes of these."""
+    packed = {
+        "val2017": zip_of(tmp_path / "v.zip", val2017__1_dot_jpg=b"one").read_bytes(),
+        "annotations": zip_of(
+            tmp_path / "n.zip", annotations__instances_val2017_dot_json=b"{}", annotations__captions_dot_json=b"{}"
+        ).read_bytes(),
+    }
+    made = {}
+    for part, content in packed.items():
+        server.files[f"/{part}.zip"] = content
+        sha256 = hashlib.sha256(content).hexdigest()
+        made[part] = Published(f"{part}.zip", (server.url(f"{part}.zip"),), len(content), {"sha256": sha256})
+    monkeypatch.setattr(archives, "ANNOTATIONS", made["annotations"])
+    monkeypatch.setattr(archives, "IMAGES", {"val2017": made["val2017"]})
+    return server
+
+
+def test_coco_is_unpacked_where_a_run_finds_it(coco_server, tmp_path, capsys):
+    from yolact_ascend.images.coco import find_split
+
+    folder = tmp_path / "coco"
+    assert main(["download", "coco", "val2017", "--to", str(folder)]) == 0
+    assert find_split(folder) == (folder / "val2017", folder / "annotations" / "instances_val2017.json")
+    assert {path.name for path in folder.iterdir()} == {"annotations", "val2017"}
+    assert [path.name for path in (folder / "annotations").iterdir()] == ["instances_val2017.json"]
+    assert f"coco={folder}" in capsys.readouterr().out
+
+
+def test_a_mirror_of_the_users_is_tried_first_and_checked(coco_server, tmp_path, capsys):
+    coco_server.files["/mirror.zip"] = b"something else"
+    words = ["download", "coco", "annotations", "--to", str(tmp_path / "coco"), "--url", coco_server.url("mirror.zip")]
+    assert main(words) == 0
+    assert [name for name, _ in coco_server.asked] == ["/mirror.zip", "/annotations.zip"]
+
+
+def test_weights_are_fetched_by_the_name_of_their_config(server, tmp_path, capsys):
+    name = "yolact_edge_resnet50_config"
+    words = ["download", "weights", name, "--to", str(tmp_path), "--url", server.url()]
+    assert main(words) == 0
+    assert (tmp_path / "yolact_edge_resnet50_54_800000.pth").read_bytes() == CONTENT
+    assert "1024000 bytes. No size or hash of it is published" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        (["weights", "yolact_edge_demo_config"], 0, "come with the repository: weights/yolact_edge_demo.pth"),
+        (["weights", "yolact_edge_config"], 2, "download them by hand (docs/weights.md)"),
+        (["weights", "yolov8"], 2, "Unknown config 'yolov8'"),
+        (["coco", "val2014"], 2, "'val2014' is not a part of COCO that can be fetched. Choose one of: val2017, train"),
+    ],
+)
+def test_what_cannot_be_fetched_is_said(tmp_path, monkeypatch, capsys, words, code, said):
+    monkeypatch.chdir(tmp_path)
+    assert main(["download", *words]) == code
+    out, err = capsys.readouterr()
+    assert said in (out if code == 0 else err)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_cocos_archives_have_their_published_sizes_and_hashes():
+    """As mlcommons/ck and PaddlePaddle's tests have them; the sizes by the servers' headers in public notes."""
+    assert archives.IMAGES["val2017"].hashes["md5"] == "442b8da7639aecaf257c1dceb8ba8c80"
+    assert archives.ANNOTATIONS.hashes["md5"] == "f4bbac642086de4f52a3fdda2de5fa2c"
+    assert archives.IMAGES["train2017"].hashes["md5"] == "cced6f7f71b7629ddf16f17bbcfab6b2"
+    assert [p.urls[0].rpartition("/")[2] for p in archives.IMAGES.values()] == ["val2017.zip", "train2017.zip"]

@@ -1,0 +1,73 @@
+"""`download`: published weights, and COCO in the layout that a run finds."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from yolact_ascend.errors import UsageError
+from yolact_ascend.models.config import CONFIGS, get_config
+
+if TYPE_CHECKING:  # not for `--help`
+    from yolact_ascend.download import Published
+
+HELP = "Fetch published weights, or COCO, and check them."
+SPLITS = ("val2017", "train2017", "annotations")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the verb's flags."""
+    parser.add_argument("what", choices=("weights", "coco"))
+    parser.add_argument("name", help=f"a config ({', '.join(CONFIGS)}), or a part of COCO ({', '.join(SPLITS)})")
+    parser.add_argument("--to", type=Path, help="folder (default: the current one for weights, data/coco for COCO)")
+    parser.add_argument("--url", help="address to try first, such as a mirror of your own; what it gives is checked")
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Do the work of the verb."""
+    if arguments.what == "weights":
+        print(fetch_weights(arguments.name, arguments.to or Path(), arguments.url))
+    else:
+        print(fetch_coco(arguments.name, arguments.to or Path("data/coco"), arguments.url))
+
+
+def fetch_weights(name: str, folder: Path, url: str | None) -> str:
+    """Fetch the weights of a config; return what was done. Raises UsageError when they are not to be had so."""
+    from yolact_ascend.download import Published, fetch
+
+    source = get_config(name).source
+    if source.is_shipped:
+        return f"The weights of {name} come with the repository: {source.url}"
+    if not source.file_name:
+        raise UsageError(
+            f"The weights of {name} are not at an address that can be fetched. They are linked at {source.url} ; "
+            "download them by hand (docs/weights.md)."
+        )
+    published = Published(source.file_name, (source.url,))
+    path = fetch(with_mirror(published, url), folder)
+    return f"{path} is there, {path.stat().st_size} bytes. No size or hash of it is published: see docs/weights.md."
+
+
+def fetch_coco(split: str, folder: Path, url: str | None) -> str:
+    """Fetch and unpack the images of a split and their annotations, or annotations alone; return what was done."""
+    from yolact_ascend.download import fetch, unpack
+    from yolact_ascend.images.archives import ANNOTATIONS, IMAGES
+
+    if split not in SPLITS:
+        raise UsageError(f"'{split}' is not a part of COCO that can be fetched. Choose one of: {', '.join(SPLITS)}.")
+    archives = [ANNOTATIONS] if split == "annotations" else [IMAGES[split], ANNOTATIONS]
+    done = []
+    for published in archives:
+        chosen = with_mirror(published, url) if published is archives[0] else published
+        wanted = ["annotations/instances_"] if published is ANNOTATIONS else [f"{split}/"]
+        archive = fetch(chosen, folder)
+        done.append(f"{published.name}: checked, {unpack(archive, folder, wanted)} files unpacked")
+        archive.unlink()
+    return f"{'; '.join(done)}. COCO is in {folder}: coco={folder}"
+
+
+def with_mirror(published: Published, url: str | None) -> Published:
+    """Return the file with an address of the user's before its own."""
+    return dataclasses.replace(published, urls=(url, *published.urls)) if url else published
