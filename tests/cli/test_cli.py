@@ -164,10 +164,11 @@ PLAIN_RECIPE = Recipe((Phase(550, 8, 800000),))
     ("words", "expected"),
     [
         ([], {}),
+        (["--phases=275x16:9"], {"phases": (Phase(275, 16, 9),), "warmup_steps": 0}),
         (["--no_mirror"], {"augmentation": Augmentation(mirror=False)}),
         (["--no_photometric"], {"augmentation": Augmentation(photometric=False)}),
         (["--expand_most=2", "--crop_least=1"], {"augmentation": Augmentation(expand_most=2.0, crop_least=1.0)}),
-        (["--phases=275x16:9,550x4:1"], {"phases": (Phase(275, 16, 9), Phase(550, 4, 1))}),
+        (["--phases=275x16:9,550x4:1"], {"phases": (Phase(275, 16, 9), Phase(550, 4, 1)), "warmup_steps": 1}),
         (["--learning_rate=0.5", "--weight_decay=0.25"], {"learning_rate": 0.5, "weight_decay": 0.25}),
         (["--warmup_steps=7", "--decay=cosine"], {"warmup_steps": 7, "decay": "cosine"}),
         (["--clip_norm=3", "--most_masks=4"], {"clip_norm": 3.0, "most_masks": 4}),
@@ -176,7 +177,7 @@ PLAIN_RECIPE = Recipe((Phase(550, 8, 800000),))
     ids=lambda value: " ".join(value) or "defaults" if isinstance(value, list) else "",
 )
 def test_flags_make_the_recipe(words, expected):
-    assert train.make_recipe(train_arguments(*words)) == replace(PLAIN_RECIPE, **expected)
+    assert train.make_recipe(train_arguments(*words), 118_287) == replace(PLAIN_RECIPE, **expected)
 
 
 def test_the_console_script_has_the_same_verbs():

@@ -5,7 +5,14 @@ import math
 
 import pytest
 
-from yolact_ascend.training.recipe import Recipe, learning_rate, phase_of
+from yolact_ascend.training.recipe import (
+    Recipe,
+    choose_phases,
+    choose_warmup,
+    describe_phases,
+    learning_rate,
+    phase_of,
+)
 from yolact_ascend.training.samples import Phase
 
 PHASES = (Phase(64, 2, 3), Phase(96, 1, 3))
@@ -37,3 +44,22 @@ def test_phases_follow_each_other():
     assert [phase_of(PHASES, step).image_size for step in range(6)] == [64, 64, 64, 96, 96, 96]
     with pytest.raises(ValueError, match="end 1 steps before"):
         phase_of(PHASES, 6)
+
+
+@pytest.mark.parametrize(
+    ("images", "phases", "warmup"),
+    [
+        (20, (Phase(275, 8, 240), Phase(550, 4, 120)), 36),
+        (200, (Phase(275, 8, 1082), Phase(550, 4, 542)), 162),
+        (118_287, (Phase(550, 8, 800_000),), 500),
+    ],
+)
+def test_the_length_of_a_training_is_chosen_by_the_number_of_images(images, phases, warmup):
+    """54 passes, as upstream's 800 000 batches of COCO, and at least 300 steps of 8."""
+    assert choose_phases(images) == phases
+    assert choose_warmup(phases) == warmup
+
+
+def test_the_chosen_length_is_said_with_its_flags():
+    said = describe_phases((Phase(275, 8, 240), Phase(550, 4, 120)), 36, 20)
+    assert said == "--phases=275x8:240,550x4:120 --warmup_steps=36: 20 images, 120 times each"

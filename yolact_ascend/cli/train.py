@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import re
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -71,8 +72,8 @@ def add_optimisation(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--phases",
         type=reader(read_phases),
-        default="550x8:800000",
-        help="image size in pixels x batch size : steps; several phases with commas, such as 275x16:6000,550x4:1000",
+        help="image size in pixels x batch size : steps; several phases with commas, such as 275x16:6000,550x4:1000 "
+        "(default: chosen by the number of images, and printed)",
     )
     parser.add_argument(
         "--learning_rate",
@@ -81,7 +82,9 @@ def add_optimisation(parser: argparse.ArgumentParser) -> None:
         help="for a batch of 8; scaled in proportion for others",
     )
     parser.add_argument(
-        "--warmup_steps", type=reader(NUMBER), default=500, help="steps over which the learning rate rises"
+        "--warmup_steps",
+        type=reader(NUMBER),
+        help="steps over which the learning rate rises (default: a tenth of all, at most 500)",
     )
     parser.add_argument(
         "--decay", choices=("steps", "cosine"), default="steps", help="how the learning rate falls after that"
@@ -133,6 +136,7 @@ def run(arguments: argparse.Namespace) -> None:
     from yolact_ascend.detection.evaluate import format_table
     from yolact_ascend.images.pictures import verify
     from yolact_ascend.training.learnable import require_learnable
+    from yolact_ascend.training.recipe import describe_phases
     from yolact_ascend.training.samples import TrainingSet
     from yolact_ascend.training.train import adopt_classes, train, use_device
 
@@ -140,9 +144,11 @@ def run(arguments: argparse.Namespace) -> None:
     config = adopt_classes(config, dataset)
     dataset = require_learnable(verify(dataset, config)[0], config, arguments.skip_bad)
     say_warnings(dataset)
+    recipe = make_recipe(arguments, len(dataset.images))
+    print(describe_phases(recipe.phases, recipe.warmup_steps, len(dataset.images)), file=sys.stderr, flush=True)
     evaluation = train(
         config,
-        make_recipe(arguments),
+        recipe,
         TrainingSet(dataset, config.category_ids),
         arguments.save_path,
         validation=load_validation(arguments, config),
@@ -172,16 +178,19 @@ def load_validation(arguments: argparse.Namespace, config: ModelConfig) -> Valid
     return Validation(held_out, arguments.val_limit, arguments.val_every or 0, scored_config)
 
 
-def make_recipe(arguments: argparse.Namespace) -> Recipe:
-    """Return how to train."""
+def make_recipe(arguments: argparse.Namespace, images: int) -> Recipe:
+    """Return how to train on so many images."""
     from yolact_ascend.training.augment import Augmentation
-    from yolact_ascend.training.recipe import Recipe
+    from yolact_ascend.training.recipe import Recipe, choose_phases, choose_warmup
     from yolact_ascend.training.samples import Phase
 
+    given = arguments.phases
+    phases = choose_phases(images) if given is None else tuple(Phase(*numbers) for numbers in given)
+    warmup = arguments.warmup_steps
     return Recipe(
-        tuple(Phase(*numbers) for numbers in arguments.phases),
+        phases,
         learning_rate=arguments.learning_rate,
-        warmup_steps=arguments.warmup_steps,
+        warmup_steps=choose_warmup(phases) if warmup is None else warmup,
         decay=arguments.decay,
         weight_decay=arguments.weight_decay,
         clip_norm=arguments.clip_norm,

@@ -9,6 +9,11 @@ from yolact_ascend.training.augment import Augmentation
 from yolact_ascend.training.samples import Phase
 
 REFERENCE_BATCH = 8  # images; the learning rate grows in proportion to the batch
+# Upstream's training on COCO: 800 000 batches of 8, of 118 287 images.
+PASSES = 800_000 * REFERENCE_BATCH / 118_287
+LEAST_STEPS, MOST_WARMUP_STEPS = 300, 500
+LARGE_SET = 10_000  # images; from here on the recipe is upstream's
+COARSE_SHARE, FULL_SIZE_PX = 0.8, 550
 
 
 @dataclass(frozen=True)
@@ -36,6 +41,32 @@ class Recipe:
     @property
     def steps(self) -> int:
         return sum(phase.steps for phase in self.phases)
+
+
+def choose_phases(images: int) -> tuple[Phase, ...]:
+    """Return how long to train on so many images: each as often as in upstream's training on COCO, on average.
+
+    A small data set is trained at half size for most of the time, which takes a quarter of the time, and has at least
+    LEAST_STEPS.
+    """
+    steps = max(LEAST_STEPS, round(PASSES * images / REFERENCE_BATCH))
+    if images > LARGE_SET:
+        return (Phase(FULL_SIZE_PX, REFERENCE_BATCH, steps),)
+    coarse = round(steps * COARSE_SHARE)
+    fine = (steps - coarse) * 2  # of half as many images, at four times the cost
+    return Phase(FULL_SIZE_PX // 2, REFERENCE_BATCH, coarse), Phase(FULL_SIZE_PX, REFERENCE_BATCH // 2, fine)
+
+
+def choose_warmup(phases: tuple[Phase, ...]) -> int:
+    """Return over how many steps the learning rate rises: a tenth of all, and no more than upstream's 500."""
+    return min(MOST_WARMUP_STEPS, sum(phase.steps for phase in phases) // 10)
+
+
+def describe_phases(phases: tuple[Phase, ...], warmup_steps: int, images: int) -> str:
+    """Return the length of a training in words, with the flags that would ask for it."""
+    words = ",".join(f"{phase.image_size}x{phase.batch_size}:{phase.steps}" for phase in phases)
+    passes = sum(phase.steps * phase.batch_size for phase in phases) / images
+    return f"--phases={words} --warmup_steps={warmup_steps}: {images} images, {passes:.0f} times each"
 
 
 def learning_rate(recipe: Recipe, step: int) -> float:
