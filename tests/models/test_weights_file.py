@@ -2,8 +2,10 @@
 
 import argparse
 import os
+import pickle
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import pytest
@@ -11,8 +13,10 @@ import torch
 from factories import CHECKOUT, SMALL_CONFIG, random_state_dict
 
 from yolact_ascend.errors import WeightsError
-from yolact_ascend.models.weights import load_fitting, read_state_dict
-from yolact_ascend.models.weights_file import read_shapes
+from yolact_ascend.models.classes import read_config, with_numbers
+from yolact_ascend.models.config import CONFIGS
+from yolact_ascend.models.weights import expected_shapes, load_fitting, read_state_dict
+from yolact_ascend.models.weights_file import explain_unreadable, read_shapes
 from yolact_ascend.models.yolact.network import YolactEdge
 
 UPSTREAM_DIR = Path(os.environ.get("YOLACT_EDGE_DIR") or "missing")
@@ -58,7 +62,7 @@ NOTES = {
     "v1": ["3 tensors of older code are not used, as in upstream (fpn_phase_2.downsample_layers.2.weight, "],
     "no counters": [" batch-norm counters are missing, which only training uses: they begin with 0."],
     "module.": ["'module.' is left out of the names."],
-    "state_dict": ["the weights are those under 'state_dict'."],
+    "state_dict": ["the weights are those under 'state_dict'; not used: epoch, optimizer."],
     "weights": ["the weights are those under 'weights'.", "'module.' is left out of the names."],
     "parameters": [],
 }
@@ -131,6 +135,69 @@ def test_python_objects_beside_the_weights_are_named(state, tmp_path):
     with pytest.raises(WeightsError, match=r"holds Python objects \(argparse.Namespace\) .*torch.save\(model.state_d"):
         read_state_dict(tmp_path / "a.pth", SMALL_CONFIG)
     assert read_shapes(tmp_path / "a.pth") is None
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "Weights only load failed. Re-running `torch.load` ... WeightsUnpickler error: Unsupported class a.Thing",
+        "WeightsUnpickler error: Unsupported global: GLOBAL a.Thing was not an allowed global by default. Please use",
+        "WeightsUnpickler error: Trying to load unsupported GLOBAL a.Thing whose module a is blocked.",
+    ],
+    ids=["2.1", "2.13", "blocked"],
+)
+def test_each_pytorchs_words_for_an_object_are_understood(tmp_path, message):
+    """pytorch/pytorch, torch/_weights_only_unpickler.py, from release 2.1 to 2.13."""
+    assert "holds Python objects (a.Thing) beside" in explain_unreadable(tmp_path, pickle.UnpicklingError(message))
+
+
+def test_a_program_of_torch_jit_is_named(tmp_path):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # recent PyTorch calls torch.jit deprecated
+        torch.jit.trace(torch.nn.Linear(2, 2), torch.zeros(1, 2)).save(str(tmp_path / "a.pth"))
+    with pytest.raises(WeightsError, match=r"a\.pth is a TorchScript program .*torch.save\(model.state_dict\(\)"):
+        read_state_dict(tmp_path / "a.pth", SMALL_CONFIG)
+
+
+def test_a_tensor_under_the_key_of_a_state_dict_is_no_state_dict(tmp_path):
+    torch.save({"weights": torch.ones(3), "epoch": 3}, tmp_path / "a.pth")
+    with pytest.raises(WeightsError, match="holds no state dict: expected names with tensors, found a dict with wei"):
+        read_state_dict(tmp_path / "a.pth", SMALL_CONFIG)
+
+
+def test_quantized_weights_are_refused(state, tmp_path):
+    """PyTorch would copy them into float32 as they are, off by their scale."""
+    torch.save({**state, "proto_net.10.bias": torch.ones(32, dtype=torch.int8)}, tmp_path / "a.pth")
+    with pytest.raises(WeightsError, match=r"1 weights that are not floating point \(proto_net.10.bias int8\)"):
+        read_state_dict(tmp_path / "a.pth", SMALL_CONFIG)
+
+
+def test_a_note_is_said_once_in_a_process(state, tmp_path, capsys):
+    """Several cuts of one network read the file several times."""
+    torch.save({"model": state}, tmp_path / "a.pth")
+    for _ in range(2):
+        read_state_dict(tmp_path / "a.pth", SMALL_CONFIG)
+    assert capsys.readouterr().err == "note: a.pth: the weights are those under 'model'.\n"
+
+
+def small_file(path, config, count):
+    """Write a file of the right shapes: each tensor has one value, repeated."""
+    shapes = expected_shapes(with_numbers(config, count))
+    torch.save({key: torch.zeros(()).expand(shape) for key, shape in shapes.items()}, path)
+    return path
+
+
+def test_the_config_that_fits_is_named_whatever_the_classes(tmp_path):
+    path = small_file(tmp_path / "a.pth", CONFIGS["yolact_edge_config"], 5)
+    with pytest.raises(WeightsError, match=r"does not fit yolact_edge_mobile.* These are the weights of yolact_edge_c"):
+        read_state_dict(path, SMALL_CONFIG)
+
+
+def test_another_number_of_classes_is_said(tmp_path):
+    path = small_file(tmp_path / "a.pth", SMALL_CONFIG, 5)
+    with pytest.raises(WeightsError, match=r"2 misshapen .* The file has 5 classes, expected 80"):
+        read_state_dict(path, SMALL_CONFIG)
+    assert read_state_dict(path, read_config(path, SMALL_CONFIG))
 
 
 def test_only_a_counter_whose_batch_norm_is_there_is_made_up(state, tmp_path):
