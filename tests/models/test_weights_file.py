@@ -1,13 +1,13 @@
 """Weights files as people have them: each form gives the tensors of the plain file, and the shapes without PyTorch."""
 
 import argparse
-import os
 import pickle
 import subprocess
 import sys
 import warnings
-from pathlib import Path
 
+import numpy as np
+import onnx
 import pytest
 import torch
 from factories import CHECKOUT, SMALL_CONFIG, random_state_dict
@@ -18,8 +18,6 @@ from yolact_ascend.models.config import CONFIGS
 from yolact_ascend.models.weights import expected_shapes, load_fitting, read_state_dict
 from yolact_ascend.models.weights_file import explain_unreadable, read_shapes
 from yolact_ascend.models.yolact.network import YolactEdge
-
-UPSTREAM_DIR = Path(os.environ.get("YOLACT_EDGE_DIR") or "missing")
 
 
 @pytest.fixture(scope="module")
@@ -214,21 +212,50 @@ def test_files_that_are_not_understood_have_no_shapes(tmp_path, content):
     assert read_shapes(tmp_path / "missing.pth") is None
 
 
+def halved(state):
+    return {key: value.half() if value.is_floating_point() else value for key, value in state.items()}
+
+
 @pytest.mark.upstream
-@pytest.mark.skipif(not UPSTREAM_DIR.is_dir(), reason="no checkout of upstream: YOLACT_EDGE_DIR is not set")
-@pytest.mark.parametrize("form", UPSTREAMS)
-def test_upstream_loads_the_same_tensors(state, tmp_path, form):
+@pytest.mark.parametrize("is_old", [False, True], ids=["zip", "old format"])
+@pytest.mark.parametrize("form", [*UPSTREAMS, "float16"])
+def test_upstream_loads_the_same_tensors(upstream_dir, state, tmp_path, form, is_old):
     """haotian-liu/yolact_edge @ a9a0028, Yolact.load_weights, patched to run on a CPU."""
-    torch.save(UPSTREAMS[form](state), tmp_path / "a.pth")
+    path = tmp_path / "a.pth"
+    torch.save({**UPSTREAMS, "float16": halved}[form](state), path, _use_new_zipfile_serialization=not is_old)
     code = (
         "import sys, torch; sys.path.insert(0, sys.argv[1]); from yolact_edge.data import set_cfg; "
         f"set_cfg('{SMALL_CONFIG.name}'); from yolact_edge.yolact import Yolact; net = Yolact(training=False); "
         "net.load_weights(sys.argv[2]); torch.save(net.state_dict(), sys.argv[3])"
     )
-    words = [sys.executable, "-c", code, UPSTREAM_DIR, tmp_path / "a.pth", tmp_path / "b.pth"]
-    done = subprocess.run(words, cwd=UPSTREAM_DIR, capture_output=True, text=True, check=False)
+    words = [sys.executable, "-c", code, upstream_dir, path, tmp_path / "b.pth"]
+    done = subprocess.run(words, cwd=upstream_dir, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     theirs = torch.load(tmp_path / "b.pth", weights_only=True)
-    ours = read_state_dict(tmp_path / "a.pth", SMALL_CONFIG)
-    counters = {key for key in ours if key.endswith("num_batches_tracked")}
-    assert all(torch.equal(theirs[key], ours[key]) for key in ours.keys() - counters)
+    ours = read_state_dict(path, SMALL_CONFIG)
+    assert set(ours) == {key for key in theirs if not key.startswith("semantic_seg_conv.")}
+    assert all(torch.equal(theirs[key], ours[key]) for key in ours)
+
+
+@pytest.mark.upstream
+def test_the_export_has_the_same_initialisers_with_and_without_upstream(upstream_dir, tmp_path):
+    """Of a file of YOLACT's first release with 5 classes of its own; the graph with the class layer.
+
+    Integers are left out: they are sizes, and upstream reshapes in other steps.
+    """
+    state = random_state_dict(with_numbers(SMALL_CONFIG, 5))
+    torch.save(without_counters(v1_names(state)), tmp_path / "a.pth", _use_new_zipfile_serialization=False)
+    found = []
+    for name, words in (("ours.onnx", []), ("theirs.onnx", [f"--upstream={upstream_dir}"])):
+        command = [sys.executable, "pth2onnx.py", f"--config={SMALL_CONFIG.name}", "--cut=heads"]
+        command += [f"--trained_model={tmp_path / 'a.pth'}", f"--output={tmp_path / name}", *words]
+        done = subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        assert done.stderr.count("3 tensors of older code are not used") == 1
+        model = onnx.load(tmp_path / name)
+        arrays = (onnx.numpy_helper.to_array(initialiser) for initialiser in model.graph.initializer)
+        found.append(sorted((array.shape, array.tobytes()) for array in arrays if array.dtype == np.float32))
+        names = next(entry.value for entry in model.metadata_props if entry.key == "class_names")
+        assert names == '["class 1", "class 2", "class 3", "class 4", "class 5"]'
+    assert len(found[0]) > 100
+    assert found[0] == found[1]
