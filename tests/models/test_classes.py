@@ -193,6 +193,17 @@ def test_a_list_is_never_passed_over(tmp_path, classes):
         choose_classes(weights, PLAIN, "screw,nut")
 
 
+def test_an_annotation_file_is_not_read_for_weights_that_name_their_classes(weights, tmp_path):
+    add_classes(weights, OWN)
+    (tmp_path / "b.json").write_text("no JSON")
+    assert choose_classes(weights, PLAIN, str(tmp_path / "b.json")).config == OWN
+
+
+def test_names_for_a_file_that_is_not_understood_leave_the_error_to_who_reads_it(tmp_path):
+    choice = choose_classes(tmp_path / "missing.pth", PLAIN, "screw,nut")
+    assert choice.config.class_names == ("screw", "nut")
+
+
 def test_a_list_of_the_same_names_in_another_order_is_taken_in_its_order(tmp_path):
     """Trained on COCO in alphabetical order: class 1 is the first of the list, with COCO's id for it."""
     weights = upstream_file(tmp_path / "a.pth", 80)

@@ -107,27 +107,37 @@ def choose_classes(path: Path, config: ModelConfig, names_word: str | None = Non
     Raises WeightsError when the file is of another config or its record is damaged, and when more or fewer classes are
     listed than it has.
     """
-    listed = read_listed(names_word) if names_word else None
     recorded = _read_recorded(path, config)
     if recorded is not None:
-        is_unused = listed is not None and listed.is_plain and listed.names != recorded.class_names
-        return ClassChoice(
-            recorded, "the weights file" + (", not from the names that were passed" if is_unused else "")
-        )
+        return ClassChoice(recorded, f"the weights file{_describe_unused(names_word, recorded)}")
     shapes = read_shapes(path)
-    count = count_classes(shapes, config) if shapes else None
+    count = count_classes(shapes, config) if shapes else None  # None: whoever reads the weights says what is wrong
     is_as_published = count in (None, config.num_classes)
-    if listed is not None:
-        if len(listed.names) != (config.num_classes if count is None else count):
-            if listed.is_plain or not is_as_published:
-                raise WeightsError(_describe_other_number(path, listed, count or config.num_classes, config))
-        elif listed.is_plain or not is_as_published or set(listed.names) != set(config.class_names):
-            named = with_classes(config, listed.names, _ids_of(listed, config))
-            return ClassChoice(named, listed.source, is_listed=True)
+    listed = read_listed(names_word) if names_word else None
+    if listed is not None and (listed.is_plain or not is_as_published or _names_other_classes(listed, config)):
+        if count not in (None, len(listed.names)):
+            raise WeightsError(
+                f"{path} has {count} classes, but {listed.source} has {len(listed.names)}. Are they weights of "
+                f"{config.name}? The file does not say, and does not name its classes. Pass the right config, or as "
+                "many names in the order of training: classes=FILE (--classes FILE)."
+            )
+        return ClassChoice(with_classes(config, listed.names, _ids_of(listed, config)), listed.source, is_listed=True)
     if is_as_published:
         return ClassChoice(config, f"{config.name}, as the weights file names none")
     assert count is not None
     return ClassChoice(with_numbers(config, count), "numbers, as the weights file names none")
+
+
+def _names_other_classes(listed: Listed, config: ModelConfig) -> bool:
+    """Whether there are as many classes as the config has, with other names."""
+    return len(listed.names) == config.num_classes and set(listed.names) != set(config.class_names)
+
+
+def _describe_unused(names_word: str | None, recorded: ModelConfig) -> str:
+    """Say that a list of names is not used; of an annotation file, which is not read, the checks of data say so."""
+    if names_word is None or names_word.lower().endswith(".json"):
+        return ""
+    return ", not from the names that were passed" if read_listed(names_word).names != recorded.class_names else ""
 
 
 def _ids_of(listed: Listed, config: ModelConfig) -> tuple[int, ...]:
@@ -137,14 +147,6 @@ def _ids_of(listed: Listed, config: ModelConfig) -> tuple[int, ...]:
     if set(listed.names) == set(own):  # in another order
         return tuple(own[name] for name in listed.names)
     return tuple(range(1, len(listed.names) + 1))
-
-
-def _describe_other_number(path: Path, listed: Listed, count: int, config: ModelConfig) -> str:
-    return (
-        f"{path} has {count} classes, but {listed.source} has {len(listed.names)}. Are they weights of {config.name}? "
-        "The file does not say, and does not name its classes. Pass the right config, or as many names in the order of "
-        "training: classes=FILE (--classes FILE)."
-    )
 
 
 def count_classes(shapes: Mapping[str, Sequence[int]], config: ModelConfig) -> int | None:
