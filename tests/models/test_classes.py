@@ -221,6 +221,12 @@ def test_a_list_of_80_other_names_is_numbered_from_1(tmp_path):
     assert choice.config.category_ids == tuple(range(1, 81))
 
 
+def test_a_list_in_another_encoding_is_refused(tmp_path):
+    (tmp_path / "names.txt").write_bytes("Schraube\nDübel\n".encode("latin-1"))
+    with pytest.raises(UsageError, match="names.txt with class names is not UTF-8 text .* Save it as UTF-8"):
+        read_listed(str(tmp_path / "names.txt"))
+
+
 @pytest.mark.parametrize(
     ("word", "said"),
     [

@@ -71,7 +71,10 @@ def read_listed(word: str) -> Listed:
             raise UsageError(f"There is no file {word} with class names. Pass a file, or names separated by commas.")
         return _list_names(word.split(","), "the list of names")
     if path.suffix.lower() != ".json":
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
+        try:
+            lines = path.read_text(encoding="utf-8-sig").splitlines()
+        except UnicodeDecodeError as error:
+            raise UsageError(f"{path} with class names is not UTF-8 text ({error}). Save it as UTF-8.") from error
         return _list_names([line for line in lines if line.strip()], path.name)
     data = read_json(path, "class names")
     categories = data.get("categories") if isinstance(data, dict) else None
