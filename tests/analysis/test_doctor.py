@@ -22,6 +22,9 @@ from yolact_ascend.analysis.doctor import (
     render_text,
 )
 from yolact_ascend.cli import main
+from yolact_ascend.models.classes import with_numbers
+from yolact_ascend.models.config import CONFIGS, DEFAULT_CONFIG, ModelConfig
+from yolact_ascend.models.weights import expected_shapes
 from yolact_ascend.pipeline.settings import parse_words
 from yolact_ascend.targets.ascend.errors import COMPILER_MODULES
 
@@ -37,6 +40,11 @@ class Machine:
         self.programs = folder / "cann" / "bin"
         self.packages = folder / "cann" / "python"
         self.words = [f"weights={folder / 'a.pth'}", f"coco={folder / 'coco'}", f"out={folder / 'out'}"]
+
+    def write_weights(self, config: ModelConfig, **more: torch.Tensor) -> None:
+        """Write a file of the right shapes, small: each tensor has one value, repeated."""
+        state = {key: torch.zeros(()).expand(shape) for key, shape in expected_shapes(config).items()}
+        torch.save({**state, **more}, self.folder / "a.pth")
 
     def npu_smi(self, *chips: str) -> None:
         rows = [f"| {index}   {chip}   | OK    | 15.8 |\n" for index, chip in enumerate(chips)]
@@ -67,7 +75,7 @@ def machine(fake_cann, small_coco, monkeypatch) -> Machine:
         path.parent.mkdir(exist_ok=True)
         path.touch()
     (machine.packages / "numpy.py").write_text("__version__ = '1.26.4'\n")
-    torch.save({"prediction_layers.0.conf_layer.weight": torch.zeros(243, 4)}, machine.folder / "a.pth")
+    machine.write_weights(CONFIGS[DEFAULT_CONFIG])
     machine.free(10**12)
     monkeypatch.chdir(machine.folder)
     return machine
@@ -81,7 +89,10 @@ def test_a_machine_with_everything_is_ready(machine):
     assert "310P3 (npu-smi unknown, " in text and "soc_version Ascend310P3" in text
     assert str(machine.programs / "atc") in text and str(machine.packages / "aclruntime.py") in text
     assert "4 images, 3 of them annotated" in text
-    assert "a.pth, 0.0 MB, 1 tensors with 0.0 million values; 80 classes, from yolact_edge_resnet50_config" in text
+    assert (
+        "a.pth, 0.1 MB, zip format: 352 tensors with 31.2 million values, which fit yolact_edge_resnet50_config; "
+        "80 classes, from yolact_edge_resnet50_config, as the weights file names none\n"
+    ) in text
     assert text.endswith("9 OK, 0 WARN, 0 FAIL")
 
 
@@ -119,7 +130,15 @@ NO_ATC = {"environment": (FAIL, "There is no atc on PATH. Source CANN's"), "atc"
         (lambda m: (m.folder / "a.pth").unlink(), {"weights": (FAIL, "The official weights are at .*weights=")}),
         (
             lambda m: (m.folder / "a.pth").write_bytes(b"<html>"),
-            {"weights": (WARN, r"a\.pth, 0\.0 MB: not understood; the export will say why")},
+            {"weights": (FAIL, r"a\.pth cannot be read as PyTorch weights \(6 bytes\): It is a web page")},
+        ),
+        (
+            lambda m: m.write_weights(CONFIGS["yolact_edge_config"]),
+            {"weights": (FAIL, "does not fit yolact_edge_resnet50_config: 306 extra .* weights of yolact_edge_config")},
+        ),
+        (
+            lambda m: m.monkeypatch.setitem(sys.modules, "yolact_ascend.models.weights", None),
+            {"weights": (WARN, r"a\.pth, 0\.1 MB: 80 classes, .* not read, because PyTorch is missing")},
         ),
         (lambda m: shutil.rmtree(m.folder / "coco"), {"data set": (FAIL, "Pass `coco=DIR`")}),
         (
@@ -156,6 +175,8 @@ NO_ATC = {"environment": (FAIL, "There is no atc on PATH. Source CANN's"), "atc"
         *(
             "no weights",
             "no weights file",
+            "another config's weights",
+            "no PyTorch",
             "no data set",
             "an image lost",
             "broken annotations",
@@ -182,6 +203,24 @@ def test_the_emulation_is_checked_too(no_cann, small_coco, tmp_path):
     assert [name for name, check in checks.items() if check.status != OK] == ["weights"]
     assert checks["environment"].text.startswith("CPU emulation: no npu-smi or atc on PATH")
     assert checks["atc"].text.startswith("stand-in, ")
+
+
+def test_the_weights_line_says_what_a_run_would_say_of_the_file(machine):
+    """Own classes that upstream trained get the names of the data set, as in a run, and notes are shown."""
+    path = machine.folder / "coco" / "annotations" / "instances_val2017.json"
+    data = json.loads(path.read_text())
+    data["categories"] = [c for c in data["categories"] if c["id"] in {a["category_id"] for a in data["annotations"]}]
+    path.write_text(json.dumps(data))
+    surplus = {"fpn.downsample_layers.2.bias": torch.ones(3)}
+    machine.write_weights(with_numbers(CONFIGS[DEFAULT_CONFIG], 3), **surplus)
+    checks = {check.name: check for check in examine(parse_words(machine.words))}
+    assert (checks["weights"].status, checks["data set"].status) == (OK, OK)
+    assert checks["weights"].text.endswith(
+        "; 3 classes, from instances_val2017.json; "
+        "1 tensors of older code are not used, as in upstream (fpn_phase_2.downsample_layers.2.bias)"
+    )
+    facts = checks["weights"].facts
+    assert (facts["classes"], facts["tensors"], facts["fits"]) == (3, 353, DEFAULT_CONFIG)
 
 
 def test_without_any_tool_the_rest_is_still_checked(no_cann, small_coco):

@@ -176,8 +176,70 @@ def test_another_number_of_names_is_refused_with_both_numbers(tmp_path):
 
 def test_a_record_wins_over_names_from_elsewhere(weights):
     add_classes(weights, OWN)
-    choice = choose_classes(weights, PLAIN, "a,b")
-    assert (choice.config, choice.source, choice.is_listed) == (OWN, "the weights file", False)
+    for word, source in (
+        (None, "the weights file"),
+        ("screw,nut", "the weights file"),
+        ("a,b", "the weights file, not from the names that were passed"),
+    ):
+        choice = choose_classes(weights, PLAIN, word)
+        assert (choice.config, choice.source, choice.is_listed) == (OWN, source, False)
+
+
+@pytest.mark.parametrize("classes", [79, 80])
+def test_a_list_is_never_passed_over(tmp_path, classes):
+    """Unlike an annotation file, which a verb takes unasked: names by hand are meant."""
+    weights = upstream_file(tmp_path / "a.pth", classes)
+    with pytest.raises(WeightsError, match=rf"has {classes} classes, but the list of names has 2\."):
+        choose_classes(weights, PLAIN, "screw,nut")
+
+
+def test_an_annotation_file_is_not_read_for_weights_that_name_their_classes(weights, tmp_path):
+    add_classes(weights, OWN)
+    (tmp_path / "b.json").write_text("no JSON")
+    assert choose_classes(weights, PLAIN, str(tmp_path / "b.json")).config == OWN
+
+
+def test_names_for_a_file_that_is_not_understood_leave_the_error_to_who_reads_it(tmp_path):
+    choice = choose_classes(tmp_path / "missing.pth", PLAIN, "screw,nut")
+    assert choice.config.class_names == ("screw", "nut")
+
+
+def test_a_list_of_the_same_names_in_another_order_is_taken_in_its_order(tmp_path):
+    """Trained on COCO in alphabetical order: class 1 is the first of the list, with COCO's id for it."""
+    weights = upstream_file(tmp_path / "a.pth", 80)
+    names = tuple(sorted(PLAIN.class_names))
+    choice = choose_classes(weights, PLAIN, ",".join(names))
+    assert (choice.config.class_names, choice.is_listed) == (names, True)
+    ids = dict(zip(choice.config.class_names, choice.config.category_ids))
+    assert names[0] == "airplane" and ids["airplane"] == 5
+    assert ids == dict(zip(PLAIN.class_names, PLAIN.category_ids))
+
+
+def test_a_list_of_80_other_names_is_numbered_from_1(tmp_path):
+    weights = upstream_file(tmp_path / "a.pth", 80)
+    choice = choose_classes(weights, PLAIN, ",".join(f"part {n}" for n in range(80)))
+    assert choice.config.category_ids == tuple(range(1, 81))
+
+
+def test_a_list_in_another_encoding_is_refused(tmp_path):
+    (tmp_path / "names.txt").write_bytes("Schraube\nDübel\n".encode("latin-1"))
+    with pytest.raises(UsageError, match="names.txt with class names is not UTF-8 text .* Save it as UTF-8"):
+        read_listed(str(tmp_path / "names.txt"))
+
+
+@pytest.mark.parametrize(
+    ("word", "said"),
+    [
+        ("screw,nut,screw", "the list of names has 'screw' more than once"),
+        ("screw,,nut", "the list of names has an empty name"),
+        ("names.txt", "names.txt has no names"),
+    ],
+)
+def test_a_list_names_each_class_once(tmp_path, monkeypatch, word, said):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "names.txt").write_text("\n\n")
+    with pytest.raises(UsageError, match=f"{said}. Expected each class once"):
+        read_listed(word)
 
 
 @pytest.mark.parametrize(

@@ -118,10 +118,21 @@ def test_a_truncated_file_of_torchs_old_format_is_refused(state, tmp_path, size)
         read_state_dict(path, SMALL_CONFIG)
 
 
-@pytest.mark.parametrize("content", [b"", b"<html>Not found</html>"], ids=["empty", "an error page"])
-def test_a_file_that_is_no_pth_is_refused(tmp_path, content):
+LFS_POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:0123\nsize 4\n"  # git-lfs, docs/spec.md
+
+
+@pytest.mark.parametrize(
+    ("content", "remedy"),
+    [
+        (b"", "Is it truncated"),
+        (b"\n<html>Not found</html>", "is a web page. Open the address in a browser"),
+        (LFS_POINTER, "is a Git LFS pointer. Fetch the file that it stands for"),
+    ],
+    ids=["empty", "an error page", "a pointer"],
+)
+def test_a_file_that_is_no_pth_is_refused(tmp_path, content, remedy):
     (tmp_path / "a.pth").write_bytes(content)
-    with pytest.raises(WeightsError, match="cannot be read as PyTorch weights"):
+    with pytest.raises(WeightsError, match=rf"cannot be read as PyTorch weights \({len(content)} bytes.*{remedy}"):
         read_state_dict(tmp_path / "a.pth", SMALL_CONFIG)
 
 
@@ -131,7 +142,7 @@ def test_a_pickle_that_would_run_code_is_refused_and_does_not_run(tmp_path):
             return (tmp_path.joinpath("ran").touch, ())
 
     (tmp_path / "a.pth").write_bytes(pickle.dumps({"a": Evil()}, protocol=2))
-    with pytest.raises(WeightsError, match=r"holds Python objects \(getattr\).*may run any code"):
+    with pytest.raises(WeightsError, match=r"holds Python objects \(getattr\).*can run any code"):
         read_state_dict(tmp_path / "a.pth", SMALL_CONFIG)
     assert not (tmp_path / "ran").exists()
 

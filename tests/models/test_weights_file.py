@@ -1,21 +1,23 @@
 """Weights files as people have them: each form gives the tensors of the plain file, and the shapes without PyTorch."""
 
 import argparse
-import os
+import pickle
 import subprocess
 import sys
-from pathlib import Path
+import warnings
 
+import numpy as np
+import onnx
 import pytest
 import torch
 from factories import CHECKOUT, SMALL_CONFIG, random_state_dict
 
 from yolact_ascend.errors import WeightsError
-from yolact_ascend.models.weights import load_fitting, read_state_dict
-from yolact_ascend.models.weights_file import read_shapes
+from yolact_ascend.models.classes import read_config, with_numbers
+from yolact_ascend.models.config import CONFIGS
+from yolact_ascend.models.weights import expected_shapes, load_fitting, read_state_dict
+from yolact_ascend.models.weights_file import explain_unreadable, read_shapes
 from yolact_ascend.models.yolact.network import YolactEdge
-
-UPSTREAM_DIR = Path(os.environ.get("YOLACT_EDGE_DIR") or "missing")
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +60,7 @@ NOTES = {
     "v1": ["3 tensors of older code are not used, as in upstream (fpn_phase_2.downsample_layers.2.weight, "],
     "no counters": [" batch-norm counters are missing, which only training uses: they begin with 0."],
     "module.": ["'module.' is left out of the names."],
-    "state_dict": ["the weights are those under 'state_dict'."],
+    "state_dict": ["the weights are those under 'state_dict'; not used: epoch, optimizer."],
     "weights": ["the weights are those under 'weights'.", "'module.' is left out of the names."],
     "parameters": [],
 }
@@ -133,6 +135,69 @@ def test_python_objects_beside_the_weights_are_named(state, tmp_path):
     assert read_shapes(tmp_path / "a.pth") is None
 
 
+@pytest.mark.parametrize(
+    "message",
+    [
+        "Weights only load failed. Re-running `torch.load` ... WeightsUnpickler error: Unsupported class a.Thing",
+        "WeightsUnpickler error: Unsupported global: GLOBAL a.Thing was not an allowed global by default. Please use",
+        "WeightsUnpickler error: Trying to load unsupported GLOBAL a.Thing whose module a is blocked.",
+    ],
+    ids=["2.1", "2.13", "blocked"],
+)
+def test_each_pytorchs_words_for_an_object_are_understood(tmp_path, message):
+    """pytorch/pytorch, torch/_weights_only_unpickler.py, from release 2.1 to 2.13."""
+    assert "holds Python objects (a.Thing) beside" in explain_unreadable(tmp_path, pickle.UnpicklingError(message))
+
+
+def test_a_program_of_torch_jit_is_named(tmp_path):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # recent PyTorch calls torch.jit deprecated
+        torch.jit.trace(torch.nn.Linear(2, 2), torch.zeros(1, 2)).save(str(tmp_path / "a.pth"))
+    with pytest.raises(WeightsError, match=r"a\.pth is a TorchScript program .*torch.save\(model.state_dict\(\)"):
+        read_state_dict(tmp_path / "a.pth", SMALL_CONFIG)
+
+
+def test_a_tensor_under_the_key_of_a_state_dict_is_no_state_dict(tmp_path):
+    torch.save({"weights": torch.ones(3), "epoch": 3}, tmp_path / "a.pth")
+    with pytest.raises(WeightsError, match="holds no state dict: expected names with tensors, found a dict with wei"):
+        read_state_dict(tmp_path / "a.pth", SMALL_CONFIG)
+
+
+def test_quantized_weights_are_refused(state, tmp_path):
+    """PyTorch would copy them into float32 as they are, off by their scale."""
+    torch.save({**state, "proto_net.10.bias": torch.ones(32, dtype=torch.int8)}, tmp_path / "a.pth")
+    with pytest.raises(WeightsError, match=r"1 weights that are not floating point \(proto_net.10.bias int8\)"):
+        read_state_dict(tmp_path / "a.pth", SMALL_CONFIG)
+
+
+def test_a_note_is_said_once_in_a_process(state, tmp_path, capsys):
+    """Several cuts of one network read the file several times."""
+    torch.save({"model": state}, tmp_path / "a.pth")
+    for _ in range(2):
+        read_state_dict(tmp_path / "a.pth", SMALL_CONFIG)
+    assert capsys.readouterr().err == "note: a.pth: the weights are those under 'model'.\n"
+
+
+def small_file(path, config, count):
+    """Write a file of the right shapes: each tensor has one value, repeated."""
+    shapes = expected_shapes(with_numbers(config, count))
+    torch.save({key: torch.zeros(()).expand(shape) for key, shape in shapes.items()}, path)
+    return path
+
+
+def test_the_config_that_fits_is_named_whatever_the_classes(tmp_path):
+    path = small_file(tmp_path / "a.pth", CONFIGS["yolact_edge_config"], 5)
+    with pytest.raises(WeightsError, match=r"does not fit yolact_edge_mobile.* These are the weights of yolact_edge_c"):
+        read_state_dict(path, SMALL_CONFIG)
+
+
+def test_another_number_of_classes_is_said(tmp_path):
+    path = small_file(tmp_path / "a.pth", SMALL_CONFIG, 5)
+    with pytest.raises(WeightsError, match=r"2 misshapen .* The file has 5 classes, expected 80"):
+        read_state_dict(path, SMALL_CONFIG)
+    assert read_state_dict(path, read_config(path, SMALL_CONFIG))
+
+
 def test_only_a_counter_whose_batch_norm_is_there_is_made_up(state, tmp_path):
     prefix = next(key for key in state if key.endswith("num_batches_tracked")).rpartition(".")[0]
     torch.save({key: value for key, value in state.items() if not key.startswith(f"{prefix}.")}, tmp_path / "a.pth")
@@ -147,21 +212,50 @@ def test_files_that_are_not_understood_have_no_shapes(tmp_path, content):
     assert read_shapes(tmp_path / "missing.pth") is None
 
 
+def halved(state):
+    return {key: value.half() if value.is_floating_point() else value for key, value in state.items()}
+
+
 @pytest.mark.upstream
-@pytest.mark.skipif(not UPSTREAM_DIR.is_dir(), reason="no checkout of upstream: YOLACT_EDGE_DIR is not set")
-@pytest.mark.parametrize("form", UPSTREAMS)
-def test_upstream_loads_the_same_tensors(state, tmp_path, form):
+@pytest.mark.parametrize("is_old", [False, True], ids=["zip", "old format"])
+@pytest.mark.parametrize("form", [*UPSTREAMS, "float16"])
+def test_upstream_loads_the_same_tensors(upstream_dir, state, tmp_path, form, is_old):
     """haotian-liu/yolact_edge @ a9a0028, Yolact.load_weights, patched to run on a CPU."""
-    torch.save(UPSTREAMS[form](state), tmp_path / "a.pth")
+    path = tmp_path / "a.pth"
+    torch.save({**UPSTREAMS, "float16": halved}[form](state), path, _use_new_zipfile_serialization=not is_old)
     code = (
         "import sys, torch; sys.path.insert(0, sys.argv[1]); from yolact_edge.data import set_cfg; "
         f"set_cfg('{SMALL_CONFIG.name}'); from yolact_edge.yolact import Yolact; net = Yolact(training=False); "
         "net.load_weights(sys.argv[2]); torch.save(net.state_dict(), sys.argv[3])"
     )
-    words = [sys.executable, "-c", code, UPSTREAM_DIR, tmp_path / "a.pth", tmp_path / "b.pth"]
-    done = subprocess.run(words, cwd=UPSTREAM_DIR, capture_output=True, text=True, check=False)
+    words = [sys.executable, "-c", code, upstream_dir, path, tmp_path / "b.pth"]
+    done = subprocess.run(words, cwd=upstream_dir, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     theirs = torch.load(tmp_path / "b.pth", weights_only=True)
-    ours = read_state_dict(tmp_path / "a.pth", SMALL_CONFIG)
-    counters = {key for key in ours if key.endswith("num_batches_tracked")}
-    assert all(torch.equal(theirs[key], ours[key]) for key in ours.keys() - counters)
+    ours = read_state_dict(path, SMALL_CONFIG)
+    assert set(ours) == {key for key in theirs if not key.startswith("semantic_seg_conv.")}
+    assert all(torch.equal(theirs[key], ours[key]) for key in ours)
+
+
+@pytest.mark.upstream
+def test_the_export_has_the_same_initialisers_with_and_without_upstream(upstream_dir, tmp_path):
+    """Of a file of YOLACT's first release with 5 classes of its own; the graph with the class layer.
+
+    Integers are left out: they are sizes, and upstream reshapes in other steps.
+    """
+    state = random_state_dict(with_numbers(SMALL_CONFIG, 5))
+    torch.save(without_counters(v1_names(state)), tmp_path / "a.pth", _use_new_zipfile_serialization=False)
+    found = []
+    for name, words in (("ours.onnx", []), ("theirs.onnx", [f"--upstream={upstream_dir}"])):
+        command = [sys.executable, "pth2onnx.py", f"--config={SMALL_CONFIG.name}", "--cut=heads"]
+        command += [f"--trained_model={tmp_path / 'a.pth'}", f"--output={tmp_path / name}", *words]
+        done = subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        assert done.stderr.count("3 tensors of older code are not used") == 1
+        model = onnx.load(tmp_path / name)
+        arrays = (onnx.numpy_helper.to_array(initialiser) for initialiser in model.graph.initializer)
+        found.append(sorted((array.shape, array.tobytes()) for array in arrays if array.dtype == np.float32))
+        names = next(entry.value for entry in model.metadata_props if entry.key == "class_names")
+        assert names == '["class 1", "class 2", "class 3", "class 4", "class 5"]'
+    assert len(found[0]) > 100
+    assert found[0] == found[1]

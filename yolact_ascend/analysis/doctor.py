@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-import math
 import os
 import platform
 import sys
@@ -12,12 +12,12 @@ from importlib import metadata
 from yolact_ascend import __version__
 from yolact_ascend.checks import FAIL, OK, WARN, Check, run_check
 from yolact_ascend.disk import existing_folder, in_gb
+from yolact_ascend.errors import ArtifactError, DatasetError, UsageError
 from yolact_ascend.images.coco import load_dataset
 from yolact_ascend.images.pictures import verify
-from yolact_ascend.models.classes import choose_classes, read_config, require_weights
+from yolact_ascend.models.classes import ClassChoice, choose_classes, require_weights
 from yolact_ascend.models.config import get_config
-from yolact_ascend.models.weights_file import read_shapes
-from yolact_ascend.pipeline.context import find_dataset
+from yolact_ascend.pipeline.context import find_classes_word, find_dataset
 from yolact_ascend.pipeline.demo import IMAGES, NOTE, is_drawn, with_demo
 from yolact_ascend.pipeline.disk import describe_remedies, plan_disk
 from yolact_ascend.pipeline.settings import RunSettings
@@ -84,18 +84,33 @@ def check_libraries() -> Check:
 
 
 def check_weights(settings: RunSettings) -> Check:
-    """Whether the weights file is there, what is in it, and of which config and classes it is as far as it says."""
+    """Whether the weights file can be read and fits the config; what is in it, and where its classes are from."""
     path, config = settings.weights, get_config(settings.config)
     require_weights(path, config)
-    choice = choose_classes(path, config, settings.classes)
-    size, shapes = path.stat().st_size, read_shapes(path)
-    facts = {"path": str(path), "size_bytes": size, "classes": choice.config.num_classes, "classes_from": choice.source}
-    if shapes is None:
-        return Check("weights", WARN, f"{path}, {size / 10**6:.1f} MB: not understood; the export will say why", facts)
-    values = sum(math.prod(shape) for shape in shapes.values())
-    facts.update(tensors=len(shapes), values=values)
-    text = f"{path}, {size / 10**6:.1f} MB, {len(shapes)} tensors with {values / 10**6:.1f} million values"
-    return Check("weights", OK, f"{text}; {choice.config.num_classes} classes, from {choice.source}", facts)
+    choice = _choose_classes(settings)
+    size, classes = path.stat().st_size, choice.config.num_classes
+    facts = {"path": str(path), "size_bytes": size, "classes": classes, "classes_from": choice.source}
+    file, found = f"{path}, {size / 10**6:.1f} MB", f"{classes} classes, from {choice.source}"
+    try:
+        from yolact_ascend.models.weights import examine_weights  # here: PyTorch may be what is missing
+    except ImportError:
+        return Check("weights", WARN, f"{file}: {found}; not read, because PyTorch is missing (see libraries).", facts)
+    contents = examine_weights(path, choice.config)
+    facts.update(contents._asdict(), fits=config.name)
+    text = (
+        f"{file}, {contents.format}: {contents.tensors} tensors with {contents.values / 10**6:.1f} million values, "
+        f"which fit {config.name}; {found}"
+    )
+    return Check("weights", OK, "; ".join((text, *contents.notes)), facts)
+
+
+def _choose_classes(settings: RunSettings) -> ClassChoice:
+    """Choose the classes as a run does, without the data set's if that cannot be read: its own check says so."""
+    path, config = settings.weights, get_config(settings.config)
+    if not settings.classes:
+        with contextlib.suppress(ArtifactError, DatasetError, UsageError):
+            return choose_classes(path, config, find_classes_word(settings))
+    return choose_classes(path, config, settings.classes)
 
 
 def check_dataset(settings: RunSettings) -> Check:
@@ -107,8 +122,7 @@ def check_dataset(settings: RunSettings) -> Check:
         return Check("data set", OK, f"none, so a run draws scenes of its own: {NOTE}", {"images": scenes})
     image_folder, annotation_file = find_dataset(settings)
     whole = load_dataset(annotation_file, image_folder)
-    config = read_config(settings.weights, get_config(settings.config))
-    dataset, _ = verify(whole, config, limit=settings.image_limit)
+    dataset, _ = verify(whole, _choose_classes(settings).config, limit=settings.image_limit)
     dataset.require_readable()
     count, annotated = len(dataset.images), dataset.annotated_count
     limited = f" of {len(whole.images)}" if count < len(whole.images) else ""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import zipfile
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -40,6 +41,11 @@ class Listed:
     ids: tuple[int, ...] | None
     source: str  # for messages and the report
 
+    @property
+    def is_plain(self) -> bool:
+        """Whether the user listed names alone, in the order of the class layer; an annotation file sorts by id."""
+        return self.ids is None
+
 
 @dataclass(frozen=True)
 class ClassChoice:
@@ -57,13 +63,19 @@ def read_listed(word: str) -> Listed:
     UsageError.
     """
     path = Path(word)
-    if not path.is_file():
+    is_file = False
+    with contextlib.suppress(OSError):  # a list can be longer than a file name may be
+        is_file = path.is_file()
+    if not is_file:
         if "," not in word:
             raise UsageError(f"There is no file {word} with class names. Pass a file, or names separated by commas.")
-        return Listed(tuple(name.strip() for name in word.split(",")), None, "the list of names")
+        return _list_names(word.split(","), "the list of names")
     if path.suffix.lower() != ".json":
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-        return Listed(tuple(line.strip() for line in lines if line.strip()), None, path.name)
+        try:
+            lines = path.read_text(encoding="utf-8-sig").splitlines()
+        except UnicodeDecodeError as error:
+            raise UsageError(f"{path} with class names is not UTF-8 text ({error}). Save it as UTF-8.") from error
+        return _list_names([line for line in lines if line.strip()], path.name)
     data = read_json(path, "class names")
     categories = data.get("categories") if isinstance(data, dict) else None
     try:
@@ -75,6 +87,15 @@ def read_listed(word: str) -> Listed:
     return Listed(tuple(name for _, name in pairs), tuple(number for number, _ in pairs), path.name)
 
 
+def _list_names(words: Sequence[str], source: str) -> Listed:
+    names = tuple(word.strip() for word in words)
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice or not all(names) or not names:
+        found = f"{', '.join(map(repr, twice))} more than once" if twice else "an empty name"
+        raise UsageError(f"{source} has {found if names else 'no names'}. Expected each class once, in its order.")
+    return Listed(names, None, source)
+
+
 def read_config(path: Path, config: ModelConfig) -> ModelConfig:
     """Return `config` with the classes of the weights in `path`, without names from elsewhere; see `choose_classes`."""
     return choose_classes(path, config).config
@@ -84,41 +105,58 @@ def choose_classes(path: Path, config: ModelConfig, names_word: str | None = Non
     """Choose the classes of the weights in `path`, which may be missing; `names_word` is for `read_listed`.
 
     A file of ours names them. Upstream's files do not: their class layer tells how many there are. The names are then
-    those that the user lists, or the config's own if there are as many, or numbers. Raises WeightsError when the file
-    is of another config or its record is damaged, and when more or fewer classes are listed than it has.
+    those that the user lists, or the config's own if there are as many, or numbers. An annotation file of other
+    classes leaves the config's own: whoever scores compares the two. A list of names is always taken, in its order.
+    Raises WeightsError when the file is of another config or its record is damaged, and when more or fewer classes are
+    listed than it has.
     """
     recorded = _read_recorded(path, config)
     if recorded is not None:
-        return ClassChoice(recorded, "the weights file")
-    count = _count_classes(path, config)
-    listed = read_listed(names_word) if names_word else None
+        return ClassChoice(recorded, f"the weights file{_describe_unused(names_word, recorded)}")
+    shapes = read_shapes(path)
+    count = count_classes(shapes, config) if shapes else None  # None: whoever reads the weights says what is wrong
     is_as_published = count in (None, config.num_classes)
-    wanted = config.num_classes if count is None else count
-    if listed is not None and len(listed.names) == wanted:
-        ids = listed.ids or (config.category_ids if is_as_published else tuple(range(1, len(listed.names) + 1)))
-        same = is_as_published and set(listed.names) == set(config.class_names)
-        if not same:
-            return ClassChoice(with_classes(config, listed.names, ids), listed.source, is_listed=True)
-    elif listed is not None and (listed.ids is None or not is_as_published):  # a data set may have some of COCO's only
-        raise WeightsError(
-            f"{path} has {wanted} classes, but {listed.source} has {len(listed.names)}. Are they weights of "
-            f"{config.name}? The file does not say, and does not name its classes. Pass the right config, or as many "
-            "names in the order of training: classes=FILE (--classes FILE)."
-        )
+    listed = read_listed(names_word) if names_word else None
+    if listed is not None and (listed.is_plain or not is_as_published or _names_other_classes(listed, config)):
+        if count not in (None, len(listed.names)):
+            raise WeightsError(
+                f"{path} has {count} classes, but {listed.source} has {len(listed.names)}. Are they weights of "
+                f"{config.name}? The file does not say, and does not name its classes. Pass the right config, or as "
+                "many names in the order of training: classes=FILE (--classes FILE)."
+            )
+        return ClassChoice(with_classes(config, listed.names, _ids_of(listed, config)), listed.source, is_listed=True)
     if is_as_published:
         return ClassChoice(config, f"{config.name}, as the weights file names none")
     assert count is not None
-    names = tuple(f"class {number}" for number in range(1, count + 1))
-    return ClassChoice(
-        with_classes(config, names, tuple(range(1, count + 1))), "numbers, as the weights file names none"
-    )
+    return ClassChoice(with_numbers(config, count), "numbers, as the weights file names none")
 
 
-def _count_classes(path: Path, config: ModelConfig) -> int | None:
-    """Return how many classes the class layer of a file has; None when that cannot be told."""
-    shapes = read_shapes(path)
-    if not shapes:
-        return None
+def _names_other_classes(listed: Listed, config: ModelConfig) -> bool:
+    """Whether there are as many classes as the config has, with other names."""
+    return len(listed.names) == config.num_classes and set(listed.names) != set(config.class_names)
+
+
+def _describe_unused(names_word: str | None, recorded: ModelConfig) -> str:
+    """Say that a list of names is not used; of an annotation file, which is not read, the checks of data say so."""
+    if names_word is None or names_word.lower().endswith(".json"):
+        return ""
+    return ", not from the names that were passed" if read_listed(names_word).names != recorded.class_names else ""
+
+
+def _ids_of(listed: Listed, config: ModelConfig) -> tuple[int, ...]:
+    if listed.ids is not None:
+        return listed.ids
+    own = dict(zip(config.class_names, config.category_ids))
+    if set(listed.names) == set(own):  # in another order
+        return tuple(own[name] for name in listed.names)
+    return tuple(range(1, len(listed.names) + 1))
+
+
+def count_classes(shapes: Mapping[str, Sequence[int]], config: ModelConfig) -> int | None:
+    """Return how many classes the class layer of a file with these shapes has, if it is of the family of `config`.
+
+    None when there is no such layer, or its outputs do not divide by the anchors of a cell.
+    """
     keys = family_of(config).keys
     shape = to_network_names(shapes, keys).get(f"{keys.class_layer_prefix}weight")
     outputs = shape[0] if shape else 0
@@ -126,6 +164,12 @@ def _count_classes(path: Path, config: ModelConfig) -> int | None:
     if not outputs or outputs % per_cell or outputs // per_cell < 2:
         return None
     return int(outputs // per_cell) - 1  # without the background
+
+
+def with_numbers(config: ModelConfig, count: int) -> ModelConfig:
+    """Return `config` with classes "class 1", "class 2", … whose ids are 1, 2, …, as upstream numbers them."""
+    numbers = tuple(range(1, count + 1))
+    return with_classes(config, tuple(f"class {number}" for number in numbers), numbers)
 
 
 def _read_recorded(path: Path, config: ModelConfig) -> ModelConfig | None:

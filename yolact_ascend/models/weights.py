@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 import sys
 from collections import OrderedDict
+from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,11 +15,11 @@ from torch import nn
 
 from yolact_ascend.errors import WeightsError
 from yolact_ascend.files import atomic_path
-from yolact_ascend.models.classes import add_classes, read_config, require_weights
+from yolact_ascend.models.classes import add_classes, count_classes, read_config, require_weights, with_numbers
 from yolact_ascend.models.config import CONFIGS, ModelConfig
 from yolact_ascend.models.families import family_of
 from yolact_ascend.models.family import to_network_names
-from yolact_ascend.models.weights_file import find_state_dict, list_keys
+from yolact_ascend.models.weights_file import describe_format, explain_unreadable, find_state_dict, list_keys
 
 COUNTER = ".num_batches_tracked"  # of a batch norm; files of old PyTorch do not have it
 
@@ -31,6 +33,15 @@ class StateDict(NamedTuple):
     notes: list[str]
 
 
+class Contents(NamedTuple):
+    """What is in a weights file that fits its config."""
+
+    format: str
+    tensors: int  # also those that only training uses
+    values: int
+    notes: tuple[str, ...]
+
+
 def read_tensors(path: Path) -> StateDict:
     """Read the state dict of a file; float16, bfloat16 and float64 become float32.
 
@@ -40,7 +51,7 @@ def read_tensors(path: Path) -> StateDict:
         # weights_only: a .pth is a pickle, and a pickle from the internet may run code.
         loaded = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # a broken file fails in any of a dozen ways, and all mean the same
-        raise WeightsError(_explain(path, error)) from error
+        raise WeightsError(explain_unreadable(path, error)) from error
     found, notes = find_state_dict(loaded, path, lambda value: isinstance(value, torch.Tensor))
     other = {key for key, value in found.items() if value.is_floating_point() and value.dtype != torch.float32}
     if other:
@@ -60,35 +71,79 @@ def load_network(path: Path, config: ModelConfig) -> nn.Module:
 
 
 def read_state_dict(path: Path, config: ModelConfig) -> dict[str, torch.Tensor]:
-    """Read the weights of `config` from an upstream file, training-only keys dropped.
+    """Read the weights of `config` from an upstream file, training-only keys dropped; prints notes.
 
     Raises WeightsError that names missing, extra and misshapen keys, or the config that would fit.
     """
     expected = expected_shapes(config)
-    weights = _inference_weights(path, config, expected)
+    weights, notes = _take_weights(path, read_file(path, config), config, expected)
+    say_notes(path, notes)
     _require_fit(path, weights, config, expected)
     return weights
 
 
-def _inference_weights(path: Path, config: ModelConfig, expected: Shapes) -> dict[str, torch.Tensor]:
+def examine_weights(path: Path, config: ModelConfig) -> Contents:
+    """Read a file as `read_state_dict` does, and return what is in it; prints nothing.
+
+    Raises WeightsError like `read_state_dict`.
+    """
+    expected = expected_shapes(config)
+    raw = read_file(path, config)
+    weights, notes = _take_weights(path, raw, config, expected)
+    _require_fit(path, weights, config, expected)
+    return Contents(
+        describe_format(path), len(raw.tensors), sum(value.numel() for value in raw.tensors.values()), tuple(notes)
+    )
+
+
+def read_file(path: Path, config: ModelConfig) -> StateDict:
+    """Read the state dict of a file as `read_tensors` does; a missing file's error says where to get the weights."""
+    require_weights(path, config)
+    return read_tensors(path)
+
+
+def say_notes(path: Path, notes: Sequence[str]) -> None:
+    """Print what had to be done to a file's tensors, each note once in a process, to stderr."""
+    for note in notes:
+        _say_once(path, note)
+
+
+@cache
+def _say_once(path: Path, note: str) -> None:
+    print(f"note: {path.name}: {note}.", file=sys.stderr, flush=True)
+
+
+def _take_weights(path: Path, raw: StateDict, config: ModelConfig, expected: Shapes) -> StateDict:
     """Return a file's tensors by the network's names, without those that only training, or no network, uses.
 
-    What had to be done to them is said once.
+    Raises WeightsError for tensors of the network that are not floating point.
     """
-    require_weights(path, config)
+    notes = list(raw.notes)
     keys = family_of(config).keys
-    tensors, notes = read_tensors(path)
-    found = to_network_names(tensors, keys)
+    found = to_network_names(raw.tensors, keys)
     surplus = [key for key in found if key not in expected and any(re.match(p, key) for p in keys.surplus_patterns)]
     if surplus:
         notes.append(f"{len(surplus)} tensors of older code are not used, as in upstream ({list_keys(surplus)})")
     uncounted = [key for key in expected if key not in found and _sibling(key) in found]
     if uncounted:
         notes.append(f"{len(uncounted)} batch-norm counters are missing, which only training uses: they begin with 0")
-    for note in notes:
-        print(f"note: {path.name}: {note}.", file=sys.stderr, flush=True)
     found.update({key: torch.zeros((), dtype=torch.int64) for key in uncounted})
-    return {key: value for key, value in found.items() if key not in surplus}
+    weights = {key: value for key, value in found.items() if key not in surplus}
+    _require_floats(path, {key: value for key, value in weights.items() if key in expected})
+    return StateDict(weights, notes)
+
+
+def _require_floats(path: Path, weights: dict[str, torch.Tensor]) -> None:
+    other = [
+        f"{key} {str(value.dtype).replace('torch.', '')}"
+        for key, value in weights.items()
+        if not (value.is_floating_point() or key.endswith(COUNTER))
+    ]
+    if other:
+        raise WeightsError(
+            f"{path} holds {len(other)} weights that are not floating point ({list_keys(other)}). Quantized weights "
+            "cannot be exported. Pass the float32 weights that they were made from."
+        )
 
 
 def _sibling(key: str) -> str | None:
@@ -100,13 +155,21 @@ def _require_fit(path: Path, weights: dict[str, torch.Tensor], config: ModelConf
     shapes = {key: tuple(value.shape) for key, value in weights.items()}
     problems = compare_shapes(shapes, expected)
     if problems:
-        fitting = [name for name, other in CONFIGS.items() if not compare_shapes(shapes, expected_shapes(other))]
-        hint = (
-            f"These are the weights of {fitting[0]}: use --config={fitting[0]} (config={fitting[0]} in run_all.sh)."
-            if fitting
-            else (f"They fit none of the configs either: {', '.join(CONFIGS)}.")
+        raise WeightsError(
+            f"{path} does not fit {config.name}: {'; '.join(problems)}. {_hint_at_config(shapes, config)}"
         )
-        raise WeightsError(f"{path} does not fit {config.name}: {'; '.join(problems)}. {hint}")
+
+
+def _hint_at_config(shapes: Shapes, config: ModelConfig) -> str:
+    """Return which config would fit, with as many classes as the file has, and what to do."""
+    for name, other in CONFIGS.items():
+        count = count_classes(shapes, other)
+        if count is None or compare_shapes(shapes, expected_shapes(with_numbers(other, count))):
+            continue
+        if name == config.name:
+            return f"The file has {count} classes, expected {config.num_classes}: are its classes named wrongly?"
+        return f"These are the weights of {name}: use --config={name} (config={name} in run_all.sh)."
+    return f"They fit none of the configs either: {', '.join(CONFIGS)}."
 
 
 def write_weights(network: nn.Module, config: ModelConfig, path: Path) -> None:
@@ -128,7 +191,8 @@ def load_backbone(network: nn.Module, path: Path, config: ModelConfig) -> int:
         raise WeightsError(f"There is no file {path} with weights of the backbone.{named}")
     backbone = network.get_submodule("backbone")
     expected = {key: value for key, value in backbone.state_dict().items() if not key.endswith(COUNTER)}
-    tensors, _ = read_tensors(path)
+    tensors, notes = read_tensors(path)
+    say_notes(path, notes)
     found = to_network_names(tensors, family_of(config).imagenet_keys(config))
     found = {key: value for key, value in found.items() if not key.endswith(COUNTER)}
     shapes, wanted = ({key: tuple(value.shape) for key, value in state.items()} for state in (found, expected))
@@ -148,7 +212,8 @@ def load_fitting(network: nn.Module, path: Path, config: ModelConfig) -> list[st
     """
     expected = network.state_dict()
     shapes = {key: tuple(value.shape) for key, value in expected.items()}
-    weights = _inference_weights(path, config, shapes)
+    weights, notes = _take_weights(path, read_file(path, config), config, shapes)
+    say_notes(path, notes)
     class_layer = family_of(config).keys.class_layer_prefix
     kept = [key for key in expected if key.startswith(class_layer) and key in weights]
     theirs = read_config(path, CONFIGS.get(config.name, config)).class_names
@@ -177,23 +242,3 @@ def compare_shapes(found: Shapes, expected: Shapes) -> list[str]:
     ]
     kinds = (("missing", missing), ("extra", extra), ("misshapen", misshapen))
     return [f"{len(keys)} {kind} ({list_keys(keys)})" for kind, keys in kinds if keys]
-
-
-def _explain(path: Path, error: Exception) -> str:
-    reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-    objects = _foreign_objects(str(error))
-    if objects:
-        return (
-            f"{path} holds Python objects ({objects}) beside its weights. It is not loaded, as such a file may run any "
-            "code. Save the weights alone in the program that made it: torch.save(model.state_dict(), FILE)."
-        )
-    return (
-        f"{path} cannot be read as PyTorch weights ({path.stat().st_size} bytes): {reason} "
-        "Is it truncated? Compare its size with the source and download it again."
-    )
-
-
-def _foreign_objects(message: str) -> str:
-    """Return what PyTorch's message names as a global that it does not load; empty for other messages."""
-    _, found, rest = message.partition("Unsupported global: GLOBAL ")
-    return rest.split()[0] if found and rest.split() else ""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import collections
 import pickle
+import re
 import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path, PurePosixPath
@@ -20,6 +21,14 @@ WRAPPERS = ("state_dict", "model", "weights")  # keys under which trainers keep 
 PARALLEL = "module."  # what torch.nn.DataParallel puts before every key
 NAMED_KEYS = 4  # how many keys a message lists
 OLD_MAGIC = 0x1950A86A20F9469CFC6C  # of PyTorch's format before 1.6: torch.serialization.MAGIC_NUMBER
+# How torch.load(weights_only=True) names a global that it does not load: PyTorch 2.1 to 2.3, from 2.4 on, and a module
+# that it never loads. Source: pytorch/pytorch, torch/_weights_only_unpickler.py.
+FOREIGN = re.compile(r"(?:Unsupported class|Unsupported global: GLOBAL|unsupported GLOBAL) ([\w.]+)")
+# What a failed download leaves in place of weights, by its first bytes: reason and remedy.
+NOT_WEIGHTS = {
+    b"<": ("It is a web page.", "Open the address in a browser and download the file by hand."),
+    b"version https://git-lfs": ("It is a Git LFS pointer.", "Fetch the file that it stands for: git lfs pull."),
+}
 
 Shape = tuple  # of ints
 
@@ -45,8 +54,8 @@ def find_state_dict(loaded: Any, path: Path, is_tensor: Callable[[Any], bool]) -
 
     found = loaded
     if not is_state_dict(loaded):
-        places = [key for key in WRAPPERS if isinstance(loaded, Mapping) and loaded.get(key)]
-        places = [key for key in places if is_state_dict(loaded[key])]
+        entries = loaded if isinstance(loaded, Mapping) else {}
+        places = [key for key in WRAPPERS if is_state_dict(entries.get(key)) and entries[key]]
         if len(places) > 1:
             raise WeightsError(
                 f"{path} holds {len(places)} state dicts, {' and '.join(places)}. Save the right one alone: "
@@ -54,12 +63,41 @@ def find_state_dict(loaded: Any, path: Path, is_tensor: Callable[[Any], bool]) -
             )
         if not places:
             raise WeightsError(f"{path} holds no state dict: expected names with tensors, found {_describe(loaded)}.")
-        found = loaded[places[0]]
-        notes.append(f"the weights are those under '{places[0]}'")
+        found = entries[places[0]]
+        unused = [str(key) for key in entries if key != places[0]]
+        rest = f"; not used: {list_keys(unused)}" if unused else ""
+        notes.append(f"the weights are those under '{places[0]}'{rest}")
     if found and all(key.startswith(PARALLEL) for key in found):
         found = {key[len(PARALLEL) :]: value for key, value in found.items()}
         notes.append(f"'{PARALLEL}' is left out of the names")
     return dict(found), notes
+
+
+def describe_format(path: Path) -> str:
+    """Return which of PyTorch's two formats a weights file has."""
+    return "zip format" if zipfile.is_zipfile(path) else "PyTorch's format before 1.6"
+
+
+def explain_unreadable(path: Path, error: Exception) -> str:
+    """Return the sentence for a file that `torch.load` refused with this error, and what to do."""
+    message = str(error).strip()
+    save_weights = "In the program that wrote it, save the weights alone: torch.save(model.state_dict(), FILE)."
+    foreign = FOREIGN.search(message)
+    if foreign:
+        return (
+            f"{path} holds Python objects ({foreign[1]}) beside tensors. It is not read, because reading such a file "
+            f"can run any code. {save_weights}"
+        )
+    if "TorchScript" in message:
+        return f"{path} is a TorchScript program (torch.jit.save), expected weights. {save_weights}"
+    reason = message.splitlines()[0] if message else type(error).__name__
+    remedy = "Is it truncated? Compare its size with the source and download it again."
+    with path.open("rb") as file:
+        beginning = file.read(100).lstrip()
+    for start, explanation in NOT_WEIGHTS.items():
+        if beginning.startswith(start):
+            reason, remedy = explanation
+    return f"{path} cannot be read as PyTorch weights ({path.stat().st_size} bytes): {reason} {remedy}"
 
 
 def list_keys(keys: list[str]) -> str:

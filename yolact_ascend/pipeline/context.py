@@ -36,6 +36,16 @@ def find_dataset(settings: RunSettings) -> tuple[Path, Path]:
     return settings.images or find_image_folder(settings.coco), settings.annotations
 
 
+def find_classes_word(settings: RunSettings) -> str | None:
+    """Return where the names of the classes are from when the weights name none: `classes=`, else the data set.
+
+    Raises DatasetError when the data set is not there.
+    """
+    if settings.classes or not (settings.needs_dataset or settings.annotations):
+        return settings.classes
+    return str(find_dataset(settings)[1])
+
+
 class RunContext:
     """One run: what it was asked to do, where it runs, and what its stages read more than once."""
 
@@ -64,11 +74,8 @@ class RunContext:
 
     @cached_property
     def classes_word(self) -> str | None:
-        """Where the names of the classes are from when the weights name none: `classes=`, else the data set."""
-        settings = self.settings
-        if settings.classes or not (settings.needs_dataset or settings.annotations):
-            return settings.classes
-        return str(find_dataset(settings)[1])
+        """Where the names of the classes are from when the weights name none."""
+        return find_classes_word(self.settings)
 
     @property
     def config(self) -> ModelConfig:

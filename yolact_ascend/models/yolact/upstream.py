@@ -44,7 +44,13 @@ class UpstreamHead:
     def predict_levels(self, levels: list[torch.Tensor]) -> HeadTensors:
         """Run each layer on its level of P3..P7 and join the anchors in that order."""
         outputs = [layer(level) for layer, level in zip(self._layers, levels)]
-        return join_levels([HeadTensors(values["loc"], values["conf"], values["mask"]) for values in outputs])
+        kinds = ("loc", "conf", "mask")
+        return join_levels([HeadTensors(*(_with_known_anchors(values[kind]) for kind in kinds)) for values in outputs])
+
+
+def _with_known_anchors(output: torch.Tensor) -> torch.Tensor:
+    """Return an output [B,A,V] as it is; exported, A is a constant, which upstream's own reshape leaves open."""
+    return output.reshape(-1, int(output.shape[1]), int(output.shape[2]))
 
 
 def load_upstream_network(
@@ -80,6 +86,7 @@ def _import_network(folder: Path, config: ModelConfig) -> nn.Module:
     try:
         upstream_config = importlib.import_module("yolact_edge.data")
         upstream_config.set_cfg(config.name)
+        upstream_config.cfg.num_classes = config.num_classes + 1  # weights of other classes; with the background
         network = importlib.import_module("yolact_edge.yolact").Yolact(training=False)
     except Exception as error:  # upstream unpatched fails in many ways: CUDA at import, torchvision, Cython, numpy
         raise ToolError(
