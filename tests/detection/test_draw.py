@@ -100,6 +100,11 @@ def test_a_mask_has_an_outline_inside_in_its_colour_beside_black():
     assert row[5] == drawn[85, 70].tolist()
 
 
+def test_an_empty_mask_has_no_outline():
+    empty = Instance(1, "a", (40, 60, 100, 110), rle_of((0, 0, 0, 0)))
+    assert (draw_instances(canvas(), [empty])[85, 70] == GREY).all()
+
+
 def test_labels_of_objects_at_one_place_do_not_cover_each_other():
     box = (40, 60, 100, 110)
     two = draw_instances(canvas(), [instance(box, 1, score=0.9), instance(box, 18, score=0.8)])

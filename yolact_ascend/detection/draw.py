@@ -170,6 +170,8 @@ def _blend_mask(image: np.ndarray, instance: Instance) -> None:
 def _outline(image: np.ndarray, mask: np.ndarray, colour: Colour) -> None:
     """Draw the border of a mask, inside it: the colour beside black, so that it shows on any ground."""
     x, y, width, height = cv2.boundingRect(mask)
+    if not width:  # nothing of it is in the image
+        return
     place = (slice(y, y + height), slice(x, x + width))
     size = 2 * _thickness(image) + 1
     inner = mask[place]
