@@ -12,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
+import cv2
 import numpy as np
 import pytest
 from factories import SMALL_CONFIG
@@ -288,9 +289,10 @@ def test_a_signal_ends_the_workers_and_the_same_command_continues(small_coco, tm
     """SIGINT goes to the whole group, as from a terminal."""
     annotations = small_coco / "annotations" / "instances_val2017.json"
     data = json.loads(annotations.read_text())
-    first = data["images"][0]
-    photograph = small_coco / "val2017" / first["file_name"]
-    data["images"] += [{**first, "id": number, "file_name": f"{number}.jpg"} for number in range(100, 400)]
+    photograph = small_coco / "large.jpg"  # so that a kill comes before the last one on any machine
+    cv2.imwrite(str(photograph), np.zeros((2400, 3200, 3), np.uint8))
+    large = {"width": 3200, "height": 2400}
+    data["images"] += [{**large, "id": number, "file_name": f"{number}.jpg"} for number in range(100, 176)]
     annotations.write_text(json.dumps(data))
     for image in data["images"][4:]:
         os.link(photograph, small_coco / "val2017" / image["file_name"])
@@ -307,10 +309,10 @@ def test_a_signal_ends_the_workers_and_the_same_command_continues(small_coco, tm
         assert "Traceback" not in said
         assert {Path(name).suffix for name in bins(tmp_path / "in")} == {".bin"}
     made = list((tmp_path / "in" / "bin_file").glob("[0-9]*.bin"))
-    assert 5 <= len(made) < 304 and all(path.stat().st_size == UINT8_INPUT.size_bytes for path in made)
+    assert 5 <= len(made) < 80 and all(path.stat().st_size == UINT8_INPUT.size_bytes for path in made)
     result = subprocess.run([*command, "--workers=1"], capture_output=True, text=True, check=True)
-    assert result.stdout == f"304 inputs in {tmp_path}/in ({304 - len(made)} new)\n"
-    assert len(bins(tmp_path / "in")) == 304
+    assert result.stdout == f"80 inputs in {tmp_path}/in ({80 - len(made)} new)\n"
+    assert len(bins(tmp_path / "in")) == 80
 
 
 def test_real_photographs(coco_mini, tmp_path):
