@@ -26,7 +26,7 @@ def add_sliver(data):
 
 def test_warnings_are_said_and_reported_on_every_run(copied, capfd):
     change(copied, add_sliver)
-    said = "instances_val2017.json: 1 pieces of masks have fewer than three points and are left out."
+    said = "instances_val2017.json: pieces of masks with fewer than three points are left out: 1."
     for done in (["postprocess bs3"], []):
         assert copied() == done
         assert capfd.readouterr().err.count(f"warning: {said}\n") == 1

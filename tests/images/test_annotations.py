@@ -131,7 +131,7 @@ def test_slivers_beside_good_pieces_are_left_out_and_counted(read):
     """coco-annotator#452, fiftyone#1523."""
     found = read(annotation(segmentation=[TRIANGLE, [1, 1, 2, 2], [], [3, 3]]), annotation())
     assert [entry["segmentation"] for entry in found.data["annotations"]] == [[TRIANGLE]] * 2
-    assert found.warnings == ("a.json: 3 pieces of masks have fewer than three points and are left out.",)
+    assert found.warnings == ("a.json: pieces of masks with fewer than three points are left out: 3.",)
     assert found.mask_fault is None
 
 

@@ -133,7 +133,7 @@ def check_dataset(settings: RunSettings) -> Check:
         "of_images": len(whole.images),
         "warnings": list(dataset.warnings),
     }
-    return Check("data set", WARN if dataset.warnings else OK, " ".join((text, *dataset.warnings)), facts)
+    return Check("data set", WARN if dataset.warnings else OK, "; warning: ".join((text, *dataset.warnings)), facts)
 
 
 def check_work_folder(settings: RunSettings) -> Check:

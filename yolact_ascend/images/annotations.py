@@ -288,7 +288,7 @@ class _Masks:
         """Return what was left out."""
         if not self.slivers:
             return []
-        return [f"{path.name}: {self.slivers} pieces of masks have fewer than three points and are left out."]
+        return [f"{path.name}: pieces of masks with fewer than three points are left out: {self.slivers}."]
 
     def fault(self, path: Path) -> str | None:
         """Return what is wrong with the masks, in one sentence and with its next step; None when nothing is."""

@@ -66,7 +66,7 @@ def describe_phases(phases: tuple[Phase, ...], warmup_steps: int, images: int) -
     """Return the length of a training in words, with the flags that would ask for it."""
     words = ",".join(f"{phase.image_size}x{phase.batch_size}:{phase.steps}" for phase in phases)
     passes = sum(phase.steps * phase.batch_size for phase in phases) / images
-    return f"--phases={words} --warmup_steps={warmup_steps}: {images} images, {passes:.0f} times each"
+    return f"--phases={words} --warmup_steps={warmup_steps}: {images} images, {passes:.3g} times each"
 
 
 def learning_rate(recipe: Recipe, step: int) -> float:
