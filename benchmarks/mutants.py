@@ -18,6 +18,7 @@ import argparse
 import hashlib
 import itertools
 import json
+import math
 import random
 import re
 import signal
@@ -88,6 +89,9 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=0, help="of the draw")
     parser.add_argument("--out", type=Path, required=True, help="results, one JSON object a line")
     parser.add_argument("--workers", type=int, default=1, help="mutants at the same time, each in its own copy")
+    parser.add_argument(
+        "--seconds", type=float, default=math.inf, help="of the other test files, run as many as take this long"
+    )
     parser.add_argument("--scratch", type=Path, help="where the copies go (default: the system's temporary folder)")
     parser.add_argument("--python", type=Path, help="interpreter (default: .venv/bin/python of the checkout)")
     args = parser.parse_args()
@@ -119,7 +123,8 @@ def head(args: argparse.Namespace, mutants: Sequence[Mutant]) -> dict[str, Any]:
         digest.update(path.relative_to(args.checkout).as_posix().encode() + path.read_bytes())
     command = ["git", "-C", str(args.checkout), "describe", "--always", "--dirty", "--abbrev=12"]
     commit = subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
-    return {"commit": commit, "sources": digest.hexdigest(), "mutants": len(mutants), "seed": args.seed}
+    draw = {"mutants": len(mutants), "seed": args.seed, "seconds": args.seconds}
+    return {"commit": commit, "sources": digest.hexdigest(), **draw}
 
 
 class Log:
@@ -184,7 +189,7 @@ def run_mutants(mutants: Sequence[Mutant], args: argparse.Namespace, log: Log, s
             with measuring:
                 for file in (file for group in groups for file in group if file not in log.tests):
                     log.add_test(file, copy.measure(file))
-            log.add_result(mutant, try_mutant(mutant, groups, log.tests, copy))
+            log.add_result(mutant, try_mutant(mutant, groups, log.tests, copy, args.seconds))
         finally:
             free.put(copy)
         done += 1
@@ -204,23 +209,35 @@ def run_mutants(mutants: Sequence[Mutant], args: argparse.Namespace, log: Log, s
 
 
 def try_mutant(
-    mutant: Mutant, groups: Sequence[Sequence[str]], seconds_of: dict[str, float | None], copy: Copy
+    mutant: Mutant,
+    groups: Sequence[Sequence[str]],
+    seconds_of: dict[str, float | None],
+    copy: Copy,
+    most_s: float = math.inf,
 ) -> dict[str, Any]:
-    """Return how a mutant fares: the mirror's tests first, then the others."""
+    """Return how a mutant fares: the mirror's tests first, then the others, of these as many as take `most_s`."""
     begin = time.monotonic()
     result = {"result": UNTESTED, "by": ""}
     with copy.changed(mutant.file, mutant.mutation):
         for number, group in enumerate(groups):
             times = {file: seconds for file in group if (seconds := seconds_of[file]) is not None}
-            if not times:
+            files = quickest(times, math.inf if number == 0 else most_s)
+            if not files:
                 continue
-            timeout = TIMEOUT_FACTOR * sum(times.values()) + TIMEOUT_S
-            code, output = copy.pytest(sorted(times, key=lambda file: times[file]), timeout)
+            timeout = TIMEOUT_FACTOR * sum(times[file] for file in files) + TIMEOUT_S
+            code, output = copy.pytest(files, timeout)
             result["result"] = TIMEOUT if code is None else KILLED if code else LIVES
             if code != 0:
                 result["by"] = first_failure(output) or ("mirror" if number == 0 else "others")
                 break
     return {**result, "mirror": groups[0] != [] and number == 0, "seconds": round(time.monotonic() - begin, 1)}
+
+
+def quickest(seconds_of: dict[str, float], most_s: float) -> list[str]:
+    """Return the files, quickest first, that take no more than `most_s` together; always the first."""
+    files = sorted(seconds_of, key=lambda file: seconds_of[file])
+    totals = itertools.accumulate(seconds_of[file] for file in files)
+    return [file for number, (file, total) in enumerate(zip(files, totals)) if number == 0 or total <= most_s]
 
 
 def first_failure(output: str) -> str:

@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import errno
+
 
 class YolactAscendError(Exception):
     """Something is wrong outside this program; the message names it, expected against found, and what to do."""
@@ -14,8 +16,12 @@ class YolactAscendError(Exception):
 
 def describe_os_error(error: OSError) -> str:
     """Return the sentence for an error of the system that no stage turned into one of these."""
-    what = f" {error.filename}" if error.filename else ""
-    return f"Cannot use{what}: {error.strerror or error}."
+    reason = error.strerror or error
+    if error.filename:
+        return f"Cannot use {error.filename}: {reason}."
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return f"The system reports: {reason}. Is /dev/shm, the temporary folder (TMPDIR) or the disk full?"
+    return f"The system reports: {reason}."
 
 
 class UsageError(YolactAscendError):

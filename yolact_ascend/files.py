@@ -22,12 +22,14 @@ FILE_MODE = 0o640
 FOLDER_MODE = 0o750
 
 
-def distinct_stems(paths: Iterable[Path]) -> list[str]:
-    """Return a file name without ending for each path: its own stem, numbered where an earlier path has that."""
+def distinct_stems(paths: Iterable[Path], others: Iterable[str] = ()) -> list[str]:
+    """Return a file name without ending for each path: its own stem, numbered where that is taken."""
+    others = set(others)
     taken: dict[str, None] = {}
     for path in paths:
         numbered = (f"{path.stem}_{number}" for number in itertools.count(2))
-        taken[next(stem for stem in itertools.chain([path.stem], numbered) if stem not in taken)] = None
+        choices = itertools.chain([path.stem], numbered)
+        taken[next(stem for stem in choices if stem not in taken and stem not in others)] = None
     return list(taken)
 
 
@@ -58,6 +60,8 @@ def atomic_path(path: Path, is_swept: bool = False) -> Iterator[Path]:
         yield temporary
         temporary.replace(path)
     except OSError as error:
+        if error.filename not in (None, str(path), str(temporary)):  # of the work inside: another file's trouble
+            raise
         if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             raise ArtifactError(
                 f"No room to write {path}: {error.strerror}. Free space or choose another work folder, then rerun the "

@@ -28,6 +28,7 @@ class Flag:
     help: str
     default: Any = None
     aliases: tuple[str, ...] = ()
+    is_held: bool = False  # a verb with this path must not meet a run in the same work folder
 
     def word(self, value: object) -> str:
         """Return the flag with a value, as a command has it."""
@@ -42,14 +43,14 @@ TRAINED_MODEL = Flag("trained_model", path, "weights file (.pth)", aliases=("wei
 CONFIG = Flag("config", str, "model config, by its name in YolactEdge")
 CUT = Flag("cut", str, "where the graph on the device ends")
 UPSTREAM = Flag("upstream", path, "export the network of this patched YolactEdge checkout instead of ours")
-ONNX_OUTPUT = Flag("output", path, "ONNX file to write", Path("yolact_edge.onnx"))
+ONNX_OUTPUT = Flag("output", path, "ONNX file to write", Path("yolact_edge.onnx"), is_held=True)
 
 # Images and annotations.
 IMAGE_PATH = Flag("image_path", path, "folder of the images", Path("data/coco/val2017"))
 JSON_FILE = Flag("json_file", path, "COCO annotation file", Path("data/coco/annotations/instances_val2017.json"))
 COCO = Flag("coco", path, "COCO folder, instead of --image_path and --json_file")
 LIMIT = Flag("limit", COUNT, "use only the first N images")
-SAVE_PATH = Flag("save_path", path, "folder for the results", aliases=("out",))
+SAVE_PATH = Flag("save_path", path, "folder for the results", aliases=("out",), is_held=True)
 DTYPE = Flag(
     "dtype",
     str,
@@ -59,16 +60,16 @@ DTYPE = Flag(
 WORKERS = Flag("workers", COUNT, "processes for the host's work (default: all cores)")
 
 # Outputs, detections and scores.
-FILE_PATH = Flag("file_path", path, "folder of the model's outputs, <index>_<k>.bin", Path("output"))
+FILE_PATH = Flag("file_path", path, "folder of the model's outputs, <index>_<k>.bin", Path("output"), is_held=True)
 IDS_PATH = Flag("ids_path", path, "ids.json, which preprocess wrote", Path("inputs/ids.json"))
 BBOX_DET_FILE = Flag(
-    "bbox_det_file", path, "write the boxes here, in COCO's format", Path("results/bbox_detections.json")
+    "bbox_det_file", path, "write the boxes here, in COCO's format", Path("results/bbox_detections.json"), is_held=True
 )
 MASK_DET_FILE = Flag(
-    "mask_det_file", path, "write the masks here, in COCO's format", Path("results/mask_detections.json")
+    "mask_det_file", path, "write the masks here, in COCO's format", Path("results/mask_detections.json"), is_held=True
 )
-SCORES_FILE = Flag("scores_file", path, "also write the scores as JSON")
-SUMMARY_FILE = Flag("summary_file", path, "also write the device's timings, in ais_bench's format")
+SCORES_FILE = Flag("scores_file", path, "also write the scores as JSON", is_held=True)
+SUMMARY_FILE = Flag("summary_file", path, "also write the device's timings, in ais_bench's format", is_held=True)
 
 # A model in memory.
 MODEL = Flag(
@@ -82,14 +83,16 @@ SOC = Flag("soc", str, "the card's chip (atc --soc_version), if npu-smi does not
 BATCH_SIZE = Flag("batch_size", whole_number(1, MAX_BATCH_SIZE), "images per batch", 1, aliases=("bs",))
 
 # The verbs compile, infer and benchmark, for targets that run in this Python.
-COMPILED_OUTPUT = Flag("output", path, "compiled model to write")
+COMPILED_OUTPUT = Flag("output", path, "compiled model to write", is_held=True)
 BIN_FOLDER = Flag("input", path, "folder of inputs, <index>.bin", Path("inputs/bin_file"))
-OUTPUT_FOLDER = Flag("output", path, "folder for the outputs; the timings go beside it", Path("output"))
+OUTPUT_FOLDER = Flag("output", path, "folder for the outputs; the timings go beside it", Path("output"), is_held=True)
 BATCH_FILE = Flag("input", path, "file of one whole batch, instead of zeros")
-PERF_OUTPUT = Flag("output", path, "the timings go beside this folder, which stays empty", Path("perf"))
+PERF_OUTPUT = Flag("output", path, "the timings go beside this folder, which stays empty", Path("perf"), is_held=True)
 LOOP = Flag("loop", COUNT, "how many times the batch runs", 100)
 
 # Drawn scenes.
 TRAIN_IMAGES = Flag("train_images", NUMBER, "scenes in train2017/", 4000)
 VAL_IMAGES = Flag("val_images", NUMBER, "scenes in val2017/", 200)
 SEED = Flag("seed", NUMBER, "random seed of the scenes", 1)
+
+HELD = frozenset(flag.name for flag in list(globals().values()) if isinstance(flag, Flag) and flag.is_held)

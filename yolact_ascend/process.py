@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shlex
@@ -9,9 +10,13 @@ import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
+from io import RawIOBase
 from pathlib import Path
 
 from yolact_ascend.errors import ToolError
+from yolact_ascend.files import make_folder
+from yolact_ascend.folders import open_own
 
 SHOWN_LINES = 12  # of a failed program's output
 _ERROR_LINE = re.compile(r"\[ERROR\]|ERROR|E[A-Z]?\d{4,5}\b")  # of ais_bench and atc
@@ -36,11 +41,26 @@ def run_tool(
 ) -> str:
     """Run a program, showing its command line, and its output as it comes; return its output if logged.
 
-    With `log`, standard output and error also go to that file and are returned; otherwise they are not captured.
+    With `log`, standard output and error also go to the end of that file and are returned; otherwise they are not
+    captured.
     Raises ToolError when the program is missing or its exit code is not 0: it shows the command, the code, the last
     lines and, if logged, the explanation that `explain` returns for the output.
     """
     print(f"$ {format_command(command)}", file=sys.stderr, flush=True)
+    with contextlib.nullcontext() if log is None else _open_log(log, command) as file:
+        code, output = _run(command, env, file, pass_fds)
+    if code != 0:
+        if log is None:
+            raise ToolError(f"That command failed with exit code {code}; its own message is above.")
+        what = f"{Path(command[0]).name} failed with exit code {code}."
+        raise ToolError(describe_failure(what, command, output, log, explain))
+    return output
+
+
+def _run(
+    command: Sequence[str], env: Mapping[str, str], log: RawIOBase | None, pass_fds: Sequence[int]
+) -> tuple[int, str]:
+    """Run a program to its end, or end it when this one is interrupted; returns its code and what went to the log."""
     streams = {} if log is None else {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
     try:
         process = subprocess.Popen(command, env=dict(env), pass_fds=pass_fds, **streams)  # type: ignore[call-overload]
@@ -48,17 +68,11 @@ def run_tool(
         raise ToolError(f"Cannot start {command[0]}: {error.strerror}.") from error
     try:
         output = "" if log is None else _tee(process, log)
-        code = process.wait()
+        return process.wait(), output
     except BaseException:
         process.terminate()
         process.wait()
         raise
-    if code != 0:
-        if log is None:
-            raise ToolError(f"That command failed with exit code {code}; its own message is above.")
-        what = f"{Path(command[0]).name} failed with exit code {code}."
-        raise ToolError(describe_failure(what, command, output, log, explain))
-    return output
 
 
 def capture(command: Sequence[str], env: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
@@ -100,12 +114,21 @@ def describe_failure(
     return "\n".join(parts)
 
 
-def _tee(process: subprocess.Popen[bytes], log: Path) -> str:
+def _open_log(path: Path, command: Sequence[str]) -> RawIOBase:
+    """Open a log at its end, and begin with the time and the command; what is there stays."""
+    make_folder(path.parent)
+    file = os.fdopen(open_own(path), "ab", buffering=0)
+    file.write(
+        f"=== {datetime.now().astimezone().isoformat(timespec='seconds')} $ {format_command(command)}\n".encode()
+    )
+    return file
+
+
+def _tee(process: subprocess.Popen[bytes], file: RawIOBase) -> str:
     """Copy a program's output to stderr and the log as it comes: progress bars stay alive."""
     assert process.stdout is not None
-    log.parent.mkdir(parents=True, exist_ok=True)
     chunks = []
-    with process.stdout as stream, log.open("wb") as file:
+    with process.stdout as stream:
         for chunk in iter(lambda: os.read(stream.fileno(), 1 << 16), b""):
             chunks.append(chunk)
             file.write(chunk)

@@ -109,17 +109,16 @@ def open_slots(
 def _make_file(size: int) -> IO[bytes]:
     """Return a locked file of that many bytes; its lock ends with this process, so that others may then remove it."""
     for folder in (SHARED_MEMORY, Path(tempfile.gettempdir())):
-        if not os.access(folder, os.W_OK):
-            continue
-        _sweep(folder)
-        file = tempfile.NamedTemporaryFile(dir=folder, prefix=PREFIX)  # noqa: SIM115  the caller closes it
-        fcntl.flock(file, fcntl.LOCK_EX)
         try:
-            os.posix_fallocate(file.fileno(), 0, size)  # writing to memory that is full would kill the process
-            return file
+            _sweep(folder)
+            with contextlib.ExitStack() as stack:
+                file = stack.enter_context(tempfile.NamedTemporaryFile(dir=folder, prefix=PREFIX))
+                fcntl.flock(file, fcntl.LOCK_EX)
+                os.posix_fallocate(file.fileno(), 0, size)  # writing to memory that is full would kill the process
+                stack.pop_all()  # the caller closes it
+                return file
         except OSError as error:
-            file.close()
-            refused = f"{folder} has no room for batches of {size / 1e6:.0f} MB in all: {error.strerror}."
+            refused = f"{folder} cannot hold batches of {size / 1e6:.0f} MB in all: {error.strerror}."
             print(f"warning: {refused}", file=sys.stderr)
     raise ArtifactError(f"{refused} Use a smaller batch size, fewer workers, or another temporary folder (TMPDIR).")
 

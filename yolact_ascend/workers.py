@@ -8,13 +8,13 @@ import multiprocessing
 import os
 import pickle
 import signal
-import tempfile
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from multiprocessing import resource_tracker
 from multiprocessing.connection import wait
 from pathlib import Path
@@ -24,6 +24,7 @@ import cv2
 from threadpoolctl import threadpool_limits
 
 from yolact_ascend.errors import ToolError
+from yolact_ascend.slots import NEW_S, SHARED_MEMORY
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -33,20 +34,18 @@ KILLED = (
     "A worker process ended without an error message. Was it killed because memory ran out? Use fewer workers "
     "(--workers)."
 )
+SEMAPHORES = "yolact-ascend-"  # how their names begin; the number of the process follows
 IN_FLIGHT = 3  # items a worker has at most: one that it works on, others so that it never waits
 
 
 @contextmanager
 def open_workers(workers: int, start: Callable[..., None] | None = None, *arguments: Any) -> Iterator[Workers]:
-    """Start `workers` processes and, in each, call `start` once; they end with the block, or with this process."""
-    # Not forked: the libraries have threads here, which a fork would leave in an undefined state.
-    context = multiprocessing.get_context("spawn")
-    resource_tracker.ensure_running()  # would unblock interrupts while the first worker is started
-    with tempfile.TemporaryDirectory(prefix="yolact-ascend-") as folder:
-        # By a file: sending to a process that dies while it starts can fill the pipe, and would wait forever.
-        given = Path(folder) / "start.pickle"
-        given.write_bytes(pickle.dumps((start, arguments)))
-        pool = ProcessPoolExecutor(workers, context, _start_worker, (given,))
+    """Start `workers` processes and, in each, call `start` once; they end with the block, or with this process.
+
+    Raises ToolError when the system has no room for what they share.
+    """
+    with _in_memory(pickle.dumps((start, arguments))) as given:
+        pool = _make_pool(workers, given)
         try:
             started = Workers(pool, workers)
             for _ in range(workers):  # now, not when work comes: from threads of the caller's, perhaps
@@ -54,6 +53,55 @@ def open_workers(workers: int, start: Callable[..., None] | None = None, *argume
             yield started
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
+
+
+@contextmanager
+def _in_memory(data: bytes) -> Iterator[Path]:
+    """Give a file that is in no folder, so that nothing is left of it, whatever ends this process.
+
+    A file, and not a pipe: sending to a process that dies while it starts can fill the pipe, and would wait forever.
+    """
+    with os.fdopen(os.memfd_create("start.pickle"), "wb") as file:
+        file.write(data)
+        file.flush()
+        yield Path(f"/proc/{os.getpid()}/fd/{file.fileno()}")
+
+
+def _make_pool(workers: int, given: Path) -> ProcessPoolExecutor:
+    # Not forked: the libraries have threads here, which a fork would leave in an undefined state.
+    context = multiprocessing.get_context("spawn")
+    resource_tracker.ensure_running()  # would unblock interrupts while the first worker is started
+    sweep_semaphores()
+    process = multiprocessing.current_process()
+    with _semaphores_named(process, f"/{SEMAPHORES}{os.getpid()}"):
+        try:
+            return ProcessPoolExecutor(workers, context, _start_worker, (given,))
+        except OSError as error:
+            raise ToolError(
+                f"Cannot make the semaphores of {workers} worker processes in {SHARED_MEMORY}: {error.strerror}. "
+                f"{SHARED_MEMORY} must be a writable tmpfs with some room (docker run --shm-size=1g)."
+            ) from error
+
+
+@contextmanager
+def _semaphores_named(process: Any, prefix: str) -> Iterator[None]:
+    """Have multiprocessing begin the names of semaphores so that they can be told from other programs'."""
+    before = process._config["semprefix"]
+    process._config["semprefix"] = prefix
+    try:
+        yield
+    finally:
+        process._config["semprefix"] = before
+
+
+def sweep_semaphores() -> None:
+    """Remove the semaphores of processes that were killed together with the process that would have removed them."""
+    for path in SHARED_MEMORY.glob(f"sem.{SEMAPHORES}*"):
+        owner = path.name[len(f"sem.{SEMAPHORES}") :].split("-")[0]
+        with suppress(OSError):  # removed meanwhile, or another user's
+            # The age: in another container the owner has another number. Its workers have opened it long ago.
+            if not Path("/proc", owner).exists() and time.time() - path.stat().st_mtime > NEW_S:
+                path.unlink()
 
 
 class Workers:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import tempfile
+import os
 from collections.abc import Collection
 from dataclasses import replace
 from pathlib import Path
@@ -122,13 +122,13 @@ def fold_shapes(model: onnx.ModelProto, path: Path) -> onnx.ModelProto:
     options = onnxruntime.SessionOptions()
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
     options.log_severity_level = 4
-    with tempfile.TemporaryDirectory() as folder:
-        options.optimized_model_filepath = str(Path(folder) / "folded.onnx")
+    with os.fdopen(os.memfd_create("folded.onnx"), "rb") as file:  # in memory: a temporary folder may be full
+        options.optimized_model_filepath = f"/proc/self/fd/{file.fileno()}"
         try:
             onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
         except Exception as error:  # the exceptions of ONNX Runtime have no common base class
             raise AtcError("E10041", value=path, reason=_first_line(error)) from error
-        folded = shape_inference.infer_shapes(onnx.load_model(options.optimized_model_filepath), data_prop=True)
+        folded = shape_inference.infer_shapes(onnx.load_model_from_string(file.read()), data_prop=True)
     _drop_unused_opsets(folded)
     for output in folded.graph.output:
         has_shape = output.type.tensor_type.HasField("shape")

@@ -51,9 +51,12 @@ def test_an_interrupt_ends_all_checks(error):
 @pytest.mark.parametrize(
     ("error", "text"),
     [
-        (OSError(errno.ENOSPC, "No space left on device"), "Cannot use: No space left on device."),
+        (
+            OSError(errno.ENOSPC, "No space left on device"),
+            "The system reports: No space left on device. Is /dev/shm, the tem",
+        ),
         (FileNotFoundError(errno.ENOENT, "No such file or directory", "a.bin"), "Cannot use a.bin: No such file or"),
-        (OSError("odd"), "Cannot use: odd."),
+        (OSError("odd"), "The system reports: odd."),
     ],
     ids=["no file", "a file", "only a text"],
 )

@@ -1,6 +1,7 @@
 """Running programs: what the user sees, and what is kept."""
 
 import os
+import re
 import sys
 
 import pytest
@@ -23,7 +24,8 @@ def test_the_command_is_shown_as_a_line_to_paste(capfd):
 def test_a_logged_program_shows_and_keeps_both_streams(tmp_path, capfd):
     log = tmp_path / "logs" / "a.log"
     output = run_tool(python("import sys; print('out', flush=True); print('err', file=sys.stderr)"), os.environ, log)
-    assert output == "out\nerr\n" == log.read_text()
+    assert output == "out\nerr\n"
+    assert re.fullmatch(r"=== 20\d\d-\S+ \$ .*print.*\nout\nerr\n", log.read_text())
     shown = capfd.readouterr()
     assert shown.out == "" and shown.err.endswith("out\nerr\n")
 

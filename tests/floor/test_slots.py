@@ -81,7 +81,7 @@ def test_where_memory_is_full_a_disk_serves_and_that_is_said(tmp_path, monkeypat
     monkeypatch.setattr(slots_module.tempfile, "gettempdir", lambda: str(tmp_path))
     with open_slots(2, 8, ONE_INPUT, OUTPUTS) as slots:
         assert slots.path.parent == tmp_path
-    assert "warning: /dev/shm has no room for batches of 0 MB in all: No space" in capsys.readouterr().err
+    assert "warning: /dev/shm cannot hold batches of 0 MB in all: No space" in capsys.readouterr().err
 
 
 def test_no_room_is_said_before_it_is_needed(monkeypatch):
@@ -89,6 +89,6 @@ def test_no_room_is_said_before_it_is_needed(monkeypatch):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(os, "posix_fallocate", full)
-    said = r"has no room for batches of 0 MB in all: No space left on device\. Use a smaller"
+    said = r"cannot hold batches of 0 MB in all: No space left on device\. Use a smaller"
     with pytest.raises(ArtifactError, match=said), open_slots(2, 8, ONE_INPUT, OUTPUTS):
         pass

@@ -1,12 +1,8 @@
-"""Records of steps, and the lock of a work folder."""
-
-import subprocess
-import sys
+"""Records of steps."""
 
 import pytest
 
-from yolact_ascend.errors import UsageError
-from yolact_ascend.pipeline.records import Record, Records, lock_folder
+from yolact_ascend.pipeline.records import Record, Records
 from yolact_ascend.targets.folder import WorkFolder
 
 
@@ -82,24 +78,3 @@ def test_a_token_changes_when_the_outputs_are_made_again(records, output):
     output.write_text("other")
     save(records, output, {})
     assert records.token("infer bs8") != before
-
-
-def test_a_folder_in_use_is_refused_until_its_run_ends(tmp_path):
-    with lock_folder(tmp_path), pytest.raises(UsageError, match="Another run"), lock_folder(tmp_path):
-        pass
-    with lock_folder(tmp_path):
-        pass
-
-
-def test_a_program_that_outlives_its_run_keeps_the_folder(tmp_path):
-    with lock_folder(tmp_path) as lock:
-        child = subprocess.Popen(
-            [sys.executable, "-c", "input()"], stdin=subprocess.PIPE, stderr=subprocess.DEVNULL, pass_fds=[lock]
-        )
-    try:
-        with pytest.raises(UsageError, match="a program left behind by a killed run"), lock_folder(tmp_path):
-            pass
-    finally:
-        child.communicate(b"\n")
-    with lock_folder(tmp_path):
-        pass

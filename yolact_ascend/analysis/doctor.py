@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import json
+import multiprocessing
 import os
 import platform
 import sys
+import tempfile
 from importlib import metadata
+from pathlib import Path
 
 from yolact_ascend import __version__
 from yolact_ascend.checks import FAIL, OK, WARN, Check, run_check
-from yolact_ascend.disk import existing_folder, in_gb
+from yolact_ascend.disk import existing_folder, free_bytes, in_gb
 from yolact_ascend.errors import ArtifactError, DatasetError, UsageError
+from yolact_ascend.folders import has_locks
 from yolact_ascend.images.coco import load_dataset
 from yolact_ascend.images.pictures import verify
 from yolact_ascend.models.classes import ClassChoice, choose_classes, require_weights
@@ -21,12 +25,14 @@ from yolact_ascend.pipeline.context import find_classes_word, find_dataset
 from yolact_ascend.pipeline.demo import IMAGES, NOTE, is_drawn, with_demo
 from yolact_ascend.pipeline.disk import describe_remedies, plan_disk
 from yolact_ascend.pipeline.settings import RunSettings
+from yolact_ascend.slots import SHARED_MEMORY
 from yolact_ascend.sources import LIBRARIES
 from yolact_ascend.targets.registry import TARGETS
 from yolact_ascend.targets.target import DeviceRequest
 
 SCHEMA_VERSION = 1
 VAL2017_IMAGES = 5000
+LEAST_SCRATCH_BYTES = 64 * 2**20  # docker's default for /dev/shm: too little for many images in flight
 
 
 def examine(settings: RunSettings) -> list[Check]:
@@ -40,6 +46,7 @@ def examine(settings: RunSettings) -> list[Check]:
         run_check("weights", lambda: check_weights(settings)),
         dataset,
         run_check("work folder", lambda: check_work_folder(settings)),
+        run_check("scratch", check_scratch),
         run_check("disk", lambda: check_disk(settings, dataset.facts.get("images"))),
     ]
 
@@ -144,7 +151,28 @@ def check_work_folder(settings: RunSettings) -> Check:
     if not (parent.is_dir() and os.access(parent, os.W_OK | os.X_OK)):
         text = f"{folder}: {parent} is not a folder that this user may write to. Choose another: out=DIR."
         return Check("work folder", FAIL, text)
-    return Check("work folder", OK, f"{folder}{'' if folder.exists() else ', to be made'}")
+    found = f"{folder}{'' if folder.exists() else ', to be made'}"
+    if not has_locks(parent):
+        text = f"{found}; its file system has no locks: start only one run in it at a time."
+        return Check("work folder", WARN, text)
+    return Check("work folder", OK, found)
+
+
+def check_scratch() -> Check:
+    """Whether there is room in shared memory and in the temporary folder, which workers and tools use."""
+    with contextlib.suppress(OSError):
+        multiprocessing.get_context("spawn").Semaphore()
+        free = {str(folder): free_bytes(folder) for folder in (SHARED_MEMORY, Path(tempfile.gettempdir()))}
+        facts = {"free_bytes": free}
+        found = ", ".join(f"{in_gb(size)} GB free at {folder}" for folder, size in free.items())
+        tight = [folder for folder, size in free.items() if size < LEAST_SCRATCH_BYTES]
+        if tight:
+            text = f"{found}: less than {in_gb(LEAST_SCRATCH_BYTES)} GB at {' and '.join(tight)} may be too little."
+            remedy = "Free some, or choose another temporary folder (TMPDIR=DIR; docker run --shm-size=1g)."
+            return Check("scratch", WARN, f"{text} {remedy}", facts)
+        return Check("scratch", OK, found, facts)
+    text = f"No semaphore can be made in {SHARED_MEMORY}, and there is no worker process without one."
+    return Check("scratch", FAIL, f"{text} It must be a writable tmpfs with some room (docker run --shm-size=1g).")
 
 
 def check_disk(settings: RunSettings, images: int | None) -> Check:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,9 +14,11 @@ from yolact_ascend.detection.tasks import BOX, MASK
 from yolact_ascend.environment import is_stage_of_a_run
 from yolact_ascend.errors import UsageError
 from yolact_ascend.flags import Flag
+from yolact_ascend.folders import lock_folder
 from yolact_ascend.models.classes import choose_classes
 from yolact_ascend.models.config import CONFIGS, DEFAULT_CONFIG, DEFAULT_WEIGHTS, ModelConfig, get_config
 from yolact_ascend.models.families import all_cuts, default_cut, family_of
+from yolact_ascend.targets.folder import find_work_folder
 from yolact_ascend.targets.target import DeviceRequest
 from yolact_ascend.words import one_of
 
@@ -33,6 +36,21 @@ class HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
         if action.default is None or action.default is False:
             return action.help
         return super()._get_help_string(action)
+
+
+@contextlib.contextmanager
+def held_work_folders(arguments: argparse.Namespace) -> Iterator[None]:
+    """Hold the work folders around the paths of a verb's flags, as a run does; a stage's are held by its run.
+
+    Raises UsageError when a run is at work there.
+    """
+    paths = [getattr(arguments, name, None) for name in sorted(flags.HELD)]
+    folders = {find_work_folder(path) for path in paths if path is not None}
+    with contextlib.ExitStack() as stack:
+        if not is_stage_of_a_run():
+            for folder in sorted(filter(None, folders)):
+                stack.enter_context(lock_folder(folder, "another path"))
+        yield
 
 
 def add_flag(parser: argparse.ArgumentParser, flag: Flag, **changes: Any) -> None:

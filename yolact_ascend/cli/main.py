@@ -28,7 +28,7 @@ from yolact_ascend.cli import (
     stream,
     train,
 )
-from yolact_ascend.cli.flags import HelpFormatter
+from yolact_ascend.cli.flags import HelpFormatter, held_work_folders
 from yolact_ascend.errors import YolactAscendError, describe_os_error
 
 INTERRUPTED = 130  # as shells report SIGINT
@@ -88,7 +88,8 @@ def run_cli(work: Callable[[argparse.Namespace], None], arguments: argparse.Name
     """Do the work; turn what users can cause into one message on stderr and an exit code."""
     signal.signal(signal.SIGTERM, _interrupt)
     try:
-        work(arguments)
+        with held_work_folders(arguments):
+            work(arguments)
     except YolactAscendError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code

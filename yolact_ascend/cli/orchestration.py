@@ -9,12 +9,13 @@ from collections.abc import Mapping, Sequence
 from yolact_ascend.environment import stage_environment
 from yolact_ascend.errors import ArtifactError, UsageError
 from yolact_ascend.files import as_json
+from yolact_ascend.folders import lock_folder
 from yolact_ascend.models.classes import read_config, require_weights
 from yolact_ascend.models.config import get_config
 from yolact_ascend.pipeline.context import RunContext
 from yolact_ascend.pipeline.demo import NOTE, draw_command, is_drawn, note_drawn, with_demo
 from yolact_ascend.pipeline.disk import in_gb, plan_disk, require_room
-from yolact_ascend.pipeline.records import NO_RESULT, Record, Records, lock_folder
+from yolact_ascend.pipeline.records import NO_RESULT, Record, Records
 from yolact_ascend.pipeline.settings import RunSettings, parse_words
 from yolact_ascend.pipeline.stages.plan import plan_steps
 from yolact_ascend.pipeline.steps import DONE, FRESH, Outcome, Step
@@ -52,6 +53,7 @@ def run_stages(words: Sequence[str]) -> str:
         _say(describe_plan(settings, target, steps, reasons))
         require_earlier(run, steps)
         require_disk(run, reasons)
+        claim_files(run, steps, reasons)
         outcomes = [
             run_step(step, run) if step.stage in settings.stages else recall(step, records)
             for step in steps
@@ -87,7 +89,7 @@ def run_step(step: Step, run: RunContext) -> Outcome:
         _say(f"[{step.label}] up to date")
         return recall(step, records)
     records.forget(step.label)
-    remove_report(run.settings)  # of an earlier run: from here on it does not describe this folder
+    remove_report(run)  # of an earlier run: from here on it does not describe this folder
     _say(f"[{step.label}] running: {reason}")
     inputs = as_json(step.inputs())
     start = time.perf_counter()
@@ -171,6 +173,15 @@ def require_disk(run: RunContext, reasons: Mapping[str, str | None]) -> None:
     if disk.needed and disk.is_tight:
         left = in_gb(disk.free - disk.needed)
         _say(f"warning: only {left} GB will be left, and this does not count detections and logs.")
+
+
+def claim_files(run: RunContext, steps: Sequence[Step], reasons: Mapping[str, str | None]) -> None:
+    """Note what the steps are going to write; raises UsageError when other people's files lie in its place."""
+    selected = [step for step in steps if step.stage in run.settings.stages]
+    if all(reasons[step.label] is None for step in selected):
+        return
+    files = [path for step in selected for path in step.files]
+    run.records.ledger.claim([*files, run.folder.report_json, run.folder.report_md], "out=DIR")
 
 
 def _explain_model(step: Step, run: RunContext) -> str:

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from tqdm import tqdm
 
+from yolact_ascend import flags
 from yolact_ascend.detection.detections import Detections, bbox_results, keep_scores
 from yolact_ascend.detection.draw import (
     JPEG_LONGEST_PX,
@@ -21,12 +22,8 @@ from yolact_ascend.detection.draw import (
     write_jpeg,
 )
 from yolact_ascend.errors import ArtifactError, DatasetError, UsageError
-from yolact_ascend.files import (
-    distinct_stems,
-    make_folder,
-    sha256_file,
-    write_json,
-)
+from yolact_ascend.files import distinct_stems, sha256_file, write_json
+from yolact_ascend.folders import hold_results
 from yolact_ascend.host.inference import detect_batch
 from yolact_ascend.images.decode import IMAGE_SUFFIXES, decode_bytes, is_cut_short, is_jpeg, list_images, read_image
 from yolact_ascend.images.video import VIDEO_SUFFIXES, Frame, Video, copy_video
@@ -161,24 +158,30 @@ def predict_images(paths: Sequence[Path], predictor: Predictor, save_path: Path,
     Names are relative to `folder` (None: without any).
     """
     _require_other_folder(paths, save_path)
-    make_folder(save_path)
+    pictures = [save_path / f"{stem}.jpg" for stem in distinct_stems(paths)]
+    with hold_results(save_path, [*pictures, save_path / DETECTIONS_FILE], flags.SAVE_PATH.word("DIR")):
+        return _predict_images(paths, pictures, predictor, save_path / DETECTIONS_FILE, folder)
+
+
+def _predict_images(
+    paths: Sequence[Path], pictures: Sequence[Path], predictor: Predictor, file: Path, folder: Path | None
+) -> Summary:
     summary, config = Summary(), predictor.detector.config
     images: list[dict[str, Any]] = []
     results: list[dict[str, Any]] = []
-    stems = distinct_stems(paths)
     readable = _decode_all(tqdm(paths, desc="predict", unit="image"), summary)
     for batch in batches(readable, predictor.batch_size):
         found = predictor.predict([image.pixels for image in batch], summary)
         with summary.timed("draw and write"):
             for image, detections in zip(batch, found):
-                write_jpeg(save_path / f"{stems[image.place]}.jpg", predictor.draw(image.pixels, detections))
+                write_jpeg(pictures[image.place], predictor.draw(image.pixels, detections))
                 path, number = paths[image.place], image.place + 1
                 name = path.relative_to(folder).as_posix() if folder else path.name
                 height, width = image.pixels.shape[:2]
                 entry = {"id": number, "file_name": name, "width": width, "height": height}
                 images.append({**entry, "is_cut_short": image.is_cut, "detections": len(detections)})
                 results += describe_detections(detections, config, {"image_id": number}, {"file_name": name})
-    write_json(save_path / DETECTIONS_FILE, {"images": images, "detections": results}, indent=None)
+    write_json(file, {"images": images, "detections": results}, indent=None)
     return summary
 
 
@@ -188,14 +191,19 @@ def predict_video(source: Path, predictor: Predictor, save_path: Path, limit: in
     The copy is as long as the video, and has no sound. Raises DatasetError when it cannot be read.
     """
     _require_other_folder([source], save_path)
+    copy, file = save_path / f"{source.stem}.mp4", save_path / f"{source.stem}.json"
+    with hold_results(save_path, [copy, file], flags.SAVE_PATH.word("DIR")):
+        return _predict_video(source, predictor, copy, file, limit)
+
+
+def _predict_video(source: Path, predictor: Predictor, copy_path: Path, file: Path, limit: int | None) -> Summary:
     summary = Summary()
     frames: list[dict[str, Any]] = []
     config = predictor.detector.config
     with contextlib.closing(Video(source)) as video:
-        make_folder(save_path)
         shown = timed_frames(video.frames(limit), summary)
         progress = tqdm(shown, desc="predict", unit="frame", total=limit or video.stated_count or None)
-        with copy_video(video, save_path / f"{source.stem}.mp4") as copy:
+        with copy_video(video, copy_path) as copy:
             for batch in batches(progress, predictor.batch_size):
                 found = predictor.predict([frame.pixels for frame in batch], summary)
                 with summary.timed("draw and write"):
@@ -209,7 +217,7 @@ def predict_video(source: Path, predictor: Predictor, save_path: Path, limit: in
         "copy": {"fps": copy.fps, "width": copy_width, "height": copy_height},
         "frames": frames,
     }
-    write_json(save_path / f"{source.stem}.json", content, indent=None)
+    write_json(file, content, indent=None)
     summary.warnings += [video.warning] if video.warning else []
     if copy.size != video.size:
         sizes = f"{copy.size[0]}×{copy.size[1]} pixels, not {video.size[0]}×{video.size[1]}"

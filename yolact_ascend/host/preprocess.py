@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
+from yolact_ascend import flags
 from yolact_ascend.disk import free_bytes, in_gb, offer, plannable_bytes, size_of
 from yolact_ascend.errors import ArtifactError, UsageError
 from yolact_ascend.files import (
@@ -24,6 +25,7 @@ from yolact_ascend.files import (
     write_bytes,
     write_json,
 )
+from yolact_ascend.folders import lock_folder, require_none_of_others
 from yolact_ascend.images import decode, transforms
 from yolact_ascend.images.coco import CocoImage, describe_images, require_images
 from yolact_ascend.images.decode import decode_bytes, read_image
@@ -32,8 +34,10 @@ from yolact_ascend.models.config import ModelConfig, Preprocessing
 from yolact_ascend.models.inputs import FLOAT32, UINT8, input_tensor
 from yolact_ascend.targets.folder import (
     bin_folder,
+    files_of_inputs,
     ids_file,
     input_bin,
+    read_recipe,
     recipe_file,
     timings_file,
 )
@@ -51,11 +55,18 @@ def preprocess(
     A run that was cut short continues: inputs that an earlier run made from the same images are kept.
     `timings.json` says what making them took; where none had to be made, that of the run before stays.
     Raises DatasetError for an image that is missing or cannot be decoded, UsageError, before anything is written, when
-    the disk is too small, ArtifactError when a file cannot be written.
+    the disk is too small or other files lie there, ArtifactError when a file cannot be written.
     """
-    spec = input_tensor(config, dtype)
+    advice = flags.SAVE_PATH.word("DIR")
     require_images(images)
-    require_room_for_inputs(save_path, len(images), config, spec)
+    require_none_of_others(files_of_inputs(save_path), advice)
+    require_room_for_inputs(save_path, len(images), config, input_tensor(config, dtype))
+    with lock_folder(save_path, advice):
+        return _preprocess(images, save_path, config, dtype, workers)
+
+
+def _preprocess(images: Sequence[CocoImage], save_path: Path, config: ModelConfig, dtype: str, workers: int) -> int:
+    spec = input_tensor(config, dtype)
     make_folder(bin_folder(save_path))
     bin_folder(save_path).chmod(FOLDER_MODE)  # an older one may be open to more, which ais_bench refuses
     recipe = describe_inputs(images, config.preprocessing, spec)
@@ -145,14 +156,15 @@ def require_room_for_inputs(save_path: Path, images: int, config: ModelConfig, s
 
 def _remove_other_bins(save_path: Path, recipe: dict[str, Any]) -> None:
     """Remove the inputs that an earlier run made from other images or by another transform."""
-    earlier = _read_if_whole(recipe_file(save_path))
+    earlier = read_recipe(save_path)
     kept = set()
-    if isinstance(earlier, dict) and {**earlier, "images": None} == {**recipe, "images": None}:
+    if earlier is not None and {**earlier, "images": None} == {**recipe, "images": None}:
         pairs = zip(earlier["images"], recipe["images"])
         kept = {f"{index}.bin" for index, (before, now) in enumerate(pairs) if before == now}
+    made = set() if earlier is None else {f"{index}.bin" for index in range(len(earlier["images"]))}
     for path in bin_folder(save_path).iterdir():
         # .part: what a run that was killed left half written
-        if re.fullmatch(r"\d+\.bin|\..*\.part", path.name) and path.name not in kept:
+        if path.name in made - kept or re.fullmatch(r"\..*\.part", path.name):
             path.unlink()
 
 

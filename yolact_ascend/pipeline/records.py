@@ -7,14 +7,14 @@ record was never finished, whatever lies in the work folder.
 from __future__ import annotations
 
 import contextlib
-import fcntl
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from yolact_ascend.errors import ArtifactError, UsageError
-from yolact_ascend.files import as_json, digest, make_folder, read_json, write_json
+from yolact_ascend.errors import ArtifactError
+from yolact_ascend.files import as_json, digest, read_json, write_json
+from yolact_ascend.folders import Ledger
 from yolact_ascend.targets.folder import WorkFolder
 
 SCHEMA = 1
@@ -43,6 +43,8 @@ class Records:
     def __init__(self, folder: WorkFolder) -> None:
         self._root = folder.root
         self._folder = folder.records
+        is_of_earlier_version = self._folder.is_dir() and not folder.ledger.exists()
+        self.ledger = Ledger(folder.root, folder.ledger, trusts_all=is_of_earlier_version)
 
     def load(self, label: str) -> Record | None:
         """Return a step's record, or None when it never finished (or by a version that wrote other records)."""
@@ -92,22 +94,3 @@ class Records:
 
     def _path(self, label: str) -> Path:
         return self._folder / f"{label.replace(' ', '_')}.json"
-
-
-@contextlib.contextmanager
-def lock_folder(folder: Path) -> Iterator[int]:
-    """Hold a work folder for one run; gives the lock's file descriptor.
-
-    Programs that inherit the descriptor hold the lock, too: when a run is killed and its ais_bench lives on, the next
-    run is refused until that one ends, instead of mixing with its outputs. Raises UsageError when the folder is held.
-    """
-    make_folder(folder)
-    with (folder / ".lock").open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise UsageError(
-                f"Another run, or a program left behind by a killed run, is still using {folder}. "
-                "Wait for it to finish, stop it, or choose another work folder: out=DIR."
-            ) from None
-        yield file.fileno()

@@ -12,17 +12,26 @@ DONE, FRESH = "done", "fresh"
 
 @dataclass(frozen=True)
 class Step:
-    """One stage, for one batch size where it has one. `work` returns how many images it went over, if it does."""
+    """One stage, for one batch size where it has one. `work` returns how many images it went over, if it does.
+
+    `made` are files, and folders whose contents are the step's.
+    """
 
     stage: str
     batch_size: int | None
     inputs: Callable[[], dict[str, Any]]
     outputs: Callable[[], Sequence[Path]]
     work: Callable[[], int | None]
+    made: Callable[[], Sequence[Path]] | None = None  # what it writes or removes, if that is not `outputs`
 
     @property
     def label(self) -> str:
         return self.stage if self.batch_size is None else f"{self.stage} bs{self.batch_size}"
+
+    @property
+    def files(self) -> Sequence[Path]:
+        """The files and folders that nobody else may have made."""
+        return self.outputs() if self.made is None else self.made()
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ from yolact_ascend.detection.draw import (
 )
 from yolact_ascend.detection.tasks import BOX, MASK
 from yolact_ascend.files import distinct_stems, read_json
+from yolact_ascend.folders import Ledger
 from yolact_ascend.images.coco import CocoDataset, CocoImage
 from yolact_ascend.images.decode import decode_image
 from yolact_ascend.models.config import ModelConfig
@@ -28,6 +29,7 @@ OVERLAY_SCORE = 0.3  # detections below it are not drawn; the scores of a run co
 
 def write_overlays(
     folder: Path,
+    ledger: Ledger,
     images: Sequence[CocoImage],
     dataset: CocoDataset,
     config: ModelConfig,
@@ -35,15 +37,18 @@ def write_overlays(
 ) -> list[Path]:
     """Draw the first images with annotations and detections side by side; return the files, `<stem>.jpg` in `folder`.
 
-    `files` are those of `postprocess`, by task. What an earlier run has drawn there is removed.
+    `files` are those of `postprocess`, by task. What an earlier run has drawn there, by the `ledger`, is removed.
+    Other pictures stay, and a name that is taken gets a number.
     """
-    remove_overlays(folder)
+    remove_overlays(folder, ledger)
     chosen = images[:OVERLAY_IMAGES]
     names = dict(zip(config.category_ids, config.class_names))
     boxes = _drawn_by_image(files[BOX], chosen)
     masks = _drawn_by_image(files[MASK], chosen) if MASK in files else None
     annotations = _by_image(dataset.annotations["annotations"], chosen)
-    pictures = [folder / f"{stem}.jpg" for stem in distinct_stems([image.path for image in chosen])]
+    others = [path.stem for path in folder.glob("*.jpg")]
+    pictures = [folder / f"{stem}.jpg" for stem in distinct_stems([image.path for image in chosen], others)]
+    ledger.claim(pictures, "out=DIR")
     for image, picture in zip(chosen, pictures):
         height, width, image_id = image.height, image.width, image.image_id
         # Boxes and masks are in the annotation file's frame, whatever the image decodes to.
@@ -56,10 +61,9 @@ def write_overlays(
     return pictures
 
 
-def remove_overlays(folder: Path) -> None:
+def remove_overlays(folder: Path, ledger: Ledger) -> None:
     """Remove the pictures of an earlier run, if there are any, and their folder when nothing else is in it."""
-    for path in folder.glob("*.jpg"):
-        path.unlink()
+    ledger.remove(ledger.within(folder))
     with contextlib.suppress(OSError):
         folder.rmdir()
 

@@ -36,6 +36,7 @@ def write_report(run: RunContext, outcomes: Sequence[Outcome], words: Sequence[s
     """Write report.json and report.md from what the stages left; return the short form for the terminal."""
     folder = run.folder
     report = build_report(run, outcomes, words)
+    run.records.ledger.claim([folder.report_json, folder.report_md], "out=DIR")
     overlays = _draw_overlays(run, report["results"][0]["failed"])
     report["overlays"] = [path.relative_to(folder.root).as_posix() for path in overlays]
     write_json(folder.report_json, report)
@@ -45,12 +46,10 @@ def write_report(run: RunContext, outcomes: Sequence[Outcome], words: Sequence[s
     return f"{markdown}\nReport: {folder.report_md} and {folder.report_json.name}{note}"
 
 
-def remove_report(settings: RunSettings) -> None:
+def remove_report(run: RunContext) -> None:
     """Remove the report of an earlier run, if there is one."""
-    folder = WorkFolder(settings.out)
-    for path in (folder.report_json, folder.report_md):
-        path.unlink(missing_ok=True)
-    remove_overlays(folder.overlays)
+    run.records.ledger.remove([run.folder.report_json, run.folder.report_md])
+    remove_overlays(run.folder.overlays, run.records.ledger)
 
 
 def build_report(run: RunContext, outcomes: Sequence[Outcome], words: Sequence[str]) -> dict[str, Any]:
@@ -75,11 +74,12 @@ def build_report(run: RunContext, outcomes: Sequence[Outcome], words: Sequence[s
 def _draw_overlays(run: RunContext, failed: Sequence[int]) -> list[Path]:
     """Draw the first images of a full run with the detections of its first batch size; a benchmark has none."""
     if run.settings.mode != "full":
-        remove_overlays(run.folder.overlays)
+        remove_overlays(run.folder.overlays, run.records.ledger)
         return []
     batch_size = run.settings.batch_sizes[0]
     images = [image for image in run.images if image.image_id not in failed]
-    return write_overlays(run.folder.overlays, images, run.dataset, run.scored_config, run.detections(batch_size))
+    folder, ledger = run.folder.overlays, run.records.ledger
+    return write_overlays(folder, ledger, images, run.dataset, run.scored_config, run.detections(batch_size))
 
 
 def _describe_device(target: Target) -> dict[str, Any]:

@@ -16,8 +16,10 @@ import numpy as np
 from pycocotools import mask as coco_mask
 from tqdm import tqdm
 
+from yolact_ascend import flags
 from yolact_ascend.detection.draw import write_jpeg
 from yolact_ascend.files import make_folder, write_json
+from yolact_ascend.folders import hold_results
 from yolact_ascend.models.config import DRAWN_CATEGORY_IDS, DRAWN_CLASSES
 from yolact_ascend.scenes.shapes import (
     Sprite,
@@ -27,6 +29,7 @@ from yolact_ascend.scenes.shapes import (
 )
 
 SPLITS = ("train2017", "val2017")  # COCO's names, so that everything that reads COCO finds them
+DESCRIPTION = "yolact-ascend drawn scenes"  # how the annotation file begins
 JPEG_QUALITY = 92
 SIZES = ((640, 480), (480, 640), (550, 550), (600, 450), (512, 512))  # width, height in pixels
 EMPTY_SHARE = 0.05  # of the scenes have no object
@@ -280,9 +283,29 @@ def annotate(instance: DrawnObject, image_id: int, annotation_id: int) -> dict[s
 def draw_dataset(folder: Path, train_images: int, val_images: int, seed: int) -> None:
     """Draw so many scenes for training and to hold out into a folder in COCO's layout; a split of none is left out.
 
-    Image ids count from 1 through both splits. Raises ArtifactError when the folder cannot be written.
+    Image ids count from 1 through both splits. Raises ArtifactError when the folder cannot be written, UsageError when
+    images or annotations of others lie in it.
     """
     cv2.setNumThreads(1)  # scenes are small: more threads cost more than they save
+    drawn = [split for split, count in zip(SPLITS, (train_images, val_images)) if count]
+    files = [_annotation_file(folder, split) for split in drawn]
+    is_ours = any(_is_of_drawn_scenes(path) for path in files)
+    with hold_results(folder, [*files, *(folder / split for split in drawn)], flags.SAVE_PATH.word("DIR"), is_ours):
+        _draw_splits(folder, train_images, val_images, seed)
+
+
+def _annotation_file(folder: Path, split: str) -> Path:
+    return folder / "annotations" / f"instances_{split}.json"
+
+
+def _is_of_drawn_scenes(path: Path) -> bool:
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        return DESCRIPTION.encode() in file.read(100)
+
+
+def _draw_splits(folder: Path, train_images: int, val_images: int, seed: int) -> None:
     image_id = 0
     for split, count in zip(SPLITS, (train_images, val_images)):
         if not count:
@@ -300,6 +323,6 @@ def draw_dataset(folder: Path, train_images: int, val_images: int, seed: int) ->
             for instance in scene.instances:
                 annotations.append(annotate(instance, image_id, len(annotations) + 1))
         categories = [{"id": i, "name": name} for i, name in zip(DRAWN_CATEGORY_IDS, DRAWN_CLASSES)]
-        info = {"description": f"yolact-ascend drawn scenes, seed {seed}, {split}"}
+        info = {"description": f"{DESCRIPTION}, seed {seed}, {split}"}
         data = {"info": info, "images": images, "annotations": annotations, "categories": categories}
-        write_json(folder / "annotations" / f"instances_{split}.json", data, indent=None)
+        write_json(_annotation_file(folder, split), data, indent=None)

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from yolact_ascend.detection.tasks import BOX, MASK
 from yolact_ascend.errors import ArtifactError
+from yolact_ascend.files import read_json, write_json
 from yolact_ascend.tensors import TensorSpec, require_size
 
 OUTPUT_DIRNAME = "output"
 BENCHMARK_DIRNAME = "perf"
 STREAM_DIRNAME = "stream"
+RECORDS = ".stages"  # a folder with such a folder inside is a work folder
 DETECTIONS_OF = {BOX: "bbox_detections.json", MASK: "mask_detections.json"}  # by task
 
 
@@ -70,6 +74,10 @@ class WorkFolder:
     def benchmark_summary(self, batch_size: int) -> Path:
         return self.run(batch_size) / f"{BENCHMARK_DIRNAME}_summary.json"
 
+    def benchmark_outputs(self, batch_size: int) -> Path:
+        """What a benchmark's program writes beside its summary; nobody reads it."""
+        return self.run(batch_size) / BENCHMARK_DIRNAME
+
     def benchmark_input(self, batch_size: int) -> Path:
         """The one file that a benchmark runs when it does not run zeros; it is removed afterwards."""
         return self.run(batch_size) / f"{BENCHMARK_DIRNAME}_input" / "batch.bin"
@@ -93,7 +101,18 @@ class WorkFolder:
 
     @property
     def records(self) -> Path:
-        return self.root / ".stages"
+        return self.root / RECORDS
+
+    @property
+    def ledger(self) -> Path:
+        """Which files of the folder are ours."""
+        return self.records / "files.json"
+
+
+def find_work_folder(path: Path) -> Path | None:
+    """Return the work folder that a path lies in, or is; None when it is in none."""
+    path = path.absolute()
+    return next((folder for folder in (path, *path.parents) if (folder / RECORDS).is_dir()), None)
 
 
 def locate_run(run_folder: Path) -> tuple[WorkFolder, int]:
@@ -137,6 +156,29 @@ def sidecar_file(model: Path) -> Path:
 def recipe_file(save_path: Path) -> Path:
     """What the inputs were made from; preprocess keeps those whose recipe has not changed."""
     return save_path / "recipe.json"
+
+
+def read_recipe(save_path: Path) -> dict[str, Any] | None:
+    """Return what the inputs were made from; None when nothing says so, and no input there is preprocess's."""
+    with contextlib.suppress(ArtifactError):
+        recipe = read_json(recipe_file(save_path), "what inputs were made from")
+        if isinstance(recipe, dict) and isinstance(recipe.get("images"), list):
+            return recipe
+    return None
+
+
+def spoil_recipe(save_path: Path) -> None:
+    """Have preprocess make all inputs again; the recipe still says which files are inputs."""
+    recipe = read_recipe(save_path)
+    if recipe is not None:
+        write_json(recipe_file(save_path), {"images": [None] * len(recipe["images"])}, indent=None)
+
+
+def files_of_inputs(save_path: Path) -> list[Path]:
+    """Return what preprocess may write or remove, beside what its recipe says that it made."""
+    if read_recipe(save_path) is not None:
+        return []
+    return [bin_folder(save_path), recipe_file(save_path), ids_file(save_path), timings_file(save_path)]
 
 
 def output_bin(output_folder: Path, index: int, k: int) -> Path:

@@ -135,6 +135,9 @@ class Target(Protocol):
     def compile_inputs(self, job: CompileJob) -> dict[str, Any]:
         """Return what a compiled model depends on beside its ONNX: flags with names in place of paths."""
 
+    def compile_files(self, job: CompileJob) -> list[Path]:
+        """Return the files that compiling may write or remove."""
+
     def compile(self, job: CompileJob, runner: Runner, log: Path) -> str:
         """Compile; return the command, for the side-car. No model is left when it fails."""
 

@@ -11,7 +11,7 @@ import json
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,16 +19,18 @@ from typing import Any, NamedTuple
 import torch
 from tqdm import tqdm
 
+from yolact_ascend import flags
 from yolact_ascend.detection.evaluate import Evaluation
 from yolact_ascend.errors import DatasetError, UsageError
-from yolact_ascend.files import atomic_path, make_folder, sha256_file
+from yolact_ascend.files import atomic_path, sha256_file
+from yolact_ascend.folders import Ledger, lock_folder
 from yolact_ascend.images.coco import CocoDataset, CocoImage, require_images
 from yolact_ascend.models.classes import require_weights
 from yolact_ascend.models.config import ModelConfig
 from yolact_ascend.models.weights import load_backbone, load_fitting, write_weights
 from yolact_ascend.training.curve import draw_curve
 from yolact_ascend.training.recipe import Recipe
-from yolact_ascend.training.samples import TrainingSet, load_batches
+from yolact_ascend.training.samples import Sample, TrainingSet, load_batches
 from yolact_ascend.training.score import score_network
 from yolact_ascend.training.trainer import Trainer, stack_samples
 
@@ -96,6 +98,10 @@ class TrainingFiles(NamedTuple):
     def curve(self) -> Path:
         return self.folder / "curve.png"
 
+    @property
+    def all(self) -> tuple[Path, ...]:
+        return self.checkpoint, self.weights, self.log, self.curve
+
 
 @dataclass(frozen=True)
 class Validation:
@@ -127,29 +133,44 @@ def train(
     """Train a network and write its weights, log and loss curve to `save_path`; an interrupted run resumes.
 
     A finished run only writes files that are missing. Returns the scores on `validation` at the end. Raises
-    TrainingError, DatasetError, WeightsError, ArtifactError; problems with the data are raised before any work.
+    TrainingError, DatasetError, WeightsError, ArtifactError; problems with the data are raised before any work, as is
+    the UsageError for a folder in use, or with files of these names that no training there made.
     """
     training_set.require_whole()
     if validation:
         require_images(validation.images)
     origin = {**training_set.identify(), **identify_start(config, pretrained, backbone_weights)}
-    make_folder(save_path)
-    files = TrainingFiles(save_path)
-    trainer = Trainer(config, recipe, torch.device(device), origin)
-    if files.checkpoint.exists():
-        trainer.resume(files.checkpoint)
-    else:
-        load_start(trainer, pretrained, backbone_weights)
-    batches = load_batches(
-        training_set,
-        config,
-        recipe.phases,
-        recipe.augmentation,
-        recipe.most_masks,
-        recipe.seed,
-        first_step=trainer.step,
-        workers=workers,
-    )
+    files, another_folder = TrainingFiles(save_path), flags.SAVE_PATH.word("DIR")
+    with lock_folder(save_path, another_folder):
+        trainer = Trainer(config, recipe, torch.device(device), origin)
+        is_begun = files.checkpoint.exists()
+        if is_begun:
+            trainer.resume(files.checkpoint)
+        else:
+            load_start(trainer, pretrained, backbone_weights)
+        Ledger(save_path, trusts_all=is_begun).claim(files.all, another_folder)
+        batches = load_batches(
+            training_set,
+            config,
+            recipe.phases,
+            recipe.augmentation,
+            recipe.most_masks,
+            recipe.seed,
+            first_step=trainer.step,
+            workers=workers,
+        )
+        return take_steps(trainer, batches, files, validation, checkpoint_every)
+
+
+def take_steps(
+    trainer: Trainer,
+    batches: Iterable[list[Sample]],
+    files: TrainingFiles,
+    validation: Validation | None,
+    checkpoint_every: int,
+) -> Evaluation | None:
+    """Take the remaining steps, save and score; returns the last scores."""
+    recipe = trainer.recipe
     progress = tqdm(total=recipe.steps, initial=trainer.step, desc="train", unit="step")
     with progress, save_when_ended(trainer, files):
         if trainer.is_finished:

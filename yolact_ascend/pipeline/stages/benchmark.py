@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import shutil
+import contextlib
 import sys
 from pathlib import Path
 from typing import Any
@@ -47,12 +47,23 @@ def _step(run: RunContext, batch_size: int) -> Step:
             if batch is not None:
                 _write_batch(run, batch, batch_size)
             target.benchmark(job, run.runner, log)
-        finally:  # for a large batch it takes gigabytes
-            shutil.rmtree(folder.benchmark_input(batch_size).parent, ignore_errors=True)
+        finally:
+            if batch is not None:
+                _remove_batch(batch)
         read_timings(summary, log)  # else the report would be the one to fail
         return settings.loop * batch_size * len(target.npus)
 
-    return Step("benchmark", batch_size, inputs, lambda: [summary], work)
+    def made() -> list[Path]:
+        return [summary, folder.benchmark_outputs(batch_size), *([] if batch is None else [batch])]
+
+    return Step("benchmark", batch_size, inputs, lambda: [summary], work, made)
+
+
+def _remove_batch(path: Path) -> None:
+    """Remove the file of a batch, which takes gigabytes for a large one, and its folder unless it holds more."""
+    path.unlink(missing_ok=True)
+    with contextlib.suppress(OSError):
+        path.parent.rmdir()
 
 
 def _write_batch(run: RunContext, path: Path, batch_size: int) -> None:

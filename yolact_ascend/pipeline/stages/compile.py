@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from yolact_ascend.files import sha256_file
@@ -46,4 +47,7 @@ def _step(run: RunContext, batch_size: int) -> Step:
         made = replace(run.need(batch_size), cut=exported["cut"], weights_sha256=exported["weights_sha256"])
         write_sidecar(model, describe_model(model, made, target.compile_inputs(job)["flags"], command))
 
-    return Step("compile", batch_size, inputs, lambda: [model, sidecar_file(model)], work)
+    def made() -> list[Path]:
+        return [sidecar_file(model), *target.compile_files(job)]
+
+    return Step("compile", batch_size, inputs, lambda: [model, sidecar_file(model)], work, made)

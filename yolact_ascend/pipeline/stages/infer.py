@@ -45,7 +45,7 @@ def _step(run: RunContext, batch_size: int) -> Step:
         require_outputs(output_folder, count, run.outputs)
         return count
 
-    return Step("infer", batch_size, inputs, outputs, work)
+    return Step("infer", batch_size, inputs, outputs, work, made=lambda: [summary, output_folder])
 
 
 def _remove_outputs(folder: Path) -> None:

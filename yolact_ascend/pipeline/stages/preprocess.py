@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 from typing import Any
 
 from yolact_ascend import flags
@@ -13,7 +14,7 @@ from yolact_ascend.pipeline.stages.commands import dataset_words, limit_words, w
 from yolact_ascend.pipeline.steps import Step
 from yolact_ascend.process import own_command
 from yolact_ascend.sources import made_by
-from yolact_ascend.targets.folder import ids_file, input_bin, recipe_file, timings_file
+from yolact_ascend.targets.folder import files_of_inputs, ids_file, input_bin, spoil_recipe, timings_file
 
 
 def steps(run: RunContext) -> list[Step]:
@@ -31,7 +32,7 @@ def steps(run: RunContext) -> list[Step]:
 
     def work() -> int:
         if "preprocess" in run.settings.force:
-            recipe_file(save_path).unlink(missing_ok=True)
+            spoil_recipe(save_path)
         before = run.records.describe(bins)
         run.runner.run_own(
             [
@@ -48,4 +49,7 @@ def steps(run: RunContext) -> list[Step]:
         after = run.records.describe(bins)
         return sum(before.get(name) != state for name, state in after.items())
 
-    return [Step("preprocess", None, inputs, lambda: [ids_file(save_path), timings_file(save_path), *bins], work)]
+    def outputs() -> list[Path]:
+        return [ids_file(save_path), timings_file(save_path), *bins]
+
+    return [Step("preprocess", None, inputs, outputs, work, made=lambda: files_of_inputs(save_path))]

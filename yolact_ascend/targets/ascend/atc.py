@@ -36,8 +36,13 @@ def atc_command(
 
 def remove_models(prefix: Path) -> None:
     """Remove what an earlier atc left under any of the names that it gives: it must not pass for a new file."""
-    for path in (_om(prefix), *_other_names(prefix)):
+    for path in model_files(prefix):
         path.unlink(missing_ok=True)
+
+
+def model_files(prefix: Path) -> list[Path]:
+    """Return the names that atc gives to a model."""
+    return [_om(prefix), *_other_names(prefix)]
 
 
 def adopt_model(prefix: Path) -> Path:

@@ -21,7 +21,14 @@ from yolact_ascend.targets.ascend.ais_bench import (
     require_plain_files,
     require_usable_paths,
 )
-from yolact_ascend.targets.ascend.atc import ATC_SUCCESS, PRECISION_FLAGS, adopt_model, atc_command, remove_models
+from yolact_ascend.targets.ascend.atc import (
+    ATC_SUCCESS,
+    PRECISION_FLAGS,
+    adopt_model,
+    atc_command,
+    model_files,
+    remove_models,
+)
 from yolact_ascend.targets.ascend.checks import check_tools
 from yolact_ascend.targets.ascend.devices import clear_devices, collect_outputs, devices_for, merge_summaries
 from yolact_ascend.targets.ascend.errors import explain_atc_failure
@@ -95,9 +102,11 @@ class AscendTarget(Target):
         aipp = aipp_config(job.preprocessing) if takes_pixels(job.input) else None
         return {"flags": self._atc_command(job, Path("onnx"), Path("om"), Path("aipp")), "aipp": aipp}
 
+    def compile_files(self, job: CompileJob) -> list[Path]:
+        return [*model_files(job.model.with_suffix("")), *([_aipp_file(job)] if takes_pixels(job.input) else [])]
+
     def compile(self, job: CompileJob, runner: Runner, log: Path) -> str:
-        prefix = job.model.with_suffix("")
-        aipp_file = WorkFolder(job.model.parent).aipp_config
+        prefix, aipp_file = job.model.with_suffix(""), _aipp_file(job)
         remove_models(prefix)
         if takes_pixels(job.input):
             write_bytes(aipp_file, aipp_config(job.preprocessing).encode())
@@ -188,6 +197,10 @@ class AscendTarget(Target):
             if collect is not None:
                 collect(output_folder, npus)
             merge_summaries(output_folder, npus)
+
+
+def _aipp_file(job: CompileJob) -> Path:
+    return WorkFolder(job.model.parent).aipp_config
 
 
 def _remove_outputs(folder: Path) -> None:

@@ -86,6 +86,9 @@ class OnnxRuntimeTarget(Target):
         words = [flags.BATCH_SIZE.word(job.batch_size), flags.DTYPE.word(job.input.dtype)]
         return {"flags": words, **made_by("targets.onnxruntime.compile")}
 
+    def compile_files(self, job: CompileJob) -> list[Path]:
+        return [job.model]
+
     def compile(self, job: CompileJob, runner: Runner, log: Path) -> str:
         words = [flags.MODEL.word(job.onnx), flags.COMPILED_OUTPUT.word(job.model)]
         command = [*own_command("compile"), *words, *self.compile_inputs(job)["flags"]]
