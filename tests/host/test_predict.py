@@ -195,7 +195,7 @@ def test_a_bad_image_is_named_and_the_others_are_done(run, photographs, tmp_path
     (photographs / "a.jpg").write_bytes(b"\xff\xd8 no picture")
     assert run(photographs, "--limit=2") == 1
     out, err = capsys.readouterr()
-    assert f"skipped: {photographs / 'a.jpg'} cannot be decoded as an image." in err
+    assert f"skipped: {photographs / 'a.jpg'} (" in err and " bytes) cannot be decoded as an image." in err
     assert "error: 1 of 2 images were skipped; they" in err and out.startswith("1 images, ")
     assert {entry["image_id"] for entry in read_detections(tmp_path)} == {2}
     assert not (tmp_path / "out" / "a.jpg").exists() and (tmp_path / "out" / "b.jpg").exists()

@@ -1,6 +1,9 @@
 """Decoding image files as upstream does."""
 
+import contextlib
 import errno
+import struct
+import zlib
 from pathlib import Path
 
 import cv2
@@ -8,8 +11,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from yolact_ascend.errors import DatasetError
-from yolact_ascend.images.decode import decode_image, find_images
+from yolact_ascend.errors import DatasetError, UsageError
+from yolact_ascend.images.decode import PixelsError, decode_image, find_images
+from yolact_ascend.images.pictures import look_at
 
 
 def save_jpeg(path, mode="RGB", orientation=None, size=(40, 20)):
@@ -96,3 +100,66 @@ def test_a_folder_without_images_is_refused(tmp_path, name, said):
     (tmp_path / "empty").mkdir()
     with pytest.raises(DatasetError, match=f"There is {said} .*{name}"):
         find_images(tmp_path / name, 1)
+
+
+def claim_size(path, width, height):
+    """Write a small picture whose header claims another size."""
+    Image.new("L", (8, 8)).save(path, "PNG" if path.suffix == ".png" else "JPEG")
+    data = bytearray(path.read_bytes())
+    if path.suffix == ".png":
+        data[16:24] = struct.pack(">II", width, height)  # IHDR
+        data[29:33] = struct.pack(">I", zlib.crc32(data[12:29]))
+    else:
+        place = data.index(b"\xff\xc0") + 5  # SOF0: marker, length, precision, height, width
+        data[place : place + 4] = struct.pack(">HH", height, width)
+    path.write_bytes(data)
+
+
+@pytest.mark.parametrize("suffix", [".png", ".jpg"])
+def test_a_picture_of_too_many_pixels_is_refused_by_its_header(tmp_path, suffix, monkeypatch):
+    path = tmp_path / f"a{suffix}"
+    claim_size(path, 30000, 30000)
+    monkeypatch.setattr(cv2, "imdecode", None)  # it would be called
+    said = rf"a{suffix} has 30000×30000 pixels, 900 million; the limit is 179 million.*YOLACT_ASCEND_MAX_MEGAPIXELS=N"
+    with pytest.raises(PixelsError, match=said):
+        decode_image(path)
+    with pytest.raises(PixelsError, match=said):
+        look_at(path)
+
+
+@pytest.mark.parametrize(
+    ("word", "is_refused"), [("0.0008", False), ("0.00079", True), ("", False)], ids=["just", "above", "default"]
+)
+def test_the_limit_of_pixels_can_be_set(tmp_path, monkeypatch, word, is_refused):
+    save_jpeg(tmp_path / "a.jpg")  # 800 pixels
+    monkeypatch.setenv("YOLACT_ASCEND_MAX_MEGAPIXELS", word)
+    with pytest.raises(PixelsError) if is_refused else contextlib.nullcontext():
+        decode_image(tmp_path / "a.jpg")
+
+
+def test_a_picture_beyond_pillows_own_limit_is_read_when_ours_is_higher(tmp_path, monkeypatch):
+    save_jpeg(tmp_path / "a.jpg")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
+    monkeypatch.setattr(cv2, "imdecode", lambda *_: None)
+    assert decode_image(tmp_path / "a.jpg").shape == (20, 40, 3)
+    assert Image.MAX_IMAGE_PIXELS == 100
+
+
+@pytest.mark.parametrize("word", ["0", "-1", "many", "nan"])
+def test_a_limit_that_is_no_number_is_a_sentence(tmp_path, monkeypatch, word):
+    save_jpeg(tmp_path / "a.jpg")
+    monkeypatch.setenv("YOLACT_ASCEND_MAX_MEGAPIXELS", word)
+    with pytest.raises(UsageError, match=f"YOLACT_ASCEND_MAX_MEGAPIXELS={word}: expected "):
+        decode_image(tmp_path / "a.jpg")
+
+
+def test_memory_that_runs_out_names_the_picture(tmp_path, monkeypatch):
+    def run_out(*_):
+        error = cv2.error("OpenCV(4.9.0) error: (-4:Insufficient memory) Failed to allocate 2700000000 bytes")
+        error.code = cv2.Error.StsNoMem
+        raise error
+
+    save_jpeg(tmp_path / "a.jpg")
+    monkeypatch.setattr(cv2, "imdecode", run_out)
+    with pytest.raises(DatasetError, match="a.jpg needs more memory to decode than there is"):
+        decode_image(tmp_path / "a.jpg")

@@ -1,6 +1,7 @@
 """From decoded pixels to the network's input: upstream's way, and the variants of other families."""
 
 import io
+import tracemalloc
 from dataclasses import replace
 from pathlib import Path
 
@@ -55,6 +56,16 @@ def test_both_transforms_are_the_plain_formulas_to_the_bit(mode, size):
     expected = ((resized - mean) / std)[:, :, ::-1].transpose(2, 0, 1)
     assert np.array_equal(normalise_image(image, STRETCHED), expected)
     assert np.array_equal(resize_image(image, STRETCHED), cv2.resize(image, (550, 550))[:, :, ::-1])
+
+
+def test_a_large_image_takes_four_bytes_a_pixel_beside_its_own():
+    """Not twelve: 180 million pixels in float32 are 2.1 GB."""
+    image = np.zeros((2000, 2000, 3), np.uint8)
+    tracemalloc.start()
+    normalise_image(image, STRETCHED)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 6 * 2000 * 2000
 
 
 def test_normalise_subtracts_means_and_swaps_to_rgb():

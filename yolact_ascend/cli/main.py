@@ -29,6 +29,7 @@ from yolact_ascend.cli import (
     train,
 )
 from yolact_ascend.cli.flags import HelpFormatter, held_work_folders
+from yolact_ascend.environment import limit_opencv
 from yolact_ascend.errors import YolactAscendError, describe_os_error
 
 INTERRUPTED = 130  # as shells report SIGINT
@@ -88,6 +89,7 @@ def run_cli(work: Callable[[argparse.Namespace], None], arguments: argparse.Name
     """Do the work; turn what users can cause into one message on stderr and an exit code."""
     signal.signal(signal.SIGTERM, _interrupt)
     try:
+        limit_opencv()
         with held_work_folders(arguments):
             work(arguments)
     except YolactAscendError as error:
@@ -96,6 +98,10 @@ def run_cli(work: Callable[[argparse.Namespace], None], arguments: argparse.Name
     except BrokenPipeError:
         # Whoever read our output (head, less) has gone; nothing more can be said there.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except MemoryError:
+        said = "Memory ran out. Use fewer workers (workers=N), a smaller batch size, or smaller pictures."
+        print(f"error: {said} Finished work is kept.", file=sys.stderr)
         return 1
     except OSError as error:
         print(f"error: {describe_os_error(error)} Finished work is kept.", file=sys.stderr)

@@ -171,10 +171,17 @@ def _predict_images(
     results: list[dict[str, Any]] = []
     readable = _decode_all(tqdm(paths, desc="predict", unit="image"), summary)
     for batch in batches(readable, predictor.batch_size):
-        found = predictor.predict([image.pixels for image in batch], summary)
+        try:
+            found = predictor.predict([image.pixels for image in batch], summary)
+            with summary.timed("draw and write"):
+                drawn = [predictor.draw(image.pixels, detections) for image, detections in zip(batch, found)]
+        except MemoryError:
+            for path in (paths[image.place] for image in batch):
+                _skip(path, f"{path} needs more memory than there is. Scale it down, or free some.", summary)
+            continue
         with summary.timed("draw and write"):
-            for image, detections in zip(batch, found):
-                write_jpeg(pictures[image.place], predictor.draw(image.pixels, detections))
+            for image, detections, picture in zip(batch, found, drawn):
+                write_jpeg(pictures[image.place], picture)
                 path, number = paths[image.place], image.place + 1
                 name = path.relative_to(folder).as_posix() if folder else path.name
                 height, width = image.pixels.shape[:2]
@@ -274,18 +281,22 @@ def _decode_all(paths: Iterable[Path], summary: Summary) -> Iterator[_Image]:
             with summary.timed("decode"):
                 data = read_image(path)
                 pixels, is_cut = decode_bytes(data, path), is_jpeg(data) and is_cut_short(data)
-        except DatasetError:
-            summary.skipped.append(path)
-            tqdm.write(f"skipped: {path} cannot be decoded as an image.", file=sys.stderr)
+        except DatasetError as error:
+            _skip(path, str(error), summary)
             continue
         if max(pixels.shape) > JPEG_LONGEST_PX:
-            summary.skipped.append(path)
             size = f"{pixels.shape[1]}×{pixels.shape[0]} pixels"
-            tqdm.write(f"skipped: {path} has {size}, more than a JPEG can have ({JPEG_LONGEST_PX}).", file=sys.stderr)
+            _skip(path, f"{path} has {size}, more than a JPEG can have ({JPEG_LONGEST_PX}).", summary)
             continue
         if is_cut:
             tqdm.write(f"warning: {path} is cut short: its lower part is made up.", file=sys.stderr)
         yield _Image(index, pixels, is_cut)
+
+
+def _skip(path: Path, reason: str, summary: Summary) -> None:
+    """Leave an image out, and say why."""
+    summary.skipped.append(path)
+    tqdm.write(f"skipped: {reason}", file=sys.stderr)
 
 
 def _require_other_folder(sources: Sequence[Path], save_path: Path) -> None:

@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from yolact_ascend import flags
 from yolact_ascend.disk import free_bytes, in_gb, offer, plannable_bytes, size_of
-from yolact_ascend.errors import ArtifactError, UsageError
+from yolact_ascend.errors import ArtifactError, DatasetError, UsageError
 from yolact_ascend.files import (
     FOLDER_MODE,
     as_json,
@@ -90,13 +90,20 @@ def _preprocess(images: Sequence[CocoImage], save_path: Path, config: ModelConfi
 def prepare_image(image: CocoImage, preprocessing: Preprocessing, dtype: str, timings: Timings) -> np.ndarray:
     """Read and decode one image and make the network's input of it; the steps are timed, the image is not counted.
 
-    Raises DatasetError when it cannot be decoded.
+    Raises DatasetError when it cannot be decoded, or memory runs out.
     """
     with timings.timed("decode"):
         data = read_image(image.path)
         pixels = decode_bytes(data, image.path, image.is_turned)
     with timings.timed("resize"):
-        return prepare_pixels(pixels, preprocessing, dtype)
+        try:
+            return prepare_pixels(pixels, preprocessing, dtype)
+        except (MemoryError, cv2.error) as error:
+            height, width = pixels.shape[:2]
+            raise DatasetError(
+                f"{image.path}, {width}×{height} pixels, cannot be resized: memory runs out. Scale it down, or use "
+                "fewer workers."
+            ) from error
 
 
 class _Job(NamedTuple):

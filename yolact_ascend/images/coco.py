@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from yolact_ascend.environment import MEGAPIXELS_VARIABLE, most_pixels
 from yolact_ascend.errors import DatasetError
 from yolact_ascend.images.annotations import read_annotations
 from yolact_ascend.images.decode import IMAGE_SUFFIXES
@@ -37,6 +38,7 @@ class Inspection:
     unclear: tuple[Path, ...]
     cut: tuple[Path, ...]
     other_size: tuple[tuple[CocoImage, tuple[int, int]], ...]  # and the size that is shown
+    too_large: tuple[Path, ...] = ()  # more pixels than `environment.most_pixels`
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -66,7 +68,13 @@ class Inspection:
         return tuple(found)
 
     def require_readable(self) -> None:
-        """Raise DatasetError that names the files that are no pictures."""
+        """Raise DatasetError that names the files that are no pictures, or too large ones."""
+        if self.too_large:
+            raise DatasetError(
+                f"{len(self.too_large)} of {len(self.images)} images have more than {most_pixels() / 1e6:.0f} million "
+                f"pixels: {list_names(self.too_large)}, in {self.too_large[0].parent}. Scale them down, or raise the "
+                f"limit: {MEGAPIXELS_VARIABLE}=N (in millions)."
+            )
         if self.unreadable:
             raise DatasetError(
                 f"{len(self.unreadable)} of {len(self.images)} images cannot be decoded: "

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
+import threading
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 import cv2
 import numpy as np
 from PIL import Image, ImageOps
 
+from yolact_ascend.environment import MEGAPIXELS_VARIABLE, most_pixels
 from yolact_ascend.errors import DatasetError
 
 UNTURNED = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
@@ -22,6 +27,11 @@ IMAGE_SUFFIXES = (
     *(".jfif", ".jpe", ".gif", ".avif", ".mpo"),
 )
 NAMED = 5  # files that a message lists
+_without_limit = threading.Lock()  # Pillow's limit is a global variable
+
+
+class PixelsError(DatasetError):
+    """A picture has more pixels than are decoded."""
 
 
 def decode_image(path: Path, is_turned: bool = True) -> np.ndarray:
@@ -78,19 +88,26 @@ def read_image(path: Path) -> bytes:
 
 def decode_bytes(data: bytes, path: Path, is_turned: bool = True) -> np.ndarray:
     """Decode what `read_image` gave, as `decode_image` does; `path` is for the sentence of its DatasetError."""
+    require_few_pixels(read_size(io.BytesIO(data)), path)
     # A JPEG that is cut short: cv2.imread sees such an end, and keeps the rows before it; imdecode would not.
     whole = data + JPEG_END if is_jpeg(data) else data
     try:
+        return _decode(whole, data, path, is_turned)
+    except MemoryError:
+        raise DatasetError(f"{path} needs more memory to decode than there is. Scale it down, or free some.") from None
+
+
+def _decode(whole: bytes, data: bytes, path: Path, is_turned: bool) -> np.ndarray:
+    try:
         image = cv2.imdecode(np.frombuffer(whole, np.uint8), cv2.IMREAD_COLOR if is_turned else UNTURNED)
-    except cv2.error:  # no bytes at all, or more pixels than OpenCV takes
+    except cv2.error as error:  # no bytes at all, or more pixels than OpenCV takes
+        if error.code == cv2.Error.StsNoMem:
+            raise MemoryError from error
         image = None
     if image is None:
         image = _decode_by_pillow(data, is_turned)
     if image is None:
-        raise DatasetError(
-            f"{path} ({len(data)} bytes) cannot be decoded as an image. Replace the file, or remove it from the "
-            "annotation file."
-        )
+        raise DatasetError(f"{path} ({len(data)} bytes) cannot be decoded as an image. Replace or remove the file.")
     return image
 
 
@@ -99,11 +116,41 @@ def _decode_by_pillow(data: bytes, is_turned: bool) -> np.ndarray | None:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            with Image.open(io.BytesIO(data)) as picture:
+            with open_by_pillow(io.BytesIO(data)) as picture:
                 whole = ImageOps.exif_transpose(picture) if is_turned else picture
                 return np.ascontiguousarray(np.asarray(whole.convert("RGB"))[:, :, ::-1])
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
         return None
+
+
+@contextlib.contextmanager
+def open_by_pillow(file: BinaryIO) -> Iterator[Image.Image]:
+    """Read a picture's header by Pillow, whatever its size: the limit is `require_few_pixels`, not Pillow's."""
+    with _without_limit:
+        before, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+        try:
+            picture = Image.open(file)
+        finally:
+            Image.MAX_IMAGE_PIXELS = before
+    with picture:
+        yield picture
+
+
+def read_size(file: BinaryIO) -> tuple[int, int] | None:
+    """Return width and height as a picture's header states them; None when Pillow does not know the format."""
+    with contextlib.suppress(OSError, ValueError, SyntaxError), open_by_pillow(file) as picture:
+        return picture.size
+    return None
+
+
+def require_few_pixels(size: tuple[int, int] | None, path: Path) -> None:
+    """Raise PixelsError for a picture of more pixels than `environment.most_pixels`, before it is decoded."""
+    most = most_pixels()
+    if size is not None and size[0] * size[1] > most:
+        raise PixelsError(
+            f"{path} has {size[0]}×{size[1]} pixels, {size[0] * size[1] / 1e6:.0f} million; the limit is "
+            f"{most / 1e6:.0f} million. Scale it down, or raise the limit: {MEGAPIXELS_VARIABLE}=N (in millions)."
+        )
 
 
 def is_jpeg(data: bytes) -> bool:

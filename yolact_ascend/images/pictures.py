@@ -9,8 +9,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from PIL import Image
-
 from yolact_ascend.detection.tasks import MASK
 from yolact_ascend.errors import DatasetError
 from yolact_ascend.images.coco import (
@@ -21,7 +19,15 @@ from yolact_ascend.images.coco import (
     match_classes,
     require_images,
 )
-from yolact_ascend.images.decode import JPEG_END, decode_image, is_cut_short, is_jpeg
+from yolact_ascend.images.decode import (
+    JPEG_END,
+    PixelsError,
+    decode_image,
+    is_cut_short,
+    is_jpeg,
+    open_by_pillow,
+    require_few_pixels,
+)
 from yolact_ascend.models.config import ModelConfig
 
 TAIL_BYTES = 1024  # a whole JPEG has its end marker in them, unless something was appended: then all of it is read
@@ -76,12 +82,14 @@ def verify_pictures(dataset: CocoDataset, annotated_only: bool = False, limit: i
 def inspect(images: Sequence[CocoImage]) -> Inspection:
     """Look at the files of these images; raises DatasetError when some are missing."""
     require_images(images)
-    found, unreadable, unclear, cut, other_size = [], [], [], [], []
+    found, unclear, cut, other_size = [], [], [], []
+    unreadable: list[Path] = []
+    too_large: list[Path] = []
     for image in images:
         try:
             picture = look_at(image.path)
-        except DatasetError:
-            unreadable.append(image.path)
+        except DatasetError as error:
+            (too_large if isinstance(error, PixelsError) else unreadable).append(image.path)
             found.append(image)
             continue
         listed = (image.width, image.height)
@@ -93,7 +101,7 @@ def inspect(images: Sequence[CocoImage]) -> Inspection:
             cut.append(image.path)
         if listed not in picture[:2]:
             other_size.append((image, picture.shown))
-    return Inspection(tuple(found), tuple(unreadable), tuple(unclear), tuple(cut), tuple(other_size))
+    return Inspection(tuple(found), tuple(unreadable), tuple(unclear), tuple(cut), tuple(other_size), tuple(too_large))
 
 
 def look_at(path: Path) -> Picture:
@@ -101,11 +109,12 @@ def look_at(path: Path) -> Picture:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of pictures with very many pixels
-            with Image.open(path) as picture:
+            with path.open("rb") as file, open_by_pillow(file) as picture:
                 stored, orientation = picture.size, picture.getexif().get(ORIENTATION)
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+    except (OSError, ValueError, SyntaxError):
         shown = _decoded_size(path)  # OpenCV knows formats that Pillow does not
         return Picture(shown, shown)
+    require_few_pixels(stored, path)
     with path.open("rb") as file:
         is_a_jpeg = is_jpeg(file.read(4))
         is_cut = is_a_jpeg and _is_cut(file.seek(0, os.SEEK_END), path)

@@ -8,6 +8,7 @@ facebookresearch/detectron2 @ 02b5c4e, data/transforms/augmentation_impl.py (Res
 from __future__ import annotations
 
 import functools
+from collections.abc import Sequence
 
 import cv2
 import numpy as np
@@ -41,14 +42,21 @@ def normalise_image(image_bgr: np.ndarray, preprocessing: Preprocessing) -> np.n
 
     OpenCV's resize is in float32: resizing uint8 rounds to whole levels. Pillow's is in uint8, as its models expect.
     """
-    is_float = preprocessing.interpolation == "cv2"
-    resized = _resize(image_bgr.astype(np.float32) if is_float else image_bgr, preprocessing)
-    return normalise_pixels(resized, preprocessing)
+    if preprocessing.interpolation != "cv2":
+        return normalise_pixels(_resize(image_bgr, preprocessing), preprocessing)
+    # Channel by channel: the bits of all three at once, with a third of the memory, which is 12 bytes a pixel.
+    resized = [_resize(image_bgr[:, :, channel].astype(np.float32), preprocessing) for channel in range(3)]
+    return _normalise(resized, preprocessing)
 
 
 def normalise_pixels(image_bgr: np.ndarray, preprocessing: Preprocessing) -> np.ndarray:
     """Normalise BGR pixels [h,w,3] of 0..255 to float32 [3,H,W], padded with zeros to the size of the input."""
-    height, width = image_bgr.shape[:2]
+    return _normalise(np.moveaxis(image_bgr, 2, 0), preprocessing)
+
+
+def _normalise(channels_bgr: Sequence[np.ndarray] | np.ndarray, preprocessing: Preprocessing) -> np.ndarray:
+    """Normalise channels [h,w], blue first."""
+    height, width = channels_bgr[0].shape
     is_padded = (height, width) != (preprocessing.height_px, preprocessing.width_px) and not preprocessing.is_stretched
     shape = (preprocessing.height_px, preprocessing.width_px) if is_padded else (height, width)
     normalised = np.zeros((3, *shape), np.float32) if is_padded else np.empty((3, *shape), np.float32)
@@ -57,7 +65,7 @@ def normalise_pixels(image_bgr: np.ndarray, preprocessing: Preprocessing) -> np.
     for channel, (mean, std) in enumerate(zip(*_bgr_statistics(preprocessing))):
         position = 2 - channel if preprocessing.channel_order == "RGB" else channel
         place = normalised[position, :height, :width]
-        values = image_bgr[:, :, channel]
+        values = channels_bgr[channel]
         if preprocessing.pixel_max != 255:
             values = np.divide(values, np.float32(255 / preprocessing.pixel_max), dtype=np.float32)
         np.subtract(values, mean, out=place)

@@ -43,7 +43,11 @@ def find_bad(dataset: CocoDataset) -> dict[Path, str]:
     found = dict.fromkeys(pictures.cut, "cut short")
     for image, (width, height) in pictures.other_size:
         found[image.path] = f"{width}×{height} pixels, annotated as {image.width}×{image.height}"
-    return {**found, **dict.fromkeys(pictures.unreadable, "no picture")}
+    return {
+        **found,
+        **dict.fromkeys(pictures.unreadable, "no picture"),
+        **dict.fromkeys(pictures.too_large, "too many pixels"),
+    }
 
 
 def _require_visible_masks(dataset: CocoDataset, config: ModelConfig) -> None:
