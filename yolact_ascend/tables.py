@@ -23,3 +23,8 @@ def format_change(first: float | None, second: float | None, digits: int = 2) ->
 def markdown_table(heads: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
     """Return a Markdown table; cells are printed as they are."""
     return tabulate(rows, heads, tablefmt="pipe", disable_numparse=True)
+
+
+def counted(count: int, what: str) -> str:
+    """Return a number with a noun, which gets an s unless the number is 1."""
+    return f"{count} {what}{'' if count == 1 else 's'}"

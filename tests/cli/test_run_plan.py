@@ -18,17 +18,32 @@ from yolact_ascend.targets.folder import sidecar_file
 
 
 def test_the_plan_follows_the_named_order(copied, tmp_path, capfd):
-    run_stages(copied.command(to="export", bs="3,2"))
+    with pytest.raises(UsageError, match="from=infer: compile bs2 must run first"):
+        copied(**{"from": "infer"}, bs="3,2")
     plan = re.findall(r"^  ([a-z]+)(?: bs(\d))? ", capfd.readouterr().err, re.MULTILINE)
     assert plan == [
-        *(("patch", ""), ("export", ""), ("compile", "3"), ("compile", "2"), ("preprocess", "")),
+        *(("export", ""), ("compile", "3"), ("compile", "2"), ("preprocess", "")),
         *(("infer", "3"), ("infer", "2"), ("postprocess", "3"), ("postprocess", "2")),
     ]
 
 
-def test_the_plan_says_why_there_is_no_patch(copied, capfd):
-    copied()
-    assert "patch              not needed: upstream= is not set" in capfd.readouterr().err
+def test_an_export_needs_no_data_set(copied, capfd):
+    shutil.rmtree(copied.coco)
+    assert run_stages(copied.command(to="compile")) == "Stopped after compile (to=compile)."
+    assert re.findall(r"^  (\S+)", capfd.readouterr().err, re.MULTILINE) == ["export", "compile"]
+    with pytest.raises(DatasetError, match="There is no COCO folder"):
+        run_stages(copied.command(to="preprocess"))
+
+
+def test_images_that_are_nowhere_are_asked_for(copied):
+    annotations = copied.coco / "annotations" / "instances_val2017.json"
+    with pytest.raises(DatasetError, match=r"There is no folder .*nowhere with the images that .*Pass images=DIR"):
+        copied(coco=str(copied.coco / "nowhere"), annotations=str(annotations))
+
+
+def test_another_target_is_the_reason_that_is_named(copied, capfd):
+    with pytest.raises(UsageError, match=r"compile bs3 must run first \(changed: target\)"):
+        copied(**{"from": "infer"}, target="onnxruntime", device="auto", precision="fp32")
 
 
 def test_starting_later_needs_a_model_of_these_weights(copied):

@@ -129,4 +129,4 @@ def test_pictures_are_links_that_markdown_takes():
 
 def test_a_run_on_demo_data_says_so():
     assert "demo" not in render({})
-    assert "- **This is demo data, not COCO: drawn scenes" in render({}, note=NOTE)
+    assert "- **This is a demo: drawn scenes, not COCO" in render({}, note=NOTE)

@@ -9,6 +9,7 @@ from factories import SMALL_CONFIG, rectangle_rle
 
 from yolact_ascend.detection.draw import GAP_PX
 from yolact_ascend.detection.tasks import BOX, MASK
+from yolact_ascend.folders import Ledger
 from yolact_ascend.images.coco import load_dataset
 from yolact_ascend.report import overlays
 from yolact_ascend.report.overlays import OVERLAY_SCORE, remove_overlays, write_overlays
@@ -38,7 +39,12 @@ def draw(dataset, tmp_path):
             file.write_text(json.dumps(column))
         images = dataset.images if images is None else images
         return write_overlays(
-            tmp_path / "overlays", images, dataset, SMALL_CONFIG, {task: files[task] for task in tasks}
+            tmp_path / "overlays",
+            Ledger(tmp_path),
+            images,
+            dataset,
+            SMALL_CONFIG,
+            {task: files[task] for task in tasks},
         )
 
     return draw
@@ -99,12 +105,12 @@ def test_pictures_of_an_earlier_run_go(draw, dataset, tmp_path):
     (tmp_path / "overlays" / "notes.txt").touch()
     draw(images=dataset.images[:1])
     assert {path.name for path in (tmp_path / "overlays").iterdir()} == {"000000000003.jpg", "notes.txt"}
-    remove_overlays(tmp_path / "overlays")
+    remove_overlays(tmp_path / "overlays", Ledger(tmp_path))
     assert [path.name for path in (tmp_path / "overlays").iterdir()] == ["notes.txt"]
     (tmp_path / "overlays" / "notes.txt").unlink()
-    remove_overlays(tmp_path / "overlays")
+    remove_overlays(tmp_path / "overlays", Ledger(tmp_path))
     assert not (tmp_path / "overlays").exists()
-    remove_overlays(tmp_path / "overlays")
+    remove_overlays(tmp_path / "overlays", Ledger(tmp_path))
 
 
 def test_an_image_of_another_size_is_drawn_in_the_annotations_frame(draw, dataset, small_coco):

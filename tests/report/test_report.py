@@ -170,7 +170,7 @@ def test_a_report_says_where_its_figures_come_from(finish):
     assert "cann" not in report["device"] and report["versions"]["cann"] is None
     assert f"- Device: CPU on {report['device']['host']}\n- **{report['device']['note']}**\n" in markdown
     assert "## Throughput on the CPU (" in markdown and "emula" not in markdown
-    assert report["note"] is None and "demo data" not in markdown
+    assert report["note"] is None and "a demo" not in markdown
 
 
 def test_stages_have_their_speed_where_they_went_over_images(finish):
@@ -183,7 +183,10 @@ def test_stages_have_their_speed_where_they_went_over_images(finish):
         ("infer", 2, 2.0, "done"),
         ("postprocess", 2, 4.0, "done"),
     ]
-    assert "| export | | 4.00 | | | fresh |\n| preprocess | | 1.00 | 4 | 4.00 | done |" in markdown
+    assert (
+        "| export | | 4.00 | | | up to date: as an earlier run measured |\n| preprocess | | 1.00 | 4 | 4.00 | done |"
+        in markdown
+    )
 
 
 def test_images_that_could_not_be_decoded_are_named_and_not_drawn(finish):
@@ -198,9 +201,9 @@ def test_images_that_could_not_be_decoded_are_named_and_not_drawn(finish):
 
 def test_the_report_of_an_earlier_run_goes(finish):
     run = finish((BOX, MASK))
-    remove_report(run.settings)
+    remove_report(run)
     write_report(run, OUTCOMES, [])
     assert run.folder.overlays.is_dir()
-    remove_report(run.settings)
+    remove_report(run)
     assert not any(path.exists() for path in (run.folder.report_json, run.folder.report_md, run.folder.overlays))
     assert run.folder.scores(BATCH_SIZE).is_file()

@@ -123,7 +123,7 @@ def _choose_classes(settings: RunSettings) -> ClassChoice:
 def check_dataset(settings: RunSettings) -> Check:
     """Whether the data set is whole, and of the config's classes."""
     if not settings.needs_dataset:
-        return Check("data set", OK, "not needed in mode=perf", {"images": 0})
+        return Check("data set", OK, "not needed for these stages", {"images": 0})
     if settings.is_demo and not is_drawn(settings.coco):
         scenes = min(IMAGES, settings.image_limit or IMAGES)
         return Check("data set", OK, f"none, so a run draws scenes of its own: {NOTE}", {"images": scenes})

@@ -128,8 +128,6 @@ def describe_plan(
     how_to_paste = target.how_to_paste()
     if how_to_paste:
         lines.append(f"To paste the commands below into a shell, first run: {how_to_paste}")
-    if settings.upstream is None:
-        lines.append(f"  {'patch':<18} not needed: upstream= is not set")
     is_all_fresh = True
     for step in steps:
         reason = reasons[step.label]
@@ -165,7 +163,7 @@ def require_earlier(run: RunContext, steps: Sequence[Step]) -> None:
 def require_disk(run: RunContext, reasons: Mapping[str, str | None]) -> None:
     """Show what the run writes to the disk; refuse a run that cannot but fill it."""
     settings = run.settings
-    images = len(run.images) if settings.mode == "full" else 0
+    images = len(run.images) if settings.mode == "full" and settings.needs_dataset else 0
     disk = plan_disk(settings, images, [label for label, reason in reasons.items() if reason is None])
     if disk.needed:
         _say(disk.describe())

@@ -29,6 +29,7 @@ from yolact_ascend.images.decode import IMAGE_SUFFIXES, decode_bytes, is_cut_sho
 from yolact_ascend.images.video import VIDEO_SUFFIXES, Frame, Video, copy_video
 from yolact_ascend.models.config import ModelConfig
 from yolact_ascend.models.family import Detector
+from yolact_ascend.tables import counted
 from yolact_ascend.targets.compiled import find_weights_sha256
 from yolact_ascend.targets.registry import read_device, target_of_model
 from yolact_ascend.targets.target import DeviceRequest, Engine, Target, batches
@@ -60,7 +61,8 @@ class Summary:
             return "No image was predicted."
         shares = ", ".join(f"{step} {1000 * seconds / self.images:.1f}" for step, seconds in self.seconds.items())
         return (
-            f"{self.images} images, {self.detections} detections, {self.images / total:.2f} images/s end to end\n"
+            f"{counted(self.images, 'image')}, {counted(self.detections, 'detection')}, "
+            f"{self.images / total:.2f} images/s end to end\n"
             f"ms per image: {shares}"
         )
 

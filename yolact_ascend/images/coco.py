@@ -13,6 +13,7 @@ from yolact_ascend.errors import DatasetError
 from yolact_ascend.images.annotations import read_annotations
 from yolact_ascend.images.decode import IMAGE_SUFFIXES
 from yolact_ascend.models.config import ModelConfig
+from yolact_ascend.process import format_command, own_command
 
 NAMED = 5  # of a kind that a message lists
 SPLIT = "val2017"
@@ -231,7 +232,7 @@ def find_split(coco_folder: Path, split: str = SPLIT) -> tuple[Path, Path]:
     if not coco_folder.is_dir():
         raise DatasetError(
             f"There is no COCO folder {coco_folder}. Pass `coco=DIR` with DIR/{split} and annotations, or fetch it: "
-            f"python -m yolact_ascend download coco {split} --to {coco_folder}. Without coco=, weights= and config=, "
+            f"{_download(split, coco_folder)}. Without coco=, weights= and config=, "
             "run_all.sh runs a demo on scenes that it draws."
         )
     image_folder = find_image_folder(coco_folder, split)
@@ -239,10 +240,14 @@ def find_split(coco_folder: Path, split: str = SPLIT) -> tuple[Path, Path]:
     if not annotation_file.is_file():
         raise DatasetError(
             f"There is no annotation file {annotation_file}. It comes in COCO's annotations archive: "
-            f"python -m yolact_ascend download coco annotations --to {coco_folder}. "
+            f"{_download('annotations', coco_folder)}. "
             "For a file of another name: images=DIR annotations=FILE."
         )
     return image_folder, annotation_file
+
+
+def _download(what: str, folder: Path) -> str:
+    return format_command(own_command("download", "coco", what, "--to", str(folder)))
 
 
 def find_image_folder(coco_folder: Path, split: str = SPLIT) -> Path:

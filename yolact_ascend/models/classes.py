@@ -19,6 +19,7 @@ from yolact_ascend.models.config import CONFIGS, ModelConfig, with_classes
 from yolact_ascend.models.families import family_of
 from yolact_ascend.models.family import to_network_names
 from yolact_ascend.models.weights_file import read_shapes
+from yolact_ascend.process import format_command, own_command
 
 RECORD = "yolact_ascend.json"
 DEMO_HINT = "Without weights=, coco= and config=, run_all.sh runs the demo with them."
@@ -204,14 +205,14 @@ def require_weights(path: Path, config: ModelConfig) -> None:
     """Raise WeightsError, saying where weights of that config can be had, when there is no such file."""
     if path.is_file():
         return
-    yours = "pass your own (`weights=FILE` in run_all.sh, `--trained_model FILE` in the scripts)"
+    yours = "pass your own (`weights=FILE` in run_all.sh, `--weights=FILE` elsewhere)"
     source = config.source
     if source.is_shipped:
         where = (
             f"The weights of {config.name} come with the repository, {source.url}: pass them, or {yours}. {DEMO_HINT}"
         )
     elif source.file_name:
-        fetch = f"python -m yolact_ascend download weights {config.name}"
+        fetch = format_command(own_command("download", "weights", config.name))
         where = f"The official weights are at {source.url} ; download them ({fetch}), or {yours}."
     else:
         where = f"Weights of {config.name} are linked at {source.url} ; download them, or {yours}."

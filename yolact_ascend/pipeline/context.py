@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import cached_property
 from pathlib import Path
 
+from yolact_ascend.errors import DatasetError
 from yolact_ascend.files import sha256_file
 from yolact_ascend.images.coco import (
     CocoDataset,
@@ -33,17 +34,26 @@ def find_dataset(settings: RunSettings) -> tuple[Path, Path]:
     """Return (image folder, annotation file) of a run; raises DatasetError when they are not there."""
     if settings.annotations is None:
         return find_split(settings.coco)
+    if settings.images is None and not settings.coco.is_dir():
+        raise DatasetError(
+            f"There is no folder {settings.coco} with the images that {settings.annotations} lists. Pass images=DIR."
+        )
     return settings.images or find_image_folder(settings.coco), settings.annotations
 
 
 def find_classes_word(settings: RunSettings) -> str | None:
     """Return where the names of the classes are from when the weights name none: `classes=`, else the data set.
 
-    Raises DatasetError when the data set is not there.
+    Raises DatasetError when the data set is needed and not there.
     """
-    if settings.classes or not (settings.needs_dataset or settings.annotations):
+    if settings.classes or not (settings.input == "dataset" or settings.annotations):
         return settings.classes
-    return str(find_dataset(settings)[1])
+    try:
+        return str(find_dataset(settings)[1])
+    except DatasetError:
+        if settings.needs_dataset:
+            raise
+        return None
 
 
 class RunContext:

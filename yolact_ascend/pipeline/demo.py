@@ -21,8 +21,8 @@ WEIGHTS = CHECKOUT / CONFIGS[DEMO_CONFIG].source.url
 IMAGES = 100  # held-out scenes; the weights have not seen them
 SEED = 1  # of the data set that they were trained on, whose other split this is
 NOTE = (
-    "demo data, not COCO: drawn scenes and a small model trained on such scenes. Its mAP is measured, but cannot be "
-    "compared with YolactEdge on COCO. For that, pass weights= and coco=."
+    "a demo: drawn scenes, not COCO, and a small network trained on such scenes. Its mAP and its throughput are "
+    "measured, but cannot be compared with YolactEdge's. For that, pass weights= and coco=."
 )
 # What any of these names is the user's choice, so nothing is put in its place.
 _OWN_CHOICE = frozenset({"weights", "coco", "images", "annotations", "config", "upstream"})

@@ -74,6 +74,8 @@ class Records:
             return NO_RESULT
         now = as_json(inputs)
         changed = [key for key in {**record.inputs, **now} if record.inputs.get(key) != now.get(key)]
+        if "target" in changed:  # all that follows from it says nothing more
+            changed = ["target"]
         if changed:
             return f"changed: {', '.join(changed)}"
         for path, state in record.outputs.items():

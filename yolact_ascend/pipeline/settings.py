@@ -19,6 +19,7 @@ FULL_STAGES = ("patch", "export", "compile", "preprocess", "infer", "postprocess
 STREAM_STAGES = ("patch", "export", "compile", "stream", "report")
 PERF_STAGES = ("patch", "export", "compile", "benchmark", "report")
 # The ways of a run: the word that chooses one, and its stages.
+WITHOUT_DATASET = frozenset(("patch", "export", "compile"))
 STAGES_OF_WAY = {"mode=full": FULL_STAGES, "stream=1": STREAM_STAGES, "mode=perf": PERF_STAGES}
 MODES = ("full", "perf")
 MAX_LOOP = 100_000  # ais_bench's own limit of --loop
@@ -65,7 +66,8 @@ class RunSettings:
 
     @property
     def needs_dataset(self) -> bool:
-        return self.input == "dataset"
+        """Whether one of the stages to run uses images or annotations."""
+        return self.input == "dataset" and not WITHOUT_DATASET.issuperset(self.stages)
 
     @property
     def image_limit(self) -> int | None:

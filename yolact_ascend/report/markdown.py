@@ -9,6 +9,7 @@ from urllib.parse import quote
 
 from yolact_ascend.detection.evaluate import NOTHING_SCORED
 from yolact_ascend.detection.tasks import BOX, MASK
+from yolact_ascend.pipeline.steps import FRESH
 from yolact_ascend.report.overlays import OVERLAY_SCORE
 from yolact_ascend.report.time_per_image import CARD_IMAGES_PER_S, time_rows
 from yolact_ascend.tables import format_number, markdown_table
@@ -95,22 +96,24 @@ def _throughput_table(results: Sequence[dict[str, Any]], device: dict[str, Any])
         numbers = map(format_number, figures)
         rows.append([chip + several, result["batch_size"], result["input"], *numbers, result["batches"]])
     table = markdown_table(heads, rows)
-    return [f"## {title} (latency and copies in ms per batch)", "", table, "", *_advice(results), ""]
+    return [f"## {title} (latency and copies in ms per batch)", "", table, "", *_advice(results, device), ""]
 
 
-def _advice(results: Sequence[dict[str, Any]]) -> list[str]:
+def _advice(results: Sequence[dict[str, Any]], device: dict[str, Any]) -> list[str]:
     """Say what a reader of the throughput table should not miss."""
     lines = ["Throughput counts compute time only, without the copies to and from the device (H2D, D2H)."]
     if any(len(result["npus"]) > 1 for result in results):
         lines.append("With several devices, it is the sum of theirs.")
     if len(results) > 1:
         lines.append(_advise_batch_size(results))
+    busy = "That is usual on a CPU that does other work, too. " if device["kind"] != "npu" else ""
+    remedy = f"{busy}Run longer, on an idle and cool machine."
     for result in results:
         drift = result["drift_percent"]
         if drift is not None and abs(drift) > NOTABLE_DRIFT_PERCENT:
             lines.append(
                 f"bs={result['batch_size']}: the time per batch changed by {drift:+.1f} % from the first to the last "
-                "quarter of the batches, so these figures are not stable. Run longer, on an idle and cool machine."
+                f"quarter of the batches, so these figures are not stable. {remedy}"
             )
     return lines
 
@@ -145,7 +148,8 @@ def _stage_table(stages: Sequence[dict[str, Any]]) -> list[str]:
         speed = "" if stage["images_per_s"] is None else format_number(stage["images_per_s"])
         seconds = format_number(stage["seconds"])
         batch_size, images = stage["batch_size"] or "", stage["images"] or ""
-        rows.append([stage["name"], batch_size, seconds, images, speed, stage["status"]])
+        status = {FRESH: "up to date: as an earlier run measured"}.get(stage["status"], stage["status"])
+        rows.append([stage["name"], batch_size, seconds, images, speed, status])
     return ["## Stages", "", markdown_table(["stage", "bs", "seconds", "images", "images/s", "status"], rows)]
 
 

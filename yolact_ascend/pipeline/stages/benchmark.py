@@ -35,6 +35,7 @@ def _step(run: RunContext, batch_size: int) -> Step:
             made_from["images"] = digest(describe_images(run.images[:batch_size]))
         return {
             "model_sha256": sha256_file(model),
+            "target": run.settings.target,
             "tools": target.identity(),
             **target.benchmark_inputs(job),
             **made_from,

@@ -35,6 +35,7 @@ def _step(run: RunContext, batch_size: int) -> Step:
     def inputs() -> dict[str, Any]:
         return {
             "onnx_sha256": sha256_file(run.folder.onnx),
+            "target": run.settings.target,
             "tools": target.identity(),
             **target.compile_inputs(job),
             "sidecar_schema": SCHEMA,  # a model of an earlier version gets a side-car of today

@@ -28,6 +28,7 @@ def _step(run: RunContext, batch_size: int) -> Step:
         return {
             "model_sha256": sha256_file(model),
             "inputs": run.records.token("preprocess"),
+            "target": run.settings.target,
             "tools": target.identity(),
             **target.infer_inputs(job),
         }

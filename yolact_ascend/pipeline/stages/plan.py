@@ -23,6 +23,8 @@ STEPS_OF_STAGE: dict[str, Callable[[RunContext], list[Step]]] = {
 
 
 def plan_steps(run: RunContext) -> list[Step]:
-    """Return the steps of a run in the order of its stages."""
+    """Return the steps of a run in the order of its stages; where no data set is needed, without the later ones."""
     stages = STAGES_OF_WAY[run.settings.way]
+    if not run.settings.needs_dataset:
+        stages = stages[: stages.index(run.settings.last) + 1]
     return [step for stage in stages if stage in STEPS_OF_STAGE for step in STEPS_OF_STAGE[stage](run)]

@@ -33,6 +33,7 @@ def _step(run: RunContext, batch_size: int) -> Step:
         return {
             "model_sha256": sha256_file(model),
             "images": digest(describe_images(run.images)),
+            "target": run.settings.target,
             "tools": target.identity(),
             "npus": list(target.npus),
             "weights_sha256": run.weights_sha256,
