@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import http.client
+import re
 import shutil
 import urllib.error
 import urllib.request
 import zipfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
@@ -35,6 +36,7 @@ class Published:
     urls: tuple[str, ...]
     size_bytes: int | None = None
     hashes: Mapping[str, str] = field(default_factory=dict)  # algorithm of hashlib -> hexadecimal digits
+    look: Callable[[Path], str | None] = lambda path: None  # returns why a file is not of the right kind, if it is not
 
 
 def fetch(published: Published, folder: Path) -> Path:
@@ -83,7 +85,7 @@ def find_fault(path: Path, published: Published) -> str | None:
                 digest.update(block)
         if digest.hexdigest() != expected:
             return f"its {algorithm} is {digest.hexdigest()}, expected {expected}"
-    return None
+    return published.look(path)
 
 
 def describe_network_error(error: BaseException) -> str:
@@ -110,24 +112,43 @@ def _fetch_from(url: str, part: Path, size_bytes: int | None) -> None:
 
 
 def _continue(url: str, part: Path, begin: int, size_bytes: int | None) -> None:
-    request = urllib.request.Request(url, headers={"Range": f"bytes={begin}-"} if begin else {})
+    """Fetch a file from byte `begin` on, or from where the server begins."""
+    headers = {"Accept-Encoding": "identity", **({"Range": f"bytes={begin}-"} if begin else {})}
     try:
         # An opener of its own, which looks at http_proxy, https_proxy and no_proxy now.
-        response = urllib.request.build_opener().open(request, timeout=TIMEOUT_S)
+        response = urllib.request.build_opener().open(urllib.request.Request(url, headers=headers), timeout=TIMEOUT_S)
     except urllib.error.HTTPError as error:
-        if error.code == UNSATISFIABLE and begin:  # there is no more: it is whole, or of another file
-            return
-        raise
+        if error.code != UNSATISFIABLE or not begin:
+            raise
+        if _read_range(error)[1] not in (None, begin):  # the part is of a longer file
+            part.unlink()
+            _continue(url, part, 0, size_bytes)
+        return  # there is no more: it is whole
     with response:
-        if response.status != PARTIAL:  # the server does not continue files
-            begin = 0
-        length = response.headers.get("Content-Length")
-        total = begin + int(length) if length else size_bytes
+        encoding = response.headers.get("Content-Encoding", "identity")
+        if encoding != "identity":
+            raise http.client.HTTPException(f"the server sends the file packed, as {encoding}")
+        begin = _read_range(response)[0] if response.status == PARTIAL else 0
+        word = response.headers.get("Content-Length", "")
+        length = int(word) if word.isdecimal() else None
+        total = size_bytes if length is None else begin + length
         _require_room(part, (total or 0) - begin)
-        with part.open("ab" if begin else "wb") as file, _progress(part, begin, total) as progress:
+        with part.open("r+b" if part.exists() else "wb") as file, _progress(part, begin, total) as progress:
+            file.seek(begin)
+            file.truncate()
             _copy(response, file, progress)
-        if length and part.stat().st_size < begin + int(length):
+        if length is not None and part.stat().st_size < begin + length:
             raise http.client.IncompleteRead(b"")
+
+
+def _read_range(answer: http.client.HTTPResponse | urllib.error.HTTPError) -> tuple[int, int | None]:
+    """Return the first byte and the size of the file by Content-Range, `bytes 7-9/10` or `bytes */10` (RFC 9110)."""
+    found = re.fullmatch(r"bytes (?:(\d+)-\d+|\*)/(\d+|\*)", answer.headers.get("Content-Range", ""))
+    if not found:
+        if answer.status == PARTIAL:
+            raise http.client.HTTPException("the server sends a part of the file, and does not say which")
+        return 0, None
+    return int(found[1] or 0), None if found[2] == "*" else int(found[2])
 
 
 def _copy(source: BinaryIO, file: BinaryIO, progress: tqdm) -> None:

@@ -8,14 +8,17 @@ import zipfile
 from types import SimpleNamespace
 
 import pytest
+from factories import CHECKOUT
 
 from yolact_ascend import download as download_module
 from yolact_ascend.cli.main import main
 from yolact_ascend.download import Published, fetch, unpack
 from yolact_ascend.errors import ArtifactError, ToolError, UsageError
 from yolact_ascend.images import archives
+from yolact_ascend.models.config import CONFIGS, DEMO_CONFIG
 
 CONTENT = bytes(range(256)) * 4000  # a megabyte
+DEMO_WEIGHTS = CHECKOUT / CONFIGS[DEMO_CONFIG].source.url
 
 
 class Server(http.server.ThreadingHTTPServer):
@@ -26,7 +29,8 @@ class Server(http.server.ThreadingHTTPServer):
     def __init__(self):
         super().__init__(("127.0.0.1", 0), Handler)
         self.files, self.asked = {"/a.bin": CONTENT}, []
-        self.continues, self.breaks_after, self.breaks = True, 0, 0
+        self.continues, self.breaks_after, self.breaks, self.steps_back = True, 0, 0, 0
+        self.headers = {}
 
     def url(self, name="a.bin"):
         return f"http://127.0.0.1:{self.server_address[1]}/{name}"
@@ -42,10 +46,16 @@ class Handler(http.server.BaseHTTPRequestHandler):
             return
         begin = int(wanted[6:-1]) if wanted and server.continues else 0
         if begin and begin >= len(content):
-            self.send_error(416)
+            self.send_response(416)
+            self.send_header("Content-Range", f"bytes */{len(content)}")
+            self.end_headers()
             return
         self.send_response(206 if begin else 200)
-        self.send_header("Content-Length", str(len(content) - begin))
+        begin = max(0, begin - server.steps_back)
+        if wanted and server.continues:
+            self.send_header("Content-Range", f"bytes {begin}-{len(content) - 1}/{len(content)}")
+        for name, value in {"Content-Length": str(len(content) - begin), **server.headers}.items():
+            self.send_header(name, value)
         self.end_headers()
         rest = content[begin:]
         if server.breaks:
@@ -104,6 +114,28 @@ def test_a_server_that_cannot_continue_begins_anew(server, tmp_path):
 def test_a_part_that_is_whole_already_is_taken(server, tmp_path):
     (tmp_path / "a.bin.part").write_bytes(CONTENT)
     assert fetch(published(server.url()), tmp_path).read_bytes() == CONTENT
+
+
+def test_a_part_that_is_of_a_longer_file_is_dropped(server, tmp_path):
+    (tmp_path / "a.bin.part").write_bytes(b"x" * 2 * len(CONTENT))
+    assert fetch(published(server.url()), tmp_path).read_bytes() == CONTENT
+
+
+def test_a_server_that_begins_earlier_than_asked_is_followed(server, tmp_path):
+    (tmp_path / "a.bin.part").write_bytes(CONTENT[:1000])
+    server.steps_back = 300
+    assert fetch(published(server.url()), tmp_path).read_bytes() == CONTENT
+
+
+def test_a_length_that_is_no_number_is_not_counted_on(server, tmp_path):
+    server.headers["Content-Length"] = "abc"
+    assert fetch(published(server.url()), tmp_path).read_bytes() == CONTENT
+
+
+def test_a_packed_answer_is_not_taken_for_the_file(server, tmp_path):
+    server.headers["Content-Encoding"] = "gzip"
+    with pytest.raises(ToolError, match="the server sends the file packed, as gzip"):
+        fetch(published(server.url()), tmp_path)
 
 
 def test_a_connection_that_always_breaks_ends_with_the_part_kept(server, tmp_path):
@@ -218,6 +250,7 @@ def coco_server(server, tmp_path, monkeypatch):
         made[part] = Published(f"{part}.zip", (server.url(f"{part}.zip"),), len(content), {"sha256": sha256})
     monkeypatch.setattr(archives, "ANNOTATIONS", made["annotations"])
     monkeypatch.setattr(archives, "IMAGES", {"val2017": made["val2017"]})
+    monkeypatch.setitem(archives.FILES, "annotations.zip", ("annotations/instances_*.json", 2))
     return server
 
 
@@ -232,6 +265,19 @@ def test_coco_is_unpacked_where_a_run_finds_it(coco_server, tmp_path, capsys):
     assert f"coco={folder}" in capsys.readouterr().out
 
 
+def test_what_is_unpacked_is_not_fetched_again_and_a_users_archive_stays(coco_server, tmp_path, monkeypatch, capsys):
+    folder = tmp_path / "coco"
+    folder.mkdir()
+    (folder / "val2017.zip").write_bytes(coco_server.files["/val2017.zip"])
+    words = ["download", "coco", "val2017", "--to", str(folder)]
+    assert main(words) == 0
+    assert [name for name, _ in coco_server.asked] == ["/annotations.zip"] and (folder / "val2017.zip").exists()
+    monkeypatch.setattr(archives, "FILES", {name: (pattern, 1) for name, (pattern, _) in archives.FILES.items()})
+    monkeypatch.setitem(archives.FILES, "annotations.zip", ("annotations/instances_*.json", 1))
+    assert main(words) == 0
+    assert len(coco_server.asked) == 1 and "val2017.zip: unpacked already" in capsys.readouterr().out
+
+
 def test_a_mirror_of_the_users_is_tried_first_and_checked(coco_server, tmp_path, capsys):
     coco_server.files["/mirror.zip"] = b"something else"
     words = ["download", "coco", "annotations", "--to", str(tmp_path / "coco"), "--url", coco_server.url("mirror.zip")]
@@ -242,9 +288,39 @@ def test_a_mirror_of_the_users_is_tried_first_and_checked(coco_server, tmp_path,
 def test_weights_are_fetched_by_the_name_of_their_config(server, tmp_path, capsys):
     name = "yolact_edge_resnet50_config"
     words = ["download", "weights", name, "--to", str(tmp_path), "--url", server.url()]
+    server.files["/a.bin"] = DEMO_WEIGHTS.read_bytes()
     assert main(words) == 0
-    assert (tmp_path / "yolact_edge_resnet50_54_800000.pth").read_bytes() == CONTENT
-    assert "1024000 bytes. No size or hash of it is published" in capsys.readouterr().out
+    path = tmp_path / "yolact_edge_resnet50_54_800000.pth"
+    assert path.read_bytes() == DEMO_WEIGHTS.read_bytes()
+    assert f"{path.stat().st_size} bytes. No size or hash of it is published" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"<!DOCTYPE html><title>Quota exceeded</title>", "It is a web page."),
+        (b"", "0 bytes, which are no PyTorch weights"),
+        (DEMO_WEIGHTS.read_bytes()[:-1000], " bytes, which are no PyTorch weights, or are cut short"),
+        (DEMO_WEIGHTS.read_bytes()[:-1000] + b"x" * 1000, " bytes, which are no PyTorch weights, or are cut short"),
+    ],
+    ids=["a web page", "nothing", "cut short", "another end"],
+)
+def test_what_is_no_weights_file_is_not_kept(server, tmp_path, monkeypatch, capsys, content, said):
+    """Without a published hash, the content has to tell."""
+    server.files["/a.bin"] = content
+    monkeypatch.setattr(download_module, "TRIES", 1)
+    source = CONFIGS["yolact_edge_resnet50_config"].source
+    monkeypatch.setattr(type(source), "url", "http://127.0.0.1:9/none", raising=False)
+    words = ["download", "weights", "yolact_edge_resnet50_config", "--to", str(tmp_path), "--url", server.url()]
+    assert main(words) == 1
+    assert said in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("url", ["example.org/w.pth", "ftp://example.org/w.pth", "https://example.org/ü", "https://"])
+def test_what_is_no_address_is_refused(tmp_path, capsys, url):
+    assert main(["download", "coco", "annotations", "--to", str(tmp_path), f"--url={url}"]) == 2
+    assert f"--url={url}: expected an address such as" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

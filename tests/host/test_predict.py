@@ -212,12 +212,59 @@ def test_every_image_is_listed_with_its_size_also_without_detections(run, photog
         "images": [
             {
                 **{"id": number, "file_name": f"{name}.jpg", "width": width, "height": height},
-                **{"is_cut_short": False, "detections": 0},
+                **{"is_cut_short": False, "detections": 0, "picture": f"{name}.jpg"},
             }
             for number, (name, (width, height)) in enumerate(SIZES.items(), start=1)
         ],
         "detections": [],
     }
+
+
+def test_an_interrupt_keeps_what_is_done(run, photographs, tmp_path, monkeypatch, capsys):
+    draw = Predictor.draw
+
+    def interrupt_the_second(predictor, *arguments):
+        monkeypatch.setattr(Predictor, "draw", interrupt)
+        return draw(predictor, *arguments)
+
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Predictor, "draw", interrupt_the_second)
+    assert run(photographs) == 130
+    assert [image["picture"] for image in read_file(tmp_path)["images"]] == ["a.jpg"]
+    assert {entry["image_id"] for entry in read_detections(tmp_path)} == {1}
+    assert "detections.json holds the 1 image done so far; the same command begins anew." in capsys.readouterr().err
+
+
+def test_memory_that_runs_out_leaves_one_picture_out(run, photographs, tmp_path, monkeypatch, capsys):
+    draw = Predictor.draw
+
+    def run_out(predictor, image, detections):
+        if image.shape[1::-1] == SIZES["b"]:
+            raise MemoryError
+        return draw(predictor, image, detections)
+
+    monkeypatch.setattr(Predictor, "draw", run_out)
+    assert run(photographs) == 1
+    assert f"skipped: {photographs / 'b.jpg'} needs more memory than there is." in capsys.readouterr().err
+    assert [image["file_name"] for image in read_file(tmp_path)["images"]] == ["a.jpg", "c.jpg"]
+
+
+@pytest.mark.parametrize("kind", ["a picture of others", "a link into the results"])
+def test_pictures_that_are_not_of_predict_are_not_replaced(run, photographs, tmp_path, capsys, kind):
+    mine = tmp_path / "out" / "a.jpg"
+    mine.parent.mkdir()
+    mine.write_bytes((photographs / "a.jpg").read_bytes())
+    before = mine.read_bytes()
+    if kind == "a link into the results":
+        (photographs / "a.jpg").unlink()
+        (photographs / "a.jpg").symlink_to(mine)
+    assert run(photographs) == 2
+    assert ("was not made by an earlier run" if kind.startswith("a pic") else "is the folder of the source") in (
+        capsys.readouterr().err
+    )
+    assert mine.read_bytes() == before and shown(tmp_path / "out") == {"a.jpg"}
 
 
 def test_a_jpeg_that_is_cut_short_is_named_and_marked_and_a_motion_photo_is_not(run, photographs, tmp_path, capsys):

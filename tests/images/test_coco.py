@@ -140,7 +140,7 @@ def test_classes_under_other_ids_are_matched_by_name(load):
 
 
 def test_a_class_that_the_weights_do_not_know_is_named(load):
-    with pytest.raises(DatasetError, match=r"only in the file: rocket; missing there: person\)"):
+    with pytest.raises(DatasetError, match=r"only in the file: 'rocket'; missing there: 'person'\)"):
         match_classes(load(rename({1: "rocket"})), SMALL_CONFIG)
 
 
@@ -164,7 +164,9 @@ def test_some_of_the_classes_under_other_ids_are_refused(load):
         for annotation in data["annotations"]:
             annotation["category_id"] += 1
 
-    with pytest.raises(DatasetError, match=r"missing there: bicycle, car, motorcycle, airplane, bus and 72 more"):
+    with pytest.raises(
+        DatasetError, match=r"missing there: 'bicycle', 'car', 'motorcycle', 'airplane', 'bus' and 72 more"
+    ):
         match_classes(load(keep_used), SMALL_CONFIG)
 
 
@@ -181,6 +183,32 @@ def test_classes_without_names_are_compared_by_id(load):
         match_classes(load(use(91)), SMALL_CONFIG)
     with pytest.raises(DatasetError, match="category_id 12"):  # one of the gaps in COCO's ids
         match_classes(load(use(12)), SMALL_CONFIG)
+
+
+@pytest.mark.parametrize(
+    ("name", "number", "said"),
+    [
+        ("person", 18, "'person' has id 18 there, where the weights have id 1"),
+        ("rocket", 18, "'rocket' has id 18 there, where the weights have no such class"),
+    ],
+)
+def test_a_name_that_contradicts_the_ids_is_refused_where_others_have_no_name(load, name, number, said):
+    def change(data):
+        data["categories"] = [{"id": 1}, {"id": number, "name": name}]
+        data["annotations"] = [{**entry, "category_id": number} for entry in data["annotations"]]
+
+    with pytest.raises(DatasetError, match=f"does not name all of its categories.*{said}"):
+        match_classes(load(change), SMALL_CONFIG)
+
+
+def test_classes_that_are_compared_by_id_are_said(load):
+    def change(data):
+        data["categories"] = [{"id": 1}, {"id": 18, "name": "dog"}]
+        data["annotations"] = [{**entry, "category_id": 18} for entry in data["annotations"]]
+
+    dataset = load(change)
+    (said,) = describe_renumbering(dataset, SMALL_CONFIG, match_classes(dataset, SMALL_CONFIG))
+    assert said == "instances_val2017.json does not name 1 of 2 categories: the classes are compared by id."
 
 
 @pytest.mark.parametrize("content", ["", "{", "no json"])

@@ -54,6 +54,29 @@ def test_the_shown_size_is_what_opencv_decodes(tmp_path, name, orientation):
         assert picture.is_unclear == (orientation in (2, 3, 4))
 
 
+def test_an_orientation_in_xmp_alone_is_not_applied_as_opencv_does_not(tmp_path):
+    """Pillow's getexif falls back to XMP."""
+    xmp = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:Description tiff:Orientation="6"/></x:xmpmeta>'
+    path = save(tmp_path / "a.jpg", xmp=xmp)
+    with Image.open(path) as picture:
+        assert picture.getexif()[ORIENTATION] == 6
+    assert look_at(path) == (LANDSCAPE, LANDSCAPE, False, False)
+    assert decode_image(path).shape == (24, 40, 3)
+
+
+@pytest.mark.parametrize("name", ["a.tif", "a.bmp", "a.gif", "a.png"])
+def test_what_is_cut_short_and_no_jpeg_is_unreadable_or_decodes(tmp_path, name):
+    """A training meets no picture that the check has passed and the decoder refuses."""
+    whole = save(tmp_path / name, (400, 300)).read_bytes()
+    for share in (0.2, 0.5, 0.95):
+        (tmp_path / name).write_bytes(whole[: int(share * len(whole))])
+        found = inspect([listed(tmp_path / name, (400, 300))])
+        try:
+            decode_image(tmp_path / name)
+        except DatasetError:
+            assert found.unreadable == (tmp_path / name,)
+
+
 def test_a_picture_that_was_annotated_as_stored_is_read_so(tmp_path):
     """label-studio#6608. Its listed size is exactly exchanged with the decoded one."""
     path = save(tmp_path / "a.jpg", orientation=6)

@@ -23,8 +23,8 @@ def write(path, fps=25.0, count=6, size=SIZE, codec="MJPG"):
 
 
 def read_all(path, limit=None):
-    with contextlib.closing(Video(path)) as video:
-        return list(video.frames(limit)), video
+    with contextlib.closing(Video(path, limit)) as video:
+        return list(video.frames()), video
 
 
 def levels(path):
@@ -47,8 +47,8 @@ def test_a_limit_ends_early_without_a_warning(tmp_path):
 
 
 def copy(source, target, limit=None):
-    with contextlib.closing(Video(source)) as video, copy_video(video, target) as written:
-        for frame in video.frames(limit):
+    with contextlib.closing(Video(source, limit)) as video, copy_video(video, target) as written:
+        for frame in video.frames():
             written.write(frame.pixels, frame.time_ms)
     return written
 
@@ -73,7 +73,10 @@ class PlayedCapture:
         self.place += 1
         if self.place == len(self.times_ms):
             return False, None
-        return True, np.full((SIZE[1], SIZE[0], 3), 10 * self.place, np.uint8)
+        return True, np.full((SIZE[1], SIZE[0], 3), 10 * self.place % 256, np.uint8)
+
+    def grab(self):
+        return self.read()[0]
 
     def get(self, what):
         known = {cv2.CAP_PROP_FPS: self.fps, cv2.CAP_PROP_FRAME_COUNT: self.count}
@@ -112,6 +115,17 @@ def test_a_varying_frame_rate_keeps_its_times_and_its_length(play, tmp_path, mon
         assert shown.index(number) == pytest.approx(time_ms * VARYING_FPS / 1000, abs=1)
 
 
+def test_a_rate_that_is_only_a_mean_makes_the_copy_no_longer(play, tmp_path, monkeypatch):
+    """As phones and screen recorders write: 10 frames in 10 s, then 60 in 1 s; the container states the mean."""
+    times_ms = [1000.0 * second for second in range(10)] + [10000 + 1000 * place / 60 for place in range(60)]
+    with monkeypatch.context():
+        source = play(times_ms, fps=70 / 11, count=70)
+        written = copy(source, tmp_path / "b.mp4")
+    monkeypatch.undo()
+    assert written.fps == pytest.approx(60, rel=1e-3)
+    assert len(levels(tmp_path / "b.mp4")) / 60 == pytest.approx(11, abs=0.1)
+
+
 def test_times_begin_with_the_first_frame_and_are_made_up_where_there_are_none(play):
     assert [frame.time_ms for frame in read_all(play([40.0, 80, 120], fps=25.0))[0]] == [0, 40, 80]
     assert [frame.time_ms for frame in read_all(play([0.0, 0, 0], fps=25.0))[0]] == [0, 40, 80]
@@ -128,8 +142,8 @@ def test_a_video_that_ends_early_is_said(tmp_path):
     (tmp_path / "cut.avi").write_bytes(whole[: len(whole) // 2])
     frames, video = read_all(tmp_path / "cut.avi")
     assert 4 < len(frames) < 20
-    assert video.warning.startswith(f"{tmp_path / 'cut.avi'} ends early: {len(frames)} frames could be read, ")
-    assert video.warning.endswith("of the 0.96 s that it should have. Is it cut short?")
+    assert video.warning.startswith(f"{tmp_path / 'cut.avi'} has less than its container states: {len(frames)} frames")
+    assert " s of 0.96 s. Is it cut short, or" in video.warning
     assert read_all(tmp_path / "a.avi")[1].warning is None
 
 

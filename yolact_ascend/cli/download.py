@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -36,6 +37,7 @@ def run(arguments: argparse.Namespace) -> None:
 def fetch_weights(name: str, folder: Path, url: str | None) -> str:
     """Fetch the weights of a config; return what was done. Raises UsageError when they are not to be had so."""
     from yolact_ascend.download import Published, fetch
+    from yolact_ascend.models.weights_file import find_fault
 
     source = get_config(name).source
     if source.is_shipped:
@@ -45,7 +47,7 @@ def fetch_weights(name: str, folder: Path, url: str | None) -> str:
             f"The weights of {name} are not at an address that can be fetched. They are linked at {source.url} ; "
             "download them by hand (docs/weights.md)."
         )
-    published = Published(source.file_name, (source.url,))
+    published = Published(source.file_name, (source.url,), look=find_fault)
     path = fetch(with_mirror(published, url), folder)
     return f"{path} is there, {path.stat().st_size} bytes. No size or hash of it is published: see docs/weights.md."
 
@@ -53,21 +55,28 @@ def fetch_weights(name: str, folder: Path, url: str | None) -> str:
 def fetch_coco(split: str, folder: Path, url: str | None) -> str:
     """Fetch and unpack the images of a split and their annotations, or annotations alone; return what was done."""
     from yolact_ascend.download import fetch, unpack
-    from yolact_ascend.images.archives import ANNOTATIONS, IMAGES
+    from yolact_ascend.images.archives import ANNOTATIONS, IMAGES, is_unpacked
 
     if split not in SPLITS:
         raise UsageError(f"'{split}' is not a part of COCO that can be fetched. Choose one of: {', '.join(SPLITS)}.")
     archives = [ANNOTATIONS] if split == "annotations" else [IMAGES[split], ANNOTATIONS]
     done = []
     for published in archives:
+        if is_unpacked(published, folder):
+            done.append(f"{published.name}: unpacked already")
+            continue
         chosen = with_mirror(published, url) if published is archives[0] else published
         wanted = ["annotations/instances_"] if published is ANNOTATIONS else [f"{split}/"]
+        is_users = (folder / published.name).exists()
         archive = fetch(chosen, folder)
         done.append(f"{published.name}: checked, {unpack(archive, folder, wanted)} files unpacked")
-        archive.unlink()
+        if not is_users:
+            archive.unlink()
     return f"{'; '.join(done)}. COCO is in {folder}: coco={folder}"
 
 
 def with_mirror(published: Published, url: str | None) -> Published:
-    """Return the file with an address of the user's before its own."""
+    """Return the file with an address of the user's before its own; raises UsageError for what is no address."""
+    if url and not (url.isascii() and re.fullmatch(r"https?://[^/\s]+(/\S*)?", url)):
+        raise UsageError(f"--url={url}: expected an address such as https://example.org/file, in ASCII (%-encoded).")
     return dataclasses.replace(published, urls=(url, *published.urls)) if url else published

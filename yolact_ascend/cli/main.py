@@ -87,7 +87,9 @@ def run_script(verb: str, argv: Sequence[str] | None = None) -> int:
 
 def run_cli(work: Callable[[argparse.Namespace], None], arguments: argparse.Namespace) -> int:
     """Do the work; turn what users can cause into one message on stderr and an exit code."""
-    signal.signal(signal.SIGTERM, _interrupt)
+    for number in (signal.SIGTERM, signal.SIGHUP):  # SIGHUP: the terminal was closed
+        if signal.getsignal(number) is not signal.SIG_IGN:  # as under nohup
+            signal.signal(number, _interrupt)
     try:
         limit_opencv()
         with held_work_folders(arguments):

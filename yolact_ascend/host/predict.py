@@ -160,38 +160,63 @@ def predict_images(paths: Sequence[Path], predictor: Predictor, save_path: Path,
     Names are relative to `folder` (None: without any).
     """
     _require_other_folder(paths, save_path)
-    pictures = [save_path / f"{stem}.jpg" for stem in distinct_stems(paths)]
-    with hold_results(save_path, [*pictures, save_path / DETECTIONS_FILE], flags.SAVE_PATH.word("DIR")):
-        return _predict_images(paths, pictures, predictor, save_path / DETECTIONS_FILE, folder)
-
-
-def _predict_images(
-    paths: Sequence[Path], pictures: Sequence[Path], predictor: Predictor, file: Path, folder: Path | None
-) -> Summary:
-    summary, config = Summary(), predictor.detector.config
-    images: list[dict[str, Any]] = []
-    results: list[dict[str, Any]] = []
-    readable = _decode_all(tqdm(paths, desc="predict", unit="image"), summary)
-    for batch in batches(readable, predictor.batch_size):
+    pictures, file = [save_path / f"{stem}.jpg" for stem in distinct_stems(paths)], save_path / DETECTIONS_FILE
+    predicted = _Predicted(paths, pictures, folder, predictor, Summary())
+    with hold_results(save_path, [*pictures, file], flags.SAVE_PATH.word("DIR")):
         try:
-            found = predictor.predict([image.pixels for image in batch], summary)
-            with summary.timed("draw and write"):
-                drawn = [predictor.draw(image.pixels, detections) for image, detections in zip(batch, found)]
+            readable = _decode_all(tqdm(paths, desc="predict", unit="image"), predicted.summary)
+            for batch in batches(readable, predictor.batch_size):
+                predicted.add(batch)
+        except KeyboardInterrupt:
+            predicted.write(file)
+            done = counted(len(predicted.images), "image")
+            raise KeyboardInterrupt(f"{file} holds the {done} done so far; the same command begins anew.") from None
+        predicted.write(file)
+    return predicted.summary
+
+
+@dataclass
+class _Predicted:
+    """What was found in images so far, and where it goes."""
+
+    paths: Sequence[Path]
+    pictures: Sequence[Path]  # to write, one for each path
+    folder: Path | None
+    predictor: Predictor
+    summary: Summary
+    images: list[dict[str, Any]] = field(default_factory=list)
+    detections: list[dict[str, Any]] = field(default_factory=list)
+
+    def add(self, batch: Sequence[_Image]) -> None:
+        """Predict a batch, and draw it; where memory runs out, its images are named and left out."""
+        try:
+            found = self.predictor.predict([image.pixels for image in batch], self.summary)
+            with self.summary.timed("draw and write"):
+                drawn = [self.predictor.draw(image.pixels, detections) for image, detections in zip(batch, found)]
         except MemoryError:
-            for path in (paths[image.place] for image in batch):
-                _skip(path, f"{path} needs more memory than there is. Scale it down, or free some.", summary)
-            continue
-        with summary.timed("draw and write"):
+            for path in (self.paths[image.place] for image in batch):
+                _skip(path, f"{path} needs more memory than there is. Scale it down, or free some.", self.summary)
+            return
+        with self.summary.timed("draw and write"):
             for image, detections, picture in zip(batch, found, drawn):
-                write_jpeg(pictures[image.place], picture)
-                path, number = paths[image.place], image.place + 1
-                name = path.relative_to(folder).as_posix() if folder else path.name
-                height, width = image.pixels.shape[:2]
-                entry = {"id": number, "file_name": name, "width": width, "height": height}
-                images.append({**entry, "is_cut_short": image.is_cut, "detections": len(detections)})
-                results += describe_detections(detections, config, {"image_id": number}, {"file_name": name})
-    write_json(file, {"images": images, "detections": results}, indent=None)
-    return summary
+                write_jpeg(self.pictures[image.place], picture)
+                self._note(image, detections)
+
+    def _note(self, image: _Image, detections: Detections) -> None:
+        path, number = self.paths[image.place], image.place + 1
+        name = path.relative_to(self.folder).as_posix() if self.folder else path.name
+        height, width = image.pixels.shape[:2]
+        self.images.append(
+            {
+                **{"id": number, "file_name": name, "width": width, "height": height, "is_cut_short": image.is_cut},
+                **{"detections": len(detections), "picture": self.pictures[image.place].name},
+            }
+        )
+        config = self.predictor.detector.config
+        self.detections += describe_detections(detections, config, {"image_id": number}, {"file_name": name})
+
+    def write(self, file: Path) -> None:
+        write_json(file, {"images": self.images, "detections": self.detections}, indent=None)
 
 
 def predict_video(source: Path, predictor: Predictor, save_path: Path, limit: int | None = None) -> Summary:
@@ -209,9 +234,9 @@ def _predict_video(source: Path, predictor: Predictor, copy_path: Path, file: Pa
     summary = Summary()
     frames: list[dict[str, Any]] = []
     config = predictor.detector.config
-    with contextlib.closing(Video(source)) as video:
-        shown = timed_frames(video.frames(limit), summary)
-        progress = tqdm(shown, desc="predict", unit="frame", total=limit or video.stated_count or None)
+    with contextlib.closing(Video(source, limit)) as video:
+        shown = timed_frames(video.frames(), summary)
+        progress = tqdm(shown, desc="predict", unit="frame", total=video.count)
         with copy_video(video, copy_path) as copy:
             for batch in batches(progress, predictor.batch_size):
                 found = predictor.predict([frame.pixels for frame in batch], summary)
@@ -303,5 +328,6 @@ def _skip(path: Path, reason: str, summary: Summary) -> None:
 
 def _require_other_folder(sources: Sequence[Path], save_path: Path) -> None:
     """Raise UsageError when the pictures could take the place of what they are made from."""
-    if any(path.parent.resolve() == save_path.resolve() for path in sources):
+    folders = {folder for path in sources for folder in (path.parent.resolve(), path.resolve().parent)}
+    if save_path.resolve() in folders:
         raise UsageError(f"--save_path={save_path} is the folder of the source. Pass another folder for the results.")

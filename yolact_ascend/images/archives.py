@@ -6,6 +6,8 @@ reader and others agree. Sizes and SHA-256 of val2017 and the annotations: publi
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from yolact_ascend.download import Published
 
 COCO_URL = "http://images.cocodataset.org"
@@ -35,3 +37,11 @@ IMAGES = {
         {"md5": "cced6f7f71b7629ddf16f17bbcfab6b2"},
     ),
 }
+FILES = {"val2017.zip": ("val2017/*.jpg", 5000), "train2017.zip": ("train2017/*.jpg", 118_287)}
+FILES[ANNOTATIONS.name] = ("annotations/instances_*2017.json", 2)
+
+
+def is_unpacked(published: Published, folder: Path) -> bool:
+    """Whether all files of an archive that `download` unpacks are in the folder; each appears when it is whole."""
+    pattern, count = FILES[published.name]
+    return len(list(folder.glob(pattern))) >= count

@@ -161,16 +161,17 @@ def match_classes(dataset: CocoDataset, config: ModelConfig) -> ModelConfig:
     """
     used = {annotation["category_id"] for annotation in dataset.annotations["annotations"]}
     named = {name: number for number, name in dataset.categories if name is not None}
+    known = dict(zip(config.class_names, config.category_ids))
     if len(named) < len(dataset.categories):
         _require_known_ids(dataset, config, used)
+        _require_no_contradiction(dataset, {name: number for name, number in named.items() if number in used}, known)
         return config
-    known = dict(zip(config.class_names, config.category_ids))
     surplus = [name for name, number in named.items() if name not in known and number in used]
     missing = [name for name in known if name not in named]
     has_same_ids = all(known.get(name) == number for name, number in named.items() if number in used)
     if surplus or (missing and not has_same_ids):
         sides = [
-            f"{side}: {list_some(names)}"
+            f"{side}: {list_some([repr(name) for name in names])}"
             for side, names in (("only in the file", surplus), ("missing there", missing))
             if names
         ]
@@ -187,6 +188,10 @@ def describe_renumbering(dataset: CocoDataset, config: ModelConfig, matched: Mod
     """Return a warning when the data set numbers the classes in another way than the config."""
     pairs = zip(config.class_names, config.category_ids, matched.category_ids)
     changed = [(name, before, after) for name, before, after in pairs if before != after]
+    unnamed = [number for number, name in dataset.categories if name is None]
+    if unnamed:
+        count = f"{len(unnamed)} of {len(dataset.categories)} categories"
+        return (f"{dataset.annotation_file.name} does not name {count}: the classes are compared by id.",)
     if not changed:
         return ()
     name, before, after = changed[0]
@@ -194,6 +199,17 @@ def describe_renumbering(dataset: CocoDataset, config: ModelConfig, matched: Mod
         f"{dataset.annotation_file.name} numbers {len(changed)} classes in another way than the weights ({name} is "
         f"{after}, not {before}): the classes are matched by name.",
     )
+
+
+def _require_no_contradiction(dataset: CocoDataset, named: dict[str, int], known: dict[str, int]) -> None:
+    """Raise DatasetError when ids are to be compared, because some names are missing, and a name has another id."""
+    for name, number in named.items():
+        if known.get(name) != number:
+            there = f"id {known[name]}" if name in known else "no such class"
+            raise DatasetError(
+                f"{dataset.annotation_file} does not name all of its categories. They can only be compared by id, but "
+                f"'{name}' has id {number} there, where the weights have {there}. Add the missing names."
+            )
 
 
 def _require_known_ids(dataset: CocoDataset, config: ModelConfig, used: set[int]) -> None:

@@ -56,7 +56,8 @@ def list_images(folder: Path, limit: int | None = None, is_recursive: bool = Fal
         raise DatasetError(f"There is no folder {folder}. Pass a folder with images.")
     entries = sorted(folder.rglob("*") if is_recursive else folder.iterdir())
     images = [path for path in entries if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file()]
-    others = [path.name for path in entries if path not in set(images) and not path.is_dir()]
+    known = set(images)
+    others = [path.name for path in entries if path not in known and not path.is_dir()]
     folders = [] if is_recursive else [path.name for path in entries if path.is_dir()]
     found = [_count(others, "file"), _count(folders, "sub-folder")]
     note = " and ".join(words for words in found if words)
@@ -132,6 +133,8 @@ def open_by_pillow(file: BinaryIO) -> Iterator[Image.Image]:
             picture = Image.open(file)
         finally:
             Image.MAX_IMAGE_PIXELS = before
+    for key in ("xmp", "XML:com.adobe.xmp"):  # an orientation in there is not applied by OpenCV, as upstream reads
+        picture.info.pop(key, None)
     with picture:
         yield picture
 

@@ -32,6 +32,7 @@ from yolact_ascend.models.config import ModelConfig
 
 TAIL_BYTES = 1024  # a whole JPEG has its end marker in them, unless something was appended: then all of it is read
 ORIENTATION = 0x0112  # EXIF's tag
+WITHOUT_CHECKSUMS = ("TIFF", "BMP", "GIF")  # Pillow's names: to see that one is cut short, it must be decoded
 SIDEWAYS = (5, 6, 7, 8)  # its values that exchange width and height
 MIRRORED = (2, 3, 4)  # its values that keep them
 
@@ -110,11 +111,13 @@ def look_at(path: Path) -> Picture:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of pictures with very many pixels
             with path.open("rb") as file, open_by_pillow(file) as picture:
-                stored, orientation = picture.size, picture.getexif().get(ORIENTATION)
+                stored, orientation, kind = picture.size, picture.getexif().get(ORIENTATION), picture.format
     except (OSError, ValueError, SyntaxError):
         shown = _decoded_size(path)  # OpenCV knows formats that Pillow does not
         return Picture(shown, shown)
     require_few_pixels(stored, path)
+    if kind in WITHOUT_CHECKSUMS:
+        decode_image(path)
     with path.open("rb") as file:
         is_a_jpeg = is_jpeg(file.read(4))
         is_cut = is_a_jpeg and _is_cut(file.seek(0, os.SEEK_END), path)

@@ -9,7 +9,7 @@ import contextlib
 import itertools
 import math
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -25,7 +25,8 @@ VIDEO_SUFFIXES = (
 CODEC = "mp4v"
 UNKNOWN_FPS = 25.0  # for a video that does not say how fast it is
 FASTEST_FPS = 240.5  # more is the clock of a varying frame rate, not a rate
-VARYING_FPS = 30.0  # of the copy of such a video; its frames are repeated
+VARYING_FPS = 30.0  # at least, of the copy of a video with a varying rate; its frames are repeated
+LEAST_GAP = 0.75  # of the time between two frames by the rate; a smaller gap shows that the rate is a mean
 MOST_TICKS = 65535  # a second, in MPEG-4
 SHORT_SHARE = 0.95  # of what the container says; a video that ends before that has lost frames
 
@@ -38,55 +39,87 @@ class Frame(NamedTuple):
 
 
 class Video:
-    """A video file that can be read; raises DatasetError when it cannot. Close it."""
+    """The first `limit` frames (None: all) of a video file; raises DatasetError when it cannot be read. Close it.
 
-    def __init__(self, source: Path) -> None:
+    The file is read twice, first for the times: where they are close together tells the rate of a copy.
+    """
+
+    def __init__(self, source: Path, limit: int | None = None) -> None:
         if not source.is_file():
             raise DatasetError(f"There is no video {source}.")
-        self._source = source
-        self._capture = cv2.VideoCapture(str(source))
+        self._source, self._is_limited = source, limit is not None
+        with contextlib.closing(_Capture(source)) as capture:
+            times_ms = list(itertools.islice(capture.times_ms(), limit))
+        self._capture = _Capture(source)
         is_read, self._first = self._capture.read()
         if not is_read:
-            self._capture.release()
+            self._capture.close()
             raise DatasetError(f"{source} ({source.stat().st_size} bytes) cannot be read as a video.")
-        self._begin_ms = self._capture.get(cv2.CAP_PROP_POS_MSEC)
         stated = self._capture.get(cv2.CAP_PROP_FPS)
         is_known = math.isfinite(stated) and stated > 0
         self.stated_fps = stated if is_known else UNKNOWN_FPS
-        self.fps = self.stated_fps if self.stated_fps <= FASTEST_FPS else VARYING_FPS  # of a copy
+        is_rate = self.stated_fps <= FASTEST_FPS
+        self._times_ms = list(_increasing(times_ms, 1000 / (self.stated_fps if is_rate else VARYING_FPS)))
+        gap_ms = min((after - before for before, after in zip(self._times_ms, self._times_ms[1:])), default=math.inf)
+        self.is_varying = not is_rate or gap_ms < LEAST_GAP * 1000 / self.stated_fps
+        self.fps = (
+            min(max(VARYING_FPS, 1000 / gap_ms), FASTEST_FPS) if self.is_varying else self.stated_fps
+        )  # of a copy
         self.stated_count = max(0, int(self._capture.get(cv2.CAP_PROP_FRAME_COUNT)))  # 0: the container does not say
+        self.count = len(self._times_ms)
         self.size = self._first.shape[1], self._first.shape[0]  # width, height
         self.warning: str | None = None  # after the last frame
 
-    def frames(self, limit: int | None = None) -> Iterator[Frame]:
-        """Give the first `limit` frames (None: all)."""
-        pixels, time_ms = self._first, 0.0
-        for number in itertools.count(1):
+    def frames(self) -> Iterator[Frame]:
+        """Give the frames."""
+        pixels = self._first
+        for number, time_ms in enumerate(self._times_ms):
+            if number:
+                is_read, pixels = self._capture.read()
+                if not is_read:
+                    self._note_length(number)
+                    return
             yield Frame(pixels, time_ms)
-            if number == limit:
-                return
-            is_read, pixels = self._capture.read()
-            if not is_read:
-                self._note_length(number, time_ms)
-                return
-            stated_ms = self._capture.get(cv2.CAP_PROP_POS_MSEC) - self._begin_ms
-            # Some containers have no times: then the rate tells.
-            time_ms = stated_ms if stated_ms > time_ms else time_ms + 1000 / self.fps
+        if not self._is_limited:
+            self._note_length(self.count)
 
-    def _note_length(self, count: int, last_ms: float) -> None:
-        if self.fps != self.stated_fps:  # a varying rate: the last frame may stay for any time
+    def _note_length(self, count: int) -> None:
+        if self.is_varying:  # the last frame may stay for any time
             return
         wanted_ms = 1000 * self.stated_count / self.stated_fps
-        found_ms = last_ms + 1000 / self.fps
+        found_ms = self._times_ms[count - 1] + 1000 / self.fps
         if count < self.stated_count and found_ms < SHORT_SHARE * wanted_ms:
             self.warning = (
-                f"{self._source} ends early: {count} frames could be read, {found_ms / 1000:.2f} s of the "
-                f"{wanted_ms / 1000:.2f} s that it should have. Is it cut short?"
+                f"{self._source} has less than its container states: {count} frames could be read, "
+                f"{found_ms / 1000:.2f} s of {wanted_ms / 1000:.2f} s. Is it cut short, or cut from a longer one?"
             )
 
     def close(self) -> None:
         """Close the file."""
-        self._capture.release()
+        self._capture.close()
+
+
+class _Capture:
+    """OpenCV's reader of a file."""
+
+    def __init__(self, source: Path) -> None:
+        self._capture = cv2.VideoCapture(str(source))
+        self.read, self.get, self.close = self._capture.read, self._capture.get, self._capture.release
+
+    def times_ms(self) -> Iterator[float]:
+        """Give the time of each frame, as the container states it, without its pixels."""
+        while self._capture.grab():
+            yield self._capture.get(cv2.CAP_PROP_POS_MSEC)
+
+
+def _increasing(times_ms: Sequence[float], step_ms: float) -> Iterator[float]:
+    """Count times from the first; where they do not grow, as in a container without times, by the rate."""
+    time_ms = 0.0
+    for number, stated_ms in enumerate(times_ms):
+        if number:
+            since_ms = stated_ms - times_ms[0]
+            time_ms = since_ms if since_ms > time_ms else time_ms + step_ms
+        yield time_ms
 
 
 class VideoCopy:
@@ -103,9 +136,11 @@ class VideoCopy:
         """Append a frame, BGR uint8 [H,W,3]."""
         if any(self._padding):
             pixels = cv2.copyMakeBorder(pixels, *self._padding, cv2.BORDER_REPLICATE)
-        while self._count < round(time_ms * self.fps / 1000):
+        place = round(time_ms * self.fps / 1000)
+        while self._count < place:
             self._append(self._last if self._count else pixels)
-        self._append(pixels)
+        if self._count == place:  # else another frame has its place: they are closer than the rate
+            self._append(pixels)
         self._last = pixels
 
     def _append(self, pixels: np.ndarray) -> None:

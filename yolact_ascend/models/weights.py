@@ -8,7 +8,7 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, BinaryIO, NamedTuple, cast
 
 import torch
 from torch import nn
@@ -176,9 +176,39 @@ def write_weights(network: nn.Module, config: ModelConfig, path: Path) -> None:
     """Write a network's weights as upstream's files have them; config and classes travel inside (`classes`)."""
     weights = OrderedDict((key, value.detach().cpu().contiguous()) for key, value in network.state_dict().items())
     with atomic_path(path) as temporary:
-        with temporary.open("wb") as file:  # by a path, PyTorch would write its name, which holds a process id, inside
-            torch.save(weights, file)
+        save_by_torch(weights, temporary)
         add_classes(temporary, config)
+
+
+def save_by_torch(value: Any, path: Path) -> None:
+    """Save by PyTorch; raises OSError when the disk is full, where PyTorch raises a RuntimeError about positions."""
+    # By a path, PyTorch would write its name, which holds a process id, inside.
+    with path.open("wb") as file:
+        recorder = _Recorder(file)
+        try:
+            torch.save(value, cast(BinaryIO, recorder))
+        except RuntimeError as error:
+            if recorder.error is None:
+                raise
+            raise recorder.error from error
+
+
+class _Recorder:
+    """A file whose first error is kept."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self.error: OSError | None = None
+
+    def write(self, data: Any) -> int:
+        try:
+            return self._file.write(data)
+        except OSError as error:
+            self.error = self.error or error
+            raise
+
+    def flush(self) -> None:
+        self._file.flush()
 
 
 def load_backbone(network: nn.Module, path: Path, config: ModelConfig) -> int:

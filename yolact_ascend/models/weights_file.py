@@ -45,6 +45,17 @@ def read_shapes(path: Path) -> dict[str, Shape] | None:
         return None
 
 
+def find_fault(path: Path) -> str | None:
+    """Return why a file cannot be weights, in a few words; None when it looks like weights."""
+    if read_shapes(path):
+        return None
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        beginning = file.read(100).lstrip()
+    reasons = [reason for start, (reason, _) in NOT_WEIGHTS.items() if beginning.startswith(start)]
+    return reasons[0] if reasons else f"{size} bytes, which are no PyTorch weights, or are cut short or damaged"
+
+
 def find_state_dict(loaded: Any, path: Path, is_tensor: Callable[[Any], bool]) -> tuple[dict[str, Any], list[str]]:
     """Return the state dict in what a file holds, with plain keys, and notes; raises WeightsError."""
     notes: list[str] = []

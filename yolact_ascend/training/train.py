@@ -21,6 +21,7 @@ from tqdm import tqdm
 
 from yolact_ascend import flags
 from yolact_ascend.detection.evaluate import Evaluation
+from yolact_ascend.disk import free_bytes, in_gb, size_of
 from yolact_ascend.errors import DatasetError, UsageError
 from yolact_ascend.files import atomic_path, sha256_file
 from yolact_ascend.folders import Ledger, lock_folder
@@ -149,6 +150,7 @@ def train(
         else:
             load_start(trainer, pretrained, backbone_weights)
         Ledger(save_path, trusts_all=is_begun).claim(files.all, another_folder)
+        require_room(trainer, files)
         batches = load_batches(
             training_set,
             config,
@@ -190,6 +192,19 @@ def take_steps(
     return evaluation
 
 
+def require_room(trainer: Trainer, files: TrainingFiles) -> None:
+    """Raise UsageError, before the first step, when weights and checkpoint do not fit on the disk."""
+    weights = sum(value.nbytes for value in trainer.trainee.network.state_dict().values())
+    checkpoint = 2 * weights  # with the optimiser's momentum
+    needed = weights + 2 * checkpoint - sum(map(size_of, files.all))  # a new one is whole before the old one goes
+    free = free_bytes(files.folder)
+    if needed > free:
+        raise UsageError(
+            f"Weights and checkpoint take {in_gb(needed)} GB more at {files.folder}, where {in_gb(free)} GB are free. "
+            f"Free some, or choose another folder: {flags.SAVE_PATH.word('DIR')}."
+        )
+
+
 def identify_start(
     config: ModelConfig, pretrained: Path | None, backbone_weights: Path | None
 ) -> dict[str, str | None]:
@@ -219,8 +234,9 @@ def save_when_ended(trainer: Trainer, files: TrainingFiles) -> Iterator[None]:
         yield
     except BaseException:
         if trainer.step and not trainer.is_changing:
-            trainer.log_losses()
-            save_run(trainer, files)
+            with signals_held():
+                trainer.log_losses()
+                save_run(trainer, files)
             say = f"The {trainer.step} steps done are kept in {files.folder}: {files.weights.name} holds the network, "
             say += "and the same command goes on."
             tqdm.write(say, file=sys.stderr)
@@ -229,14 +245,15 @@ def save_when_ended(trainer: Trainer, files: TrainingFiles) -> Iterator[None]:
 
 @contextlib.contextmanager
 def signals_held() -> Iterator[None]:
-    """Delay SIGINT and SIGTERM until the end of a step: half a step leaves weights that no uninterrupted run has."""
+    """Delay signals to the end of a step, or of writing: half a step leaves weights that no uninterrupted run has."""
     if threading.current_thread() is not threading.main_thread():  # only that one gets signals
         yield
         return
     arrived: list[int] = []
     handlers = {
         number: signal.signal(number, lambda number, _: arrived.append(number))
-        for number in (signal.SIGINT, signal.SIGTERM)
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+        if signal.getsignal(number) is not signal.SIG_IGN
     }
     try:
         yield

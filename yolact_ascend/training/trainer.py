@@ -18,6 +18,7 @@ from torch import nn
 from yolact_ascend.errors import TrainingError
 from yolact_ascend.files import atomic_path
 from yolact_ascend.models.config import ModelConfig
+from yolact_ascend.models.weights import save_by_torch
 from yolact_ascend.models.yolact.network import YolactEdge
 from yolact_ascend.training.losses import Losses, Targets, compute_losses
 from yolact_ascend.training.recipe import Recipe, learning_rate
@@ -161,7 +162,7 @@ class Trainer:
             "log": self.log,
         }
         with atomic_path(path) as temporary:
-            torch.save(state, temporary)
+            save_by_torch(state, temporary)
 
     def resume(self, path: Path) -> None:
         """Resume from a checkpoint; raises TrainingError when it is damaged, or belongs to another training."""
