@@ -6,6 +6,8 @@ import json
 import math
 import os
 import signal
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -14,8 +16,9 @@ from yolact_ascend.errors import DatasetError, TrainingError, UsageError
 from yolact_ascend.images.coco import load_dataset
 from yolact_ascend.models.classes import read_config
 from yolact_ascend.models.config import CONFIGS, DEMO_CONFIG, with_classes
+from yolact_ascend.models.families import family_of
 from yolact_ascend.models.labels import COCO_CATEGORY_IDS, COCO_CLASSES, DRAWN_CATEGORY_IDS
-from yolact_ascend.models.weights import load_network, write_weights
+from yolact_ascend.models.weights import load_network, save_by_torch, write_weights
 from yolact_ascend.models.yolact.backbones import imagenet_prefixes
 from yolact_ascend.training import train as train_module
 from yolact_ascend.training.losses import Losses
@@ -86,7 +89,32 @@ def test_a_killed_training_goes_on_to_the_same_curve(training_set, tmp_path, mon
         torch.testing.assert_close(killed.state_dict()[key], value, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_files_of_others_are_not_replaced(training_set, tmp_path):
+    """Such as the weights that the training starts from."""
+    files = TrainingFiles(tmp_path)
+    write_weights(family_of(DEMO).build(DEMO), DEMO, files.weights)
+    before = files.weights.read_bytes()
+    with pytest.raises(UsageError, match=r"weights\.pth was not made by an earlier run in this folder"):
+        train(DEMO, SHORT, training_set, tmp_path, pretrained=files.weights)
+    assert files.weights.read_bytes() == before and not files.checkpoint.exists()
+
+
+def test_a_disk_that_is_too_small_is_said_before_the_first_step(training_set, tmp_path, monkeypatch):
+    monkeypatch.setattr("yolact_ascend.disk.shutil.disk_usage", lambda _: SimpleNamespace(free=5 * 10**6))
+    monkeypatch.setattr(Trainer, "take_step", None)  # it would be called
+    with pytest.raises(
+        UsageError, match=r"Weights and checkpoint take 0\.02 GB more .* 0\.01 GB are free"
+    ):
+        train(DEMO, SHORT, training_set, tmp_path)
+
+
+def test_a_disk_that_runs_full_is_an_error_of_the_file(tmp_path):
+    """PyTorch's own is a RuntimeError: unexpected pos 64 vs 0."""
+    with pytest.raises(OSError, match="No space left on device"):
+        save_by_torch({"a": torch.zeros(100_000)}, Path("/dev/full"))
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_an_interrupted_training_keeps_the_step_that_it_was_in(training_set, tmp_path, monkeypatch, number):
     take_step, forward = Trainer.take_step, Trainee.forward
 
@@ -96,7 +124,7 @@ def test_an_interrupted_training_keeps_the_step_that_it_was_in(training_set, tmp
 
     monkeypatch.setattr(Trainee, "forward", interrupted)
     # As the command line has them, whatever the tests were started by.
-    before = {n: signal.signal(n, signal.default_int_handler) for n in (signal.SIGINT, signal.SIGTERM)}
+    before = {n: signal.signal(n, signal.default_int_handler) for n in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
     try:
         with pytest.raises(KeyboardInterrupt):
             train(DEMO, SHORT, training_set, tmp_path)
@@ -124,7 +152,8 @@ def test_weights_log_and_curve_are_there_before_the_checkpoint_says_so(training_
     monkeypatch.setattr(Trainer, "save", die)
     with pytest.raises(MemoryError):
         train(DEMO, SHORT, training_set, tmp_path)
-    assert {path.name for path in tmp_path.iterdir()} == {"weights.pth", "log.jsonl", "curve.png"}
+    left = {path.name for path in tmp_path.iterdir() if not path.name.startswith(".")}
+    assert left == {"weights.pth", "log.jsonl", "curve.png"}
 
 
 def test_the_log_has_a_line_at_least_at_every_checkpoint(training_set, tmp_path):
