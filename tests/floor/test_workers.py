@@ -1,13 +1,20 @@
 """The processes among which images are divided."""
 
+import os
 import resource
+import signal
+import subprocess
+import sys
+import time
 
 import cv2
 import numpy as np
 import pytest
 from threadpoolctl import threadpool_info
 
-from yolact_ascend.workers import IN_FLIGHT, open_workers
+from yolact_ascend.errors import ToolError
+from yolact_ascend.slots import NEW_S, SHARED_MEMORY
+from yolact_ascend.workers import IN_FLIGHT, SEMAPHORES, open_workers, sweep_semaphores
 
 PAGE = resource.getpagesize()
 ARRAY_BYTES, ARRAYS, ROUNDS = 3_630_000, 4, 20  # what an image takes on its way to the network's input
@@ -31,6 +38,52 @@ def test_a_worker_keeps_its_memory_from_image_to_image():
     if not any(faults):
         pytest.skip("this system counts no page faults")
     assert sum(faults[ROUNDS // 2 :]) < ROUNDS
+
+
+HOLD = """
+from yolact_ascend.workers import open_workers
+if __name__ == "__main__":
+    with open_workers(1) as pool:
+        print(list(pool.map(abs, [-1])), flush=True)
+        input()
+"""
+
+
+def test_a_kill_leaves_no_file_and_its_semaphores_are_swept(tmp_path):
+    """Killed as a whole, with the process of multiprocessing that would remove its semaphores."""
+    script = tmp_path / "hold.py"
+    script.write_text(HOLD)
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    run = subprocess.Popen(
+        [sys.executable, script],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        env={**os.environ, "TMPDIR": str(scratch)},
+        start_new_session=True,
+    )
+    assert run.stdout.readline() == b"[1]\n"
+    os.killpg(run.pid, signal.SIGKILL)
+    run.communicate()
+    left = list(SHARED_MEMORY.glob(f"sem.{SEMAPHORES}{run.pid}-*"))
+    assert left and not list(scratch.iterdir())
+    sweep_semaphores()
+    assert all(path.exists() for path in left)  # young: of another container, perhaps
+    for path in left:
+        os.utime(path, (time.time() - NEW_S - 1,) * 2)
+    with open_workers(1) as pool:
+        assert list(pool.map(abs, [-1])) == [1]
+    assert not any(path.exists() for path in left)
+
+
+def test_semaphores_that_cannot_be_made_name_shared_memory(monkeypatch):
+    def full(*_, **__):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("yolact_ascend.workers.ProcessPoolExecutor", full)
+    said = r"semaphores of 2 worker processes in /dev/shm: No space left on device\. /dev/shm must be a writable tmpfs"
+    with pytest.raises(ToolError, match=said), open_workers(2):
+        pass
 
 
 def count_threads(_):

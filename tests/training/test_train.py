@@ -102,9 +102,7 @@ def test_files_of_others_are_not_replaced(training_set, tmp_path):
 def test_a_disk_that_is_too_small_is_said_before_the_first_step(training_set, tmp_path, monkeypatch):
     monkeypatch.setattr("yolact_ascend.disk.shutil.disk_usage", lambda _: SimpleNamespace(free=5 * 10**6))
     monkeypatch.setattr(Trainer, "take_step", None)  # it would be called
-    with pytest.raises(
-        UsageError, match=r"Weights and checkpoint take 0\.02 GB more .* 0\.01 GB are free"
-    ):
+    with pytest.raises(UsageError, match=r"Weights and checkpoint take 0\.02 GB more .* 0\.01 GB are free"):
         train(DEMO, SHORT, training_set, tmp_path)
 
 
