@@ -29,6 +29,8 @@ from yolact_ascend.cli import (
     train,
 )
 from yolact_ascend.cli.flags import HelpFormatter
+from yolact_ascend.console import print_on_any_terminal
+from yolact_ascend.environment import prefer_own_packages
 from yolact_ascend.errors import YolactAscendError, describe_os_error
 
 INTERRUPTED = 130  # as shells report SIGINT
@@ -55,6 +57,7 @@ VERBS: dict[str, ModuleType] = {
 
 def main(argv: Sequence[str] | None = None) -> int:
     """`yolact-ascend VERB …`, the same as `python -m yolact_ascend VERB …`."""
+    print_on_any_terminal()
     arguments = parse_arguments(argv)
     return run_cli(VERBS[arguments.verb].run, arguments)
 
@@ -78,6 +81,7 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
 
 def run_script(verb: str, argv: Sequence[str] | None = None) -> int:
     """One verb as a script of its own: pth2onnx.py, preprocess.py, postprocess.py."""
+    print_on_any_terminal()
     module = VERBS[verb]
     parser = argparse.ArgumentParser(description=module.HELP, formatter_class=HelpFormatter)
     module.add_arguments(parser)
@@ -87,6 +91,7 @@ def run_script(verb: str, argv: Sequence[str] | None = None) -> int:
 def run_cli(work: Callable[[argparse.Namespace], None], arguments: argparse.Namespace) -> int:
     """Do the work; turn what users can cause into one message on stderr and an exit code."""
     signal.signal(signal.SIGTERM, _interrupt)
+    prefer_own_packages()
     try:
         work(arguments)
     except YolactAscendError as error:
