@@ -34,6 +34,7 @@ from factories import random_state_dict  # noqa: E402
 from tabulate import tabulate  # noqa: E402
 from tqdm import tqdm  # noqa: E402
 
+from yolact_ascend.cores import count_cores  # noqa: E402
 from yolact_ascend.files import write_json  # noqa: E402
 from yolact_ascend.host.infer import infer_folder  # noqa: E402
 from yolact_ascend.host.preprocess import preprocess  # noqa: E402
@@ -41,7 +42,6 @@ from yolact_ascend.images.coco import CocoDataset, find_split, load_dataset  # n
 from yolact_ascend.models.config import DEFAULT_CONFIG, get_config  # noqa: E402
 from yolact_ascend.models.export import export_onnx  # noqa: E402
 from yolact_ascend.models.families import family_of  # noqa: E402
-from yolact_ascend.process import count_cores  # noqa: E402
 from yolact_ascend.targets.folder import bin_folder, output_bin  # noqa: E402
 from yolact_ascend.targets.onnxruntime.engine import OnnxEngine  # noqa: E402
 
@@ -96,7 +96,7 @@ def main() -> int:
     ]
     print(tabulate(rows, heads, floatfmt=".2f"))
     images = max(job.images for job in jobs)
-    print(f"{images} images, {args.rounds} rounds, medians; {platform.processor() or 'CPU'}, {os.cpu_count()} cores")
+    print(f"{images} images, {args.rounds} rounds, medians; {platform.processor() or 'CPU'}, {count_cores()} cores")
     if args.json:
         write_json(args.json, describe(args, images, result, times))
     return 0 if all(row["ratio"] >= row["goal"] for row in result) else 1
@@ -230,7 +230,7 @@ def describe(args: argparse.Namespace, images: int, result: list[dict], times: d
 
     cpu = [line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")]
     return {
-        "machine": {"cpu": cpu[0].split(":", 1)[1].strip() if cpu else platform.machine(), "cores": os.cpu_count()},
+        "machine": {"cpu": cpu[0].split(":", 1)[1].strip() if cpu else platform.machine(), "cores": count_cores()},
         "versions": {"python": platform.python_version(), **{name: metadata.version(name) for name in LIBRARIES}},
         "commits": {"upstream": commit(args.upstream), "guide": commit(args.guide)},
         "config": args.config,

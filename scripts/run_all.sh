@@ -5,11 +5,17 @@
 #   bash scripts/run_all.sh mode=perf bs=1,4,8 loop=100
 set -euo pipefail
 
-scripts=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd)
+unset CDPATH # with it, cd prints, and may go elsewhere
+checkout=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd -P)
+python=$checkout/.venv/bin/python
 for word in "$@"; do
     if [[ $word == -h || $word == --help ]]; then # needs no set-up
-        PYTHONPATH=$scripts/.. exec "${PYTHON:-python3}" -m yolact_ascend run --help
+        "$python" -I -c '' 2>/dev/null || python=${PYTHON:-python3}
+        "$python" -I -c 'import sys; sys.exit(sys.version_info < (3, 9))' 2>/dev/null ||
+            exec bash "$checkout/scripts/setup.sh" # says what is wrong with this Python
+        exec "$python" -I "$checkout/yolact_ascend" run --help
     fi
 done
-bash "$scripts/setup.sh"
-exec "$scripts/../.venv/bin/python" -m yolact_ascend run "$@"
+bash "$checkout/scripts/setup.sh"
+# By its path, and alone (-I): whatever Python files the current folder has, and PYTHONPATH.
+exec "$python" -I "$checkout/yolact_ascend" run "$@"

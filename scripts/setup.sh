@@ -1,51 +1,174 @@
 #!/usr/bin/env bash
-# Create .venv and install what is missing; quick when nothing changed.
+# Create or complete .venv and install what is missing; quick when nothing changed.
 #
 #   bash scripts/setup.sh        what the pipeline needs
 #   bash scripts/setup.sh dev    and what the tests need
 #
-# PYTHON names the interpreter to use (default: python3). pip's own configuration decides where packages come from.
+# PYTHON names the interpreter of .venv (default: the one that it has, or python3). pip's own configuration decides where
+# packages come from.
 set -euo pipefail
 
-checkout=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd)
-venv=$checkout/.venv
-extra=${1:-}
-python=${PYTHON:-python3}
+asked=${PYTHON:-}
+unset CDPATH        # with it, cd prints, and may go elsewhere
+unset "${!PYTHON@}" # PYTHONHOME, PYTHONPATH, …: for another Python, or for other work
+unset PIP_PREFIX PIP_ROOT PIP_PYTHON PIP_DRY_RUN PIP_NO_DEPS PIP_REQUIREMENT PIP_EDITABLE
 
-if [[ -n $extra && $extra != dev ]]; then
-    echo "error: setup.sh takes nothing or 'dev', not '$extra'." >&2
+checkout=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd -P) # one name, whatever link leads here
+readonly asked checkout venv=$checkout/.venv lock=$checkout/.setup.lock kind=${1:-run}
+
+die() {
+    printf 'error: %s\n' "$*" >&2
+    exit 1
+}
+
+# Set version, prefix (its folder) and base (the folder of the Python that its environment was made from); Python 2 can
+# do this, too. Fails with the message of a Python that does not run.
+identify() {
+    local lines
+    version='' prefix='' base=''
+    lines=$("$1" -c 'if True:
+        import os, sys
+        print("%d.%d" % sys.version_info[:2])
+        print(os.path.realpath(sys.prefix))
+        print(os.path.realpath(getattr(sys, "base_prefix", sys.prefix)))') || return
+    { read -r version && read -r prefix && read -r base; } <<<"$lines"
+}
+
+is_new_enough() {
+    local major=${version%%.*} minor=${version#*.}
+    ((major > 3 || (major == 3 && minor >= 9)))
+}
+
+# Set python to the one that PYTHON names, or python3, and wanted_base to what it is.
+choose_python() {
+    python=${asked:-python3}
+    command -v "$python" >/dev/null ||
+        die "there is no $python. Install Python 3.9 or newer, or name one: PYTHON=/path/to/python3"
+    identify "$python" ||
+        die "$(command -v "$python") does not run (its message is above). Repair it, or name another: PYTHON=/path/to/python3"
+    is_new_enough ||
+        die "$python is Python $version; Python 3.9 or newer is needed. Name one: PYTHON=/path/to/python3"
+    wanted_base="$version $base"
+}
+
+# Whether .venv is an environment whose Python runs, and is the one that PYTHON names. Sets version.
+fits() {
+    # Without its pyvenv.cfg, .venv's Python is the one that it was made from, and pip would install there.
+    identify "$venv/bin/python" 2>/dev/null && [[ $prefix == "$(cd -- "$venv" && pwd -P)" ]] && is_new_enough &&
+        [[ -z $asked || "$version $base" == "$wanted_base" ]]
+}
+
+# What a kind of set-up is made from.
+ingredients() {
+    local files=("$checkout/pyproject.toml" "$checkout/requirements.txt")
+    if [[ $1 == dev ]]; then files+=("$checkout/requirements-dev.txt"); fi
+    echo "$version $(cat -- "${files[@]}" | sha256sum | cut -d ' ' -f 1)"
+}
+
+# Whether a file of .venv says what it should.
+says() {
+    [[ -f $venv/$1 && $(<"$venv/$1") == "$2" ]]
+}
+
+has_packages() {
+    fits && says ".setup-$kind" "$(ingredients "$kind")"
+}
+
+# Whether `python -m yolact_ascend` and `yolact-ascend` of .venv are this checkout's. A run starts the package by its
+# path, so a checkout that is used where it cannot be written needs neither.
+is_placed() {
+    says .setup-place "$checkout" || [[ ! -w $venv ]]
+}
+
+take_lock() {
+    local code=0
+    { : >>"$lock"; } 2>/dev/null ||
+        die "cannot set up $venv: $checkout cannot be written. Have its owner run scripts/setup.sh, or copy the checkout."
+    exec 9>>"$lock"
+    flock -n 9 2>/dev/null || code=$?
+    if ((code == 1)); then
+        echo "Waiting for another set-up of $venv ..." >&2
+        code=0
+        flock 9 2>/dev/null || code=$?
+    fi
+    if ((code != 0)); then
+        echo "note: $lock cannot be locked here. Do not start a second set-up before this one has ended." >&2
+    fi
+}
+
+has_pip() {
+    "$venv/bin/python" -I -m pip --version >/dev/null 2>&1
+}
+
+# A pip that was killed leaves packages without RECORD, and then takes them for installed.
+forget_half_installed() {
+    local info
+    for info in "$venv"/lib/python*/site-packages/*.dist-info; do
+        if [[ -d $info && ! -e $info/RECORD ]]; then rm -rf -- "$info"; fi
+    done
+}
+
+# Write what venv writes, pip included, beside the packages that .venv has.
+renew_venv() {
+    local options=("$@")
+    if grep -q '^include-system-site-packages = true' "$venv/pyvenv.cfg"; then options+=(--system-site-packages); fi
+    "$venv/bin/python" -I -m venv ${options[@]+"${options[@]}"} "$venv" >&2
+}
+
+make_venv() {
+    local cannot="cannot make $venv (its message is above). Is there room on the disk? On Debian, is python3-venv installed?"
+    if fits; then
+        forget_half_installed
+        has_pip && return
+        # Killed while it was made, or made where Debian's python3-venv was missing; packages that it has are kept.
+        renew_venv || die "$venv/bin/python $cannot"
+        has_pip && return
+    fi
+    choose_python
+    "$python" -I -m venv --clear "$venv" >&2 || die "$python $cannot"
+    fits || die "$python made $venv, but its Python does not run. Name another: PYTHON=/path/to/python3"
+}
+
+# Into .venv and nowhere else, whatever pip's variables and files say of other installations.
+pip_install() {
+    "$venv/bin/python" -I -m pip install --disable-pip-version-check --quiet --no-user --target= "$@"
+}
+
+install_packages() {
+    local arguments=(-r "$checkout/requirements.txt")
+    if [[ $kind == dev ]]; then arguments+=(-r "$checkout/requirements-dev.txt"); fi
+    pip_install "${arguments[@]}"
+}
+
+# Install this checkout, by the setuptools in .venv: without a network, too.
+place() {
+    if [[ -f $venv/.setup-place ]] && ! says .setup-place "$checkout"; then
+        renew_venv --without-pip # moved or copied: its scripts name the old folder
+    fi
+    pip_install --no-deps --no-build-isolation --editable "$checkout"
+}
+
+set_up() {
+    local failed="pip could not install the packages (its message is above). Run the same command again."
+    echo "Setting up $venv (once; needs network, some minutes) ..." >&2
+    make_venv
+    if ! has_packages; then
+        rm -f -- "$venv"/.setup-run "$venv"/.setup-dev # true again at the end, even if the lists change back meanwhile
+        install_packages || die "$failed"
+    fi
+    place || die "$failed"
+    echo "$checkout" >"$venv/.setup-place"
+    ingredients run >"$venv/.setup-run"
+    if [[ $kind == dev ]]; then ingredients dev >"$venv/.setup-dev"; fi
+    echo "Set-up done." >&2
+}
+
+if [[ $kind != run && $kind != dev ]]; then
+    echo "error: setup.sh takes nothing or 'dev', not '$kind'." >&2
     exit 2
 fi
-if ! command -v "$python" >/dev/null; then
-    echo "error: there is no $python. Install Python 3.9 or newer, or name one: PYTHON=/path/to/python3" >&2
-    exit 1
-fi
-if ! "$python" -c 'import sys; sys.exit(sys.version_info < (3, 9))'; then
-    echo "error: $python is $("$python" --version 2>&1); Python 3.9 or newer is needed. Name one: PYTHON=/path/to/python3" >&2
-    exit 1
-fi
-
-# One stamp for each kind of set-up, with what it was made from: the lists of packages and this checkout's place.
-requirements=("$checkout/requirements.txt")
-if [[ $extra == dev ]]; then requirements+=("$checkout/requirements-dev.txt"); fi
-wanted=$(cat "${requirements[@]}" "$checkout/pyproject.toml" <(echo "$checkout") | sha256sum | cut -d' ' -f1)
-stamp=$venv/.setup-${extra:-run}
-if [[ -x $venv/bin/python && -f $stamp && $(<"$stamp") == "$wanted" ]]; then
-    exit 0
-fi
-
-echo "Setting up $venv (once; needs network, some minutes) …" >&2
-# Not --clear: what is installed and still fits is kept.
-if ! "$venv/bin/python" -c '' 2>/dev/null && ! "$python" -m venv --clear "$venv"; then
-    echo "error: $python cannot make $venv (its message is above). Is the checkout writable? On Debian, is python3-venv installed?" >&2
-    exit 1
-fi
-arguments=()
-for file in "${requirements[@]}"; do arguments+=(-r "$file"); done
-if ! "$venv/bin/python" -m pip install --disable-pip-version-check --quiet "${arguments[@]}" ||
-    ! "$venv/bin/python" -m pip install --disable-pip-version-check --quiet --no-deps --editable "$checkout"; then
-    echo "error: pip could not install the packages (its message is above). Run the same command again." >&2
-    exit 1
-fi
-echo "$wanted" >"$stamp"
-echo "Set-up done." >&2
+if [[ -n $asked ]]; then choose_python; fi
+if has_packages && is_placed; then exit 0; fi
+take_lock
+if has_packages && is_placed; then exit 0; fi # done by the other, meanwhile
+set_up

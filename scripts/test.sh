@@ -4,11 +4,13 @@
 # Tests that need YOLACT_EDGE_DIR, AIS_BENCH_DIR or COCO_MINI_DIR (CONTRIBUTING.md) skip without it, and say so.
 set -euo pipefail
 
+unset CDPATH # with it, cd prints, and may go elsewhere
 cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.."
 bash scripts/setup.sh dev
-.venv/bin/ruff check .
-.venv/bin/ruff format --check .
-.venv/bin/mypy
+unset "${!PYTHON@}" # PYTHONPATH, PYTHONOPTIMIZE, …: the tests have .venv's packages, and assertions
+.venv/bin/python -m ruff check .
+.venv/bin/python -m ruff format --check .
+.venv/bin/python -m mypy
 # Two processes, each with a thread: more would only take turns on two cores. In the order of the folders: whole runs come
 # early, and short files fill the end.
 export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1}

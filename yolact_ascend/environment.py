@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
 
 from yolact_ascend.errors import UsageError
+from yolact_ascend.files import CHECKOUT
 from yolact_ascend.words import decimal
 
 RUN_VARIABLE = "YOLACT_ASCEND_RUN"  # set for the stages of a run
@@ -41,3 +45,29 @@ def limit_opencv() -> None:
 def shell_environment() -> dict[str, str]:
     """Return the environment as the user's shell has it."""
     return dict(os.environ)
+
+
+def has_own_packages() -> bool:
+    """Whether this is the Python of the checkout's .venv: it has all packages, in the versions that were tested."""
+    return Path(sys.prefix).resolve() == (CHECKOUT / ".venv").resolve()
+
+
+def prefer_own_packages() -> None:
+    """Search PYTHONPATH's folders last, where .venv has all packages: an older numpy there is for another program."""
+    variable = os.environ.get("PYTHONPATH")
+    if variable and has_own_packages():
+        foreign = {str(Path(name).absolute()) for name in variable.split(os.pathsep)}
+        sys.path.sort(key=foreign.__contains__)
+
+
+def environment_of_our_python(env: Mapping[str, str], packages: Path) -> dict[str, str]:
+    """Return `env` for programs that run in the Python that runs now, with `packages`, which it would not find.
+
+    PATH names this Python first. Where it has all other packages, PYTHONPATH's are left out. Since Python 3.11 a
+    variable keeps -m from searching the current folder first.
+    """
+    others = "" if has_own_packages() else env.get("PYTHONPATH", "")
+    found = {**env, "PYTHONPATH": os.pathsep.join(filter(None, [str(packages), others])), "PYTHONSAFEPATH": "1"}
+    found["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), env["PATH"]])
+    found.pop("PYTHONHOME", None)
+    return found

@@ -15,7 +15,8 @@ from typing import Any
 
 from yolact_ascend.errors import ArtifactError
 
-CHECKOUT = Path(__file__).resolve().parent.parent  # of the project
+PACKAGE = Path(__file__).resolve().parent
+CHECKOUT = PACKAGE.parent  # of the project
 
 # ais_bench refuses inputs that group or others may write, and output folders that others may even read.
 FILE_MODE = 0o640

@@ -14,17 +14,13 @@ from datetime import datetime
 from io import RawIOBase
 from pathlib import Path
 
+from yolact_ascend.environment import has_own_packages
 from yolact_ascend.errors import ToolError
-from yolact_ascend.files import make_folder
+from yolact_ascend.files import PACKAGE, make_folder
 from yolact_ascend.folders import open_own
 
 SHOWN_LINES = 12  # of a failed program's output
 _ERROR_LINE = re.compile(r"\[ERROR\]|ERROR|E[A-Z]?\d{4,5}\b")  # of ais_bench and atc
-
-
-def count_cores() -> int:
-    """Return how many cores this process may use."""
-    return len(os.sched_getaffinity(0))
 
 
 def format_command(command: Sequence[str]) -> str:
@@ -160,8 +156,16 @@ class Runner:
 
 
 def own_command(*verb: str) -> list[str]:
-    """Return the words that start one of our own verbs, by the Python that runs now."""
-    return [_relative(Path(sys.executable)), "-m", "yolact_ascend", *verb]
+    """Return the words that start one of our own verbs, by the Python that runs now.
+
+    By the package's path: -m would search the current folder before Python's own modules. Where .venv has all packages,
+    -I also leaves out PYTHONPATH; elsewhere they may be there, or in the user's own folder, and only the processes that
+    the verb starts are kept from the current folder (-P, since Python 3.11).
+    """
+    flags = ["-I"] if has_own_packages() else ["-P"] if sys.version_info >= (3, 11) else []
+    if sys.dont_write_bytecode:
+        flags.append("-B")  # -I would forget the variable
+    return [_relative(Path(sys.executable)), *flags, _relative(PACKAGE), *verb]
 
 
 def _relative(path: Path) -> str:

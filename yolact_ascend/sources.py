@@ -8,9 +8,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from yolact_ascend.files import digest_files
+from yolact_ascend.files import PACKAGE, digest_files
 
-PACKAGE = Path(__file__).resolve().parent
 # Libraries whose version can change a stage's output.
 LIBRARIES = (
     "torch",

@@ -19,6 +19,7 @@ from yolact_ascend.images.transforms import normalise_image, resize_image
 from yolact_ascend.models.config import Preprocessing
 from yolact_ascend.models.exported import metadata_of, read_onnx
 from yolact_ascend.models.inputs import input_tensor
+from yolact_ascend.process import own_command
 from yolact_ascend.targets.ascend.ais_bench import benchmark_command, infer_command
 from yolact_ascend.targets.compiled import Need, describe_model, require_model, write_sidecar
 from yolact_ascend.targets.folder import input_bin
@@ -44,10 +45,11 @@ class InThisProcess:
         self.commands = []
 
     def run_own(self, command, log=None):
-        start, verb = command[:3], command[3]
-        assert start[1:] == ["-m", "yolact_ascend"]
-        self.commands.append(command[3:])
-        VERBS[verb].run(parse_arguments(command[3:]))
+        start = own_command()
+        assert command[: len(start)] == start
+        words = command[len(start) :]
+        self.commands.append(words)
+        VERBS[words[0]].run(parse_arguments(words))
 
 
 @pytest.fixture

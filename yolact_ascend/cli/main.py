@@ -29,7 +29,8 @@ from yolact_ascend.cli import (
     train,
 )
 from yolact_ascend.cli.flags import HelpFormatter, held_work_folders
-from yolact_ascend.environment import limit_opencv
+from yolact_ascend.console import print_on_any_terminal
+from yolact_ascend.environment import limit_opencv, prefer_own_packages
 from yolact_ascend.errors import YolactAscendError, describe_os_error
 
 INTERRUPTED = 130  # as shells report SIGINT
@@ -56,6 +57,7 @@ VERBS: dict[str, ModuleType] = {
 
 def main(argv: Sequence[str] | None = None) -> int:
     """`yolact-ascend VERB …`, the same as `python -m yolact_ascend VERB …`."""
+    print_on_any_terminal()
     arguments = parse_arguments(argv)
     return run_cli(VERBS[arguments.verb].run, arguments)
 
@@ -79,6 +81,7 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
 
 def run_script(verb: str, argv: Sequence[str] | None = None) -> int:
     """One verb as a script of its own: pth2onnx.py, preprocess.py, postprocess.py."""
+    print_on_any_terminal()
     module = VERBS[verb]
     parser = argparse.ArgumentParser(description=module.HELP, formatter_class=HelpFormatter)
     module.add_arguments(parser)
@@ -90,6 +93,7 @@ def run_cli(work: Callable[[argparse.Namespace], None], arguments: argparse.Name
     for number in (signal.SIGTERM, signal.SIGHUP):  # SIGHUP: the terminal was closed
         if signal.getsignal(number) is not signal.SIG_IGN:  # as under nohup
             signal.signal(number, _interrupt)
+    prefer_own_packages()
     try:
         limit_opencv()
         with held_work_folders(arguments):
@@ -100,6 +104,10 @@ def run_cli(work: Callable[[argparse.Namespace], None], arguments: argparse.Name
     except BrokenPipeError:
         # Whoever read our output (head, less) has gone; nothing more can be said there.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except ModuleNotFoundError as error:
+        missing = f"{sys.executable} has no {error.name}."
+        print(f"error: {missing} Use .venv/bin/python, which bash scripts/setup.sh makes.", file=sys.stderr)
         return 1
     except MemoryError:
         said = "Memory ran out. Use fewer workers (workers=N), a smaller batch size, or smaller pictures."

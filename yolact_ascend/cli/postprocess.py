@@ -18,7 +18,7 @@ from yolact_ascend.cli.flags import (
     say_warnings,
     show_scores,
 )
-from yolact_ascend.process import count_cores
+from yolact_ascend.cores import count_cores
 
 HELP = "Turn the device's outputs into detections and mAP (postprocess.py)."
 

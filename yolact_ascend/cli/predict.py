@@ -16,10 +16,10 @@ from yolact_ascend.cli.flags import (
     chosen_config,
     chosen_devices,
 )
+from yolact_ascend.cores import count_cores
 from yolact_ascend.detection.thresholds import DetectionSettings
 from yolact_ascend.errors import DatasetError
 from yolact_ascend.flags import COUNT, Flag
-from yolact_ascend.process import count_cores
 from yolact_ascend.words import decimal
 
 HELP = "Detect objects in images or a video; write pictures and JSON."

@@ -14,9 +14,9 @@ from yolact_ascend.cli.flags import (
     chosen_dataset,
     say_warnings,
 )
+from yolact_ascend.cores import count_cores
 from yolact_ascend.models.config import DEFAULT_CONFIG, get_config
 from yolact_ascend.models.inputs import INPUT_DTYPES
-from yolact_ascend.process import count_cores
 
 HELP = "Turn COCO images into raw network inputs (preprocess.py)."
 

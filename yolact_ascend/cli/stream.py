@@ -22,7 +22,7 @@ from yolact_ascend.cli.flags import (
     show_scores,
     take_coco,
 )
-from yolact_ascend.process import count_cores
+from yolact_ascend.cores import count_cores
 
 HELP = "Run images to mAP in memory, in overlapping stages, on any target."
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import platform
 from collections.abc import Sequence
 from datetime import datetime, timezone
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from yolact_ascend import __version__
+from yolact_ascend.cores import count_cores
 from yolact_ascend.detection.tasks import BOX, MASK
 from yolact_ascend.files import read_json, write_bytes, write_json
 from yolact_ascend.models.inputs import takes_pixels
@@ -86,7 +86,9 @@ def _describe_device(target: Target) -> dict[str, Any]:
     facts = target.facts()
     note = facts.pop("note")
     facts.pop("cann")  # versions.cann
-    return {"target": target.name, **facts, "host": f"{_cpu_name()}, {os.cpu_count()} cores", "note": note}
+    cores = count_cores()
+    host = f"{_cpu_name()}, {cores} {'core' if cores == 1 else 'cores'}"
+    return {"target": target.name, **facts, "host": host, "note": note}
 
 
 def _describe_model(run: RunContext) -> dict[str, Any]:

@@ -96,7 +96,7 @@ class AscendTarget(Target):
         }
 
     def how_to_paste(self) -> str | None:
-        return None if self.tools.set_env is None else f"source {self.tools.set_env}"
+        return None if self.tools.set_env is None else format_command(["source", str(self.tools.set_env)])
 
     def compile_inputs(self, job: CompileJob) -> dict[str, Any]:
         aipp = aipp_config(job.preprocessing) if takes_pixels(job.input) else None

@@ -9,13 +9,12 @@ import json
 import os
 import re
 import shutil
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
-from yolact_ascend.environment import shell_environment
+from yolact_ascend.environment import environment_of_our_python, shell_environment
 from yolact_ascend.errors import ToolError
 from yolact_ascend.files import (
     CHECKOUT,
@@ -27,6 +26,7 @@ from yolact_ascend.targets.ascend.devices import DIVIDE_FLAG
 
 EMULATION = CHECKOUT / "emulation"
 CANN_SET_ENV = Path("/usr/local/Ascend/ascend-toolkit/set_env.sh")
+STAND_INS = "ascend_emulation"  # the package of atc and npu-smi in emulation/, which no CANN has
 PLAYED_CANN = "EMULATED_CANN"  # the release that the emulated atc plays
 NPU, CPU_EMULATION = "npu", "cpu-emulation"  # report.json's device.kind
 AUTO, ON_NPU, ON_EMULATION = "auto", "npu", "emulation"  # values of device=
@@ -130,7 +130,7 @@ def find_shell(device: str) -> Shell:
     if device == ON_EMULATION:
         reason, set_env = "device=emulation was requested", EMULATION / "set_env.sh"
     elif which("atc", env):
-        reason = "its tools are on PATH"
+        reason, set_env = "its tools are on PATH", _set_env_of_our_own(env)
     elif CANN_SET_ENV.is_file():
         # The driver alone puts npu-smi on PATH; the toolkit comes with its script.
         reason, set_env = f"{CANN_SET_ENV} is there", CANN_SET_ENV
@@ -148,7 +148,8 @@ def find_shell(device: str) -> Shell:
     python = env.get("ASCEND_PYTHON", "python3")
     if set(_kinds(env).values()) == {CPU_EMULATION}:
         # The stand-ins compute in the Python that runs now, which has ONNX Runtime, not in whichever is python3.
-        env["PATH"] = os.pathsep.join([str(EMULATION / "bin"), str(Path(sys.executable).parent), env["PATH"]])
+        env = environment_of_our_python(env, packages=EMULATION)
+        env["PATH"] = os.pathsep.join([str(EMULATION / "bin"), env["PATH"]])
         python = "python3"
     return Shell(env, reason, set_env, python)
 
@@ -204,56 +205,93 @@ def source_set_env(script: Path, env: Mapping[str, str]) -> dict[str, str]:
     return dict(line.split("=", 1) for line in result.stdout.split("\0") if "=" in line)
 
 
-# Runs in the Python of ais_bench, which may be as old as 3.7; what the imports print comes before its line.
+# Runs in the Python of ais_bench, which may be as old as 3.7; what the imports print comes before its line. As with -m,
+# the current folder is searched first: "shadows" are files in it that were imported instead of those of the same name.
 _AIS_BENCH_PROBE = """
-import json, sys
 import ais_bench.infer.interface, aclruntime
+import importlib.machinery, json, os, sys
 def version(name):
     try:
         from importlib import metadata
         return metadata.version(name)
     except Exception:
         return "unknown"
-facts = {"python": sys.executable, "python_version": sys.version.split()[0]}
+def shadows(folder=os.getcwd()):
+    elsewhere = [entry for entry in sys.path if os.path.abspath(entry) != folder]
+    for name, module in sorted(sys.modules.items()):
+        if name.split(".")[0] in ("ais_bench", "aclruntime"):
+            continue
+        file = os.path.abspath(getattr(module, "__file__", None) or os.sep)
+        if file.startswith((os.path.join(folder, name + "."), os.path.join(folder, name, "__init__."))):
+            if importlib.machinery.PathFinder.find_spec(name, elsewhere):
+                yield file
+facts = {"python": sys.executable, "python_version": sys.version.split()[0], "shadows": list(shadows())}
 for module in (ais_bench.infer.interface, aclruntime):
     name = module.__name__.split(".")[0]
     facts[name], facts[name + "_version"] = module.__file__, version(name)
 print(json.dumps({**facts, "numpy_version": version("numpy")}))
 """
+_NOT_FROM_HERE = "import sys; sys.path[:] = filter(None, sys.path)\n"  # as the stand-in of ais_bench does it
 
 
 def require_ais_bench(shell: Shell, kind: str | None) -> dict[str, str]:
     """Return where ais_bench and aclruntime lie, and versions; raises ToolError when they are missing.
 
-    Also when aclruntime is not of `kind` (None: unknown).
+    Also when aclruntime is not of `kind` (None: unknown), or the current folder has files that ais_bench would import.
     """
-    result = capture([shell.python, "-c", _AIS_BENCH_PROBE], shell.env)
+    code = _NOT_FROM_HERE + _AIS_BENCH_PROBE if kind == CPU_EMULATION else _AIS_BENCH_PROBE
+    result = capture([shell.python, "-c", code], shell.env)
     if result.returncode != 0:
-        error = result.stderr.strip().splitlines()
-        if error and "No module named 'ais_bench.infer" in error[-1]:
-            raise ToolError(
-                f"{shell.python} has another package called ais_bench, without the inference tool (AISBench's "
-                f"evaluator of language models has that name, too): {error[-1]}. Uninstall it there, or name a Python "
-                "that has the inference tool in ASCEND_PYTHON."
-            )
+        raise ToolError(_explain_no_ais_bench(shell.python, result.stderr))
+    facts = json.loads(result.stdout.splitlines()[-1])
+    shadows = facts.pop("shadows")
+    if shadows:
         raise ToolError(
-            f"{shell.python} cannot import ais_bench and aclruntime: {error[-1] if error else 'no message'}. Install "
-            "the ais_bench inference tool in that Python, or name the Python that has it in ASCEND_PYTHON."
+            f"{shell.python} -m ais_bench would import {shadows[0]} instead of the module that it needs, because "
+            "Python searches the current folder first. Run from another folder, or rename that file."
         )
-    facts: dict[str, str] = json.loads(result.stdout.splitlines()[-1])
-    runtime = Path(facts["aclruntime"]).resolve()
-    if kind and (EMULATION in runtime.parents) != (kind == CPU_EMULATION):
+    if kind and _is_stand_in(facts["aclruntime"]) != (kind == CPU_EMULATION):
         raise ToolError(
-            f"aclruntime is {runtime}, which does not belong to the same installation as atc. "
-            "Open a new shell and source one set_env.sh only."
+            f"aclruntime is {Path(facts['aclruntime']).resolve()}, which does not belong to the same installation as "
+            "atc. Open a new shell and source one set_env.sh only."
         )
     return facts
+
+
+def _explain_no_ais_bench(python: str, stderr: str) -> str:
+    """Return what to do where Python cannot import ais_bench, from the import's last words."""
+    error = stderr.strip().splitlines()[-1:] or ["no message"]
+    if "No module named 'ais_bench.infer" in error[0]:
+        return (
+            f"{python} has another package called ais_bench, without the inference tool (AISBench's evaluator of "
+            f"language models has that name, too): {error[0]}. Uninstall it there, or name a Python that has the "
+            "inference tool in ASCEND_PYTHON."
+        )
+    if f"{Path.cwd()}/" in stderr:
+        return (
+            f"{python} cannot import ais_bench and aclruntime, because Python searches the current folder "
+            f"({Path.cwd()}) first: {error[0]}. Run from another folder, or rename that file."
+        )
+    return (
+        f"{python} cannot import ais_bench and aclruntime: {error[0]}. Install the ais_bench inference tool in that "
+        "Python, or name the Python that has it in ASCEND_PYTHON."
+    )
 
 
 def _kinds(env: Mapping[str, str]) -> dict[str, str | None]:
     """Return the kind of each tool by its location; None where it is missing."""
     paths = {program: which(program, env) for program in ("npu-smi", "atc")}
-    return {
-        program: path and (CPU_EMULATION if EMULATION in Path(path).resolve().parents else NPU)
-        for program, path in paths.items()
-    }
+    return {program: path and (CPU_EMULATION if _is_stand_in(path) else NPU) for program, path in paths.items()}
+
+
+def _is_stand_in(program: str) -> bool:
+    """Whether a program or a package's file is one of the stand-ins, of this checkout or of another."""
+    return (Path(program).resolve().parent.parent / STAND_INS).is_dir()
+
+
+def _set_env_of_our_own(env: Mapping[str, str]) -> Path | None:
+    """Return what to source where PATH has the stand-ins of another checkout; None where it has not."""
+    atc = which("atc", env)
+    if atc is None or not _is_stand_in(atc) or EMULATION in Path(atc).resolve().parents:
+        return None
+    return EMULATION / "set_env.sh"

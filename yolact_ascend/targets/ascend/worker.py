@@ -91,5 +91,6 @@ def last_execution(session):
 
 
 if __name__ == "__main__":
-    sys.path.pop(0)  # this folder: its ais_bench.py is not the tool's package
+    here = str(Path(__file__).resolve().parent)  # its ais_bench.py is not the tool's package
+    sys.path[:] = [folder for folder in sys.path if str(Path(folder).resolve()) != here]
     sys.exit(main(*sys.argv[1:]))
