@@ -271,5 +271,5 @@ def test_drawing_and_training_from_the_command_line(tmp_path):
     result = run("-m", "yolact_ascend", "train", *words)
     assert "mAP in percent, 1 images:" in result.stdout, result.stderr
     assert result.stdout.endswith(f"weights, log and loss curve in {tmp_path}/training\n")
-    files = {path.name for path in (tmp_path / "training").iterdir()}
+    files = {path.name for path in (tmp_path / "training").iterdir() if not path.name.startswith(".")}
     assert files == {"checkpoint.pth", "weights.pth", "log.jsonl", "curve.png"}

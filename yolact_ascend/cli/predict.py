@@ -52,7 +52,7 @@ def run(arguments: argparse.Namespace) -> None:
     settings = DetectionSettings(score_threshold=arguments.score_threshold, max_detections=arguments.top_k)
     model, weights = arguments.model, arguments.trained_model
     with predict.open_engines(model, weights, chosen_devices(arguments)) as (engines, described):
-        cut = find_cut(engines[0].outputs, config)
+        cut = find_cut(engines[0].outputs, config, engines[0].metadata.get("config"))
         detector = load_detector(weights, config, cut, settings, threads=count_cores())
         predictor = predict.Predictor(engines[0], detector)
         if is_video:

@@ -56,7 +56,8 @@ def run(arguments: argparse.Namespace) -> None:
     files, spent = results_files(arguments, config), Spent()
     workers = arguments.workers or count_cores()
     with open_engines(arguments.model, arguments.trained_model, chosen_devices(arguments)) as (engines, described):
-        detector = load_detector(arguments.trained_model, config, find_cut(engines[0].outputs, config))
+        cut = find_cut(engines[0].outputs, config, engines[0].metadata.get("config"))
+        detector = load_detector(arguments.trained_model, config, cut)
         batch_size = engines[0].batch_size or arguments.batch_size
         with contextlib.closing(stream(engines, dataset.images, detector, batch_size, workers, spent)) as found:
             streamed = score_stream(found, dataset, config, files, spent)

@@ -34,13 +34,20 @@ def cut_outputs(config: ModelConfig, cut: str) -> tuple[TensorSpec, ...]:
     return family_of(config).outputs(config, cut)
 
 
-def find_cut(outputs: Sequence[TensorSpec], config: ModelConfig) -> str:
-    """Return the cut at which a model with these outputs ends; raises ArtifactError when no cut of the config fits."""
+def find_cut(outputs: Sequence[TensorSpec], config: ModelConfig, stated: str | None = None) -> str:
+    """Return the cut at which a model with these outputs ends; raises ArtifactError when no cut of the config fits.
+
+    `stated` is the config that the model itself states, if it does.
+    """
     found = [(spec.shape, spec.dtype) for spec in outputs]
     expected = {cut: [(spec.shape, spec.dtype) for spec in cut_outputs(config, cut)] for cut in family_of(config).cuts}
     for cut, shapes in expected.items():
         if shapes == found:
             return cut
+    if stated not in (None, config.name):
+        raise ArtifactError(
+            f"The model was exported for {stated}, not for {config.name}. Pass --config={stated} and --weights=FILE of it."
+        )
     listed = " or ".join(f"{shapes} (cut {cut})" for cut, shapes in expected.items())
     raise ArtifactError(
         f"The model's outputs are {found}, expected {listed} for {config.name}. Does it belong to another --config, "
