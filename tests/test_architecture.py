@@ -26,7 +26,7 @@ ROOMS = {
 }
 # What needs PyTorch when it is imported or called: export and training, and no stage after the export.
 TORCH = {
-    *("models.export", "models.exporter", "models.weights"),
+    *("models.export", "models.exporter", "models.weights", "models.weights_values"),
     *("models.yolact.backbones", "models.yolact.network", "models.yolact.head_export", "models.yolact.upstream"),
     *("training.losses", "training.score", "training.train", "training.trainer", "analysis.cuts"),
 }

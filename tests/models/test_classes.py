@@ -8,10 +8,9 @@ import pytest
 import torch
 
 from yolact_ascend.errors import UsageError, WeightsError
+from yolact_ascend.models.class_record import RECORD, add_classes
 from yolact_ascend.models.classes import (
     DEMO_HINT,
-    RECORD,
-    add_classes,
     choose_classes,
     read_config,
     read_listed,

@@ -1,22 +1,27 @@
 """Weights files as people have them: each form gives the tensors of the plain file, and the shapes without PyTorch."""
 
 import argparse
+import io
 import pickle
 import subprocess
 import sys
 import warnings
+import zipfile
 
 import numpy as np
 import onnx
 import pytest
 import torch
-from factories import CHECKOUT, SMALL_CONFIG, random_state_dict
+from factories import CHECKOUT, SMALL_CONFIG, TINY_CONFIG, random_state_dict
 
 from yolact_ascend.errors import WeightsError
+from yolact_ascend.models.class_record import RECORD
 from yolact_ascend.models.classes import read_config, with_numbers
 from yolact_ascend.models.config import CONFIGS
+from yolact_ascend.models.unreadable import explain_unreadable
 from yolact_ascend.models.weights import expected_shapes, load_fitting, read_state_dict
-from yolact_ascend.models.weights_file import explain_unreadable, read_shapes
+from yolact_ascend.models.weights_file import read_shapes
+from yolact_ascend.models.weights_pickle import ShapeReader
 from yolact_ascend.models.yolact.network import YolactEdge
 
 
@@ -132,7 +137,7 @@ def test_python_objects_beside_the_weights_are_named(state, tmp_path):
     torch.save({"model": state, "args": argparse.Namespace(lr=1)}, tmp_path / "a.pth")
     with pytest.raises(WeightsError, match=r"holds Python objects \(argparse.Namespace\) .*torch.save\(model.state_d"):
         read_state_dict(tmp_path / "a.pth", SMALL_CONFIG)
-    assert read_shapes(tmp_path / "a.pth") is None
+    assert len(read_shapes(tmp_path / "a.pth")) == len(state)  # the objects are not made
 
 
 @pytest.mark.parametrize(
@@ -166,7 +171,7 @@ def test_a_tensor_under_the_key_of_a_state_dict_is_no_state_dict(tmp_path):
 def test_quantized_weights_are_refused(state, tmp_path):
     """PyTorch would copy them into float32 as they are, off by their scale."""
     torch.save({**state, "proto_net.10.bias": torch.ones(32, dtype=torch.int8)}, tmp_path / "a.pth")
-    with pytest.raises(WeightsError, match=r"1 weights that are not floating point \(proto_net.10.bias int8\)"):
+    with pytest.raises(WeightsError, match=r"1 weights that are not float16 .*\(proto_net.10.bias int8\)\. Quantized"):
         read_state_dict(tmp_path / "a.pth", SMALL_CONFIG)
 
 
@@ -210,6 +215,60 @@ def test_files_that_are_not_understood_have_no_shapes(tmp_path, content):
     (tmp_path / "a.pth").write_bytes(content)
     assert read_shapes(tmp_path / "a.pth") is None
     assert read_shapes(tmp_path / "missing.pth") is None
+
+
+def old_file(path):
+    """Write a file of PyTorch's format before 1.6; return its bytes, and where its list of storages begins and ends."""
+    state = {key: torch.ones(()).expand(shape) for key, shape in expected_shapes(TINY_CONFIG).items()}
+    torch.save(state, path, _use_new_zipfile_serialization=False)
+    assert read_state_dict(path, TINY_CONFIG)
+    with path.open("rb") as file:
+        reader = ShapeReader(file)
+        for _ in ("magic number", "protocol version", "system information", "state dict"):
+            reader.read()
+        start, keys = file.tell(), reader.read()
+        return path.read_bytes(), start, keys, file.tell()
+
+
+def zip_after(content):
+    """What `zipfile` takes for an archive, and PyTorch does not."""
+    packed = io.BytesIO(content)
+    with zipfile.ZipFile(packed, "a") as archive:
+        archive.writestr(f"a/{RECORD}", "no record")
+    return packed.getvalue()
+
+
+OLD_DAMAGES = {
+    "bytes behind": (lambda c, start, keys, end: c + b"123", "is damaged: 3 bytes follow its last tensor, expected"),
+    "an archive behind": (lambda c, start, keys, end: zip_after(c), r"is damaged: \d+ bytes follow its last tensor"),
+    "a key left out": (
+        lambda c, start, keys, end: c[:start] + pickle.dumps(keys[1:], 2) + c[end:],
+        "its list of values does not fit its tensors .320 listed, 320 of them of tensors, expected 321",
+    ),
+    "a key too many": (
+        lambda c, start, keys, end: c[:start] + pickle.dumps([*keys, "7"], 2) + c[end:],
+        "its list of values does not fit its tensors .322 listed, 321 of them of tensors, expected 321",
+    ),
+    "a key twice": (
+        lambda c, start, keys, end: c[:start] + pickle.dumps([*keys[1:], keys[1]], 2) + c[end:],
+        "its list of values does not fit its tensors .321 listed, 320 of them of tensors, expected 321",
+    ),
+    "another count": (
+        lambda c, start, keys, end: c[:end] + b"\2" + c[end + 1 :],
+        "cannot be read as PyTorch weights .*wrong byte size",
+    ),
+    "cut": (lambda c, start, keys, end: c[:-1], r"cannot be read as PyTorch weights .*end at byte \d+\. Is it trunc"),
+}
+
+
+@pytest.mark.parametrize(("harm", "said"), OLD_DAMAGES.values(), ids=OLD_DAMAGES.keys())
+def test_a_file_of_the_old_format_is_as_long_as_its_tensors(tmp_path, harm, said):
+    """It has no checksums. Values of a key that is left out are whatever was in memory."""
+    path = tmp_path / "a.pth"
+    path.write_bytes(harm(*old_file(path)))
+    assert read_config(path, TINY_CONFIG) == TINY_CONFIG
+    with pytest.raises(WeightsError, match=said):
+        read_state_dict(path, TINY_CONFIG)
 
 
 def halved(state):

@@ -1,37 +1,22 @@
-"""The classes that weights were trained for: a record inside the `.pth`, read without PyTorch.
-
-A `.pth` is a zip archive. PyTorch skips records that it does not know: a state dict with classes still loads strictly,
-here and in upstream, and each command reads the classes from the weights file that it needs anyway.
-"""
+"""The classes that weights were trained for: from the weights file, or named by the user; read without PyTorch."""
 
 from __future__ import annotations
 
 import contextlib
-import json
-import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from yolact_ascend.errors import UsageError, WeightsError
 from yolact_ascend.files import read_json
+from yolact_ascend.models.class_record import read_classes
 from yolact_ascend.models.config import CONFIGS, ModelConfig, with_classes
 from yolact_ascend.models.families import family_of
 from yolact_ascend.models.family import to_network_names
 from yolact_ascend.models.weights_file import read_shapes
 from yolact_ascend.process import format_command, own_command
 
-RECORD = "yolact_ascend.json"
 DEMO_HINT = "Without weights=, coco= and config=, run_all.sh runs the demo with them."
-
-
-def add_classes(path: Path, config: ModelConfig) -> None:
-    """Write the record into a file that `torch.save` has just made."""
-    record = {"config": config.name, "class_names": config.class_names, "category_ids": config.category_ids}
-    with zipfile.ZipFile(path, "a") as archive:
-        top = PurePosixPath(archive.namelist()[0]).parts[0]  # PyTorch refuses records outside of its one folder
-        # A fixed time: the same weights give the same bytes.
-        archive.writestr(zipfile.ZipInfo(f"{top}/{RECORD}"), json.dumps(record))
 
 
 @dataclass(frozen=True)
@@ -175,30 +160,14 @@ def with_numbers(config: ModelConfig, count: int) -> ModelConfig:
 
 def _read_recorded(path: Path, config: ModelConfig) -> ModelConfig | None:
     """Return `config` with the classes that the file names; None when it names none."""
-    record = _read_record(path)
-    if record is None:
+    recorded = read_classes(path)
+    if recorded is None:
         return None
-    try:
-        fields = json.loads(record)
-        names, ids = tuple(fields["class_names"]), tuple(fields["category_ids"])
-        name = fields["config"]
-    except (ValueError, KeyError, TypeError) as error:
-        raise WeightsError(
-            f"The record of classes in {path} is damaged ({type(error).__name__}: {error}). Copy the file again."
-        ) from error
+    name = recorded.config_name
     if name != config.name:
         demo = f" {DEMO_HINT}" if name in CONFIGS and CONFIGS[name].source.is_shipped else ""
         raise WeightsError(f"{path} holds weights of {name}: use --config={name} (config={name} in run_all.sh).{demo}")
-    return with_classes(config, names, ids)
-
-
-def _read_record(path: Path) -> bytes | None:
-    # Not a zip: an old or damaged .pth. The code that loads it reports which.
-    with contextlib.suppress(OSError, zipfile.BadZipFile), zipfile.ZipFile(path) as archive:
-        for name in archive.namelist():
-            if PurePosixPath(name).name == RECORD:
-                return archive.read(name)
-    return None
+    return with_classes(config, recorded.class_names, recorded.category_ids)
 
 
 def require_weights(path: Path, config: ModelConfig) -> None:

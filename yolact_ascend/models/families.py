@@ -46,7 +46,7 @@ def find_cut(outputs: Sequence[TensorSpec], config: ModelConfig, stated: str | N
             return cut
     if stated not in (None, config.name):
         raise ArtifactError(
-            f"The model was exported for {stated}, not for {config.name}. Pass --config={stated} and --weights=FILE of it."
+            f"The model was exported for {stated}, not for {config.name}. Pass --config={stated} and its weights."
         )
     listed = " or ".join(f"{shapes} (cut {cut})" for cut, shapes in expected.items())
     raise ArtifactError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import sys
 from collections import OrderedDict
@@ -15,13 +16,16 @@ from torch import nn
 
 from yolact_ascend.errors import WeightsError
 from yolact_ascend.files import atomic_path
-from yolact_ascend.models.classes import add_classes, count_classes, read_config, require_weights, with_numbers
+from yolact_ascend.models.class_record import add_classes
+from yolact_ascend.models.classes import count_classes, read_config, require_weights, with_numbers
 from yolact_ascend.models.config import CONFIGS, ModelConfig
 from yolact_ascend.models.families import family_of
 from yolact_ascend.models.family import to_network_names
-from yolact_ascend.models.weights_file import describe_format, explain_unreadable, find_state_dict, list_keys
+from yolact_ascend.models.unreadable import explain_unreadable
+from yolact_ascend.models.weights_file import describe_format, find_state_dict, list_keys, require_sound
+from yolact_ascend.models.weights_values import COUNTER, VARIANCE, require_dense, require_floats, to_float32
 
-COUNTER = ".num_batches_tracked"  # of a batch norm; files of old PyTorch do not have it
+VALUE_BYTES = 4  # of float32
 
 Shapes = dict  # state-dict key -> tuple of ints
 
@@ -42,22 +46,25 @@ class Contents(NamedTuple):
     notes: tuple[str, ...]
 
 
-def read_tensors(path: Path) -> StateDict:
-    """Read the state dict of a file; float16, bfloat16 and float64 become float32.
+def read_tensors(path: Path, expected: Shapes) -> StateDict:
+    """Read the state dict of a file; the notes name floats other than float32, which `to_float32` makes of them.
 
-    Raises WeightsError when the file cannot be read, or holds no state dict or several.
+    Raises WeightsError when the file is damaged or cannot be read, unpacks to far more than the `expected` tensors
+    take, or holds no state dict or several.
     """
+    require_sound(path, VALUE_BYTES * sum(math.prod(shape) for shape in expected.values()))
     try:
         # weights_only: a .pth is a pickle, and a pickle from the internet may run code.
         loaded = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # a broken file fails in any of a dozen ways, and all mean the same
         raise WeightsError(explain_unreadable(path, error)) from error
     found, notes = find_state_dict(loaded, path, lambda value: isinstance(value, torch.Tensor))
+    require_dense(path, found)
     other = {key for key, value in found.items() if value.is_floating_point() and value.dtype != torch.float32}
     if other:
         dtypes = sorted({str(found[key].dtype).replace("torch.", "") for key in other})
         notes.append(f"{len(other)} of {len(found)} tensors are {' and '.join(dtypes)}: read as float32")
-    return StateDict({key: value.float() if key in other else value for key, value in found.items()}, notes)
+    return StateDict(found, notes)
 
 
 def load_network(path: Path, config: ModelConfig) -> nn.Module:
@@ -76,10 +83,10 @@ def read_state_dict(path: Path, config: ModelConfig) -> dict[str, torch.Tensor]:
     Raises WeightsError that names missing, extra and misshapen keys, or the config that would fit.
     """
     expected = expected_shapes(config)
-    weights, notes = _take_weights(path, read_file(path, config), config, expected)
+    weights, notes = _take_weights(path, read_file(path, config, expected), config, expected)
     say_notes(path, notes)
     _require_fit(path, weights, config, expected)
-    return weights
+    return to_float32(path, weights)
 
 
 def examine_weights(path: Path, config: ModelConfig) -> Contents:
@@ -88,18 +95,19 @@ def examine_weights(path: Path, config: ModelConfig) -> Contents:
     Raises WeightsError like `read_state_dict`.
     """
     expected = expected_shapes(config)
-    raw = read_file(path, config)
+    raw = read_file(path, config, expected)
     weights, notes = _take_weights(path, raw, config, expected)
     _require_fit(path, weights, config, expected)
+    to_float32(path, weights)
     return Contents(
         describe_format(path), len(raw.tensors), sum(value.numel() for value in raw.tensors.values()), tuple(notes)
     )
 
 
-def read_file(path: Path, config: ModelConfig) -> StateDict:
+def read_file(path: Path, config: ModelConfig, expected: Shapes) -> StateDict:
     """Read the state dict of a file as `read_tensors` does; a missing file's error says where to get the weights."""
     require_weights(path, config)
-    return read_tensors(path)
+    return read_tensors(path, expected)
 
 
 def say_notes(path: Path, notes: Sequence[str]) -> None:
@@ -129,26 +137,13 @@ def _take_weights(path: Path, raw: StateDict, config: ModelConfig, expected: Sha
         notes.append(f"{len(uncounted)} batch-norm counters are missing, which only training uses: they begin with 0")
     found.update({key: torch.zeros((), dtype=torch.int64) for key in uncounted})
     weights = {key: value for key, value in found.items() if key not in surplus}
-    _require_floats(path, {key: value for key, value in weights.items() if key in expected})
+    require_floats(path, {key: value for key, value in weights.items() if key in expected})
     return StateDict(weights, notes)
-
-
-def _require_floats(path: Path, weights: dict[str, torch.Tensor]) -> None:
-    other = [
-        f"{key} {str(value.dtype).replace('torch.', '')}"
-        for key, value in weights.items()
-        if not (value.is_floating_point() or key.endswith(COUNTER))
-    ]
-    if other:
-        raise WeightsError(
-            f"{path} holds {len(other)} weights that are not floating point ({list_keys(other)}). Quantized weights "
-            "cannot be exported. Pass the float32 weights that they were made from."
-        )
 
 
 def _sibling(key: str) -> str | None:
     """Return the variance of the batch norm that a counter belongs to; None for what is no counter."""
-    return f"{key[: -len(COUNTER)]}.running_var" if key.endswith(COUNTER) else None
+    return f"{key[: -len(COUNTER)]}{VARIANCE}" if key.endswith(COUNTER) else None
 
 
 def _require_fit(path: Path, weights: dict[str, torch.Tensor], config: ModelConfig, expected: Shapes) -> None:
@@ -221,16 +216,17 @@ def load_backbone(network: nn.Module, path: Path, config: ModelConfig) -> int:
         raise WeightsError(f"There is no file {path} with weights of the backbone.{named}")
     backbone = network.get_submodule("backbone")
     expected = {key: value for key, value in backbone.state_dict().items() if not key.endswith(COUNTER)}
-    tensors, notes = read_tensors(path)
+    tensors, notes = read_tensors(path, expected_shapes(config))
     say_notes(path, notes)
     found = to_network_names(tensors, family_of(config).imagenet_keys(config))
     found = {key: value for key, value in found.items() if not key.endswith(COUNTER)}
+    require_floats(path, found)
     shapes, wanted = ({key: tuple(value.shape) for key, value in state.items()} for state in (found, expected))
     problems = compare_shapes(shapes, wanted)
     if problems:
         named = f" Upstream's file is {config.backbone.imagenet_file}." if config.backbone.imagenet_file else ""
         raise WeightsError(f"{path} does not fit the backbone of {config.name}: {'; '.join(problems)}.{named}")
-    backbone.load_state_dict(found, strict=False)  # but for the counters
+    backbone.load_state_dict(to_float32(path, found), strict=False)  # but for the counters
     return len(found)
 
 
@@ -242,7 +238,7 @@ def load_fitting(network: nn.Module, path: Path, config: ModelConfig) -> list[st
     """
     expected = network.state_dict()
     shapes = {key: tuple(value.shape) for key, value in expected.items()}
-    weights, notes = _take_weights(path, read_file(path, config), config, shapes)
+    weights, notes = _take_weights(path, read_file(path, config, shapes), config, shapes)
     say_notes(path, notes)
     class_layer = family_of(config).keys.class_layer_prefix
     kept = [key for key in expected if key.startswith(class_layer) and key in weights]
@@ -250,7 +246,7 @@ def load_fitting(network: nn.Module, path: Path, config: ModelConfig) -> list[st
     kept = [key for key in kept if theirs != config.class_names or weights[key].shape != expected[key].shape]
     weights.update({key: expected[key] for key in kept})
     _require_fit(path, weights, config, shapes)
-    network.load_state_dict(weights)
+    network.load_state_dict(to_float32(path, weights))
     return kept
 
 

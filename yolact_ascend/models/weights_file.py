@@ -7,30 +7,29 @@ yolact_edge/yolact.py.
 
 from __future__ import annotations
 
-import collections
-import pickle
-import re
-import zipfile
+import io
 from collections.abc import Callable, Mapping
-from pathlib import Path, PurePosixPath
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple
 
 from yolact_ascend.errors import WeightsError
+from yolact_ascend.models.unreadable import explain_unreadable
+from yolact_ascend.models.weights_archive import (
+    MOST_BYTES,
+    PICKLE,
+    REMEDY,
+    is_archive,
+    read_record,
+    require_whole,
+    value_sizes,
+)
+from yolact_ascend.models.weights_pickle import Shape, ShapeReader, Tensor
 
 WRAPPERS = ("state_dict", "model", "weights")  # keys under which trainers keep the state dict
 PARALLEL = "module."  # what torch.nn.DataParallel puts before every key
 NAMED_KEYS = 4  # how many keys a message lists
 OLD_MAGIC = 0x1950A86A20F9469CFC6C  # of PyTorch's format before 1.6: torch.serialization.MAGIC_NUMBER
-# How torch.load(weights_only=True) names a global that it does not load: PyTorch 2.1 to 2.3, from 2.4 on, and a module
-# that it never loads. Source: pytorch/pytorch, torch/_weights_only_unpickler.py.
-FOREIGN = re.compile(r"(?:Unsupported class|Unsupported global: GLOBAL|unsupported GLOBAL) ([\w.]+)")
-# What a failed download leaves in place of weights, by its first bytes: reason and remedy.
-NOT_WEIGHTS = {
-    b"<": ("It is a web page.", "Open the address in a browser and download the file by hand."),
-    b"version https://git-lfs": ("It is a Git LFS pointer.", "Fetch the file that it stands for: git lfs pull."),
-}
-
-Shape = tuple  # of ints
+OLD_COUNT_BYTES = 8  # before the values of each storage in that format: how many there are
 
 
 def read_shapes(path: Path) -> dict[str, Shape] | None:
@@ -39,21 +38,42 @@ def read_shapes(path: Path) -> dict[str, Shape] | None:
     None for a file that is not understood: `weights.read_tensors` says why.
     """
     try:
-        loaded = _unpickle_shapes(path)
-        return find_state_dict(loaded, path, lambda value: isinstance(value, _Tensor))[0]
-    except Exception:  # whatever a broken file does to the unpickler
+        if is_archive(path):
+            loaded, _ = _read_archive(path)
+        else:
+            head = _read_old(path)
+            loaded = head and head.loaded
+        return find_state_dict(loaded, path, lambda value: isinstance(value, Tensor))[0]
+    except Exception:  # whatever a broken file does to its readers
         return None
+
+
+def require_sound(path: Path, needed_bytes: int) -> None:
+    """Check the bytes of a file before PyTorch reads it, which compares no checksums and takes any memory.
+
+    `needed_bytes` is what the config's tensors take in float32. Raises WeightsError for a damaged or cut file, and for
+    one that unpacks to far more than is needed.
+    """
+    try:
+        if is_archive(path):
+            _require_sound_archive(path, needed_bytes)
+        else:
+            _require_sound_old(path)
+    except WeightsError:
+        raise
+    except Exception as error:  # whatever a broken file does to its readers
+        raise WeightsError(explain_unreadable(path, error)) from error
 
 
 def find_fault(path: Path) -> str | None:
-    """Return why a file cannot be weights, in a few words; None when it looks like weights."""
-    if read_shapes(path):
-        return None
-    size = path.stat().st_size
-    with path.open("rb") as file:
-        beginning = file.read(100).lstrip()
-    reasons = [reason for start, (reason, _) in NOT_WEIGHTS.items() if beginning.startswith(start)]
-    return reasons[0] if reasons else f"{size} bytes, which are no PyTorch weights, or are cut short or damaged"
+    """Return why a file that was just fetched cannot be weights; None when it looks like weights."""
+    if read_shapes(path) is None:
+        return explain_unreadable(path, ValueError("no PyTorch weights"))
+    try:
+        require_sound(path, path.stat().st_size)
+    except WeightsError as error:
+        return str(error)
+    return None
 
 
 def find_state_dict(loaded: Any, path: Path, is_tensor: Callable[[Any], bool]) -> tuple[dict[str, Any], list[str]]:
@@ -86,29 +106,7 @@ def find_state_dict(loaded: Any, path: Path, is_tensor: Callable[[Any], bool]) -
 
 def describe_format(path: Path) -> str:
     """Return which of PyTorch's two formats a weights file has."""
-    return "zip format" if zipfile.is_zipfile(path) else "PyTorch's format before 1.6"
-
-
-def explain_unreadable(path: Path, error: Exception) -> str:
-    """Return the sentence for a file that `torch.load` refused with this error, and what to do."""
-    message = str(error).strip()
-    save_weights = "In the program that wrote it, save the weights alone: torch.save(model.state_dict(), FILE)."
-    foreign = FOREIGN.search(message)
-    if foreign:
-        return (
-            f"{path} holds Python objects ({foreign[1]}) beside tensors. It is not read, because reading such a file "
-            f"can run any code. {save_weights}"
-        )
-    if "TorchScript" in message:
-        return f"{path} is a TorchScript program (torch.jit.save), expected weights. {save_weights}"
-    reason = message.splitlines()[0] if message else type(error).__name__
-    remedy = "Is it truncated? Compare its size with the source and download it again."
-    with path.open("rb") as file:
-        beginning = file.read(100).lstrip()
-    for start, explanation in NOT_WEIGHTS.items():
-        if beginning.startswith(start):
-            reason, remedy = explanation
-    return f"{path} cannot be read as PyTorch weights ({path.stat().st_size} bytes): {reason} {remedy}"
+    return "zip format" if is_archive(path) else "PyTorch's format before 1.6"
 
 
 def list_keys(keys: list[str]) -> str:
@@ -123,45 +121,59 @@ def _describe(value: Any) -> str:
     return f"a {type(value).__name__}"
 
 
-class _Tensor(tuple):
-    """The shape of a tensor, in place of the tensor."""
+class _Head(NamedTuple):
+    """What stands before the values in a file of PyTorch's old format."""
+
+    loaded: Any
+    storages: dict[str, int]
+    keys: list[str]  # of the storages, in the order of their values
+    size_bytes: int
 
 
-def _rebuild_tensor(storage: Any, offset: int, size: Shape, *_: Any) -> _Tensor:
-    return _Tensor(size)
+def _read_archive(path: Path) -> tuple[Any, dict[str, int]]:
+    pickled = read_record(path, PICKLE)
+    if pickled is None:
+        raise ValueError(f"It has no {PICKLE}")
+    reader = ShapeReader(io.BytesIO(pickled))
+    return reader.read(), reader.storages
 
 
-class _ShapeUnpickler(pickle.Unpickler):
-    """Unpickles state dicts, with shapes in place of tensors, and nothing else."""
-
-    _KNOWN = {  # noqa: RUF012
-        ("collections", "OrderedDict"): collections.OrderedDict,
-        ("torch._utils", "_rebuild_tensor"): _rebuild_tensor,
-        ("torch._utils", "_rebuild_tensor_v2"): _rebuild_tensor,
-        ("torch._utils", "_rebuild_parameter"): lambda data, *_: data,
-        ("torch", "Size"): tuple,
-    }
-
-    def find_class(self, module: str, name: str) -> Any:
-        if module == "torch" and name.endswith("Storage"):
-            return name
-        if (module, name) not in self._KNOWN:
-            raise pickle.UnpicklingError(f"{module}.{name}")
-        return self._KNOWN[module, name]
-
-    def persistent_load(self, pid: Any) -> Any:
-        return None
-
-
-def _unpickle_shapes(path: Path) -> Any:
-    if zipfile.is_zipfile(path):
-        with zipfile.ZipFile(path) as archive:
-            (name,) = (name for name in archive.namelist() if PurePosixPath(name).name == "data.pkl")
-            with archive.open(name) as file:
-                return _ShapeUnpickler(file).load()
+def _read_old(path: Path) -> _Head | None:
+    """Return None for a pickle that is not PyTorch's."""
     with path.open("rb") as file:
-        if _ShapeUnpickler(file).load() != OLD_MAGIC:
-            raise pickle.UnpicklingError("not PyTorch's")
-        for _ in ("protocol version", "system information"):
-            _ShapeUnpickler(file).load()
-        return _ShapeUnpickler(file).load()
+        beginning = io.BytesIO(file.read(MOST_BYTES))
+    reader = ShapeReader(beginning)
+    if reader.read() != OLD_MAGIC:
+        return None
+    for _ in ("protocol version", "system information"):
+        reader.read()
+    loaded, keys = reader.read(), reader.read()
+    return _Head(loaded, reader.storages, [str(key) for key in keys], beginning.tell())
+
+
+def _require_sound_archive(path: Path, needed_bytes: int) -> None:
+    require_whole(path, needed_bytes)
+    found = value_sizes(path)
+    for key, size in _read_archive(path)[1].items():
+        if found.get(key) != size:
+            holds = f"holds {found[key]} bytes" if key in found else "is missing"
+            raise WeightsError(f"{path} is damaged: its record data/{key} {holds}, expected {size} bytes. {REMEDY}")
+
+
+def _require_sound_old(path: Path) -> None:
+    """There are no checksums: the sizes are compared."""
+    head = _read_old(path)
+    if head is None:  # PyTorch says what it is
+        return
+    if sorted(head.keys) != sorted(head.storages):
+        known = len(set(head.keys) & set(head.storages))
+        raise WeightsError(
+            f"{path} is damaged: its list of values does not fit its tensors ({len(head.keys)} listed, {known} of them "
+            f"of tensors, expected {len(head.storages)}). {REMEDY}"
+        )
+    end = head.size_bytes + sum(OLD_COUNT_BYTES + head.storages[key] for key in head.keys)
+    size = path.stat().st_size
+    if size < end:
+        raise ValueError(f"Its tensors end at byte {end}")
+    if size > end:
+        raise WeightsError(f"{path} is damaged: {size - end} bytes follow its last tensor, expected none. {REMEDY}")
