@@ -22,6 +22,8 @@ import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 
+from journal import commit_of
+
 CHECKOUT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(CHECKOUT), str(CHECKOUT / "tests")]
 
@@ -154,12 +156,6 @@ def graph_digest(model: bytes) -> str:
         part.ClearField("doc_string")
         part.ClearField("metadata_props")
     return hashlib.sha256(graph.SerializeToString(deterministic=True)).hexdigest()
-
-
-def commit_of(checkout: Path) -> str:
-    """Return the commit, and whether files differ from it."""
-    command = ["git", "-C", str(checkout), "describe", "--always", "--dirty", "--abbrev=12"]
-    return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip() or "unknown"
 
 
 def versions_of(checkout: Path) -> dict[str, str]:

@@ -17,12 +17,10 @@ from __future__ import annotations
 import argparse
 import hashlib
 import itertools
-import json
 import math
 import random
 import re
 import signal
-import subprocess
 import sys
 import tempfile
 import threading
@@ -34,6 +32,7 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
 
+from journal import Journal, Refused, commit_of
 from mutant_copy import Copy
 from mutant_suite import Suite, source_files
 from mutations import Mutation, compiles, find_mutations
@@ -41,10 +40,6 @@ from mutations import Mutation, compiles, find_mutations
 FOLDERS = ("yolact_ascend", "emulation")
 TIMEOUT_FACTOR, TIMEOUT_S = 3, 60  # of a run without a mutant, and added to it
 KILLED, TIMEOUT, LIVES, UNTESTED = "killed", "timeout", "lives", "untested"
-
-
-class Refused(Exception):
-    """Something that the user has to change; the text says what."""
 
 
 @dataclass(frozen=True)
@@ -121,39 +116,28 @@ def head(args: argparse.Namespace, mutants: Sequence[Mutant]) -> dict[str, Any]:
     digest = hashlib.sha256()
     for path in source_files(args.checkout, [*args.folders, "tests"]):
         digest.update(path.relative_to(args.checkout).as_posix().encode() + path.read_bytes())
-    command = ["git", "-C", str(args.checkout), "describe", "--always", "--dirty", "--abbrev=12"]
-    commit = subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
     draw = {"mutants": len(mutants), "seed": args.seed, "seconds": args.seconds}
-    return {"commit": commit, "sources": digest.hexdigest(), **draw}
+    return {"commit": commit_of(args.checkout), "sources": digest.hexdigest(), **draw}
 
 
-class Log:
+class Log(Journal):
     """The file of results: a head, the test files without a mutant, and one line a mutant."""
 
     def __init__(self, path: Path, head: dict[str, Any]) -> None:
+        super().__init__(path, head)
         self.results: dict[str, dict[str, Any]] = {}
         self.tests: dict[str, float | None] = {}  # seconds; None: it fails
-        self._path = path
         self._lock = threading.Lock()
-        lines = path.read_text().splitlines() if path.exists() else []
-        entries = [json.loads(line) for line in lines if line.endswith("}")]  # an interrupted run may leave half a line
-        if entries and entries[0]["head"] != head:
-            raise Refused(
-                f"{path} holds results of {entries[0]['head']}, and this run is {head}. "
-                "Use another --out, or delete the file."
-            )
-        for entry in entries[1:]:
+        for entry in self.entries:
             if "test_file" in entry:
                 self.tests[entry["test_file"]] = entry["seconds"]
             else:
                 self.results[entry["name"]] = entry
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text("".join(json.dumps(entry) + "\n" for entry in entries or [{"head": head}]))
 
     def add(self, entry: dict[str, Any]) -> None:
-        """Append a line."""
-        with self._lock, self._path.open("a") as file:
-            file.write(json.dumps(entry) + "\n")
+        """Append a line; threads may call it."""
+        with self._lock:
+            super().add(entry)
 
     def add_result(self, mutant: Mutant, result: dict[str, Any]) -> None:
         """Append the result of a mutant."""

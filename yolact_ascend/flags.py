@@ -11,8 +11,11 @@ from yolact_ascend.words import listed, path, whole_number
 
 MAX_DEVICE = 255  # ais_bench's own limit of --device
 MAX_BATCH_SIZE = 4096  # and of --batchsize
-COUNT = whole_number(1)
-NUMBER = whole_number(0)
+MAX_COUNT = 10**9
+MAX_WORKERS = 1024
+MAX_SEED = 2**63 - 1  # of torch.manual_seed
+COUNT = whole_number(1, MAX_COUNT)
+NUMBER = whole_number(0, MAX_COUNT)
 read_npus = listed(whole_number(0, MAX_DEVICE), f"device numbers from 0 to {MAX_DEVICE}, separated by commas")
 
 
@@ -57,7 +60,7 @@ DTYPE = Flag(
     "float32: normalised; uint8: pixels, a quarter of the bytes, for a model that normalises them itself (aipp=1)",
     "float32",
 )
-WORKERS = Flag("workers", COUNT, "processes for the host's work (default: all cores)")
+WORKERS = Flag("workers", whole_number(1, MAX_WORKERS), "processes for the host's work (default: all cores)")
 
 # Outputs, detections and scores.
 FILE_PATH = Flag("file_path", path, "folder of the model's outputs, <index>_<k>.bin", Path("output"), is_held=True)
@@ -93,6 +96,6 @@ LOOP = Flag("loop", COUNT, "how many times the batch runs", 100)
 # Drawn scenes.
 TRAIN_IMAGES = Flag("train_images", NUMBER, "scenes in train2017/", 4000)
 VAL_IMAGES = Flag("val_images", NUMBER, "scenes in val2017/", 200)
-SEED = Flag("seed", NUMBER, "random seed of the scenes", 1)
+SEED = Flag("seed", whole_number(0, MAX_SEED), "random seed of the scenes", 1)
 
 HELD = frozenset(flag.name for flag in list(globals().values()) if isinstance(flag, Flag) and flag.is_held)

@@ -14,6 +14,7 @@ if TYPE_CHECKING:  # `--help` needs no package beside Python: numpy is imported 
     import numpy as np
 
 FLOAT32_BYTES = 4  # of one value; of a uint8 it is one
+DTYPES = ("float32", "float16", "float64", "uint8", "int8", "int16", "int32", "int64", "bool")  # by numpy's names
 
 
 @dataclass(frozen=True)
@@ -38,8 +39,14 @@ class TensorSpec:
 
     @classmethod
     def of_sample(cls, batch: dict[str, Any]) -> TensorSpec:
-        """Turn such a description back into that of one sample."""
-        return cls(batch["name"], tuple(batch["shape"][1:]), batch["dtype"], batch["layout"])
+        """Turn such a description back into that of one sample; raises ValueError for anything else."""
+        keys = ("name", "shape", "dtype", "layout")
+        if isinstance(batch, dict) and batch.keys() >= set(keys):
+            name, shape, dtype, layout = (batch[key] for key in keys)
+            is_text = isinstance(name, str) and isinstance(layout, str) and dtype in DTYPES
+            if is_text and isinstance(shape, list) and shape and all(type(n) is int and n > 0 for n in shape):
+                return cls(name, tuple(shape[1:]), dtype, layout)
+        raise ValueError(f"expected name, shape, dtype and layout of a tensor, found {str(batch)[:100]}")
 
 
 def read_tensor(path: Path, spec: TensorSpec) -> np.ndarray:

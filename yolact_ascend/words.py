@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 Value = TypeVar("Value")
+MOST_DIGITS = 1000  # Python refuses to read more than 4300, in words of its own
 
 
 def whole_number(least: int = 0, most: int | None = None) -> Callable[[str], int]:
@@ -16,7 +17,8 @@ def whole_number(least: int = 0, most: int | None = None) -> Callable[[str], int
 
     def read(word: str) -> int:
         # isascii: isdigit alone accepts "²" and digits that int() or a reader would not.
-        if not (word.isascii() and word.isdigit() and least <= int(word) and (most is None or int(word) <= most)):
+        is_number = word.isascii() and word.isdigit() and len(word) <= MOST_DIGITS
+        if not (is_number and least <= int(word) and (most is None or int(word) <= most)):
             raise ValueError(expected)
         return int(word)
 

@@ -8,10 +8,11 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from ascend_emulation.chip import SOC_VERSION, device_count
-from ascend_emulation.om import OmError, TensorInfo, read_om
+from ascend_emulation.om import OmError, OmHeader, TensorInfo, read_om
 
 from aclruntime import _device
 from aclruntime._device import LOG_DEBUG, LOG_ERROR, LOG_INFO, LOG_WARNING, MemorySummary, log, runtime_error
@@ -71,6 +72,27 @@ def _cpus_of_a_device() -> int:
     return max(1, cpus // device_count())
 
 
+def _start(model: bytes) -> Any:
+    """Load the graph into ONNX Runtime; raises OmError where it is none."""
+    import onnxruntime  # here: it takes a second, and importing this module is part of every --help
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = _cpus_of_a_device()
+    options.log_severity_level = 3
+    try:
+        return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # its classes have no common one
+        raise OmError(f"the graph cannot be loaded: {str(error).splitlines()[0]}") from error
+
+
+def _require_same_ends(header: OmHeader, session: Any) -> None:
+    """Raise OmError where the header describes other inputs or outputs than the graph has."""
+    for described, found in ((header.inputs, session.get_inputs()), (header.outputs, session.get_outputs())):
+        ends = [(end.name, tuple(end.shape)) for end in found]
+        if [(tensor.name, tensor.shape) for tensor in described] != ends:
+            raise OmError(f"the header does not describe the graph, which has {ends}")
+
+
 class InferenceSession2023:
     """A model on the emulated device; what every release has."""
 
@@ -108,21 +130,17 @@ class InferenceSession2023:
             raise RuntimeError("device id is out of range")
 
     def _load(self, model_path: str) -> None:
-        import onnxruntime  # here: it takes a second, and importing this module is part of every --help
-
         try:
             header, model = read_om(Path(model_path))
             if header.soc_version != SOC_VERSION:
                 raise OmError(f"supported socVersion={SOC_VERSION}, but the model socVersion={header.soc_version}")
+            self._session = _start(model)
+            _require_same_ends(header, self._session)
         except (OmError, OSError) as error:  # OSError: where RELEASE checks no paths, they are first seen here
             _device.acl_error(str(error))
             log(LOG_ERROR, f"load model from file failed, model file is {model_path}")
             log(LOG_WARNING, "Check failed:processModel->LoadModelFromFile(modelPath), ret:1\n")
             raise runtime_error(_device.ERROR_INVALID_PARAM) from error
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = _cpus_of_a_device()
-        options.log_severity_level = 3
-        self._session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
         self._header = header
         self._inputs = [_tensor_desc(tensor) for tensor in header.inputs]
         self._outputs = [_tensor_desc(tensor) for tensor in header.outputs]

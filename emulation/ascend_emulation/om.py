@@ -6,8 +6,10 @@ person what it is; a real runtime refuses it because its first bytes are not tho
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import json
+import math
 import os
 import tempfile
 from dataclasses import asdict, dataclass
@@ -21,6 +23,7 @@ HEADER_BYTES_MAX = 16 * 1024 * 1024
 _FLOAT_DTYPES = ("float16", "float32", "float64")
 _INTEGER_DTYPES = ("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64")
 DTYPES = (*_FLOAT_DTYPES, *_INTEGER_DTYPES, "bool")
+FORMATS = ("NCHW", "NHWC", "NCDHW", "ND")
 FILE_MODE = 0o640  # ais_bench refuses a model that the group may write
 
 
@@ -30,7 +33,7 @@ class OmError(Exception):
 
 @dataclass(frozen=True)
 class TensorInfo:
-    """One input or output of a compiled model; `dtype` is numpy's name, `format` is NCHW, NHWC, NCDHW or ND."""
+    """One input or output of a compiled model; `dtype` is numpy's name, `format` one of FORMATS."""
 
     name: str
     dtype: str
@@ -40,7 +43,14 @@ class TensorInfo:
     @property
     def size_bytes(self) -> int:
         """Bytes of the whole tensor."""
-        return int(np.dtype(self.dtype).itemsize * np.prod(self.shape, dtype=np.int64))
+        return np.dtype(self.dtype).itemsize * math.prod(self.shape)
+
+    def require_sound(self) -> None:
+        """Raise ValueError where a header that is still JSON describes no tensor."""
+        is_text = all(isinstance(text, str) for text in (self.name, self.dtype, self.format))
+        is_known = is_text and self.dtype in DTYPES and self.format in FORMATS
+        if not is_known or not all(type(size) is int and size >= 0 for size in self.shape):
+            raise ValueError(f"{str(asdict(self))[:200]} is no tensor")
 
 
 @dataclass(frozen=True)
@@ -70,6 +80,8 @@ def sha256_hex(content: bytes) -> str:
 def write_om(path: Path, header: OmHeader, model: bytes) -> None:
     """Write the container under a temporary name beside `path`, then rename it."""
     path.parent.mkdir(parents=True, exist_ok=True)
+    for left_behind in path.parent.glob(f".{glob.escape(path.name)}.*"):  # by one that was killed
+        left_behind.unlink()
     descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(descriptor, "wb") as file:
@@ -84,7 +96,9 @@ def write_om(path: Path, header: OmHeader, model: bytes) -> None:
 
 
 def _tensor_info(fields: dict[str, object]) -> TensorInfo:
-    return TensorInfo(**{**fields, "shape": tuple(fields["shape"])})  # type: ignore[arg-type]
+    tensor = TensorInfo(**{**fields, "shape": tuple(fields["shape"])})  # type: ignore[arg-type]
+    tensor.require_sound()
+    return tensor
 
 
 def _read_header(file: BinaryIO, path: Path) -> OmHeader:
@@ -101,7 +115,7 @@ def _read_header(file: BinaryIO, path: Path) -> OmHeader:
                 "outputs": tuple(_tensor_info(tensor) for tensor in fields["outputs"]),
             }
         )
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise OmError(f"the header of {path} cannot be read: {error}") from error
 
 

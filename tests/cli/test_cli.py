@@ -86,6 +86,24 @@ def test_defaults_are_the_guides(monkeypatch, script, defaults):
         (["-m", "yolact_ascend", "export", "bs=8"], 2, "unrecognized arguments: bs=8"),
         (["-m", "yolact_ascend", "draw", "--train_images=-1"], 2, "'-1': expected a whole number from 0"),
         (["-m", "yolact_ascend", "draw", "--seed=-1"], 2, "'-1': expected a whole number from 0"),
+        (
+            ["-m", "yolact_ascend", "draw", f"--val_images={10**20}"],
+            2,
+            "0': expected a whole number from 0 to 1000",
+        ),
+        (
+            ["-m", "yolact_ascend", "draw", f"--seed={10**20}"],
+            2,
+            "0': expected a whole number from 0 to 9223",
+        ),
+        (["preprocess.py", f"--workers={10**20}"], 2, "': expected a whole number from 1 to 1024"),
+        (["-m", "yolact_ascend", "train", f"--threads={10**20}"], 2, "': expected a whole number from 1 to 1024"),
+        (
+            ["-m", "yolact_ascend", "train", f"--seed={10**20}"],
+            2,
+            "0': expected a whole number from 0 to 9223",
+        ),
+        (["-m", "yolact_ascend", "train", f"--phases=96x1:{10**20}"], 2, "': expected SIZExBATCH:STEPS, such as"),
         (["-m", "yolact_ascend", "train", "--phases=275x16"], 2, "'275x16': expected SIZExBATCH:STEPS, such as"),
         (["-m", "yolact_ascend", "train", "--phases=275x0:5"], 2, "'275x0:5': expected SIZExBATCH:STEPS, such as"),
         (["-m", "yolact_ascend", "draw", "--train_images=0", "--val_images=0"], 2, "there is nothing to draw."),
@@ -150,11 +168,12 @@ def test_numbers_that_no_training_can_have_are_refused(capsys, flag, value, expe
     assert f"argument --{flag}: '{value}': expected {expected}\n" in capsys.readouterr().err
 
 
-def test_phases_have_a_least_image_size(capsys):
+def test_phases_have_a_least_and_a_largest_image_size(capsys):
     assert train_arguments("--phases=96x2:2,550x1:3").phases == ((96, 2, 2), (550, 1, 3))
-    with pytest.raises(SystemExit, match="2"):
-        train_arguments("--phases=550x2:2,10x2:2")
-    assert "'550x2:2,10x2:2': expected image sizes of 96 pixels or more" in capsys.readouterr().err
+    for words in ("550x2:2,10x2:2", "4097x1:1"):
+        with pytest.raises(SystemExit, match="2"):
+            train_arguments(f"--phases={words}")
+        assert f"'{words}': expected image sizes of 96 to 4096 pixels" in capsys.readouterr().err
 
 
 PLAIN_RECIPE = Recipe((Phase(550, 8, 800000),))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.metadata
+import json
 from pathlib import Path
 from typing import Callable
 
@@ -233,6 +235,25 @@ def damaged(content: bytes) -> bytes:
     return content[:-1] + bytes([content[-1] ^ 1])
 
 
+def with_header(**changes: object) -> Callable[[bytes], bytes]:
+    """What replaces fields of the header, with the digest of the model that follows."""
+
+    def change(content: bytes) -> bytes:
+        magic, line, model = content.split(b"\n", 2)
+        fields = json.loads(line)
+        return b"\n".join([magic, json.dumps({**fields, **changes}).encode(), model])
+
+    return change
+
+
+def another_model(content: bytes) -> bytes:
+    """The digest in the header fits, but what follows is no graph."""
+    magic, line, _ = content.split(b"\n", 2)
+    fields = {**json.loads(line), "model_sha256": hashlib.sha256(b"none").hexdigest()}
+    return b"\n".join([magic, json.dumps(fields).encode(), b"none"])
+
+
+TENSOR = {"name": "image", "dtype": "float32", "shape": [1], "format": "ND"}
 MODELS = {
     "real_om": (lambda content: b"IMOD" + bytes(200), "was not written by the emulated atc (version 2)"),
     "empty": (lambda content: b"", "was not written by the emulated atc"),
@@ -243,6 +264,15 @@ MODELS = {
     "damaged": (damaged, "is damaged"),
     "cut": (lambda content: content[:-20], "is damaged"),
     "header_cut": (lambda content: content[:100], "the header of"),
+    "nested_header": (lambda content: content[:56] + b"[" * 100_000 + b"\n", "the header of"),
+    "no_graph": (another_model, "the graph cannot be loaded: "),
+    "other_inputs": (with_header(inputs=[TENSOR]), "the header does not describe the graph, which has [('"),
+    "no_outputs": (with_header(outputs=[]), "the header does not describe the graph"),
+    "type_of_none": (with_header(inputs=[{**TENSOR, "dtype": "O"}]), "is no tensor"),
+    "type_in_a_list": (with_header(inputs=[{**TENSOR, "dtype": ["float32"]}]), "is no tensor"),
+    "format_of_none": (with_header(inputs=[{**TENSOR, "format": None}]), "is no tensor"),
+    "size_of_none": (with_header(inputs=[{**TENSOR, "shape": [None]}]), "is no tensor"),
+    "size_in_a_list": (with_header(inputs=[{**TENSOR, "shape": [[1]]}]), "is no tensor"),
 }
 
 

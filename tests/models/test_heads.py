@@ -1,6 +1,7 @@
 """The prediction head on the host: PyTorch's values, the same bits with any number of threads and in any process."""
 
 import pickle
+import tempfile
 
 import numpy as np
 import pytest
@@ -41,3 +42,9 @@ def test_threads_and_processes_give_the_same_bits(tiny_weights, levels):
         found = other(levels)
         assert len(found) == len(alone) == 3
         assert all(np.array_equal(ours, theirs) for ours, theirs in zip(found, alone))
+
+
+def test_making_them_leaves_nothing_on_disk_when_it_is_killed(tiny_weights, monkeypatch, tmp_path):
+    expected = host_heads(tiny_weights).model
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "none"))  # nothing can be written there
+    assert host_heads(tiny_weights).model == expected

@@ -192,8 +192,29 @@ def test_inputs_must_be_what_the_model_takes(inputs, harm, said):
         assert re.search(r"Make them again: from=preprocess force=preprocess\.$", str(caught.value))
 
 
-def test_a_side_car_whose_input_lacks_fields_is_damaged(model):
+@pytest.mark.parametrize(
+    ("field", "value", "said"),
+    [
+        ("input", {"name": "image"}, "found {'name': 'image'}"),
+        ("input", None, "found None"),
+        ("outputs", [{"name": "a", "shape": [8, None], "dtype": "float32", "layout": ""}], "expected name, shape"),
+        ("outputs", [{"name": "a", "shape": [8, 2], "dtype": "O", "layout": ""}], "expected name, shape"),
+        ("outputs", [], r"outputs is '\[\]'"),
+        ("outputs", 7, "outputs is '7'"),
+        ("made_for", None, "made_for is 'None'"),
+        ("weights_sha256", 5, "weights_sha256 is '5'"),
+        ("batch_size", "8", "batch_size is '8'"),
+        ("flags", {}, "flags is"),
+    ],
+    ids=[
+        *("input without fields", "no input", "a size that is no number", "a type that is none", "no outputs"),
+        *("outputs that are no list", "made for nothing", "a hash that is no text", "a number as text", "no flags"),
+    ],
+)
+def test_a_side_car_with_a_field_of_another_form_is_damaged(model, field, value, said):
     path = sidecar_file(model)
-    path.write_text(json.dumps({**json.loads(path.read_text()), "input": {"name": "image"}}))
-    with pytest.raises(ArtifactError, match="is damaged: .*dtype.* Compile it again"):
-        read_sidecar(model)
+    path.write_text(json.dumps({**json.loads(path.read_text()), field: value}))
+    for read in (read_sidecar, lambda model: require_model(model, NEED)):
+        with pytest.raises(ArtifactError, match=rf"is damaged: .*{said}.* Compile it again"):
+            read(model)
+    assert find_weights_sha256(model) is None

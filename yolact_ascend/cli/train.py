@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 from yolact_ascend import flags
 from yolact_ascend.cli.flags import LISTED_CONFIGS, add_flag, add_switch, chosen_dataset, reader, say_warnings
 from yolact_ascend.errors import UsageError
-from yolact_ascend.flags import COUNT, NUMBER
+from yolact_ascend.flags import COUNT, MAX_WORKERS, NUMBER
 from yolact_ascend.models.config import DEFAULT_CONFIG, ModelConfig, get_config
-from yolact_ascend.words import decimal, path
+from yolact_ascend.words import decimal, path, whole_number
 
 if TYPE_CHECKING:  # not for `--help`
     from yolact_ascend.training.recipe import Recipe
@@ -22,7 +22,7 @@ if TYPE_CHECKING:  # not for `--help`
 HELP = "Train a config, from scratch or from weights, on data in COCO's format."
 # Below, the levels have single cells: little to learn from, and PyTorch 2.13 on the CPU leaves memory uninitialised in
 # the bfloat16 gradient of the convolution that makes P7 of one.
-LEAST_SIZE_PX = 96
+LEAST_SIZE_PX, MOST_SIZE_PX = 96, 4096
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -56,7 +56,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--checkpoint_every", type=reader(COUNT), default=500, help="steps between checkpoints")
     parser.add_argument("--device", default="cpu", help="cpu, cuda, cuda:1, npu (with torch_npu) …")
     add_flag(parser, flags.WORKERS, default=2, help="threads that read and augment images")
-    parser.add_argument("--threads", type=reader(COUNT), help="threads of PyTorch on the CPU (default: one per core)")
+    parser.add_argument(
+        "--threads",
+        type=reader(whole_number(1, MAX_WORKERS)),
+        help="threads of PyTorch on the CPU (default: one per core)",
+    )
 
 
 def add_validation(parser: argparse.ArgumentParser) -> None:
@@ -104,7 +108,7 @@ def add_optimisation(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--bfloat16", action="store_true", help="run the network in bfloat16; the losses stay float32")
     parser.add_argument(
-        "--seed", type=reader(NUMBER), default=0, help="random seed of initial weights, order and augmentation"
+        "--seed", type=reader(flags.SEED.read), default=0, help="random seed of initial weights, order and augmentation"
     )
 
 
@@ -209,10 +213,10 @@ def make_recipe(arguments: argparse.Namespace, images: int) -> Recipe:
 
 def read_phases(words: str) -> tuple[tuple[int, ...], ...]:
     """Read `SIZExBATCH:STEPS,…` as rows of image size, batch size, steps."""
-    matches = [re.fullmatch(r"(\d+)x(\d+):(\d+)", word, re.ASCII) for word in words.split(",")]
+    matches = [re.fullmatch(r"(\d{1,9})x(\d{1,9}):(\d{1,9})", word, re.ASCII) for word in words.split(",")]
     phases = tuple(tuple(int(number) for number in match.groups()) for match in matches if match)
     if len(phases) != len(matches) or not all(number > 0 for phase in phases for number in phase):
         raise ValueError("SIZExBATCH:STEPS, such as 275x16:6000,550x4:1000")
-    if any(size < LEAST_SIZE_PX for size, _, _ in phases):
-        raise ValueError(f"image sizes of {LEAST_SIZE_PX} pixels or more")
+    if not all(LEAST_SIZE_PX <= size <= MOST_SIZE_PX for size, _, _ in phases):
+        raise ValueError(f"image sizes of {LEAST_SIZE_PX} to {MOST_SIZE_PX} pixels")
     return phases

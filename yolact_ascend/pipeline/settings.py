@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from yolact_ascend.errors import UsageError
-from yolact_ascend.flags import DEVICE, MAX_BATCH_SIZE, read_npus
+from yolact_ascend.flags import COUNT, DEVICE, MAX_BATCH_SIZE, MAX_WORKERS, read_npus
 from yolact_ascend.models.config import DEFAULT_CONFIG, DEFAULT_WEIGHTS, get_config, require_upstream
 from yolact_ascend.models.families import all_cuts, default_cut, family_of
 from yolact_ascend.models.inputs import FLOAT32, UINT8
@@ -23,7 +23,6 @@ WITHOUT_DATASET = frozenset(("patch", "export", "compile"))
 STAGES_OF_WAY = {"mode=full": FULL_STAGES, "stream=1": STREAM_STAGES, "mode=perf": PERF_STAGES}
 MODES = ("full", "perf")
 MAX_LOOP = 100_000  # ais_bench's own limit of --loop
-MAX_WORKERS = 1024
 BENCHMARK_INPUTS = ("zeros", "random", "dataset")
 
 
@@ -125,7 +124,7 @@ KEYS = {
     "images": Key("", optional(path), "folder of the images, with annotations=, for a data set of another layout"),
     "annotations": Key("", optional(path), "COCO annotation file, in place of annotations/instances_val2017.json"),
     "out": Key("results", path, "work folder, for all that a run writes"),
-    "limit": Key("", optional(whole_number(1, 10**9)), "use only the first N images"),
+    "limit": Key("", optional(COUNT), "use only the first N images"),
     "target": Key(DEFAULT_TARGET, one_of(TARGETS), f"where the model runs: {', '.join(TARGETS)}"),
     "device": Key(
         DEVICE.default,

@@ -19,6 +19,7 @@ from yolact_ascend.tensors import TensorSpec
 
 SCHEMA = 4
 COMPILE_AGAIN = "Compile it again: from=compile force=compile."
+_TEXTS = ("target", "onnx_sha256", "weights_sha256", "model_sha256", "cut", "precision", "command")  # of a side-car
 # The remedy when outputs are not finite; the sentence continues.
 COMPILE_IN_FLOAT32 = (
     "Compile with precision=fp32 (by hand: atc --precision_mode must_keep_origin_dtype), or export again"
@@ -96,10 +97,26 @@ def read_sidecar(model: Path) -> SideCar:
         raise ArtifactError(f"{path} has schema {schema}, expected {SCHEMA}. {COMPILE_AGAIN}")
     try:
         sidecar = SideCar(**fields)
-        _describe(sidecar.input)
+        _require_sound(sidecar)
         return sidecar
-    except (KeyError, TypeError) as error:
+    except (TypeError, ValueError) as error:
         raise ArtifactError(f"{path} is damaged: {error}. {COMPILE_AGAIN}") from error
+
+
+def _require_sound(sidecar: SideCar) -> None:
+    """Raise ValueError for a field that is not what `write_sidecar` writes: a file may be damaged and still be JSON."""
+    is_sound = {
+        **{name: isinstance(getattr(sidecar, name), str) for name in _TEXTS},
+        "made_for": isinstance(sidecar.made_for, dict),
+        "flags": isinstance(sidecar.flags, list),
+        "batch_size": type(sidecar.batch_size) is int and sidecar.batch_size > 0,
+        "outputs": isinstance(sidecar.outputs, list) and len(sidecar.outputs) > 0,
+    }
+    for name, is_right in is_sound.items():
+        if not is_right:
+            raise ValueError(f"{name} is {str(getattr(sidecar, name))[:60]!r}")
+    for tensor in (sidecar.input, *sidecar.outputs):
+        TensorSpec.of_sample(tensor)
 
 
 def require_model(model: Path, need: Need) -> SideCar:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import tempfile
+import os
 from pathlib import Path
 
 import torch
@@ -18,10 +18,11 @@ def export_heads(head: PredictionHead, config: ModelConfig) -> bytes:
     """Return a prediction head as ONNX: the levels P3..P7 of one image to loc, conf and coeffs."""
     *levels, _ = cut_outputs(config, FPN)
     *names, _ = (output.name for output in cut_outputs(config, HEADS))
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "heads.onnx"
+    # In memory, not in a folder: nothing is left when this process is killed.
+    with os.fdopen(os.memfd_create("heads.onnx"), "rb") as file:
+        path = Path(f"/proc/self/fd/{file.fileno()}")
         write_onnx(OnLevels(head).eval(), path, levels, names, has_free_batch=False)
-        return path.read_bytes()
+        return file.read()
 
 
 class OnLevels(nn.Module):
