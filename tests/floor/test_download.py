@@ -299,11 +299,12 @@ def test_weights_are_fetched_by_the_name_of_their_config(server, tmp_path, capsy
     ("content", "said"),
     [
         (b"<!DOCTYPE html><title>Quota exceeded</title>", "It is a web page."),
-        (b"", "0 bytes, which are no PyTorch weights"),
-        (DEMO_WEIGHTS.read_bytes()[:-1000], " bytes, which are no PyTorch weights, or are cut short"),
-        (DEMO_WEIGHTS.read_bytes()[:-1000] + b"x" * 1000, " bytes, which are no PyTorch weights, or are cut short"),
+        (b"", "cannot be read as PyTorch weights (0 bytes)"),
+        (DEMO_WEIGHTS.read_bytes()[:-1000], " cannot be read as PyTorch weights ("),
+        (DEMO_WEIGHTS.read_bytes()[:-1000] + b"x" * 1000, " cannot be read as PyTorch weights ("),
+        (DEMO_WEIGHTS.read_bytes()[:100_000] + b"x" + DEMO_WEIGHTS.read_bytes()[100_001:], " is damaged: its record"),
     ],
-    ids=["a web page", "nothing", "cut short", "another end"],
+    ids=["a web page", "nothing", "cut short", "another end", "a byte changed"],
 )
 def test_what_is_no_weights_file_is_not_kept(server, tmp_path, monkeypatch, capsys, content, said):
     """Without a published hash, the content has to tell."""
