@@ -11,7 +11,7 @@ import numpy as np
 import onnx
 import pytest
 
-from .conftest import EMULATION, Run, sample, small_model, write_samples
+from .conftest import EMULATION, Run, run_in, sample, small_model, write_samples
 
 FLOAT = r"[0-9.e-]+"
 
@@ -227,3 +227,19 @@ def test_ais_bench_uses_nothing_but_aclruntime() -> None:
         assert "ascend_emulation" not in path.read_text()
         assert "onnx" not in path.read_text()
         assert "aclruntime._" not in path.read_text()
+
+
+@pytest.mark.parametrize("variables", [{}, {"PYTHONSAFEPATH": "1"}], ids=["as it is", "where Python leaves it out"])
+def test_files_of_the_current_folder_are_not_taken_for_pythons(emulated_env: dict[str, str], tmp_path: Path, variables):
+    """`python3 -m` searches the current folder first, and has no flag against it before Python 3.11."""
+    for name in ("argparse.py", "json.py", "random.py", "queue.py", "dataclasses.py", "aclruntime.py"):
+        (tmp_path / name).write_text("raise RuntimeError('a module of the user')\n")
+    run = run_in({**emulated_env, **variables}, tmp_path)
+    assert run("python3", "-m", "ais_bench", "--help").code == 0
+    failed = run("python3", "-m", "ais_bench", "--model", "none.om")
+    assert "a module of the user" not in failed.stdout + failed.stderr
+
+
+def test_it_runs_from_its_own_folder(emulated_env: dict[str, str]) -> None:
+    without = {name: value for name, value in emulated_env.items() if name != "PYTHONPATH"}
+    assert run_in(without, EMULATION)("python3", "-m", "ais_bench", "--help").code == 0

@@ -19,6 +19,7 @@ from factories import SMALL_CONFIG
 from PIL import Image
 
 from yolact_ascend.cli import main
+from yolact_ascend.cores import count_cores
 from yolact_ascend.errors import ArtifactError, DatasetError, UsageError
 from yolact_ascend.host.preprocess import prepare_image
 from yolact_ascend.host.preprocess import preprocess as stage
@@ -77,7 +78,7 @@ def test_the_flag_chooses_the_dtype(monkeypatch, small_coco, annotation_file, tm
     monkeypatch.setattr("yolact_ascend.host.preprocess.preprocess", lambda *arguments: seen.append(arguments) or 0)
     paths = [f"--image_path={small_coco}/val2017", f"--json_file={annotation_file}", f"--save_path={tmp_path}"]
     assert main.run_script("preprocess", [*paths, *words]) == 0
-    cores = len(os.sched_getaffinity(0))
+    cores = count_cores()
     assert [arguments[1:] for arguments in seen] == [(tmp_path, get_config(DEFAULT_CONFIG), dtype, cores)]
     assert main.run_script("preprocess", [*paths, "--workers=3", f"--config={CONFIG.name}"]) == 0
     assert seen[1][2:] == (CONFIG, "float32", 3)

@@ -158,6 +158,15 @@ def test_a_report_says_which_images_it_is_about(finish, words, images, annotated
     assert f"- Data set: {name}, {images} of 4 images ({annotated} of them annotated)\n" in markdown
 
 
+@pytest.mark.parametrize(("cores", "words"), [(1, "1 core"), (3, "3 cores")])
+def test_a_report_has_the_cores_that_the_run_may_use(finish, monkeypatch, cores, words):
+    """Not those of the machine: `taskset` and containers leave fewer."""
+    monkeypatch.setattr("yolact_ascend.report.report.count_cores", lambda: cores)
+    run = finish((BOX, MASK))
+    write_report(run, OUTCOMES, [])
+    assert written(run)[0]["device"]["host"].endswith(f", {words}")
+
+
 def test_a_report_says_where_its_figures_come_from(finish):
     run = finish((BOX, MASK))
     write_report(run, OUTCOMES, [])

@@ -10,6 +10,7 @@ import pytest
 from factories import CHECKOUT
 
 from yolact_ascend.errors import ToolError, UsageError
+from yolact_ascend.process import capture
 from yolact_ascend.targets.ascend import tools
 from yolact_ascend.targets.ascend.tools import Tools, find_tools, source_set_env
 
@@ -121,6 +122,72 @@ def test_ascend_python_names_the_python(fake_cann, monkeypatch):
     monkeypatch.setenv("ASCEND_PYTHON", "/no/python")
     with pytest.raises(ToolError, match="Cannot start /no/python"):
         find_tools("auto")
+
+
+@pytest.fixture
+def users_folder(tmp_path, monkeypatch):
+    """The current folder."""
+    folder = tmp_path / "user"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    return folder
+
+
+def test_a_file_that_ais_bench_would_import_from_the_current_folder_is_named(fake_cann, users_folder):
+    """As documented it is started by `python3 -m`, which searches the current folder before Python's own modules."""
+    interface = fake_cann / "cann" / "python" / "ais_bench" / "infer" / "interface.py"
+    interface.write_text("import random, helper, json.decoder\n")
+    (users_folder / "helper.py").touch()  # there is no other
+    (users_folder / "queue.py").touch()  # nothing imports it
+    assert find_tools("auto").kind == "npu"
+    (users_folder / "random.py").touch()
+    with pytest.raises(ToolError, match=f"python3 -m ais_bench would import {users_folder}/random.py instead of"):
+        find_tools("auto")
+    (users_folder / "random.py").write_text("from random import choice\n")
+    with pytest.raises(
+        ToolError, match=rf"because Python searches the current folder \({users_folder}\) first: Import"
+    ):
+        find_tools("auto")
+    (users_folder / "random.py").unlink()
+    (users_folder / "json").mkdir()
+    (users_folder / "json" / "__init__.py").touch()
+    (users_folder / "json" / "decoder.py").touch()
+    with pytest.raises(ToolError, match="searches the current folder"):
+        find_tools("auto")
+    (users_folder / "json" / "__init__.py").write_text("raise SystemExit\n")
+    with pytest.raises(ToolError, match="python3 cannot import ais_bench and aclruntime: no message"):
+        find_tools("auto")
+
+
+def test_an_ais_bench_in_the_current_folder_is_the_one_that_would_run(fake_cann, users_folder, monkeypatch):
+    shutil.copytree(fake_cann / "cann" / "python", users_folder, dirs_exist_ok=True)
+    assert find_tools("auto").kind == "npu"
+    monkeypatch.delenv("PYTHONPATH")
+    assert find_tools("auto").kind == "npu"
+
+
+def test_the_stand_ins_care_for_no_file_in_the_current_folder(no_cann, users_folder, monkeypatch):
+    for name in ("random.py", "json.py", "aclruntime.py", "numpy.py", "argparse.py"):
+        (users_folder / name).write_text("raise RuntimeError('a module of the user')\n")
+    monkeypatch.setenv("PYTHONPATH", str(users_folder))
+    monkeypatch.setenv("PYTHONHOME", "/nowhere")
+    found = find_tools("auto")
+    assert found.is_emulated
+    for command in (["npu-smi", "info"], [found.python, "-m", "ais_bench", "--help"], ["atc", "--help"]):
+        assert capture(command, found.env).returncode == 0
+
+
+def test_the_stand_ins_of_another_checkout_are_stand_ins_and_not_taken(no_cann, tmp_path, monkeypatch):
+    """A shell that sourced its set_env.sh: they are no card, and what runs and can be pasted is ours."""
+    other = shutil.copytree(CHECKOUT / "emulation", tmp_path / "B" / "emulation")
+    for name, value in source_set_env(other / "set_env.sh", os.environ).items():
+        monkeypatch.setenv(name, value)
+    found = find_tools("auto")
+    assert (found.kind, found.set_env) == ("cpu-emulation", CHECKOUT / "emulation" / "set_env.sh")
+    assert shutil.which("atc", path=found.env["PATH"]) == str(CHECKOUT / "emulation" / "bin" / "atc")
+    assert str(other) not in found.env["PYTHONPATH"].split(os.pathsep)[0]
+    with pytest.raises(ToolError, match="is the stand-in"):
+        find_tools("npu")
 
 
 def test_a_runtime_of_another_installation_is_refused(fake_cann, monkeypatch):

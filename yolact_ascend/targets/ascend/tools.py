@@ -5,7 +5,7 @@ The stand-ins of `emulation/` have the real tools' commands; only what `find_too
 
 from __future__ import annotations
 
-import json
+import ast
 import os
 import re
 import shutil
@@ -209,7 +209,7 @@ def source_set_env(script: Path, env: Mapping[str, str]) -> dict[str, str]:
 # the current folder is searched first: "shadows" are files in it that were imported instead of those of the same name.
 _AIS_BENCH_PROBE = """
 import ais_bench.infer.interface, aclruntime
-import importlib.machinery, json, os, sys
+import importlib.machinery, os, sys
 def version(name):
     try:
         from importlib import metadata
@@ -229,7 +229,7 @@ facts = {"python": sys.executable, "python_version": sys.version.split()[0], "sh
 for module in (ais_bench.infer.interface, aclruntime):
     name = module.__name__.split(".")[0]
     facts[name], facts[name + "_version"] = module.__file__, version(name)
-print(json.dumps({**facts, "numpy_version": version("numpy")}))
+print("facts:", {**facts, "numpy_version": version("numpy")})
 """
 _NOT_FROM_HERE = "import sys; sys.path[:] = filter(None, sys.path)\n"  # as the stand-in of ais_bench does it
 
@@ -241,9 +241,10 @@ def require_ais_bench(shell: Shell, kind: str | None) -> dict[str, str]:
     """
     code = _NOT_FROM_HERE + _AIS_BENCH_PROBE if kind == CPU_EMULATION else _AIS_BENCH_PROBE
     result = capture([shell.python, "-c", code], shell.env)
-    if result.returncode != 0:
+    _, is_whole, line = result.stdout.rpartition("facts: ")
+    if result.returncode != 0 or not is_whole:  # a module of the user may end Python with exit code 0
         raise ToolError(_explain_no_ais_bench(shell.python, result.stderr))
-    facts = json.loads(result.stdout.splitlines()[-1])
+    facts = ast.literal_eval(line.strip())
     shadows = facts.pop("shadows")
     if shadows:
         raise ToolError(
