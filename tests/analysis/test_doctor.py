@@ -46,6 +46,10 @@ class Machine:
         state = {key: torch.zeros(()).expand(shape) for key, shape in expected_shapes(config).items()}
         torch.save({**state, **more}, self.folder / "a.pth")
 
+    def damage_weights(self) -> None:
+        path = self.folder / "a.pth"
+        path.write_bytes(path.read_bytes().replace(b"proto_net.10.bias", b"proto_net.11.bias"))
+
     def npu_smi(self, *chips: str) -> None:
         rows = [f"| {index}   {chip}   | OK    | 15.8 |\n" for index, chip in enumerate(chips)]
         (self.folder / "npu-smi.txt").write_text("".join(rows) or "dcmi model initialized failed\n")
@@ -132,6 +136,7 @@ NO_ATC = {"environment": (FAIL, "There is no atc on PATH. Source CANN's"), "atc"
             lambda m: (m.folder / "a.pth").write_bytes(b"<html>"),
             {"weights": (FAIL, r"a\.pth cannot be read as PyTorch weights \(6 bytes\): It is a web page")},
         ),
+        (Machine.damage_weights, {"weights": (FAIL, r"a\.pth is damaged: its record a/data\.pkl cannot .*Bad CRC-32")}),
         (
             lambda m: m.write_weights(CONFIGS["yolact_edge_config"]),
             {"weights": (FAIL, "does not fit yolact_edge_resnet50_config: 306 extra .* weights of yolact_edge_config")},
@@ -175,6 +180,7 @@ NO_ATC = {"environment": (FAIL, "There is no atc on PATH. Source CANN's"), "atc"
         *(
             "no weights",
             "no weights file",
+            "damaged weights",
             "another config's weights",
             "no PyTorch",
             "no data set",

@@ -243,15 +243,15 @@ OLD_DAMAGES = {
     "an archive behind": (lambda c, start, keys, end: zip_after(c), r"is damaged: \d+ bytes follow its last tensor"),
     "a key left out": (
         lambda c, start, keys, end: c[:start] + pickle.dumps(keys[1:], 2) + c[end:],
-        "its list of values does not fit its tensors .320 listed, 320 of them of tensors, expected 321",
+        "its list of values does not fit its tensors .321 listed, 321 of them of tensors, expected 322",
     ),
     "a key too many": (
         lambda c, start, keys, end: c[:start] + pickle.dumps([*keys, "7"], 2) + c[end:],
-        "its list of values does not fit its tensors .322 listed, 321 of them of tensors, expected 321",
+        "its list of values does not fit its tensors .323 listed, 322 of them of tensors, expected 322",
     ),
     "a key twice": (
         lambda c, start, keys, end: c[:start] + pickle.dumps([*keys[1:], keys[1]], 2) + c[end:],
-        "its list of values does not fit its tensors .321 listed, 320 of them of tensors, expected 321",
+        "its list of values does not fit its tensors .322 listed, 321 of them of tensors, expected 322",
     ),
     "another count": (
         lambda c, start, keys, end: c[:end] + b"\2" + c[end + 1 :],
