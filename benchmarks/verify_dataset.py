@@ -1,9 +1,11 @@
 """What the check of a data set takes: wall time, CPU time and peak memory, by its parts.
 
     python benchmarks/verify_dataset.py --images 5000 118000
+    python benchmarks/verify_dataset.py --run_lengths
 
 Makes annotation files as large as COCO's (7.3 objects an image, polygons of 22 points, as in instances_val2017.json)
-for drawn scenes. The image files are hard links to a few real ones, so the file system's cache is warm.
+for drawn scenes; with --run_lengths all masks are compressed run lengths of some 250 characters, as those polygons
+give. The image files are hard links to a few real ones, so the file system's cache is warm.
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+from pycocotools import mask as coco_mask
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(CHECKOUT))
@@ -29,12 +32,14 @@ from yolact_ascend.scenes.scenes import draw_dataset  # noqa: E402
 
 OBJECTS, POINTS = 7.3, 22  # of val2017: 36 335 single objects in 5000 images
 DRAWN = 8
+RADIUS_PX = 60  # of the shapes that become run lengths
 
 
 def main() -> None:
     """Make each data set, check it in a process of its own, and print a table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--images", type=int, nargs="+", default=[5000])
+    parser.add_argument("--run_lengths", action="store_true")
     parser.add_argument("--child", type=Path, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.child:
@@ -43,14 +48,14 @@ def main() -> None:
     print("| images | annotations | part | wall s | CPU s | peak MB |\n|---:|---:|---|---:|---:|---:|")
     for count in arguments.images:
         with tempfile.TemporaryDirectory() as folder:
-            annotations = make_dataset(Path(folder), count)
+            annotations = make_dataset(Path(folder), count, arguments.run_lengths)
             command = [sys.executable, __file__, "--child", folder]
             parts = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
         for part, (wall, cpu, peak) in parts.items():
             print(f"| {count} | {annotations} | {part} | {wall:.2f} | {cpu:.2f} | {peak:.0f} |")
 
 
-def make_dataset(folder: Path, count: int) -> int:
+def make_dataset(folder: Path, count: int, is_run_lengths: bool = False) -> int:
     """Write `folder/annotations.json` and `folder/images`; return the number of annotations."""
     draw_dataset(folder / "drawn", 0, DRAWN, 0)
     drawn = json.loads((folder / "drawn" / "annotations" / "instances_val2017.json").read_text())
@@ -75,13 +80,21 @@ def make_dataset(folder: Path, count: int) -> int:
                     "bbox": [*low.tolist(), *(high - low).tolist()],
                     "area": float(np.prod(high - low)),
                     "iscrowd": 0,
-                    "segmentation": [points.ravel().tolist()],
+                    "segmentation": run_lengths(rng, width, height) if is_run_lengths else [points.ravel().tolist()],
                 }
             )
     categories = [{"id": n, "name": name} for n, name in zip(config.category_ids, config.class_names)]
     content = {"images": images, "annotations": annotations, "categories": categories}
     (folder / "annotations.json").write_text(json.dumps(content))
     return len(annotations)
+
+
+def run_lengths(rng: np.random.Generator, width: int, height: int) -> dict[str, object]:
+    """Return a shape without crossings as compressed run lengths."""
+    angle, radius = np.sort(rng.random(POINTS)) * 2 * np.pi, RADIUS_PX * (0.7 + 0.3 * rng.random(POINTS))
+    points = rng.random(2) * (width, height) + radius[:, None] * np.stack([np.cos(angle), np.sin(angle)], axis=1)
+    rle = coco_mask.frPyObjects([points.ravel().tolist()], height, width)[0]
+    return {"size": rle["size"], "counts": rle["counts"].decode()}
 
 
 def measure(folder: Path) -> dict[str, list[float]]:

@@ -6,6 +6,12 @@
 from __future__ import annotations
 
 import errno
+import reprlib
+from typing import Any
+
+MOST_SHOWN = 100  # letters of a value in a sentence
+_VALUES = reprlib.Repr()  # of values that a file may hold: nested and long without limit
+_VALUES.maxstring = _VALUES.maxother = _VALUES.maxlong = 60
 
 
 class YolactAscendError(Exception):
@@ -22,6 +28,17 @@ def describe_os_error(error: OSError) -> str:
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return f"The system reports: {reason}. Is /dev/shm, the temporary folder (TMPDIR) or the disk full?"
     return f"The system reports: {reason}."
+
+
+def show_value(value: Any) -> str:
+    """Return a value of a file for such a sentence: cut where it is long, unprintable letters escaped."""
+    shown = _VALUES.repr(value)
+    return shown if len(shown) <= MOST_SHOWN else f"{shown[: MOST_SHOWN - 3]}..."
+
+
+def show_name(name: Any) -> str:
+    """Return a name for such a sentence, like `show_value` but without quotes."""
+    return show_value(name)[1:-1] if isinstance(name, str) else show_value(name)
 
 
 class UsageError(YolactAscendError):

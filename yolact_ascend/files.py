@@ -22,16 +22,27 @@ CHECKOUT = PACKAGE.parent  # of the project
 FILE_MODE = 0o640
 FOLDER_MODE = 0o750
 
+MOST_STEM_BYTES = 200  # Linux has 255 for a name; a number, an ending and those of an unfinished file are added
+
 
 def distinct_stems(paths: Iterable[Path], others: Iterable[str] = ()) -> list[str]:
-    """Return a file name without ending for each path: its own stem, numbered where that is taken."""
+    """Return a file name without ending for each path: its own stem, numbered where that is taken.
+
+    Nothing else of a path is used, wherever it leads. Long stems are cut, and letters that cannot be printed replaced.
+    """
     others = set(others)
     taken: dict[str, None] = {}
     for path in paths:
-        numbered = (f"{path.stem}_{number}" for number in itertools.count(2))
-        choices = itertools.chain([path.stem], numbered)
-        taken[next(stem for stem in choices if stem not in taken and stem not in others)] = None
+        stem = _safe_stem(path.stem)
+        numbered = (f"{stem}_{number}" for number in itertools.count(2))
+        choices = itertools.chain([stem], numbered)
+        taken[next(name for name in choices if name not in taken and name not in others)] = None
     return list(taken)
+
+
+def _safe_stem(stem: str) -> str:
+    printable = "".join(letter if letter.isprintable() and letter not in "/\\" else "_" for letter in stem)
+    return printable.encode()[:MOST_STEM_BYTES].decode(errors="ignore") or "_"
 
 
 def make_folder(path: Path) -> None:
@@ -89,13 +100,28 @@ def write_json(path: Path, value: Any, indent: int | None = 2) -> None:
 def read_json(path: Path, what: str) -> Any:
     """Read a JSON file; raises ArtifactError, naming `what` the file is, when it is missing or not JSON."""
     try:
-        return json.loads(path.read_text(encoding="utf-8-sig"))  # with a byte-order mark, or without
+        return parse_json(path.read_text(encoding="utf-8-sig"))  # with a byte-order mark, or without
     except FileNotFoundError:
         raise ArtifactError(f"There is no {path} ({what}).") from None
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise ArtifactError(f"{path} ({what}) is not JSON: {error}.") from error
+    except ValueError as error:
+        raise ArtifactError(f"{path} ({what}) is not JSON: {error}. Fix or replace the file.") from error
+    except MemoryError:
+        size = f"{path.stat().st_size / 1e6:.0f} MB"
+        raise ArtifactError(f"Reading {path} ({what}, {size}) takes more memory than there is.") from None
     except OSError as error:
         raise ArtifactError(f"Cannot read {path} ({what}): {error.strerror}.") from error
+
+
+def parse_json(text: str | bytes) -> Any:
+    """Return the value of a JSON text; raises ValueError that says why it has none, or none that Python can hold."""
+    try:
+        return json.loads(text)
+    except RecursionError:
+        raise ValueError("it is nested too deeply to be read") from None
+    except (UnicodeDecodeError, json.JSONDecodeError):
+        raise
+    except ValueError:  # since Python 3.11, and in security releases before: CVE-2020-10735
+        raise ValueError("it has a whole number of thousands of digits") from None
 
 
 def sha256_file(path: Path) -> str:

@@ -99,7 +99,7 @@ def test_a_file_that_is_no_picture_ends_a_staged_run_before_any_work(copied):
 def test_masks_that_cannot_be_scored_end_a_run_that_scores(copied):
     """cvat#1277. Up to the outputs, masks do not matter."""
     change(copied, lambda data: data["annotations"][0].update(segmentation=[]))
-    with pytest.raises(DatasetError, match=r"the masks of 1 of 4 annotations are not usable: 1 are empty.*to=infer"):
+    with pytest.raises(DatasetError, match=r"1 of 4 annotations have a mask that is empty.*to=infer"):
         copied()
     shutil.rmtree(copied.out)
     run_stages(copied.command(to="infer"))

@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -96,14 +97,49 @@ def test_json_goes_both_ways(tmp_path):
 
 @pytest.mark.parametrize(
     ("content", "message"),
-    [(None, "There is no .*the ids"), ("{", "the ids. is not JSON"), (b"\xff\xfe", "the ids. is not JSON")],
-    ids=["missing", "cut short", "not text"],
+    [
+        (None, "There is no .*the ids"),
+        ("{", "the ids. is not JSON: .*Fix or replace the file"),
+        (b"\xff\xfe", "the ids. is not JSON"),
+        ("[" * 200_000, "the ids. is not JSON: it is nested too deeply to be read"),
+        ('{"a":' * 200_000, "the ids. is not JSON: it is nested too deeply to be read"),
+    ],
+    ids=["missing", "cut short", "not text", "nested lists", "nested objects"],
 )
 def test_unreadable_json_is_said_in_a_sentence(tmp_path, content, message):
     if content is not None:
         (tmp_path / "a.json").write_bytes(content if isinstance(content, bytes) else content.encode())
     with pytest.raises(ArtifactError, match=message):
         read_json(tmp_path / "a.json", "the ids")
+
+
+@pytest.mark.skipif(not hasattr(sys, "get_int_max_str_digits"), reason="this Python reads numbers of any length")
+def test_a_number_of_thousands_of_digits_is_said_in_a_sentence(tmp_path):
+    """CVE-2020-10735: a ValueError since Python 3.11, not json's."""
+    (tmp_path / "a.json").write_text('{"ids": [' + "7" * 6000 + "]}")
+    with pytest.raises(ArtifactError, match=r"a\.json \(the ids\) is not JSON: it has a whole number of thousands of"):
+        read_json(tmp_path / "a.json", "the ids")
+
+
+def test_json_that_takes_more_memory_than_there_is_is_said_in_a_sentence(tmp_path):
+    with (tmp_path / "a.json").open("wb") as file:
+        file.truncate(1 << 30)  # takes no room on the disk
+    code = (
+        "import resource, sys\n"
+        "from pathlib import Path\n"
+        "from yolact_ascend.files import read_json\n"
+        "resource.setrlimit(resource.RLIMIT_AS, (1 << 30, 1 << 30))\n"
+        "read_json(Path(sys.argv[1]) / 'a.json', 'the ids')\n"
+    )
+    result = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, check=False)
+    assert re.search(r"ArtifactError: Reading .*a\.json \(the ids, 1074 MB\) takes more memory than", result.stderr)
+
+
+@pytest.mark.parametrize("text", ["NaN", "-Infinity", '"\\ud800"', "1e999", '{"a": 1, "a": 2}'])
+def test_what_pythons_json_takes_is_read(tmp_path, text):
+    """Whether such a value fits is for those to say who use it; pycocotools reads them, too."""
+    (tmp_path / "a.json").write_text(text)
+    assert repr(read_json(tmp_path / "a.json", "it")) == repr(json.loads(text))
 
 
 def test_sha256_of_a_known_text(tmp_path):
@@ -126,8 +162,11 @@ def test_json_is_written_in_one_line_when_asked(tmp_path):
         (["b.jpg", "a.jpg"], ["b", "a"]),
         (["x/a.jpg", "y/a.jpg", "a.png"], ["a", "a_2", "a_3"]),
         (["a.jpg", "a_2.jpg", "a.png"], ["a", "a_2", "a_3"]),
+        (["../../etc/a.jpg", "/b.jpg", "..\\c.jpg", ".."], ["a", "b", ".._c", ".."]),
+        (["a\nb.jpg", "a\rb.jpg", "\x1b[2J.jpg", "\udc80.jpg", "ä ö.jpg"], ["a_b", "a_b_2", "_[2J", "_", "ä ö"]),
+        ([f"{'é' * 200}.jpg", f"{'é' * 201}.jpg"], ["é" * 100, f"{'é' * 100}_2"]),
     ],
-    ids=["none", "different", "the same", "a number that is taken"],
+    ids=["none", "different", "the same", "a number that is taken", "elsewhere", "not printable", "too long"],
 )
 def test_stems_are_distinct_and_in_order(names, stems):
     assert distinct_stems([Path(name) for name in names]) == stems
@@ -153,3 +192,9 @@ def test_a_digest_of_files_tells_names_contents_and_order_apart(tmp_path):
 
 def test_a_value_becomes_what_is_read_back():
     assert as_json({"a": (1, (2,))}) == {"a": [1, [2]]}
+
+
+def test_a_file_can_be_written_under_the_longest_stem(tmp_path):
+    (stem,) = distinct_stems([Path("a" * 251 + ".jpg")])
+    write_bytes(tmp_path / f"{stem}_12345.jpeg", b"x")
+    assert len(list(tmp_path.iterdir())) == 1

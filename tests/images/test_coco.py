@@ -2,12 +2,19 @@
 
 import json
 import shutil
+from pathlib import Path
 
 import pytest
 from factories import SMALL_CONFIG, write_coco
 
 from yolact_ascend.errors import DatasetError
-from yolact_ascend.images.coco import describe_renumbering, find_split, load_dataset, match_classes
+from yolact_ascend.images.coco import (
+    describe_renumbering,
+    find_split,
+    load_dataset,
+    match_classes,
+    require_images,
+)
 
 
 @pytest.fixture
@@ -58,11 +65,14 @@ def test_no_annotations_at_all_is_fine(load):
         (lambda data: data.update(annotations={}), 'it has no list "annotations"'),
         (
             lambda data: data["images"][2].pop("width") and data["images"][3].pop("width") and None,
-            r"\(2 such entries\)",
+            '2 of 4 images have no usable "width"; the first is image 3 .*found nothing',
         ),
         (lambda data: data.pop("categories") and None, 'it has no list "categories"'),
-        (lambda data: data["images"][0].pop("file_name") and None, 'entry 0 of "images" has no "file_name"'),
-        (lambda data: data.update(images=[7]), 'entry 0 of "images" has no "id"'),
+        (
+            lambda data: data["images"][0].pop("file_name") and None,
+            '1 of 4 images have no usable "file_name"; the first is image 1: .*found nothing',
+        ),
+        (lambda data: data.update(images=[7]), r'is not a COCO annotation file: entry 0 of "images" is 7 \(1 such\)'),
         (lambda data: data.update(images=[], annotations=[]), "lists no images"),
         (lambda data: data["annotations"][0].update(image_id=77), "annotates image 77, which its"),
     ],
@@ -70,33 +80,6 @@ def test_no_annotations_at_all_is_fine(load):
 def test_what_is_not_coco_is_refused(load, change, message):
     with pytest.raises(DatasetError, match=message):
         load(change)
-
-
-@pytest.mark.parametrize(
-    ("section", "key", "value", "message"),
-    [
-        ("images", "id", "7", "'7', expected a whole number"),
-        ("images", "id", [7], "expected a whole number"),
-        ("images", "width", None, "'None', expected a number of pixels"),
-        ("images", "height", "abc", "'abc', expected a number of pixels"),
-        ("images", "height", 0, "'0', expected a number of pixels"),
-        ("images", "file_name", 7, "'7', expected a name"),
-        ("annotations", "category_id", "18", "expected a whole number"),
-        ("annotations", "category_id", [18], "expected a whole number"),
-        ("annotations", "bbox", [1, 2], r"'\[1, 2\]', expected \[x, y, width, height\]"),
-        ("annotations", "bbox", [1, 2, 3, float("nan")], "expected"),
-        ("annotations", "area", "x", "'x', expected a number"),
-        ("images", "id", 1.5, "'1.5', expected a whole number"),
-        ("images", "id", True, "'True', expected a whole number"),
-        ("images", "file_name", "", "expected a name"),
-        ("categories", "name", ["a"], "expected a name"),
-        ("annotations", "iscrowd", "no", "expected 0 or 1"),
-        ("categories", "id", "1", "expected a whole number"),
-    ],
-)
-def test_values_that_are_not_cocos_are_named(load, section, key, value, message):
-    with pytest.raises(DatasetError, match=f'"{key}" of entry 0 of "{section}" is {message}|{message}'):
-        load(lambda data: data[section][0].update({key: value}))
 
 
 def test_categories_that_the_file_does_not_list_are_named(load):
@@ -279,3 +262,59 @@ def test_an_incomplete_folder_is_named(small_coco):
     shutil.rmtree(small_coco / "val2017")
     with pytest.raises(DatasetError, match="neither .*val2017 nor .*images/val2017 is a folder"):
         find_split(small_coco)
+
+
+def move_images(data, names):
+    for image, name in zip(data["images"], names):
+        image["file_name"] = name
+
+
+def test_a_name_that_leads_out_of_the_folder_is_read_with_one_warning(load, small_coco):
+    """Upstream joins folder and name: haotian-liu/yolact_edge @ a9a0028, yolact_edge/data/coco.py."""
+    folder, outside = small_coco / "val2017", small_coco / "else\nwhere"
+    outside.mkdir()
+    for name in ("1.jpg", "2.jpg"):
+        shutil.copy(folder / "000000000001.jpg", outside / name)
+    kept = [f"{folder}/000000000003.jpg", "../val2017/000000000004.jpg"]
+    dataset = load(lambda data: move_images(data, ["../else\nwhere/1.jpg", str(outside / "2.jpg"), *kept]))
+    by_id = {image.image_id: image.path for image in dataset.images}
+    assert all(path.is_file() for path in by_id.values())
+    assert [by_id[number].name for number in (1, 2)] == ["1.jpg", "2.jpg"]
+    (warning,) = dataset.warnings
+    assert warning.startswith("instances_val2017.json: 2 of 4 images lie outside of the image folder, where their file")
+    assert "else\\nwhere/1.jpg" in warning and "2.jpg" in warning and "000000000003" not in warning
+    assert warning.endswith(": they are read from there.")
+
+
+def test_a_link_in_the_folder_leads_where_its_owner_wants(load, small_coco):
+    folder = small_coco / "val2017"
+    (small_coco / "bigger disk").mkdir()
+    (folder / "000000000001.jpg").rename(small_coco / "bigger disk" / "1.jpg")
+    (folder / "part").symlink_to(small_coco / "bigger disk")
+    dataset = load(lambda data: move_images(data, ["part/1.jpg"]))
+    assert dataset.warnings == ()
+    assert all(image.path.is_file() for image in dataset.images)
+
+
+def test_an_image_folder_that_is_the_current_one_is_left_only_by_what_leads_out(load, small_coco, monkeypatch):
+    monkeypatch.chdir(small_coco / "val2017")
+    annotation_file = small_coco / "annotations" / "instances_val2017.json"
+    load()
+    assert load_dataset(annotation_file, Path()).warnings == ()
+    load(lambda data: move_images(data, ["../a.jpg"]))
+    assert r"(../a.jpg)" in load_dataset(annotation_file, Path()).warnings[0]
+
+
+MISSING = {
+    "a line break": ("no\nwhere.jpg", r"no\\nwhere\.jpg"),
+    "longer than a path may be": ("a/" * 3000 + "b.jpg", r"b\.jpg"),
+    "backslashes upwards": ("..\\..\\b.jpg", r"\.\.\\\\\.\.\\\\b\.jpg"),
+    "a device": ("/dev/null", "null"),
+}
+
+
+@pytest.mark.parametrize(("name", "said"), MISSING.values(), ids=MISSING.keys())
+def test_names_that_are_no_files_are_named_as_missing(load, name, said):
+    dataset = load(lambda data: move_images(data, [name]))
+    with pytest.raises(DatasetError, match=rf"1 of 4 images that the .* are not in .*the first is {said}\."):
+        require_images(dataset.images)

@@ -1,6 +1,8 @@
 """The pictures of a run, on drawn images with detections made by hand."""
 
+import dataclasses
 import json
+import shutil
 
 import cv2
 import numpy as np
@@ -118,3 +120,18 @@ def test_an_image_of_another_size_is_drawn_in_the_annotations_frame(draw, datase
     cv2.imwrite(str(path), cv2.resize(cv2.imread(str(path)), (200, 160)))
     (file,) = draw(entries(3, 0.9), images=dataset.images[:1])
     panels(file, 100)
+
+
+def test_pictures_of_images_elsewhere_are_drawn_into_the_folder(draw, dataset, tmp_path):
+    """Whatever a `file_name` is, no more than its stem makes a path that is written."""
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    images = []
+    for image, name in zip(dataset.images, ("a\nb.jpg", f"{'long' * 62}.jpg")):
+        path = outside / ".." / "outside" / name
+        shutil.copy(image.path, path)
+        images.append(dataclasses.replace(image, path=path))
+    files = draw(images=images)
+    assert files == [tmp_path / "overlays" / "a_b.jpg", tmp_path / "overlays" / f"{'long' * 50}.jpg"]
+    assert sorted((tmp_path / "overlays").iterdir()) == sorted(files)
+    assert len(list(outside.iterdir())) == 2

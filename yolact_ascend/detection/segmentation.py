@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,6 +10,10 @@ from pycocotools import mask as coco_mask
 
 from yolact_ascend.detection.masks import Rle
 from yolact_ascend.errors import DatasetError
+
+# Compressed run lengths: six bits a character, of which one is that more follow. Seven make up to 2^34.
+FIRST_CHARACTER, ALL_CODES, MORE_FOLLOW, MOST_CHARACTERS = ord("0"), 64, 32, 7
+LONGEST_RUN = 2**32 - 1  # pycocotools has 32 bits
 
 
 def encode_annotation(annotation: Mapping[str, Any], height: int, width: int) -> Rle:
@@ -33,3 +37,64 @@ def encode_annotation(annotation: Mapping[str, Any], height: int, width: int) ->
 def decode_annotation(annotation: Mapping[str, Any], height: int, width: int) -> np.ndarray:
     """Return an annotation's mask [H,W] of 0 and 1; raises DatasetError like `encode_annotation`."""
     return coco_mask.decode(encode_annotation(annotation, height, width))
+
+
+def sum_run_lengths(strings: Sequence[str]) -> list[int | None]:
+    """Return the sum of the run lengths in each compressed encoding; None for one that is damaged.
+
+    Source: rleFrString in common/maskApi.c of pycocotools, which reads beyond the end of a damaged one. A character has
+    five bits of a number, the lowest first, and whether more follow; the last one's highest bit is the sign. From the
+    fourth on, numbers are differences to the run before the last.
+    """
+    if not strings:
+        return []
+    if _are_well_formed(strings):
+        return _sum_well_formed(strings)
+    return [_sum_well_formed([string])[0] if _are_well_formed([string]) else None for string in strings]
+
+
+def _are_well_formed(strings: Sequence[str]) -> bool:
+    if not "".join(strings).isascii() or "" in strings:
+        return False
+    codes, ends = _join(strings)
+    last = np.flatnonzero(codes < MORE_FOLLOW)
+    is_each_ended = (codes[ends - 1] < MORE_FOLLOW).all()
+    return bool(is_each_ended and codes.max() < ALL_CODES and np.diff(last, prepend=-1).max() <= MOST_CHARACTERS)
+
+
+def _join(strings: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+    """Return the six bits of each character, and where each string ends."""
+    codes = np.frombuffer("".join(strings).encode("ascii"), np.uint8) - np.uint8(FIRST_CHARACTER)
+    return codes, np.cumsum([len(string) for string in strings])
+
+
+def _sum_well_formed(strings: Sequence[str]) -> list[int | None]:
+    codes, ends = _join(strings)
+    last = np.flatnonzero(codes < MORE_FOLLOW)  # characters of numbers
+    lengths = np.diff(last, prepend=-1)
+    values = (codes[last] & 31).astype(np.int64)
+    values -= (values & 16) << 1
+    longer = np.arange(len(last))
+    for place in range(1, int(lengths.max())):
+        longer = longer[lengths[longer] > place]
+        values[longer] = (values[longer] << 5) + (codes[last[longer] - place] & 31)
+    return _add_differences(values, np.searchsorted(last, ends))
+
+
+def _add_differences(values: np.ndarray, ends: np.ndarray) -> list[int | None]:
+    """Return the sum of the runs of each string, whose numbers end at `ends`; None where a run is negative or huge."""
+    starts = np.concatenate([[0], ends[:-1]])
+    sums = values[starts]
+    least, most = sums.copy(), sums.copy()
+    values[starts] = 0  # no difference is to a string's first
+    for parity in (0, 1):
+        runs = np.cumsum(values[parity::2])  # beginning with those of the strings before
+        begin, end = (starts + 1 - parity) // 2, (ends + 1 - parity) // 2  # of each string in `runs`
+        has_some = end > begin
+        begin, count = begin[has_some], (end - begin)[has_some]
+        before = np.where(begin > 0, runs[begin - 1], 0)
+        sums[has_some] += np.add.reduceat(runs, begin) - before * count
+        least[has_some] = np.minimum(least[has_some], np.minimum.reduceat(runs, begin) - before)
+        most[has_some] = np.maximum(most[has_some], np.maximum.reduceat(runs, begin) - before)
+    is_right = (least >= 0) & (most <= LONGEST_RUN)
+    return [total if right else None for total, right in zip(sums.tolist(), is_right.tolist())]

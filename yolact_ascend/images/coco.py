@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from yolact_ascend.environment import MEGAPIXELS_VARIABLE, most_pixels
-from yolact_ascend.errors import DatasetError
+from yolact_ascend.errors import DatasetError, show_name
 from yolact_ascend.images.annotations import read_annotations
 from yolact_ascend.images.decode import IMAGE_SUFFIXES
 from yolact_ascend.models.config import ModelConfig
@@ -148,7 +150,7 @@ def load_dataset(annotation_file: Path, image_folder: Path) -> CocoDataset:
         images,
         len(annotated),
         read.is_scored,
-        read.warnings,
+        (*read.warnings, *_describe_outside(annotation_file, image_folder, images)),
         read.mask_fault,
     )
 
@@ -224,11 +226,12 @@ def _require_known_ids(dataset: CocoDataset, config: ModelConfig, used: set[int]
 
 def require_images(images: Sequence[CocoImage]) -> None:
     """Raise DatasetError, before any work, when an image file that the annotations list is not there."""
-    missing = [image.path for image in images if not image.path.is_file()]
+    missing = [image.path for image in images if not _is_file(image.path)]
     if missing:
         raise DatasetError(
             f"{len(missing)} of {len(images)} images that the annotation file lists are not in "
-            f"{missing[0].parent}, the first is {missing[0].name}. Complete the folder, or use another annotation file."
+            f"{missing[0].parent}, the first is {show_name(missing[0].name)}. Complete the folder, or use another "
+            "annotation file."
         )
 
 
@@ -284,7 +287,7 @@ def find_image_folder(coco_folder: Path, split: str = SPLIT) -> Path:
 
 def list_names(paths: Sequence[Path]) -> str:
     """Return the names of the first files in words."""
-    return list_some([path.name for path in paths])
+    return list_some([show_name(path.name) for path in paths])
 
 
 def list_some(values: Sequence[Any]) -> str:
@@ -304,8 +307,40 @@ def _find_file(name: str, folder: Path, names: set[str]) -> Path:
     base = name.replace("\\", "/").rsplit("/", 1)[-1]
     # COCO 2014 writes COCO_val2014_000000000042.jpg for what 2017 calls 000000000042.jpg.
     choices = [base, *([base.rsplit("_", 1)[-1]] if base.startswith("COCO_") else [])]
-    if not (folder / name).exists():
+    if not _is_file(folder / name):
         for choice in choices:
             if choice in names:
                 return folder / choice
     return folder / name
+
+
+def _describe_outside(annotation_file: Path, folder: Path, images: Sequence[CocoImage]) -> tuple[str, ...]:
+    """Return a warning when a `file_name` leads out of the image folder.
+
+    Such files are read, as upstream does: haotian-liu/yolact_edge @ a9a0028, yolact_edge/data/coco.py.
+    """
+    places = [image.path.parent for image in images]
+    outside = {place for place in set(places) if _is_outside(place, folder)}
+    if not outside:
+        return ()
+    names = [show_name(str(image.path)) for place, image in zip(places, images) if place in outside]
+    return (
+        f"{annotation_file.name}: {len(names)} of {len(images)} images lie outside of the image folder, where their "
+        f"file_name leads ({list_some(names)}): they are read from there.",
+    )
+
+
+def _is_outside(place: Path, folder: Path) -> bool:
+    """Tell where an absolute name or ".." leads out of a folder; a link in the folder leads where its owner wants."""
+    if place.is_relative_to(folder) and ".." not in place.relative_to(folder).parts:
+        return False
+    return not Path(os.path.realpath(place)).is_relative_to(os.path.realpath(folder))
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:  # of the whole path: there is no such file
+            return False
+        raise
