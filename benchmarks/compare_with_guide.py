@@ -38,7 +38,8 @@ from yolact_ascend.detection.evaluate import IOU_TYPES, format_table  # noqa: E4
 from yolact_ascend.detection.tasks import BOX, MASK  # noqa: E402
 from yolact_ascend.files import write_json  # noqa: E402
 from yolact_ascend.host.postprocess import postprocess, read_ids  # noqa: E402
-from yolact_ascend.images.coco import CocoDataset, find_split, load_dataset  # noqa: E402
+from yolact_ascend.images.coco import CocoDataset, load_dataset  # noqa: E402
+from yolact_ascend.images.layout import find_split  # noqa: E402
 from yolact_ascend.models.config import COCO_CATEGORY_IDS, DEFAULT_CONFIG, get_config  # noqa: E402
 from yolact_ascend.models.detector import load_detector  # noqa: E402
 from yolact_ascend.models.yolact.cuts import FPN, cut_outputs  # noqa: E402

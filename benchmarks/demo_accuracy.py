@@ -21,8 +21,9 @@ from yolact_ascend.detection.evaluate import Evaluation, evaluate  # noqa: E402
 from yolact_ascend.detection.results import Findings  # noqa: E402
 from yolact_ascend.files import make_folder, write_json  # noqa: E402
 from yolact_ascend.host.inference import detect_batch  # noqa: E402
-from yolact_ascend.images.coco import CocoDataset, find_split, load_dataset  # noqa: E402
+from yolact_ascend.images.coco import CocoDataset, load_dataset  # noqa: E402
 from yolact_ascend.images.decode import decode_image  # noqa: E402
+from yolact_ascend.images.layout import find_split  # noqa: E402
 from yolact_ascend.models.config import CONFIGS, DEMO_CONFIG  # noqa: E402
 from yolact_ascend.models.detector import load_detector  # noqa: E402
 from yolact_ascend.models.export import export_onnx  # noqa: E402

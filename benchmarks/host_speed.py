@@ -38,7 +38,8 @@ from yolact_ascend.cores import count_cores  # noqa: E402
 from yolact_ascend.files import write_json  # noqa: E402
 from yolact_ascend.host.infer import infer_folder  # noqa: E402
 from yolact_ascend.host.preprocess import preprocess  # noqa: E402
-from yolact_ascend.images.coco import CocoDataset, find_split, load_dataset  # noqa: E402
+from yolact_ascend.images.coco import CocoDataset, load_dataset  # noqa: E402
+from yolact_ascend.images.layout import find_split  # noqa: E402
 from yolact_ascend.models.config import DEFAULT_CONFIG, get_config  # noqa: E402
 from yolact_ascend.models.export import export_onnx  # noqa: E402
 from yolact_ascend.models.families import family_of  # noqa: E402

@@ -16,7 +16,8 @@ sys.path.insert(0, str(CHECKOUT))
 
 from yolact_ascend.detection.tasks import MASK  # noqa: E402
 from yolact_ascend.files import sha256_file, write_json  # noqa: E402
-from yolact_ascend.images.coco import find_split, load_dataset  # noqa: E402
+from yolact_ascend.images.coco import load_dataset  # noqa: E402
+from yolact_ascend.images.layout import find_split  # noqa: E402
 from yolact_ascend.models.config import CONFIGS, DEMO_CONFIG  # noqa: E402
 from yolact_ascend.models.weights import load_network, write_weights  # noqa: E402
 from yolact_ascend.scenes.scenes import draw_dataset  # noqa: E402

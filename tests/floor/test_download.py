@@ -255,7 +255,7 @@ def coco_server(server, tmp_path, monkeypatch):
 
 
 def test_coco_is_unpacked_where_a_run_finds_it(coco_server, tmp_path, capsys):
-    from yolact_ascend.images.coco import find_split
+    from yolact_ascend.images.layout import find_split
 
     folder = tmp_path / "coco"
     assert main(["download", "coco", "val2017", "--to", str(folder)]) == 0

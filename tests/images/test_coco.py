@@ -8,13 +8,8 @@ import pytest
 from factories import SMALL_CONFIG, write_coco
 
 from yolact_ascend.errors import DatasetError
-from yolact_ascend.images.coco import (
-    describe_renumbering,
-    find_split,
-    load_dataset,
-    match_classes,
-    require_images,
-)
+from yolact_ascend.images.coco import describe_renumbering, load_dataset, match_classes, require_images
+from yolact_ascend.images.layout import find_split
 
 
 @pytest.fixture
@@ -251,6 +246,20 @@ def test_names_with_a_folder_are_found_without_it(load):
             image["file_name"] = begin + image["file_name"]
 
     assert all(image.path.is_file() for image in load(rename).images)
+
+
+def test_two_images_that_are_found_in_one_file_are_refused(load):
+    """Of two sites, whose folders were put together."""
+    names = ["siteA/000000000001.jpg", "siteB/000000000001.jpg"]
+    with pytest.raises(
+        DatasetError, match=r"lists siteA/0+1\.jpg and siteB/0+1\.jpg; both are found as .*/0+1\.jpg\. Put"
+    ):
+        load(lambda data: move_images(data, [*names, "000000000003.jpg", "000000000004.jpg"]))
+
+
+def test_one_file_under_two_ids_is_taken(load):
+    names = ["000000000001.jpg", "000000000001.jpg", "000000000003.jpg", "000000000004.jpg"]
+    assert len(load(lambda data: move_images(data, names)).images) == 4
 
 
 def test_an_incomplete_folder_is_named(small_coco):

@@ -9,7 +9,8 @@ from pycocotools import mask as coco_mask
 
 from yolact_ascend.detection.segmentation import decode_annotation
 from yolact_ascend.errors import DatasetError
-from yolact_ascend.images.coco import find_split, load_dataset, match_classes
+from yolact_ascend.images.coco import load_dataset, match_classes
+from yolact_ascend.images.layout import find_split
 from yolact_ascend.models.config import CONFIGS, DEMO_CONFIG
 from yolact_ascend.models.labels import COCO_CATEGORY_IDS, DRAWN_CATEGORY_IDS, DRAWN_CLASSES
 from yolact_ascend.scenes.scenes import (

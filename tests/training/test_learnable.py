@@ -56,6 +56,16 @@ def test_when_no_picture_is_left_it_ends(dataset, harm):
         require_learnable(only, SMALL_CONFIG, skip_bad=True)
 
 
+def test_an_area_of_0_is_that_of_the_mask(small_coco, annotation_file):
+    """Some converters write it for all annotations."""
+    data = json.loads(annotation_file.read_text())
+    for annotation in data["annotations"]:
+        annotation.update(area=0, iscrowd=0)
+    annotation_file.write_text(json.dumps(data))
+    dataset = verify_pictures(load_dataset(annotation_file, small_coco / "val2017"))
+    assert require_learnable(dataset, SMALL_CONFIG) == dataset
+
+
 @pytest.mark.parametrize(("side", "is_refused"), [(0.3, True), (3.0, False)])
 def test_masks_of_which_nothing_is_left_are_refused(small_coco, annotation_file, side, is_refused):
     """In 640×480 pixels, resized to 550×550: an area of 4 there is one of 4.06 here."""

@@ -160,7 +160,7 @@ def add_coco(parser: argparse.ArgumentParser) -> None:
 
 def take_coco(arguments: argparse.Namespace) -> None:
     """Put the paths of `--coco` in place of the defaults; raises UsageError when the others were passed, too."""
-    from yolact_ascend.images.coco import find_split
+    from yolact_ascend.images.layout import find_split
 
     if arguments.coco is None:
         return

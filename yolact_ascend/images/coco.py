@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import errno
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,12 +13,9 @@ from typing import Any
 from yolact_ascend.environment import MEGAPIXELS_VARIABLE, most_pixels
 from yolact_ascend.errors import DatasetError, show_name
 from yolact_ascend.images.annotations import read_annotations
-from yolact_ascend.images.decode import IMAGE_SUFFIXES
 from yolact_ascend.models.config import ModelConfig
-from yolact_ascend.process import format_command, own_command
 
 NAMED = 5  # of a kind that a message lists
-SPLIT = "val2017"
 
 
 @dataclass(frozen=True)
@@ -143,6 +140,7 @@ def load_dataset(annotation_file: Path, image_folder: Path) -> CocoDataset:
     order = [*annotated, *(image_id for image_id in by_id if image_id not in annotated)]
     names = {path.name for path in image_folder.iterdir()}  # one look at the folder, not one at each file
     images = tuple(_coco_image(by_id[image_id], image_folder, names) for image_id in order)
+    _require_own_files(annotation_file, images, by_id)
     return CocoDataset(
         annotation_file,
         image_folder,
@@ -153,6 +151,21 @@ def load_dataset(annotation_file: Path, image_folder: Path) -> CocoDataset:
         (*read.warnings, *_describe_outside(annotation_file, image_folder, images)),
         read.mask_fault,
     )
+
+
+def _require_own_files(
+    annotation_file: Path, images: Sequence[CocoImage], entries: Mapping[int, dict[str, Any]]
+) -> None:
+    """Raise DatasetError when two images of different names are found in one file, as without their folders."""
+    names: dict[Path, str] = {}
+    for image in images:
+        name = entries[image.image_id]["file_name"]
+        other = names.setdefault(image.path, name)
+        if other != name:
+            raise DatasetError(
+                f"{annotation_file} lists {show_name(other)} and {show_name(name)}; both are found as {image.path}. "
+                "Put each image where its file_name says, or give the files different names."
+            )
 
 
 def match_classes(dataset: CocoDataset, config: ModelConfig) -> ModelConfig:
@@ -239,50 +252,6 @@ def describe_images(images: Sequence[CocoImage]) -> list[list[Any]]:
     """Return each image's id, file name, size in bytes, time in ns, and whether EXIF turns it."""
     stats = [(image, image.path.stat()) for image in images]
     return [[image.image_id, image.path.name, stat.st_size, stat.st_mtime_ns, image.is_turned] for image, stat in stats]
-
-
-def find_split(coco_folder: Path, split: str = SPLIT) -> tuple[Path, Path]:
-    """Return (image folder, annotation file) of a COCO folder in any usual layout.
-
-    The images lie in `DIR/val2017`, `DIR/images/val2017`, `DIR/images` (as upstream's download script unzips them) or
-    `DIR` itself, the annotations in `DIR/annotations/instances_val2017.json`.
-    Raises DatasetError that names the places that were tried.
-    """
-    if not coco_folder.is_dir():
-        raise DatasetError(
-            f"There is no COCO folder {coco_folder}. Pass `coco=DIR` with DIR/{split} and annotations, or fetch it: "
-            f"{_download(split, coco_folder)}. Without coco=, weights= and config=, "
-            "run_all.sh runs a demo on scenes that it draws."
-        )
-    image_folder = find_image_folder(coco_folder, split)
-    annotation_file = coco_folder / "annotations" / f"instances_{split}.json"
-    if not annotation_file.is_file():
-        raise DatasetError(
-            f"There is no annotation file {annotation_file}. It comes in COCO's annotations archive: "
-            f"{_download('annotations', coco_folder)}. "
-            "For a file of another name: images=DIR annotations=FILE."
-        )
-    return image_folder, annotation_file
-
-
-def _download(what: str, folder: Path) -> str:
-    return format_command(own_command("download", "coco", what, "--to", str(folder)))
-
-
-def find_image_folder(coco_folder: Path, split: str = SPLIT) -> Path:
-    """Return the folder with a split's images; raises DatasetError that names the places that were tried."""
-    named = (coco_folder / split, coco_folder / "images" / split)
-    flat = (coco_folder / "images", coco_folder)
-    for folder in named:
-        if folder.is_dir():
-            return folder
-    for folder in flat:
-        if folder.is_dir() and any(path.suffix.lower() in IMAGE_SUFFIXES for path in folder.iterdir()):
-            return folder
-    raise DatasetError(
-        f"{coco_folder} holds no images: neither {named[0]} nor {named[1]} is a folder, and neither {flat[0]} nor "
-        f"{flat[1]} holds any. Move them there, or name their folder: images=DIR annotations=FILE."
-    )
 
 
 def list_names(paths: Sequence[Path]) -> str:

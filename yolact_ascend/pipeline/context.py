@@ -7,13 +7,8 @@ from pathlib import Path
 
 from yolact_ascend.errors import DatasetError
 from yolact_ascend.files import sha256_file
-from yolact_ascend.images.coco import (
-    CocoDataset,
-    CocoImage,
-    find_image_folder,
-    find_split,
-    load_dataset,
-)
+from yolact_ascend.images.coco import CocoDataset, CocoImage, load_dataset
+from yolact_ascend.images.layout import find_image_folder, find_split
 from yolact_ascend.images.pictures import verify, verify_pictures
 from yolact_ascend.models.classes import ClassChoice, choose_classes
 from yolact_ascend.models.config import ModelConfig, get_config

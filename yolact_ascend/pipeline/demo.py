@@ -10,7 +10,7 @@ from typing import Any
 from yolact_ascend import flags
 from yolact_ascend.errors import ArtifactError, DatasetError
 from yolact_ascend.files import CHECKOUT, digest_files, read_json, write_json
-from yolact_ascend.images.coco import find_split
+from yolact_ascend.images.layout import find_split
 from yolact_ascend.models.config import CONFIGS, DEMO_CONFIG
 from yolact_ascend.pipeline.settings import RunSettings
 from yolact_ascend.process import own_command

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
+from typing import Any
 
+from pycocotools import mask as coco_mask
+
+from yolact_ascend.detection.segmentation import encode_annotation
 from yolact_ascend.errors import DatasetError
 from yolact_ascend.images.coco import CocoDataset, list_some
 from yolact_ascend.models.config import ModelConfig
@@ -54,8 +58,9 @@ def _require_visible_masks(dataset: CocoDataset, config: ModelConfig) -> None:
     """Raise DatasetError when over half of the masks are smaller than LEAST_MASK_PX at the network's size."""
     network_px = config.preprocessing.width_px * config.preprocessing.height_px
     share_of = {image.image_id: network_px / (image.width * image.height) for image in dataset.images}
+    sizes = {image.image_id: (image.height, image.width) for image in dataset.images}
     areas_px = [
-        annotation["area"] * share_of[annotation["image_id"]]
+        _area(annotation, *sizes[annotation["image_id"]]) * share_of[annotation["image_id"]]
         for annotation in dataset.annotations["annotations"]
         if annotation["image_id"] in share_of and not annotation["iscrowd"]
     ]
@@ -67,6 +72,13 @@ def _require_visible_masks(dataset: CocoDataset, config: ModelConfig) -> None:
             f"{config.preprocessing.height_px}. Are their coordinates in pixels? Cut larger objects, or tiles of the "
             "images."
         )
+
+
+def _area(annotation: dict[str, Any], height: int, width: int) -> float:
+    """Return a mask's area in pixels; some converters write 0 for all of them."""
+    if annotation["area"] or annotation["segmentation"] is None:
+        return annotation["area"]
+    return float(coco_mask.area(encode_annotation(annotation, height, width)))
 
 
 def _describe(bad: dict[Path, str]) -> str:
