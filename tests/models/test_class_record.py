@@ -44,6 +44,7 @@ FAULTS = {
     "too large": ({"category_ids": [2**63, 2]}, '"category_ids" has 9223372036854775808, expected .* to 92233.*807,'),
     "too small": ({"category_ids": [-(2**63) - 1, 2]}, r'"category_ids" has -9223372036854775809, expected'),
     "fewer ids": ({"category_ids": [7]}, "2 class_names with 1 category_ids, expected as many"),
+    "a long config": ({"config": "x" * 201}, r'"config" is "x{59}, expected a name'),
     "a list for the config": ({"config": [1]}, r'"config" is \[1\], expected a name'),
 }
 
@@ -57,7 +58,7 @@ def test_a_wrong_field_is_named_with_what_was_expected(write, changes, said):
 DAMAGES = {
     "nested": ("[" * 200_000, "RecursionError"),
     "nested and closed": ("[" * 200_000 + "]" * 200_000, "RecursionError"),
-    "6000 digits": (json.dumps(FIELDS).replace("7", "9" * 6000), "a number of 6000 digits"),
+    "6000 digits": (json.dumps(FIELDS).replace("7", "9" * 6000), "a number of 6000 digits, expected at most 20"),
     "6000 negative digits": (json.dumps(FIELDS).replace("7", "-" + "9" * 6000), "a number of 6001 digits"),
     "empty": ("", "Expecting value"),
     "null": ("null", "TypeError"),

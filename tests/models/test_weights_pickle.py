@@ -67,10 +67,10 @@ def test_an_object_that_would_run_code_does_not(tmp_path):
 @pytest.mark.parametrize(
     ("pickled", "said"),
     [
-        (b"\x80\x02}" + DEEP + b"K\x01s.", "it has nested tuples as keys"),
-        (b"\x80\x02}(" + NESTED + b"K\x01u.", "it has nested tuples as keys"),
-        (b"\x80\x02ccollections\nOrderedDict\n]" + NESTED + b"K\x01\x86a\x85R.", "it has nested tuples as keys"),
-        (pickle.dumps({}, protocol=4), "it has the opcode MEMOIZE, which PyTorch does not take"),
+        (b"\x80\x02}" + DEEP + b"K\x01s.", "It has nested tuples as keys"),
+        (b"\x80\x02}(" + NESTED + b"K\x01u.", "It has nested tuples as keys"),
+        (b"\x80\x02ccollections\nOrderedDict\n]" + NESTED + b"K\x01\x86a\x85R.", "It has nested tuples as keys"),
+        (pickle.dumps({}, protocol=4), "It has the opcode MEMOIZE, which PyTorch does not take"),
         (b"\x80\x02}" + KEY + b"I" + b"9" * 6000 + b"\ns.", "opcode INT|Exceeds the limit"),
         (b"\x80\x02}", "pickle exhausted before seeing STOP"),
     ],
@@ -96,6 +96,31 @@ def test_memory_does_not_follow_the_numbers_in_a_pickle():
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 1_000_000
+
+
+BEYOND = {
+    "offset": (40, (24,), (1,), r"A tensor of shape \[24\] ends at value 63 of 50"),
+    "strides": (0, (24,), (3,), r"A tensor of shape \[24\] ends at value 69 of 50"),
+    "negative": (-1, (1,), (1,), r"ends at value -1 of 50"),
+    "two axes": (0, (5, 11), (10, 1), r"A tensor of shape \[5, 11\] ends at value 50 of 50"),
+}
+
+
+@pytest.mark.parametrize(("offset", "size", "strides", "said"), BEYOND.values(), ids=BEYOND.keys())
+@pytest.mark.parametrize("is_old", [False, True], ids=["zip", "old format"])
+def test_a_view_beyond_its_values_is_refused(tmp_path, monkeypatch, offset, size, strides, said, is_old):
+    """PyTorch refuses it too, in the words "Trying to resize storage that is not resizable"."""
+
+    def reduce(self, protocol):
+        storage = torch.storage.TypedStorage(wrap_storage=self.untyped_storage(), dtype=self.dtype, _internal=True)
+        return torch._utils._rebuild_tensor_v2, (storage, offset, size, strides, False, OrderedDict())
+
+    with monkeypatch.context() as patch:
+        patch.setattr(torch.Tensor, "__reduce_ex__", reduce)
+        torch.save({"a": torch.zeros(50)}, tmp_path / "a.pth", _use_new_zipfile_serialization=not is_old)
+    assert read_shapes(tmp_path / "a.pth") is None
+    with pytest.raises(WeightsError, match=rf"cannot be read as PyTorch weights .*{said}"):
+        read_state_dict(tmp_path / "a.pth", TINY_CONFIG)
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,7 @@ from yolact_ascend.models.labels import CATEGORY_ID_RANGE
 from yolact_ascend.models.weights_archive import is_archive, read_record
 
 RECORD = "yolact_ascend.json"
+MOST_CHARACTERS = 200  # of a config's name
 MOST_DIGITS = 20  # of a number; the range of ids has 19
 SHOWN_CHARACTERS = 60  # of what was found
 
@@ -61,14 +62,14 @@ def read_classes(path: Path) -> Recorded | None:
 
 def _read_number(digits: str) -> int:
     if len(digits) > MOST_DIGITS:
-        raise ValueError(f"a number of {len(digits)} digits")
+        raise ValueError(f"a number of {len(digits)} digits, expected at most {MOST_DIGITS}")
     return int(digits)
 
 
 def _check(fields: Any) -> Recorded:
     """Return the record's fields; raises ValueError and the like that say what was expected and found."""
     config, names, ids = fields["config"], fields["class_names"], fields["category_ids"]
-    if not isinstance(config, str):
+    if not isinstance(config, str) or len(config) > MOST_CHARACTERS:
         raise ValueError(f'"config" is {_show(config)}, expected a name')
     _require_list("class_names", names, "names, each once", lambda name: isinstance(name, str))
     least, most = CATEGORY_ID_RANGE

@@ -19,8 +19,9 @@ VALUES = "data"  # the folder of these records
 METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # what PyTorch's reader unpacks
 BLOCK_BYTES = 1 << 20
 ENCRYPTED = 0x1  # zip's flag
-# Of a record that is read as a whole. Seen: 80 kB for the names of 660 tensors, 2 kB for 80 classes.
-MOST_BYTES = 16 << 20
+# Of a record that is read whole, and of the old format before its values. Seen: 80 kB for 660 tensors, 2 kB for the
+# names of 80 classes.
+MOST_BYTES = 4 << 20
 MOST_INFLATION = 2  # float64 has twice the bytes of float32
 REMEDY = "Compare its size or SHA-256 with the source, and copy or download it again."
 

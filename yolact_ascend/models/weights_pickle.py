@@ -10,7 +10,7 @@ from __future__ import annotations
 import collections
 import pickletools
 from collections.abc import Callable, Iterable
-from typing import IO, Any
+from typing import IO, Any, NamedTuple
 
 Shape = tuple  # of ints
 
@@ -88,7 +88,7 @@ class _Machine:
         elif name in _ACTIONS:
             _ACTIONS[name](self)
         elif name not in ("PROTO", "STOP"):
-            raise ValueError(f"it has the opcode {name}, which PyTorch does not take either")
+            raise ValueError(f"It has the opcode {name}, which PyTorch does not take either")
 
     def mark(self) -> None:
         self._below.append(self.stack)
@@ -134,13 +134,14 @@ class _Machine:
     def binpersid(self) -> None:
         storage = self.stack.pop()
         if isinstance(storage, tuple) and len(storage) > 4 and isinstance(storage[1], _StorageType):
-            self._count(str(storage[2]), storage[1].item_bytes, storage[4])
-        self.stack.append(OTHER)
+            self._count(str(storage[2]), storage[1].item_bytes * storage[4])
+            self.stack.append(_Storage(storage[4]))
+        else:
+            self.stack.append(OTHER)
 
-    def _count(self, key: str, item_bytes: int, items: int) -> None:
-        size = item_bytes * items
-        if size < 0 or self._storages.setdefault(key, size) != size:
-            raise ValueError(f"it gives the values {key} two sizes")
+    def _count(self, key: str, size_bytes: int) -> None:
+        if size_bytes < 0 or self._storages.setdefault(key, size_bytes) != size_bytes:
+            raise ValueError(f"The values {key} have two sizes, or a negative one")
 
 
 _ACTIONS: dict[str, Callable[[_Machine], None]] = {
@@ -164,6 +165,12 @@ class _StorageType:
         self.item_bytes = ITEM_BYTES[name]
 
 
+class _Storage(NamedTuple):
+    """The values that tensors are views of."""
+
+    items: int
+
+
 def _put(target: Any, pairs: Iterable[tuple[Any, Any]]) -> None:
     if isinstance(target, dict):
         target.update((_flat(key), value) for key, value in pairs)
@@ -172,7 +179,7 @@ def _put(target: Any, pairs: Iterable[tuple[Any, Any]]) -> None:
 def _flat(key: Any) -> Any:
     """Return a dict's key; raises ValueError for a tuple in a tuple, since hashing goes down without end."""
     if isinstance(key, tuple) and any(isinstance(part, tuple) for part in key):
-        raise ValueError("it has nested tuples as keys")
+        raise ValueError("It has nested tuples as keys")
     return key
 
 
@@ -182,9 +189,17 @@ def _make_dict(pairs: Iterable[Any] = ()) -> dict[Any, Any]:
     return made
 
 
-def _rebuild_tensor(storage: Any, offset: int, size: Shape, *_: Any) -> Tensor:
+def _rebuild_tensor(storage: Any, offset: int, size: Shape, strides: Shape, *_: Any) -> Tensor:
+    tensor = _rebuild_untyped(storage, offset, size)
+    last = offset + sum((length - 1) * stride for length, stride in zip(size, strides))
+    if isinstance(storage, _Storage) and 0 not in size and not 0 <= last < storage.items:
+        raise ValueError(f"A tensor of shape {[*size]} ends at value {last} of {storage.items}")
+    return tensor
+
+
+def _rebuild_untyped(storage: Any, offset: int, size: Shape, *_: Any) -> Tensor:
     if not all(type(length) is int and length >= 0 for length in size):
-        raise ValueError("it gives a tensor a shape that is not of whole numbers")
+        raise ValueError("The shape of a tensor is not of whole numbers")
     return Tensor(size)
 
 
@@ -192,7 +207,7 @@ _KNOWN: dict[str, Any] = {
     "collections OrderedDict": _make_dict,
     "torch._utils _rebuild_tensor": _rebuild_tensor,
     "torch._utils _rebuild_tensor_v2": _rebuild_tensor,
-    "torch._utils _rebuild_tensor_v3": _rebuild_tensor,
+    "torch._utils _rebuild_tensor_v3": _rebuild_untyped,  # its type is its own, and not its storage's
     "torch._utils _rebuild_parameter": lambda tensor, *_: tensor,
     "torch._utils _rebuild_parameter_with_state": lambda tensor, *_: tensor,
     "torch Size": tuple,
