@@ -246,6 +246,7 @@ def test_a_list_names_each_class_once(tmp_path, monkeypatch, word, said):
     [
         ({"images": []}, 'names no classes: it has no "categories"'),
         ({"categories": [{"id": 1}]}, '"categories" without ids and names'),
+        ({"categories": [{"id": float("inf"), "name": "a"}]}, '"categories" without ids and names'),
         ([1], 'names no classes: it has no "categories"'),
     ],
 )

@@ -66,7 +66,7 @@ def read_listed(word: str) -> Listed:
     categories = data.get("categories") if isinstance(data, dict) else None
     try:
         pairs = sorted((int(category["id"]), str(category["name"])) for category in categories or ())
-    except (TypeError, KeyError, ValueError) as error:
+    except (TypeError, KeyError, ValueError, OverflowError) as error:
         raise UsageError(f'{path} has "categories" without ids and names ({error}). Fix them.') from error
     if not pairs:
         raise UsageError(f'{path} names no classes: it has no "categories". Expected a COCO annotation file.')
