@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -26,9 +27,13 @@ from yolact_ascend.models.classes import with_numbers
 from yolact_ascend.models.config import CONFIGS, DEFAULT_CONFIG, ModelConfig
 from yolact_ascend.models.weights import expected_shapes
 from yolact_ascend.pipeline.settings import parse_words
+from yolact_ascend.slots import SHARED_MEMORY
 from yolact_ascend.targets.ascend.errors import COMPILER_MODULES
 
-NAMES = ["libraries", "environment", "card", "atc", "ais_bench", "weights", "data set", "work folder", "disk"]
+NAMES = [
+    *("libraries", "environment", "card", "atc", "ais_bench"),
+    *("weights", "data set", "work folder", "scratch", "disk"),
+]
 
 
 class Machine:
@@ -54,8 +59,16 @@ class Machine:
         rows = [f"| {index}   {chip}   | OK    | 15.8 |\n" for index, chip in enumerate(chips)]
         (self.folder / "npu-smi.txt").write_text("".join(rows) or "dcmi model initialized failed\n")
 
-    def free(self, size_bytes: int) -> None:
-        self.monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=size_bytes))
+    def free(self, size_bytes: int, scratch_bytes: int = 10**12) -> None:
+        scratch = {SHARED_MEMORY: scratch_bytes, Path(tempfile.gettempdir()): scratch_bytes}
+        usage = lambda path: SimpleNamespace(free=scratch.get(Path(path), size_bytes))  # noqa: E731
+        self.monkeypatch.setattr(shutil, "disk_usage", usage)
+
+    def refuse_semaphores(self) -> None:
+        def refuse(_):
+            raise OSError(28, "No space left on device")
+
+        self.monkeypatch.setattr(doctor.multiprocessing, "get_context", refuse)
 
     def add_category(self) -> None:
         path = self.folder / "coco" / "annotations" / "instances_val2017.json"
@@ -97,7 +110,7 @@ def test_a_machine_with_everything_is_ready(machine):
         "a.pth, 0.1 MB, zip format: 352 tensors with 31.2 million values, which fit yolact_edge_resnet50_config; "
         "80 classes, from yolact_edge_resnet50_config, as the weights file names none\n"
     ) in text
-    assert text.endswith("9 OK, 0 WARN, 0 FAIL")
+    assert text.endswith("10 OK, 0 WARN, 0 FAIL")
 
 
 @pytest.mark.parametrize(
@@ -154,12 +167,21 @@ NO_ATC = {"environment": (FAIL, "There is no atc on PATH. Source CANN's"), "atc"
             lambda m: (m.folder / "coco" / "annotations" / "instances_val2017.json").write_text("{"),
             {"data set": (FAIL, "is not JSON")},
         ),
-        (Machine.add_category, {"data set": (FAIL, "only in the file: hedge.*Is this the annotation file")}),
+        (Machine.add_category, {"data set": (FAIL, "only in the file: 'hedge'.*Is this the annotation file")}),
         (Machine.block_work_folder, {"work folder": (FAIL, "is not a folder that this user may write to.*out=DIR")}),
         (lambda m: m.words.append("upstream=a"), {}),
         (lambda m: m.words.__setitem__(2, "out=a b"), {"work folder": (FAIL, "ais_bench accepts only .*out=DIR")}),
         (lambda m: m.free(10**6), {"disk": (FAIL, "0.05 GB needed, 0.00 GB free .* Use .*out=DIR")}),
         (lambda m: m.free(10**9), {"disk": (WARN, "0.05 GB needed, 1.00 GB free .*out=DIR")}),
+        (
+            lambda m: m.free(10**12, 10**6),
+            {"scratch": (WARN, r"0\.00 GB free at /dev/shm, .*TMPDIR=DIR; docker run --shm-size=1g")},
+        ),
+        (Machine.refuse_semaphores, {"scratch": (FAIL, "No semaphore can be made in /dev/shm")}),
+        (
+            lambda m: m.monkeypatch.setattr(doctor, "has_locks", lambda _: False),
+            {"work folder": (WARN, "its file system has no locks: start only one run in it")},
+        ),
         (
             lambda m: m.monkeypatch.setattr(doctor, "LIBRARIES", ("numpy", "no-such-library")),
             {"libraries": (FAIL, "is missing no-such-library. Run bash scripts/setup.sh")},
@@ -188,7 +210,8 @@ NO_ATC = {"environment": (FAIL, "There is no atc on PATH. Source CANN's"), "atc"
             "broken annotations",
             "another data set's classes",
         ),
-        *("a file in the way", "upstream", "a blank in the path", "disk full", "disk nearly full", "a library missing"),
+        *("a file in the way", "upstream", "a blank in the path", "disk full", "disk nearly full"),
+        *("scratch full", "no semaphores", "no locks", "a library missing"),
         "a fault of a check",
     ],
 )
@@ -243,7 +266,7 @@ def test_soc_overrides_a_card_whose_name_does_not_tell_it(machine):
 
 def test_perf_mode_needs_no_data_set(machine):
     checks = {check.name: check for check in examine(parse_words(["mode=perf", "coco=nowhere", *machine.words[::2]]))}
-    assert (checks["data set"].status, checks["data set"].text) == (OK, "not needed in mode=perf")
+    assert (checks["data set"].status, checks["data set"].text) == (OK, "not needed for these stages")
     assert checks["disk"].facts["images"] == 0
 
 
@@ -276,13 +299,13 @@ def test_exit_codes_and_json(machine, capsys):
     assert main.main(["doctor", "--json", *machine.words]) == 1
     shown = capsys.readouterr()
     assert json.loads(shown.out)["is_ready"] is False
-    assert shown.err == "error: 1 of 9 checks failed: weights.\n"
+    assert shown.err == "error: 1 of 10 checks failed: weights.\n"
 
 
 def test_a_warning_is_no_failure(machine, capsys):
     machine.free(10**9)
     assert main.main(["doctor", *machine.words]) == 0
-    assert capsys.readouterr().out.endswith("8 OK, 1 WARN, 0 FAIL\n")
+    assert capsys.readouterr().out.endswith("9 OK, 1 WARN, 0 FAIL\n")
 
 
 @pytest.mark.parametrize("word", ["bs=0", "--bs=8", "colour=red"])

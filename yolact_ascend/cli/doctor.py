@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import sys
 
 from yolact_ascend.cli.flags import add_switch
 from yolact_ascend.cli.run import add_words
@@ -22,13 +21,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> None:
     """Do the work of the verb."""
     settings = parse_words(arguments.words)
-    try:
-        from yolact_ascend.analysis import doctor
-    except ModuleNotFoundError as error:
-        raise ToolError(
-            f"{error.name} is not installed for {sys.executable}. Run bash scripts/setup.sh, and then "
-            ".venv/bin/python -m yolact_ascend doctor."
-        ) from error
+    from yolact_ascend.analysis import doctor
+
     checks = doctor.examine(settings)
     print(doctor.render_json(checks) if arguments.json else doctor.render_text(checks), flush=True)
     failed = doctor.failed(checks)

@@ -106,8 +106,8 @@ def run_cli(work: Callable[[argparse.Namespace], None], arguments: argparse.Name
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except ModuleNotFoundError as error:
-        missing = f"{sys.executable} has no {error.name}."
-        print(f"error: {missing} Use .venv/bin/python, which bash scripts/setup.sh makes.", file=sys.stderr)
+        missing = f"{error.name} is not installed for {sys.executable}."
+        print(f"error: {missing} Run bash scripts/setup.sh, and then .venv/bin/python.", file=sys.stderr)
         return 1
     except MemoryError:
         said = "Memory ran out. Use fewer workers (workers=N), a smaller batch size, or smaller pictures."
