@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from yolact_ascend.images.faults import Entry, Faults, show
+from yolact_ascend.models.labels import LEAST_ID, MOST_ID
 
 # OpenCV reads no picture of more: CV_IO_MAX_IMAGE_WIDTH, _HEIGHT and _PIXELS of modules/imgcodecs/src/loadsave.cpp.
 # pycocotools computes with fifths of pixels in 32 bit, and crashes when a polygon's edges need too much memory.
 MOST_SIDE_PX, MOST_PIXELS = 2**20, 2**30
 MOST_AREA_PX = 1e5**2  # COCOeval leaves larger objects out of every score: Params.areaRng of pycocotools/cocoeval.py
-LEAST_ID, MOST_ID = -(2**63), 2**63 - 1
 MOST_NAME_BYTES = 255  # of each part of a path, on Linux
 NUMBERS = {int, float}
 

@@ -13,13 +13,13 @@ from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
 from yolact_ascend.errors import WeightsError
+from yolact_ascend.files import parse_json
 from yolact_ascend.models.config import ModelConfig
-from yolact_ascend.models.labels import CATEGORY_ID_RANGE
+from yolact_ascend.models.labels import LEAST_ID, MOST_ID
 from yolact_ascend.models.weights_archive import is_archive, read_record
 
 RECORD = "yolact_ascend.json"
 MOST_CHARACTERS = 200  # of a config's name
-MOST_DIGITS = 20  # of a number; the range of ids has 19
 SHOWN_CHARACTERS = 60  # of what was found
 
 
@@ -52,18 +52,11 @@ def read_classes(path: Path) -> Recorded | None:
     if record is None:
         return None
     try:
-        fields = json.loads(record, parse_int=_read_number)
-        return _check(fields)
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        return _check(parse_json(record))
+    except (ValueError, KeyError, TypeError) as error:
         raise WeightsError(
             f"The record of classes in {path} is damaged ({type(error).__name__}: {error}). Copy the file again."
         ) from error
-
-
-def _read_number(digits: str) -> int:
-    if len(digits) > MOST_DIGITS:
-        raise ValueError(f"a number of {len(digits)} digits, expected at most {MOST_DIGITS}")
-    return int(digits)
 
 
 def _check(fields: Any) -> Recorded:
@@ -72,9 +65,8 @@ def _check(fields: Any) -> Recorded:
     if not isinstance(config, str) or len(config) > MOST_CHARACTERS:
         raise ValueError(f'"config" is {_show(config)}, expected a name')
     _require_list("class_names", names, "names, each once", lambda name: isinstance(name, str))
-    least, most = CATEGORY_ID_RANGE
-    expected = f"whole numbers from {least} to {most}, each once"
-    _require_list("category_ids", ids, expected, lambda number: type(number) is int and least <= number <= most)
+    expected = f"whole numbers from {LEAST_ID} to {MOST_ID}, each once"
+    _require_list("category_ids", ids, expected, lambda number: type(number) is int and LEAST_ID <= number <= MOST_ID)
     if len(names) != len(ids):
         raise ValueError(f"{len(names)} class_names with {len(ids)} category_ids, expected as many")
     return Recorded(config, tuple(names), tuple(ids))

@@ -15,8 +15,7 @@ COCO_CLASSES = (
 # COCO's category_id of each class above: 1..90 with ten gaps.
 COCO_CATEGORY_IDS = tuple(i for i in range(1, 91) if i not in {12, 26, 29, 30, 45, 66, 68, 69, 71, 83})
 
-# Least and most: numpy, and the C++ of COCO's tools, hold ids in 64 bits.
-CATEGORY_ID_RANGE = (-(2**63), 2**63 - 1)
+LEAST_ID, MOST_ID = -(2**63), 2**63 - 1  # of a class or an image: numpy and COCO's tools in C++ hold ids in 64 bits
 
 # The classes of the data set that `draw` makes. Their ids are none of COCO's, so that neither passes for the other.
 DRAWN_CLASSES = ("ball", "crate", "star", "leaf", "ring", "gear", "capsule", "cross")
