@@ -110,10 +110,10 @@ class Ledger:
     is put there later leads to nothing of ours.
     """
 
-    def __init__(self, folder: Path, file: Path | None = None, trusts_all: bool = False) -> None:
+    def __init__(self, folder: Path, trusts_all: bool = False) -> None:
         """`trusts_all`: the folder is of a version that had no ledger, and what we write is taken for ours."""
         self._folder = folder
-        self._file = file or folder / LEDGER
+        self._file = folder / LEDGER
         self._trusts_all = trusts_all
         self._names: dict[str, None] = dict.fromkeys(self._read())
         self._resolve = cache(Path.resolve)

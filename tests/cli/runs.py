@@ -63,6 +63,11 @@ class Run:
         return json.loads(self.folder.report_json.read_text())
 
 
+def verb_words(command: list[str]) -> list[str]:
+    """The verb of a command of our own, and its flags."""
+    return command[[Path(word).name for word in command].index("yolact_ascend") + 1 :]
+
+
 def change_weights(run):
     import torch
 

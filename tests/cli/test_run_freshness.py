@@ -18,6 +18,7 @@ from runs import (
     change_annotations,
     change_image,
     change_weights,
+    verb_words,
 )
 
 from yolact_ascend import sources
@@ -208,5 +209,5 @@ def test_two_configs_with_other_means_do_not_share_inputs(copied, monkeypatch):
 
 def run_in_this_process(runner, command, log=None):
     """A verb, started in this process, whose config was changed."""
-    arguments = main.parse_arguments(command[3:])
+    arguments = main.parse_arguments(verb_words(command))
     main.VERBS[arguments.verb].run(arguments)

@@ -11,6 +11,7 @@ from factories import CHECKOUT
 from runs import (
     read_detections,
     refuse_tools,
+    verb_words,
 )
 
 from yolact_ascend import process
@@ -27,7 +28,7 @@ def test_the_programs_of_a_run_hold_its_folder(copied, monkeypatch):
     real = process.run_tool
 
     def look(command, env, log=None, explain=None, pass_fds=()):
-        seen["atc" if command[0] == "atc" else command[3]] = (len(pass_fds), "emulation/bin" in env["PATH"])
+        seen["atc" if command[0] == "atc" else verb_words(command)[0]] = (len(pass_fds), "emulation/bin" in env["PATH"])
         return real(command, env, log, explain, pass_fds)
 
     monkeypatch.setattr(process, "run_tool", look)

@@ -135,12 +135,22 @@ def test_fewer_images_leave_no_stale_input(dataset, tmp_path):
 
 
 @pytest.mark.parametrize("recipe", [None, "", "{", "{}", "[]", '{"images": 7}'], ids=repr)
-def test_inputs_of_unknown_origin_are_made_again(dataset, tmp_path, recipe):
+def test_inputs_of_unknown_origin_are_not_replaced(dataset, tmp_path, recipe):
     preprocess(dataset.images, tmp_path)
     (tmp_path / "recipe.json").unlink()
     if recipe is not None:
         (tmp_path / "recipe.json").write_text(recipe)
-    assert preprocess(dataset.images, tmp_path) == 4
+    (tmp_path / "bin_file" / "0.bin").write_text("precious")
+    with pytest.raises(UsageError, match=r"bin_file was not made by an earlier run .*: --save_path=DIR"):
+        preprocess(dataset.images, tmp_path)
+    assert (tmp_path / "bin_file" / "0.bin").read_text() == "precious"
+
+
+def test_only_inputs_of_the_recipe_are_removed(dataset, tmp_path):
+    preprocess(dataset.images, tmp_path)
+    (tmp_path / "bin_file" / "900.bin").write_text("precious")
+    assert preprocess(dataset.images[:2], tmp_path) == 0
+    assert sorted(path.name for path in (tmp_path / "bin_file").iterdir()) == ["0.bin", "1.bin", "900.bin"]
 
 
 def test_inputs_of_another_transform_are_made_again(dataset, tmp_path, monkeypatch):

@@ -63,15 +63,7 @@ def test_scenes_are_drawn_once_for_each_version_of_the_code(tmp_path, monkeypatc
 
 def test_the_command_draws_held_out_scenes_only():
     words = draw_command(Path("d"))
-    assert words[1:] == [
-        "-m",
-        "yolact_ascend",
-        "draw",
-        "--save_path=d",
-        "--train_images=0",
-        "--val_images=100",
-        "--seed=1",
-    ]
+    assert words[-5:] == ["draw", "--save_path=d", "--train_images=0", "--val_images=100", "--seed=1"]
 
 
 @pytest.mark.parametrize(

@@ -182,5 +182,5 @@ def test_its_classes_are_none_of_cocos(drawn):
     image_folder, annotation_file = find_split(drawn, "val2017")
     dataset = load_dataset(annotation_file, image_folder)
     assert [category["name"] for category in dataset.annotations["categories"]] == list(DRAWN_CLASSES)
-    with pytest.raises(DatasetError, match=r"other classes than the weights .*\(only in the file: ball"):
+    with pytest.raises(DatasetError, match=r"other classes than the weights .*\(only in the file: 'ball'"):
         match_classes(dataset, CONFIGS["yolact_edge_resnet50_config"])

@@ -14,7 +14,7 @@ from typing import Any
 
 from yolact_ascend.errors import ArtifactError
 from yolact_ascend.files import as_json, digest, read_json, write_json
-from yolact_ascend.folders import Ledger
+from yolact_ascend.folders import LEDGER, Ledger
 from yolact_ascend.targets.folder import WorkFolder
 
 SCHEMA = 1
@@ -43,8 +43,8 @@ class Records:
     def __init__(self, folder: WorkFolder) -> None:
         self._root = folder.root
         self._folder = folder.records
-        is_of_earlier_version = self._folder.is_dir() and not folder.ledger.exists()
-        self.ledger = Ledger(folder.root, folder.ledger, trusts_all=is_of_earlier_version)
+        is_of_earlier_version = self._folder.is_dir() and not (folder.root / LEDGER).exists()
+        self.ledger = Ledger(folder.root, trusts_all=is_of_earlier_version)
 
     def load(self, label: str) -> Record | None:
         """Return a step's record, or None when it never finished (or by a version that wrote other records)."""

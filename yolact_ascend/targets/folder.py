@@ -103,11 +103,6 @@ class WorkFolder:
     def records(self) -> Path:
         return self.root / RECORDS
 
-    @property
-    def ledger(self) -> Path:
-        """Which files of the folder are ours."""
-        return self.records / "files.json"
-
 
 def find_work_folder(path: Path) -> Path | None:
     """Return the work folder that a path lies in, or is; None when it is in none."""
