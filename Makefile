@@ -19,7 +19,7 @@ behaviours: setup
 	.venv/bin/python scripts/behaviours.py
 
 lint: setup
-	.venv/bin/ruff check . && .venv/bin/ruff format --check . && .venv/bin/mypy
+	.venv/bin/python -m ruff check . && .venv/bin/python -m ruff format --check . && .venv/bin/python -m mypy
 
 format: setup
-	.venv/bin/ruff check --fix . && .venv/bin/ruff format .
+	.venv/bin/python -m ruff check --fix . && .venv/bin/python -m ruff format .

@@ -24,6 +24,7 @@ sys.path.insert(0, str(CHECKOUT / "tests"))
 from emulation.conftest import compile_models, emulated_environment, run_in  # noqa: E402
 
 from emulation import cases  # noqa: E402  (tests/emulation: the tests compare by the same tables)
+from yolact_ascend.cores import count_cores  # noqa: E402
 
 DOCUMENT = CHECKOUT / "docs" / "ais_bench_behaviours.md"
 COMMITS = {
@@ -79,7 +80,7 @@ def run_all(tools: list[cases.RealTool]) -> tuple[dict[str, dict[str, str]], dic
             print(f"{name}: {cells}", file=sys.stderr)
             return cells
 
-        with ThreadPoolExecutor(os.cpu_count()) as pool:
+        with ThreadPoolExecutor(count_cores()) as pool:
             return dict(zip(cases.CASES, pool.map(outcomes, cases.CASES))), files
 
 

@@ -3,6 +3,7 @@
 #
 #   bash scripts/run_all.sh bs=8
 #   bash scripts/run_all.sh mode=perf bs=1,4,8 loop=100
+[ -n "${BASH_VERSION:-}" ] || exec bash "$0" "$@" # sh scripts/…
 set -euo pipefail
 
 unset CDPATH # with it, cd prints, and may go elsewhere

@@ -6,6 +6,7 @@
 #
 # PYTHON names the interpreter of .venv (default: the one that it has, or python3). pip's own configuration decides where
 # packages come from.
+[ -n "${BASH_VERSION:-}" ] || exec bash "$0" "$@" # sh scripts/…
 set -euo pipefail
 
 asked=${PYTHON:-}
@@ -30,13 +31,13 @@ identify() {
         import os, sys
         print("%d.%d" % sys.version_info[:2])
         print(os.path.realpath(sys.prefix))
-        print(os.path.realpath(getattr(sys, "base_prefix", sys.prefix)))') || return
+        print(os.path.realpath(getattr(sys, "base_prefix", sys.prefix)))' | tail -n 3) || return # other lines: a .pth
     { read -r version && read -r prefix && read -r base; } <<<"$lines"
 }
 
 is_new_enough() {
     local major=${version%%.*} minor=${version#*.}
-    ((major > 3 || (major == 3 && minor >= 9)))
+    [[ $version == +([0-9]).+([0-9]) ]] && ((major > 3 || (major == 3 && minor >= 9)))
 }
 
 # Set python to the one that PYTHON names, or python3, and wanted_base to what it is.
@@ -124,6 +125,7 @@ make_venv() {
         renew_venv || die "$venv/bin/python $cannot"
         has_pip && return
     fi
+    if [[ -n $base ]]; then echo "It has Python $version of $base; it is made again." >&2; fi
     choose_python
     "$python" -I -m venv --clear "$venv" >&2 || die "$python $cannot"
     fits || die "$python made $venv, but its Python does not run. Name another: PYTHON=/path/to/python3"

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+
+from yolact_ascend.cores import count_cores
 
 from .cases import CASES, FILES, Outcome, files_in_words, outcome_in_words, run_case
 from .conftest import EMULATION, run_in
@@ -51,7 +52,7 @@ def outcomes(
         for item in request.session.items
         if isinstance(item, pytest.Function) and item.function in of_cases
     )
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    with ThreadPoolExecutor(count_cores()) as pool:
         yield {name: pool.submit(run_case, run, CASES[name], compiled, folder / name, {}) for name in names}
 
 

@@ -51,7 +51,7 @@ class Host:
 
     def run(self, *words: str, **options) -> subprocess.CompletedProcess:
         process = self.start(*words, **options)
-        out, err = process.communicate(timeout=60)
+        out, err = process.communicate(timeout=600)
         return subprocess.CompletedProcess(process.args, process.returncode, out, err)
 
     def set_up(self, *words: str, **options) -> str:
@@ -175,7 +175,7 @@ def test_debian_without_venv_says_so_and_heals_when_it_is_installed(host):
 def test_two_shells_at_once_set_up_once(host):
     host.flaw(SLOW)
     shells = [host.start(), host.start()]
-    said = [shell.communicate(timeout=60)[1] for shell in shells]
+    said = [shell.communicate(timeout=600)[1] for shell in shells]
     assert [shell.returncode for shell in shells] == [0, 0], said
     assert sum(INSTALLS in text for text in said) == 1
     assert len(host.calls("-m", "venv")) == 1 and len(host.calls("-m", "pip", "install")) == 2
@@ -273,6 +273,23 @@ def test_a_python_that_does_not_do_is_told_as_it_is(host, body, says):
     host.path = f"{shims}:{host.path}"
     assert host.set_up() == ""  # .venv has its Python, whatever python3 is now
     assert host.run("--help", script="run_all.sh").returncode == 0
+
+
+def test_a_python_that_prints_when_it_starts_is_taken(host):
+    """As a .pth file or a sitecustomize does."""
+    program = Path(host.python)
+    program.write_text(program.read_text().replace("import fake_python;", "import fake_python; print('hello');"))
+    assert host.run().returncode == 0 and host.is_whole()
+    assert host.set_up() == ""
+
+
+def test_sh_is_as_good_as_bash(host):
+    (host.folder / "sh").symlink_to("/bin/dash" if Path("/bin/dash").exists() else "/bin/sh")
+    for script in SCRIPTS:
+        command = [host.folder / "sh", host.checkout / "scripts" / script]
+        done = subprocess.run(command, env={"PATH": host.path}, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+    assert host.calls("-m")[-1]["words"][1] == "pytest"
 
 
 def test_no_python_at_all_is_told(host):
