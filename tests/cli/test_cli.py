@@ -258,8 +258,10 @@ def test_a_cut_is_one_of_those_there_are(verb, capsys):
     assert "invalid choice: 'middle'" in capsys.readouterr().err
 
 
-def test_a_reader_that_goes_away_is_no_fault():
-    command = f"{sys.executable} -m yolact_ascend run --help | true"
+@pytest.mark.parametrize("reader", ["true", "head -c 1", "head -c 5000"])
+def test_a_reader_that_goes_away_is_no_fault(reader):
+    """Before the first letter, or with some of them unread."""
+    command = f"{sys.executable} -m yolact_ascend run --help | {reader}"
     result = subprocess.run(["bash", "-c", command], cwd=CHECKOUT, capture_output=True, text=True, check=False)
     assert "Traceback" not in result.stderr and "Exception" not in result.stderr
 

@@ -58,8 +58,11 @@ VERBS: dict[str, ModuleType] = {
 def main(argv: Sequence[str] | None = None) -> int:
     """`yolact-ascend VERB …`, the same as `python -m yolact_ascend VERB …`."""
     print_on_any_terminal()
-    arguments = parse_arguments(argv)
-    return run_cli(VERBS[arguments.verb].run, arguments)
+    try:
+        arguments = parse_arguments(argv)
+        return run_cli(VERBS[arguments.verb].run, arguments)
+    finally:  # also after --help
+        _finish_output()
 
 
 def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -102,8 +105,7 @@ def run_cli(work: Callable[[argparse.Namespace], None], arguments: argparse.Name
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
     except BrokenPipeError:
-        # Whoever read our output (head, less) has gone; nothing more can be said there.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _drop_output()
         return 1
     except ModuleNotFoundError as error:
         missing = f"{error.name} is not installed for {sys.executable}."
@@ -121,6 +123,19 @@ def run_cli(work: Callable[[argparse.Namespace], None], arguments: argparse.Name
         print(f"\ninterrupted: {said}", file=sys.stderr)
         return INTERRUPTED
     return 0
+
+
+def _finish_output() -> None:
+    """Write what is still to be written, while an error of that can be caught."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        _drop_output()
+
+
+def _drop_output() -> None:
+    """Whoever read our output (head, less) has gone; nothing more can be said there."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _interrupt(*_: object) -> None:
