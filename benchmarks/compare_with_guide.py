@@ -2,7 +2,7 @@
 
     python benchmarks/compare_with_guide.py --guide DIR --upstream DIR --coco DIR [--images N]
 
-DIR of --guide holds ACL_PyTorch/built-in/cv/YolactEdge_for_PyTorch of Ascend/ModelZoo-PyTorch (preprocess.py,
+DIR of --guide is ACL_PyTorch/built-in/cv/YolactEdge_for_PyTorch of Ascend/ModelZoo-PyTorch (preprocess.py,
 postprocess.py), DIR of --upstream a checkout that scripts/apply_patch.sh has patched. The guide's files run unedited,
 each time in a fresh process; only functions in its memory are replaced, and each step below names them.
 

@@ -2,7 +2,7 @@
 
     python benchmarks/host_speed.py --guide DIR --upstream DIR --coco DIR [--rounds 5] [--images N] [--json FILE]
 
-DIR of --guide holds ACL_PyTorch/built-in/cv/YolactEdge_for_PyTorch of Ascend/ModelZoo-PyTorch, DIR of --upstream a
+DIR of --guide is ACL_PyTorch/built-in/cv/YolactEdge_for_PyTorch of Ascend/ModelZoo-PyTorch, DIR of --upstream a
 checkout that scripts/apply_patch.sh has patched. The guide's files run unedited, by this Python. Every command runs on
 all images and on a few, in every round: the difference is the time per image, without the start of the program.
 
