@@ -9,11 +9,11 @@ from typing import Any
 
 
 class Refused(Exception):
-    """Something that the user has to change; the text says what."""
+    """The run cannot start as asked; the text names what to change."""
 
 
 class Journal:
-    """The entries of a file: a head that says what they belong to, then results in the order they came."""
+    """A file's entries: first a head that identifies the run, then its results, oldest first."""
 
     def __init__(self, path: Path, head: dict[str, Any]) -> None:
         """Read what an earlier run left; raises Refused when that run was another one."""

@@ -13,7 +13,7 @@ for word in "$@"; do
     if [[ $word == -h || $word == --help ]]; then # needs no set-up
         "$python" -I -c '' 2>/dev/null || python=${PYTHON:-python3}
         "$python" -I -c 'import sys; sys.exit(sys.version_info < (3, 9))' 2>/dev/null ||
-            exec bash "$checkout/scripts/setup.sh" # says what is wrong with this Python
+            exec bash "$checkout/scripts/setup.sh" # reports what is wrong with this Python
         exec "$python" -I "$checkout/yolact_ascend" run --help
     fi
 done

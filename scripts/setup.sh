@@ -66,7 +66,7 @@ ingredients() {
     echo "$version $(cat -- "${files[@]}" | sha256sum | cut -d ' ' -f 1)"
 }
 
-# Whether a file of .venv says what it should.
+# Whether a file in .venv has the expected content.
 says() {
     [[ -f $venv/$1 && $(<"$venv/$1") == "$2" ]]
 }

@@ -85,6 +85,16 @@ def atomic_path(path: Path, is_swept: bool = False) -> Iterator[Path]:
             temporary.unlink()
 
 
+@contextlib.contextmanager
+def path_in_memory(name: str) -> Iterator[Path]:
+    """Give the path of a file that is in no folder, so that nothing is left of it, whatever ends this process."""
+    descriptor = os.memfd_create(name)
+    try:
+        yield Path(f"/proc/{os.getpid()}/fd/{descriptor}")
+    finally:
+        os.close(descriptor)
+
+
 def write_bytes(path: Path, data: bytes | memoryview, is_swept: bool = False) -> None:
     """Write a whole file atomically."""
     # Not "wb": a file that was cut to nothing is sent to the disk when it is closed (ext4), which is waited for.

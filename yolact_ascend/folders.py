@@ -16,8 +16,8 @@ from yolact_ascend.files import FILE_MODE, make_folder, read_json, write_json
 
 LOCK = ".lock"
 LEDGER = ".yolact-ascend.json"
-# A file system without locks: NFS without a lock server, some FUSE and network mounts.
 _held: dict[Path, int] = {}  # folders of this process, and the descriptors of their locks
+# A file system without locks: NFS without a lock server, some FUSE and network mounts.
 _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL)
 
 

@@ -24,6 +24,7 @@ import cv2
 from threadpoolctl import threadpool_limits
 
 from yolact_ascend.errors import ToolError
+from yolact_ascend.files import path_in_memory
 from yolact_ascend.slots import NEW_S, SHARED_MEMORY
 
 Item = TypeVar("Item")
@@ -44,7 +45,9 @@ def open_workers(workers: int, start: Callable[..., None] | None = None, *argume
 
     Raises ToolError when the system has no room for what they share.
     """
-    with _in_memory(pickle.dumps((start, arguments))) as given:
+    # By a file: sending to a process that dies while it starts can fill the pipe, and would wait forever.
+    with path_in_memory("start.pickle") as given:
+        given.write_bytes(pickle.dumps((start, arguments)))
         pool = _make_pool(workers, given)
         try:
             started = Workers(pool, workers)
@@ -53,18 +56,6 @@ def open_workers(workers: int, start: Callable[..., None] | None = None, *argume
             yield started
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
-
-
-@contextmanager
-def _in_memory(data: bytes) -> Iterator[Path]:
-    """Give a file that is in no folder, so that nothing is left of it, whatever ends this process.
-
-    A file, and not a pipe: sending to a process that dies while it starts can fill the pipe, and would wait forever.
-    """
-    with os.fdopen(os.memfd_create("start.pickle"), "wb") as file:
-        file.write(data)
-        file.flush()
-        yield Path(f"/proc/{os.getpid()}/fd/{file.fileno()}")
 
 
 def _make_pool(workers: int, given: Path) -> ProcessPoolExecutor:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from types import ModuleType
 
 from yolact_ascend import __version__
@@ -57,12 +58,9 @@ VERBS: dict[str, ModuleType] = {
 
 def main(argv: Sequence[str] | None = None) -> int:
     """`yolact-ascend VERB …`, the same as `python -m yolact_ascend VERB …`."""
-    print_on_any_terminal()
-    try:
+    with _to_any_reader():
         arguments = parse_arguments(argv)
         return run_cli(VERBS[arguments.verb].run, arguments)
-    finally:  # also after --help
-        _finish_output()
 
 
 def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -84,11 +82,11 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
 
 def run_script(verb: str, argv: Sequence[str] | None = None) -> int:
     """One verb as a script of its own: pth2onnx.py, preprocess.py, postprocess.py."""
-    print_on_any_terminal()
     module = VERBS[verb]
     parser = argparse.ArgumentParser(description=module.HELP, formatter_class=HelpFormatter)
     module.add_arguments(parser)
-    return run_cli(module.run, parser.parse_args(argv))
+    with _to_any_reader():
+        return run_cli(module.run, parser.parse_args(argv))
 
 
 def run_cli(work: Callable[[argparse.Namespace], None], arguments: argparse.Namespace) -> int:
@@ -125,12 +123,17 @@ def run_cli(work: Callable[[argparse.Namespace], None], arguments: argparse.Name
     return 0
 
 
-def _finish_output() -> None:
-    """Write what is still to be written, while an error of that can be caught."""
+@contextlib.contextmanager
+def _to_any_reader() -> Iterator[None]:
+    """Print for any encoding; at the end, also after --help, write the rest while an error of that can be caught."""
+    print_on_any_terminal()
     try:
-        sys.stdout.flush()
-    except BrokenPipeError:
-        _drop_output()
+        yield
+    finally:
+        try:
+            sys.stdout.flush()
+        except BrokenPipeError:
+            _drop_output()
 
 
 def _drop_output() -> None:

@@ -48,37 +48,31 @@ def sum_run_lengths(strings: Sequence[str]) -> list[int | None]:
     """
     if not strings:
         return []
-    if _are_well_formed(strings):
-        return _sum_well_formed(strings)
-    return [_sum_well_formed([string])[0] if _are_well_formed([string]) else None for string in strings]
+    numbers = _read_numbers(strings)
+    if numbers is not None:
+        return _add_differences(*numbers)
+    return [None] if len(strings) == 1 else [sum_run_lengths([string])[0] for string in strings]
 
 
-def _are_well_formed(strings: Sequence[str]) -> bool:
-    if not "".join(strings).isascii() or "" in strings:
-        return False
-    codes, ends = _join(strings)
-    last = np.flatnonzero(codes < MORE_FOLLOW)
-    is_each_ended = (codes[ends - 1] < MORE_FOLLOW).all()
-    return bool(is_each_ended and codes.max() < ALL_CODES and np.diff(last, prepend=-1).max() <= MOST_CHARACTERS)
-
-
-def _join(strings: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
-    """Return the six bits of each character, and where each string ends."""
-    codes = np.frombuffer("".join(strings).encode("ascii"), np.uint8) - np.uint8(FIRST_CHARACTER)
-    return codes, np.cumsum([len(string) for string in strings])
-
-
-def _sum_well_formed(strings: Sequence[str]) -> list[int | None]:
-    codes, ends = _join(strings)
+def _read_numbers(strings: Sequence[str]) -> tuple[np.ndarray, np.ndarray] | None:
+    """Return the numbers in all strings, and where those of each end; None when one of the strings is damaged."""
+    joined = "".join(strings)
+    if not joined.isascii() or "" in strings:
+        return None
+    codes = np.frombuffer(joined.encode("ascii"), np.uint8) - np.uint8(FIRST_CHARACTER)
+    ends = np.cumsum([len(string) for string in strings])
     last = np.flatnonzero(codes < MORE_FOLLOW)  # characters of numbers
     lengths = np.diff(last, prepend=-1)
+    is_each_ended = (codes[ends - 1] < MORE_FOLLOW).all()
+    if not (is_each_ended and codes.max() < ALL_CODES and lengths.max() <= MOST_CHARACTERS):
+        return None
     values = (codes[last] & 31).astype(np.int64)
     values -= (values & 16) << 1
     longer = np.arange(len(last))
     for place in range(1, int(lengths.max())):
         longer = longer[lengths[longer] > place]
         values[longer] = (values[longer] << 5) + (codes[last[longer] - place] & 31)
-    return _add_differences(values, np.searchsorted(last, ends))
+    return values, np.searchsorted(last, ends)
 
 
 def _add_differences(values: np.ndarray, ends: np.ndarray) -> list[int | None]:

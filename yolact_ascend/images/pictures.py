@@ -31,8 +31,8 @@ from yolact_ascend.images.decode import (
 from yolact_ascend.models.config import ModelConfig
 
 TAIL_BYTES = 1024  # a whole JPEG has its end marker in them, unless something was appended: then all of it is read
-ORIENTATION = 0x0112  # EXIF's tag
 WITHOUT_CHECKSUMS = ("TIFF", "BMP", "GIF")  # Pillow's names: to see that one is cut short, it must be decoded
+ORIENTATION = 0x0112  # EXIF's tag
 SIDEWAYS = (5, 6, 7, 8)  # its values that exchange width and height
 MIRRORED = (2, 3, 4)  # its values that keep them
 

@@ -62,9 +62,8 @@ class Video:
         self._times_ms = list(_increasing(times_ms, 1000 / (self.stated_fps if is_rate else VARYING_FPS)))
         gap_ms = min((after - before for before, after in zip(self._times_ms, self._times_ms[1:])), default=math.inf)
         self.is_varying = not is_rate or gap_ms < LEAST_GAP * 1000 / self.stated_fps
-        self.fps = (
-            min(max(VARYING_FPS, 1000 / gap_ms), FASTEST_FPS) if self.is_varying else self.stated_fps
-        )  # of a copy
+        varying_fps = min(max(VARYING_FPS, 1000 / gap_ms), FASTEST_FPS)
+        self.fps = varying_fps if self.is_varying else self.stated_fps  # of a copy
         self.stated_count = max(0, int(self._capture.get(cv2.CAP_PROP_FRAME_COUNT)))  # 0: the container does not say
         self.count = len(self._times_ms)
         self.size = self._first.shape[1], self._first.shape[0]  # width, height

@@ -163,7 +163,7 @@ def _require_sound_archive(path: Path, needed_bytes: int) -> None:
 def _require_sound_old(path: Path) -> None:
     """There are no checksums: the sizes are compared."""
     head = _read_old(path)
-    if head is None:  # PyTorch says what it is
+    if head is None:  # PyTorch's own error is shown
         return
     if sorted(head.keys) != sorted(head.storages):
         known = len(set(head.keys) & set(head.storages))

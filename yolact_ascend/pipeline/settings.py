@@ -18,8 +18,8 @@ from yolact_ascend.words import listed, one_of, optional, path, switch, whole_nu
 FULL_STAGES = ("patch", "export", "compile", "preprocess", "infer", "postprocess", "report")
 STREAM_STAGES = ("patch", "export", "compile", "stream", "report")
 PERF_STAGES = ("patch", "export", "compile", "benchmark", "report")
-# The ways of a run: the word that chooses one, and its stages.
 WITHOUT_DATASET = frozenset(("patch", "export", "compile"))
+# The ways of a run: the word that chooses one, and its stages.
 STAGES_OF_WAY = {"mode=full": FULL_STAGES, "stream=1": STREAM_STAGES, "mode=perf": PERF_STAGES}
 MODES = ("full", "perf")
 MAX_LOOP = 100_000  # ais_bench's own limit of --loop

@@ -23,6 +23,7 @@ from yolact_ascend.report.markdown import render_markdown
 from yolact_ascend.report.overlays import remove_overlays, write_overlays
 from yolact_ascend.report.time_per_image import describe_time
 from yolact_ascend.sources import LIBRARIES
+from yolact_ascend.tables import counted
 from yolact_ascend.targets.compiled import read_sidecar
 from yolact_ascend.targets.folder import WorkFolder, timings_file
 from yolact_ascend.targets.summary import DeviceTimings, read_timings
@@ -86,8 +87,7 @@ def _describe_device(target: Target) -> dict[str, Any]:
     facts = target.facts()
     note = facts.pop("note")
     facts.pop("cann")  # versions.cann
-    cores = count_cores()
-    host = f"{_cpu_name()}, {cores} {'core' if cores == 1 else 'cores'}"
+    host = f"{_cpu_name()}, {counted(count_cores(), 'core')}"
     return {"target": target.name, **facts, "host": host, "note": note}
 
 

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
-
 import torch
 from torch import nn
 
+from yolact_ascend.files import path_in_memory
 from yolact_ascend.models.config import ModelConfig
 from yolact_ascend.models.exporter import write_onnx
 from yolact_ascend.models.yolact.cuts import FPN, HEADS, cut_outputs
@@ -18,11 +16,9 @@ def export_heads(head: PredictionHead, config: ModelConfig) -> bytes:
     """Return a prediction head as ONNX: the levels P3..P7 of one image to loc, conf and coeffs."""
     *levels, _ = cut_outputs(config, FPN)
     *names, _ = (output.name for output in cut_outputs(config, HEADS))
-    # In memory, not in a folder: nothing is left when this process is killed.
-    with os.fdopen(os.memfd_create("heads.onnx"), "rb") as file:
-        path = Path(f"/proc/self/fd/{file.fileno()}")
+    with path_in_memory("heads.onnx") as path:
         write_onnx(OnLevels(head).eval(), path, levels, names, has_free_batch=False)
-        return file.read()
+        return path.read_bytes()
 
 
 class OnLevels(nn.Module):
