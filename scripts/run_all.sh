@@ -17,6 +17,10 @@ for word in "$@"; do
         exec "$python" -I "$checkout/yolact_ascend" run --help
     fi
 done
-bash "$checkout/scripts/setup.sh"
+kind=run
+for word in "$@"; do
+    if [[ $word == target=openvino ]]; then kind=openvino; fi
+done
+bash "$checkout/scripts/setup.sh" "$kind"
 # By its path, and alone (-I): whatever Python files the current folder has, and PYTHONPATH.
 exec "$python" -I "$checkout/yolact_ascend" run "$@"

@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # Create or complete .venv and install what is missing; quick when nothing changed.
 #
-#   bash scripts/setup.sh        what the pipeline needs
-#   bash scripts/setup.sh dev    and what the tests need
+#   bash scripts/setup.sh             what the pipeline needs
+#   bash scripts/setup.sh openvino    and what target=openvino needs
+#   bash scripts/setup.sh dev         and what the tests need, openvino included
 #
 # PYTHON names the interpreter of .venv (default: the one that it has, or python3). pip's own configuration decides where
 # packages come from.
@@ -16,6 +17,9 @@ unset PIP_PREFIX PIP_ROOT PIP_PYTHON PIP_DRY_RUN PIP_NO_DEPS PIP_REQUIREMENT PIP
 
 checkout=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd -P) # one name, whatever link leads here
 readonly asked checkout venv=$checkout/.venv lock=$checkout/.setup.lock kind=${1:-run}
+# What each kind installs beside requirements.txt, and the kinds that it contains.
+declare -rA lists=([run]='' [openvino]=requirements-openvino.txt [dev]='requirements-openvino.txt requirements-dev.txt')
+declare -rA contained=([run]=run [openvino]='run openvino' [dev]='run openvino dev')
 
 die() {
     printf 'error: %s\n' "$*" >&2
@@ -59,11 +63,16 @@ fits() {
         [[ -z $asked || "$version $base" == "$wanted_base" ]]
 }
 
+# The lists of packages of a kind of set-up, one a line.
+lists_of() {
+    printf '%s\n' requirements.txt ${lists[$1]}
+}
+
 # What a kind of set-up is made from.
 ingredients() {
-    local files=("$checkout/pyproject.toml" "$checkout/requirements.txt")
-    if [[ $1 == dev ]]; then files+=("$checkout/requirements-dev.txt"); fi
-    echo "$version $(cat -- "${files[@]}" | sha256sum | cut -d ' ' -f 1)"
+    local files
+    mapfile -t files < <(printf '%s\n' pyproject.toml && lists_of "$1")
+    echo "$version $(cat -- "${files[@]/#/$checkout/}" | sha256sum | cut -d ' ' -f 1)"
 }
 
 # Whether a file in .venv has the expected content.
@@ -137,8 +146,8 @@ pip_install() {
 }
 
 install_packages() {
-    local arguments=(-r "$checkout/requirements.txt")
-    if [[ $kind == dev ]]; then arguments+=(-r "$checkout/requirements-dev.txt"); fi
+    local list arguments=()
+    while read -r list; do arguments+=(-r "$checkout/$list"); done < <(lists_of "$kind")
     pip_install "${arguments[@]}"
 }
 
@@ -151,22 +160,25 @@ place() {
 }
 
 set_up() {
-    local failed="pip could not install the packages (its message is above). Run the same command again."
-    echo "Setting up $venv (once; needs network, some minutes) ..." >&2
+    local each failed="pip could not install the packages (its message is above). Run the same command again."
+    if [[ $kind == openvino ]]; then
+        echo "target=openvino: adding OpenVINO to $venv (once; needs network, 60 MB) ..." >&2
+    else
+        echo "Setting up $venv (once; needs network, some minutes) ..." >&2
+    fi
     make_venv
     if ! has_packages; then
-        rm -f -- "$venv"/.setup-run "$venv"/.setup-dev # true again at the end, even if the lists change back meanwhile
+        for each in ${contained[dev]}; do rm -f -- "$venv/.setup-$each"; done # true again at the end, even if lists change back
         install_packages || die "$failed"
     fi
     place || die "$failed"
     echo "$checkout" >"$venv/.setup-place"
-    ingredients run >"$venv/.setup-run"
-    if [[ $kind == dev ]]; then ingredients dev >"$venv/.setup-dev"; fi
+    for each in ${contained[$kind]}; do ingredients "$each" >"$venv/.setup-$each"; done
     echo "Set-up done." >&2
 }
 
-if [[ $kind != run && $kind != dev ]]; then
-    echo "error: setup.sh takes nothing or 'dev', not '$kind'." >&2
+if [[ -z ${contained[$kind]-} ]]; then
+    echo "error: setup.sh takes nothing, 'openvino' or 'dev', not '$kind'." >&2
     exit 2
 fi
 if [[ -n $asked ]]; then choose_python; fi

@@ -47,6 +47,14 @@ def shell_environment() -> dict[str, str]:
     return dict(os.environ)
 
 
+def without_telemetry(env: Mapping[str, str]) -> dict[str, str]:
+    """Return `env` for programs of OpenVINO, which then report no use over the network.
+
+    Source: openvino_telemetry 2025.2, utils/opt_in_checker.py: nothing is sent from a CI job.
+    """
+    return {**env, "CI": "true"}
+
+
 def has_own_packages() -> bool:
     """Whether this is the Python of the checkout's .venv: it has all packages, in the versions that were tested."""
     return Path(sys.prefix).resolve() == (CHECKOUT / ".venv").resolve()

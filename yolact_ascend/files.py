@@ -22,6 +22,7 @@ CHECKOUT = PACKAGE.parent  # of the project
 FILE_MODE = 0o640
 FOLDER_MODE = 0o750
 
+PART = ".part"  # of a file that is being written
 MOST_STEM_BYTES = 200  # Linux has 255 for a name; a number, an ending and those of an unfinished file are added
 
 
@@ -54,18 +55,19 @@ def make_folder(path: Path) -> None:
 
 
 @contextlib.contextmanager
-def atomic_path(path: Path, is_swept: bool = False) -> Iterator[Path]:
+def atomic_path(path: Path, is_swept: bool = False, ending: str = PART) -> Iterator[Path]:
     """Yield a temporary name beside `path`; rename it to `path` on success, remove it on any failure.
 
     So a file under its final name is always whole. `is_swept`: the folder holds no leftovers of a killed run, so none
-    are searched for, which takes milliseconds in a folder of thousands. Raises ArtifactError when the disk is full or
+    are searched for, which takes milliseconds in a folder of thousands. `ending` is the temporary name's, for libraries
+    that insist on one. Raises ArtifactError when the disk is full or
     not writable.
     """
     make_folder(path.parent)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}{ending}")
     try:
         if not is_swept:
-            for left_behind in path.parent.glob(f".{glob.escape(path.name)}.*.part"):  # by a run that was killed
+            for left_behind in path.parent.glob(f".{glob.escape(path.name)}.*{ending}"):  # by a run that was killed
                 left_behind.unlink()
         # With its mode from the start: ais_bench refuses a folder for one entry that group or others may write.
         os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, FILE_MODE))

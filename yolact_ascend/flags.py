@@ -57,7 +57,7 @@ SAVE_PATH = Flag("save_path", path, "folder for the results", aliases=("out",), 
 DTYPE = Flag(
     "dtype",
     str,
-    "float32: normalised; uint8: pixels, a quarter of the bytes, for a model that normalises them itself (aipp=1)",
+    "float32: normalised; uint8: pixels, a quarter of the bytes, for a model that normalises them itself (embed=1)",
     "float32",
 )
 WORKERS = Flag("workers", whole_number(1, MAX_WORKERS), "processes for the host's work (default: all cores)")
@@ -76,22 +76,49 @@ SUMMARY_FILE = Flag("summary_file", path, "also write the device's timings, in a
 
 # A model in memory.
 MODEL = Flag(
-    "model", path, "compiled model (.om for ascend) or ONNX (.onnx for onnxruntime)", Path("results/yolact_edge.onnx")
+    "model",
+    path,
+    "compiled model (.om for ascend, .xml for openvino) or ONNX (.onnx for onnxruntime)",
+    Path("results/yolact_edge.onnx"),
 )
-DEVICE = Flag("device", str, "ascend: auto, npu, emulation; onnxruntime: auto, cpu", "auto", aliases=("device_kind",))
+DEVICE = Flag(
+    "device",
+    str,
+    "ascend: auto, npu, emulation; onnxruntime: auto, cpu; openvino: auto, cpu, gpu, npu",
+    "auto",
+    aliases=("device_kind",),
+)
 NPUS = Flag(
     "npus", read_npus, "device number, or several separated by commas that share the images", "0", aliases=("npu",)
+)
+THREADS = Flag(
+    "threads",
+    whole_number(1, MAX_WORKERS),
+    "CPU threads of the model, for onnxruntime and openvino (default: all cores)",
 )
 SOC = Flag("soc", str, "the card's chip (atc --soc_version), if npu-smi does not report it")
 BATCH_SIZE = Flag("batch_size", whole_number(1, MAX_BATCH_SIZE), "images per batch", 1, aliases=("bs",))
 
 # The verbs compile, infer and benchmark, for targets that run in this Python.
 COMPILED_OUTPUT = Flag("output", path, "compiled model to write", is_held=True)
+PRECISION = Flag("precision", str, "number format of the compiled model")
+EMBED = Flag(
+    "embed",
+    str,
+    "what the model does itself: 0: nothing; 1: it normalises uint8 images; resize (openvino): it also resizes them",
+    "0",
+)
 BIN_FOLDER = Flag("input", path, "folder of inputs, <index>.bin", Path("inputs/bin_file"))
 OUTPUT_FOLDER = Flag("output", path, "folder for the outputs; the timings go beside it", Path("output"), is_held=True)
 BATCH_FILE = Flag("input", path, "file of one whole batch, instead of zeros")
 PERF_OUTPUT = Flag("output", path, "the timings go beside this folder, which stays empty", Path("perf"), is_held=True)
 LOOP = Flag("loop", COUNT, "how many times the batch runs", 100)
+
+
+def thread_words(threads: int | None) -> list[str]:
+    """Return the flag for a model's CPU threads; none for all cores."""
+    return [] if threads is None else [THREADS.word(threads)]
+
 
 # Drawn scenes.
 TRAIN_IMAGES = Flag("train_images", NUMBER, "scenes in train2017/", 4000)

@@ -14,6 +14,7 @@ if TYPE_CHECKING:  # `--help` needs no package beside Python: numpy is imported 
     import numpy as np
 
 FLOAT32_BYTES = 4  # of one value; of a uint8 it is one
+FREE = -1  # a side of a shape that may be of any size
 DTYPES = ("float32", "float16", "float64", "uint8", "int8", "int16", "int32", "int64", "bool")  # by numpy's names
 
 
@@ -27,8 +28,13 @@ class TensorSpec:
     layout: str = ""  # of a batch, where it matters: "NCHW", "NHWC"
 
     @property
+    def is_free(self) -> bool:
+        """Whether samples may differ in size."""
+        return FREE in self.shape
+
+    @property
     def size_bytes(self) -> int:
-        """Bytes of one sample."""
+        """Bytes of one sample; meaningless where samples may differ in size."""
         import numpy as np
 
         return math.prod(self.shape) * np.dtype(self.dtype).itemsize
@@ -44,7 +50,8 @@ class TensorSpec:
         if isinstance(batch, dict) and batch.keys() >= set(keys):
             name, shape, dtype, layout = (batch[key] for key in keys)
             is_text = isinstance(name, str) and isinstance(layout, str) and dtype in DTYPES
-            if is_text and isinstance(shape, list) and shape and all(type(n) is int and n > 0 for n in shape):
+            is_shape = isinstance(shape, list) and all(type(n) is int and (n > 0 or n == FREE) for n in shape)
+            if is_text and is_shape and shape:
                 return cls(name, tuple(shape[1:]), dtype, layout)
         raise ValueError(f"expected name, shape, dtype and layout of a tensor, found {str(batch)[:100]}")
 

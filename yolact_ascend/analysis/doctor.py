@@ -28,7 +28,6 @@ from yolact_ascend.pipeline.settings import RunSettings
 from yolact_ascend.slots import SHARED_MEMORY
 from yolact_ascend.sources import LIBRARIES
 from yolact_ascend.targets.registry import TARGETS
-from yolact_ascend.targets.target import DeviceRequest
 
 SCHEMA_VERSION = 1
 VAL2017_IMAGES = 5000
@@ -38,8 +37,7 @@ LEAST_SCRATCH_BYTES = 64 * 2**20  # docker's default for /dev/shm: too little fo
 def examine(settings: RunSettings) -> list[Check]:
     """Make every check that a run of these settings depends on; a failed one does not keep the next from being made."""
     settings = with_demo(settings)
-    request = DeviceRequest(settings.device, settings.soc, settings.npus)
-    checks = [run_check("libraries", check_libraries), *TARGETS[settings.target].check(request)]
+    checks = [run_check("libraries", check_libraries), *TARGETS[settings.target].check(settings.devices)]
     dataset = run_check("data set", lambda: check_dataset(settings))
     return [
         *checks,

@@ -1,42 +1,45 @@
-"""`compile`: an exported ONNX for one batch size, for target=onnxruntime."""
+"""`compile`: an exported ONNX for one batch size, for targets that run in this Python."""
 
 from __future__ import annotations
 
 import argparse
 
 from yolact_ascend import flags
-from yolact_ascend.cli.flags import add_flag, add_flags
-from yolact_ascend.models.inputs import INPUT_DTYPES, input_tensor
+from yolact_ascend.cli.flags import add_flag, add_flags, chosen
+from yolact_ascend.targets.registry import read_embed, read_precision, target_of_model
 
-HELP = "Fix the batch size of an exported ONNX, for target=onnxruntime (on Ascend, atc does this: run to=compile)."
+HELP = "Compile an exported ONNX, for target=openvino or onnxruntime (on Ascend, atc does this: run to=compile)."
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the verb's flags."""
     add_flag(parser, flags.MODEL, help="exported ONNX file")
-    add_flag(parser, flags.COMPILED_OUTPUT, required=True)
+    text = "compiled model to write: .xml for openvino, with a .bin beside it, .onnx for onnxruntime"
+    add_flag(parser, flags.COMPILED_OUTPUT, required=True, help=text)
     add_flags(parser, flags.BATCH_SIZE)
-    add_flag(
-        parser,
-        flags.DTYPE,
-        choices=INPUT_DTYPES,
-        metavar=None,
-        help="type of the input; uint8: pixels, which the model normalises",
-    )
+    add_flag(parser, flags.PRECISION, default="", help="openvino: fp32 (default), bf16, fp16; onnxruntime: fp32")
+    add_flags(parser, flags.EMBED)
 
 
 def run(arguments: argparse.Namespace) -> None:
     """Do the work of the verb."""
+    target = target_of_model(arguments.output)
+    precision = chosen(flags.PRECISION, arguments.precision, target, read_precision)
+    embed = chosen(flags.EMBED, arguments.embed, target, read_embed)
     from yolact_ascend.models.exported import config_of, read_onnx
-    from yolact_ascend.targets.onnxruntime.compile import compile_onnx
+    from yolact_ascend.models.inputs import DTYPE_OF_EMBED, input_tensor
+    from yolact_ascend.targets.target import CompileJob
 
     config = config_of(read_onnx(arguments.model))
-    compile_onnx(
-        arguments.model,
-        arguments.output,
-        arguments.batch_size,
-        input_tensor(config),
-        input_tensor(config, arguments.dtype),
-        config.preprocessing,
+    job = CompileJob(
+        onnx=arguments.model,
+        model=arguments.output,
+        batch_size=arguments.batch_size,
+        precision=precision,
+        network_input=input_tensor(config),
+        input=input_tensor(config, DTYPE_OF_EMBED[embed]),
+        preprocessing=config.preprocessing,
+        embed=embed,
     )
-    print(f"{arguments.output} written: batch {arguments.batch_size}, {arguments.dtype} input")
+    target.compile_here(job)
+    print(f"{arguments.output} written: batch {arguments.batch_size}, {precision}, {job.input.dtype} input")

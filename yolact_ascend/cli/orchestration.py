@@ -23,7 +23,7 @@ from yolact_ascend.process import Runner
 from yolact_ascend.report.report import remove_report, write_report
 from yolact_ascend.targets.folder import WorkFolder
 from yolact_ascend.targets.registry import TARGETS
-from yolact_ascend.targets.target import DeviceRequest, Target
+from yolact_ascend.targets.target import Target
 
 FORCED = "forced"
 
@@ -39,7 +39,8 @@ def run_stages(words: Sequence[str]) -> str:
     read_config(settings.weights, config)  # before the data set is looked for, which depends on it
     kind = TARGETS[settings.target]
     kind.require_usable_paths(settings.out)
-    target = kind.find(DeviceRequest(settings.device, settings.soc, settings.npus))
+    target = kind.find(settings.devices)
+    target.require_precision(settings.precision)
     with lock_folder(settings.out) as lock:
         records = Records(WorkFolder(settings.out))
         run = RunContext(settings, target, records, Runner(lock, stage_environment()))

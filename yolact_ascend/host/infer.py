@@ -5,9 +5,9 @@ Files and summary have the names and forms of ais_bench's.
 
 from __future__ import annotations
 
+import itertools
 import math
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from yolact_ascend.errors import ArtifactError
 from yolact_ascend.files import make_folder, write_bytes, write_json
-from yolact_ascend.targets.folder import output_bin
+from yolact_ascend.targets.folder import output_bin, summary_of
 from yolact_ascend.targets.summary import summarise
 from yolact_ascend.targets.target import Engine, Timing, batches
 from yolact_ascend.tensors import TensorSpec, read_tensor
@@ -33,14 +33,16 @@ def infer_folder(engine: Engine, bin_folder: Path, output_folder: Path) -> int:
     make_folder(output_folder)
     timings: list[Timing] = []
     batch_size = engine.batch_size or 1
-    for batch in batches(tqdm(indices, desc="infer", unit="image"), batch_size):
-        images = np.stack([read_tensor(bin_folder / f"{index}.bin", spec) for index in batch])
-        outputs, timing = _run(engine, images)
-        timings.append(timing)
-        for place, index in enumerate(batch):
-            for k, output in enumerate(outputs):
-                write_bytes(output_bin(output_folder, index, k), np.ascontiguousarray(output[place]).data, True)
-    write_json(_summary_file(output_folder), summarise([timings], batch_size, (0,)), indent=None)
+    planned = list(batches(indices, batch_size))
+    read = (np.stack([read_tensor(bin_folder / f"{index}.bin", spec) for index in batch]) for batch in planned)
+    with tqdm(desc="infer", unit="image", total=len(indices)) as progress:
+        for batch, (outputs, timing) in zip(planned, engine.infer_all(read)):
+            timings.append(timing)
+            for place, index in enumerate(batch):
+                for k, output in enumerate(outputs):
+                    write_bytes(output_bin(output_folder, index, k), np.ascontiguousarray(output[place]).data, True)
+            progress.update(len(batch))
+    write_json(summary_of(output_folder), summarise([timings], batch_size, (0,)), indent=None)
     return len(indices)
 
 
@@ -53,17 +55,12 @@ def benchmark(engine: Engine, output_folder: Path, loop: int, batch: Path | None
     images = _batch(engine.inputs[0], batch_size, batch)
     for _ in range(WARM_UPS):
         engine.infer([images])
-    timings = [_run(engine, images)[1] for _ in tqdm(range(loop), desc="benchmark", unit="batch")]
+    repeated = itertools.repeat(images, loop)
+    timings = [timing for _, timing in tqdm(engine.infer_all(repeated), desc="benchmark", unit="batch", total=loop)]
     make_folder(output_folder.parent)
     summary = summarise([timings], batch_size, (0,))
-    write_json(_summary_file(output_folder), summary, indent=None)
+    write_json(summary_of(output_folder), summary, indent=None)
     return float(summary["throughput"])
-
-
-def _run(engine: Engine, images: np.ndarray) -> tuple[Sequence[np.ndarray], Timing]:
-    start = time.perf_counter()
-    outputs = engine.infer([images])
-    return outputs, (1000 * start, 1000 * time.perf_counter())
 
 
 def _batch(spec: TensorSpec, batch_size: int, path: Path | None) -> np.ndarray:
@@ -92,8 +89,3 @@ def _numbers(bin_folder: Path) -> Iterator[int]:
         for path in bin_folder.glob("*.bin"):
             if path.stem.isascii() and path.stem.isdigit():
                 yield int(path.stem)
-
-
-def _summary_file(output_folder: Path) -> Path:
-    """Beside the folder, as ais_bench puts it."""
-    return output_folder.with_name(f"{output_folder.name}_summary.json")

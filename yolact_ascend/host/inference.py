@@ -17,7 +17,7 @@ from yolact_ascend.errors import ArtifactError
 from yolact_ascend.images.transforms import prepare_pixels
 from yolact_ascend.models.config import ModelConfig
 from yolact_ascend.models.family import Detector
-from yolact_ascend.models.inputs import INPUT_DTYPES, input_tensor
+from yolact_ascend.models.inputs import DTYPE_OF_EMBED, input_tensor
 from yolact_ascend.targets.compiled import COMPILE_IN_FLOAT32
 from yolact_ascend.targets.target import Engine
 from yolact_ascend.timings import Timings
@@ -55,14 +55,14 @@ def detect_batch(
 def input_dtype(engine: Engine, config: ModelConfig) -> str:
     """Return the dtype of `models.inputs` that a model takes; raises ArtifactError when it takes another input."""
     found = [(spec.shape, spec.dtype) for spec in engine.inputs]
-    expected = {dtype: input_tensor(config, dtype) for dtype in INPUT_DTYPES}
+    expected = {dtype: input_tensor(config, dtype) for dtype in DTYPE_OF_EMBED.values()}
     for dtype, spec in expected.items():
         if found == [(spec.shape, spec.dtype)]:
             return dtype
     # A device that describes its input as bytes alone (see DeviceEngine): their number tells the two apart.
     if len(engine.inputs) == 1 and len(engine.inputs[0].shape) == 1:
         for dtype, spec in expected.items():
-            if spec.size_bytes == engine.inputs[0].size_bytes:
+            if not spec.is_free and spec.size_bytes == engine.inputs[0].size_bytes:
                 return dtype
     listed = " or ".join(f"{list(spec.shape)} {spec.dtype}" for spec in expected.values())
     raise ArtifactError(f"The model takes {found} for one image, expected {listed}. Compile an ONNX of pth2onnx.py.")

@@ -23,11 +23,14 @@ from yolact_ascend.errors import DatasetError
 from yolact_ascend.host.inference import input_dtype
 from yolact_ascend.host.preprocess import prepare_image
 from yolact_ascend.images.coco import CocoDataset, CocoImage
+from yolact_ascend.images.pictures import look_at
 from yolact_ascend.models.config import ModelConfig
 from yolact_ascend.models.family import Detector
+from yolact_ascend.models.inputs import OWN_SIZE, UINT8
 from yolact_ascend.slots import Slots, open_slots
 from yolact_ascend.targets.compiled import COMPILE_IN_FLOAT32
 from yolact_ascend.targets.target import Engine, Timing, batches
+from yolact_ascend.tensors import TensorSpec
 from yolact_ascend.timings import Timings
 from yolact_ascend.workers import Workers, in_order, open_workers
 
@@ -74,7 +77,8 @@ def stream(
     of_all = -(-len(images) // batch_size)
     count = min(2 * len(engines) + -(-AHEAD * workers // batch_size), of_all)
     with contextlib.ExitStack() as stack:
-        slots = stack.enter_context(open_slots(count, batch_size, engines[0].inputs, detector.outputs))
+        inputs = _own_size_inputs(images) if dtype == OWN_SIZE else engines[0].inputs
+        slots = stack.enter_context(open_slots(count, batch_size, inputs, detector.outputs))
         pool = stack.enter_context(open_workers(workers, _start, slots, detector, dtype))
         threads = stack.enter_context(ThreadPoolExecutor(count))
         runner = _BatchRunner(slots, pool, engines, spent)
@@ -185,10 +189,11 @@ class _BatchRunner:
         slot = self._free.get()
         try:
             failures = self._prepare(slot, images)
-            device = number % len(self._engines)
-            with self._turns[device]:
-                timing = self._engines[device].infer_slot(self.slots, slot, len(images))
-            self._spent.devices[device].append(timing)
+            if len(failures) < len(images):
+                device = number % len(self._engines)
+                with self._turns[device]:
+                    timing = self._engines[device].infer_slot(self.slots, slot, len(images))
+                self._spent.devices[device].append(timing)
             return self._detect(slot, images, failures)
         finally:
             self._free.put(slot)
@@ -241,9 +246,19 @@ def _start(slots: Slots, detector: Detector, dtype: str) -> None:
 def _prepare_in_worker(image: CocoImage, slot: int, place: int) -> Timings:
     timings = Timings()
     prepared = prepare_image(image, _detector.config.preprocessing, _dtype, timings)
-    (images,) = _slots.images(slot)  # all families have one input
-    images[place].reshape(-1).view(np.uint8)[:] = np.frombuffer(prepared, np.uint8)
+    images, *sizes = _slots.images(slot)  # all families have one input
+    pixels = np.frombuffer(np.ascontiguousarray(prepared), np.uint8)
+    room = images[place].reshape(-1).view(np.uint8)
+    room[: pixels.size] = pixels
+    if sizes:
+        sizes[0][place] = prepared.shape[:2]
     return timings
+
+
+def _own_size_inputs(images: Sequence[CocoImage]) -> tuple[TensorSpec, TensorSpec]:
+    """Return what a slot holds of an image of any size: its pixels, as many as the largest one has, and its size."""
+    areas = [width * height for image in images for width, height in [look_at(image.path).shown]]
+    return TensorSpec("pixels", (3 * max(areas),), UINT8), TensorSpec("size", (2,), "int32")
 
 
 def _detect_in_worker(slot: int, place: int, image: CocoImage) -> tuple[Detections, Timings]:

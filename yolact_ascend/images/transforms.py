@@ -15,11 +15,16 @@ import numpy as np
 
 from yolact_ascend.errors import ToolError, UsageError
 from yolact_ascend.models.config import Preprocessing
-from yolact_ascend.models.inputs import UINT8
+from yolact_ascend.models.inputs import OWN_SIZE, UINT8
 
 
 def prepare_pixels(image_bgr: np.ndarray, preprocessing: Preprocessing, dtype: str) -> np.ndarray:
-    """Turn a BGR uint8 image [H,W,3] into the network's input: float32 [3,h,w], or for `dtype` "uint8" [h,w,3]."""
+    """Turn a BGR uint8 image [H,W,3] into the network's input, in a form of `models.inputs`.
+
+    float32 [3,h,w]; for "uint8" [h,w,3]; for a model that also resizes [H,W,3].
+    """
+    if dtype == OWN_SIZE:
+        return _in_order(image_bgr, preprocessing)
     if dtype == UINT8:
         return resize_image(image_bgr, preprocessing)
     return normalise_image(image_bgr, preprocessing)
@@ -32,9 +37,13 @@ def resize_image(image_bgr: np.ndarray, preprocessing: Preprocessing) -> np.ndar
     UsageError for padded inputs: zero after normalisation is no whole level before it.
     """
     if not preprocessing.is_stretched:
-        raise UsageError("This model pads its inputs, which needs float32 inputs: leave out aipp=1 (--dtype uint8).")
-    resized = _resize(image_bgr, preprocessing)
-    return cv2.cvtColor(resized, cv2.COLOR_BGR2RGB) if preprocessing.channel_order == "RGB" else resized
+        raise UsageError("This model pads its inputs, which needs float32 inputs: leave out embed=1 (--dtype uint8).")
+    return _in_order(_resize(image_bgr, preprocessing), preprocessing)
+
+
+def _in_order(image_bgr: np.ndarray, preprocessing: Preprocessing) -> np.ndarray:
+    """Return BGR pixels in the network's order of channels."""
+    return cv2.cvtColor(image_bgr, cv2.COLOR_BGR2RGB) if preprocessing.channel_order == "RGB" else image_bgr
 
 
 def normalise_image(image_bgr: np.ndarray, preprocessing: Preprocessing) -> np.ndarray:

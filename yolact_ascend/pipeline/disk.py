@@ -16,7 +16,7 @@ from yolact_ascend.disk import SPARE_BYTES, free_bytes, in_gb, offer, plannable_
 from yolact_ascend.errors import UsageError
 from yolact_ascend.models.config import get_config
 from yolact_ascend.models.families import cut_outputs
-from yolact_ascend.models.inputs import UINT8, input_tensor
+from yolact_ascend.models.inputs import NORMALISE, input_tensor
 from yolact_ascend.pipeline.settings import RunSettings
 from yolact_ascend.targets.folder import WorkFolder, bin_folder
 from yolact_ascend.targets.registry import TARGETS
@@ -103,7 +103,8 @@ def _writes(settings: RunSettings, images: int) -> list[_Write]:
     folder = WorkFolder(settings.out)
     model = settings.weights.stat().st_size if settings.weights.is_file() else WEIGHTS_BYTES
     config = get_config(settings.config)
-    an_input = input_tensor(config, settings.input_dtype).size_bytes
+    image = input_tensor(config, settings.input_dtype)
+    an_input = 0 if image.is_free else image.size_bytes  # such images are in no file
     an_output = sum(spec.size_bytes for spec in cut_outputs(config, settings.cut))
     suffix = TARGETS[settings.target].model_suffix
     sizes = settings.batch_sizes
@@ -133,7 +134,7 @@ def _alternatives(settings: RunSettings, images: int, free: int) -> Iterator[tup
 
     sizes = {
         "stream=1": added(settings, images, spared=("preprocess", "infer")),  # their files stay in memory
-        "aipp=1": added(replace(settings, input_dtype=UINT8), images),
+        "embed=1": added(replace(settings, embed=NORMALISE), images),
         f"bs={min(settings.batch_sizes)} only": added(
             replace(settings, batch_sizes=(min(settings.batch_sizes),)), images
         ),

@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from yolact_ascend.errors import UsageError
-from yolact_ascend.flags import COUNT, DEVICE, MAX_BATCH_SIZE, MAX_WORKERS, read_npus
+from yolact_ascend.flags import COUNT, DEVICE, MAX_BATCH_SIZE, MAX_WORKERS, THREADS, read_npus
 from yolact_ascend.models.config import DEFAULT_CONFIG, DEFAULT_WEIGHTS, get_config, require_upstream
 from yolact_ascend.models.families import all_cuts, default_cut, family_of
-from yolact_ascend.models.inputs import FLOAT32, UINT8
-from yolact_ascend.targets.registry import DEFAULT_TARGET, TARGETS, read_device, read_precision
+from yolact_ascend.models.inputs import DTYPE_OF_EMBED, RESIZE
+from yolact_ascend.targets.registry import DEFAULT_TARGET, TARGETS, read_device, read_embed, read_precision
+from yolact_ascend.targets.target import BATCH_CONTENTS, DeviceRequest, Target
 from yolact_ascend.words import listed, one_of, optional, path, switch, whole_number
 
 FULL_STAGES = ("patch", "export", "compile", "preprocess", "infer", "postprocess", "report")
@@ -23,7 +24,6 @@ WITHOUT_DATASET = frozenset(("patch", "export", "compile"))
 STAGES_OF_WAY = {"mode=full": FULL_STAGES, "stream=1": STREAM_STAGES, "mode=perf": PERF_STAGES}
 MODES = ("full", "perf")
 MAX_LOOP = 100_000  # ais_bench's own limit of --loop
-BENCHMARK_INPUTS = ("zeros", "random", "dataset")
 
 
 @dataclass(frozen=True)
@@ -52,16 +52,22 @@ class RunSettings:
     force: frozenset[str]
     upstream: Path | None
     precision: str
-    input_dtype: str  # of models.inputs: what one value of the compiled model's input is
+    embed: str  # of models.inputs: what the compiled model does to its input by itself
+    threads: int | None  # of a model that runs on the host's CPU
     cut: str
     input: str
     given: frozenset[str] = frozenset()  # the keys that the user wrote
     is_demo: bool = False  # see `demo`
 
     @property
-    def has_embedded_preprocessing(self) -> bool:
-        """Whether the compiled model does the preprocessing itself (aipp=1)."""
-        return self.input_dtype == UINT8
+    def input_dtype(self) -> str:
+        """The form of the compiled model's input, of `models.inputs`."""
+        return DTYPE_OF_EMBED[self.embed]
+
+    @property
+    def devices(self) -> DeviceRequest:
+        """Which devices of the target are asked for."""
+        return DeviceRequest(self.device, self.soc, self.npus, self.threads)
 
     @property
     def needs_dataset(self) -> bool:
@@ -94,6 +100,7 @@ class Key:
     default: str
     read: Callable[[str], Any]
     help: str
+    alias: str = ""  # another name
 
 
 def _config(word: str) -> str:
@@ -130,16 +137,19 @@ KEYS = {
         DEVICE.default,
         str,
         "ascend: auto (the NPU if Ascend's toolkit CANN is found, else the CPU emulation), npu, emulation; "
-        "onnxruntime: auto, cpu",
+        "onnxruntime: auto, cpu; openvino: auto, cpu, gpu, npu",
     ),
     "soc": Key("", optional(str), "chip to compile for (atc --soc_version), if npu-smi does not report it"),
     "npus": Key("0", read_npus, "device number, or several that share the images: npus=0,1"),
-    "precision": Key("", str, "ascend: fp16 (default), fp32; onnxruntime: fp32"),
-    "aipp": Key(
+    "precision": Key("", str, "ascend: fp16 (default), fp32; onnxruntime: fp32; openvino: fp32 (default), bf16, fp16"),
+    "embed": Key(
         "0",
-        switch,
-        "1: the model takes uint8 images (a quarter of the bytes) and normalises them itself, on ascend by AIPP",
+        str,
+        "1: the model takes uint8 images (a quarter of the bytes) and normalises them itself, on ascend by AIPP; "
+        "resize (openvino): images of any size, which it also resizes",
+        alias="aipp",
     ),
+    "threads": Key("", optional(whole_number(1, MAX_WORKERS)), THREADS.help),
     "cut": Key(
         "",
         optional(one_of(all_cuts())),
@@ -152,7 +162,9 @@ KEYS = {
     "workers": Key("", optional(whole_number(1, MAX_WORKERS)), "processes for the host's work (default: all cores)"),
     "loop": Key("100", whole_number(1, MAX_LOOP), "mode=perf: how many times the batch runs"),
     "input": Key(
-        "", optional(one_of(BENCHMARK_INPUTS)), "mode=perf: what the batch holds: zeros (default), random or dataset"
+        "",
+        optional(one_of(BATCH_CONTENTS)),
+        "mode=perf: what the batch holds: zeros (default), random or dataset; openvino: random",
     ),
     "from": Key("", optional(one_of(ALL_STAGES)), "first stage to run; earlier stages must already have run"),
     "to": Key("", optional(one_of(ALL_STAGES)), "last stage to run"),
@@ -163,11 +175,15 @@ KEYS = {
 }
 
 
+ALIASES = {setting.alias: name for name, setting in KEYS.items() if setting.alias}
+
+
 def parse_words(words: Sequence[str]) -> RunSettings:
     """Read the words of a run; raises UsageError that names the bad word and what was expected."""
     given: dict[str, str] = {}
     for word in words:
-        key, equals, value = word.partition("=")
+        name, equals, value = word.partition("=")
+        key = ALIASES.get(name, name)
         if not equals or key not in KEYS:
             raise UsageError(
                 f"'{word}' is not a setting of run_all.sh. Settings are KEY=VALUE; keys: {', '.join(KEYS)}."
@@ -185,7 +201,9 @@ def describe_keys() -> str:
     """Return the help text: one line a key."""
     width = max(map(len, KEYS))
     return "\n".join(
-        f"  {name:<{width}}  {key.help}" + (f" (default: {key.default})" if key.default else "")
+        f"  {name:<{width}}  {key.help}"
+        + (f" (default: {key.default})" if key.default else "")
+        + (f"; also {key.alias}=" if key.alias else "")
         for name, key in KEYS.items()
     )
 
@@ -205,6 +223,8 @@ def _settings(values: dict[str, Any], given: frozenset[str]) -> RunSettings:
         raise UsageError(
             f"input={values['input']}: mode=full runs the images of coco=. Leave out input=, or set mode=perf."
         )
+    if values["embed"] == RESIZE:
+        _require_single_images(values, way)
     if values["images"] and not values["annotations"]:
         raise UsageError(f"images={values['images']} needs annotations=FILE, which lists these images.")
     config = get_config(values["config"])
@@ -235,10 +255,33 @@ def _settings(values: dict[str, Any], given: frozenset[str]) -> RunSettings:
         upstream=values["upstream"],
         precision=_read("precision", values["precision"], lambda word: read_precision(target, word)),
         cut=_read("cut", values["cut"] or default_cut(config), one_of(family_of(config).cuts)),
-        input_dtype=UINT8 if values["aipp"] else FLOAT32,
-        input=values["input"] or ("dataset" if values["mode"] == "full" else "zeros"),
+        embed=_read("embed", values["embed"], lambda word: read_embed(target, word)),
+        threads=values["threads"],
+        input=_benchmark_input(values, target),
         given=given,
     )
+
+
+def _require_single_images(values: dict[str, Any], way: str) -> None:
+    """Raise UsageError for a run that cannot feed images of any size to the model."""
+    if values["bs"] != (1,):
+        raise UsageError("embed=resize takes one image at a time, because images differ in size. Set bs=1.")
+    if way == "mode=full" and values["to"] not in WITHOUT_DATASET:
+        raise UsageError(
+            "embed=resize cannot run from input files, which all have the network's size. Set stream=1, or embed=1."
+        )
+
+
+def _benchmark_input(values: dict[str, Any], target: type[Target]) -> str:
+    if values["mode"] == "full":
+        return "dataset"
+    chosen: str = values["input"] or target.batch_contents[0]
+    if chosen not in target.batch_contents:
+        expected = " or ".join(target.batch_contents)
+        raise UsageError(
+            f"input={chosen}: expected {expected} (target={target.name}), whose benchmark program fills its batch."
+        )
+    return chosen
 
 
 def _read(key: str, word: str, read: Callable[[str], Any]) -> Any:

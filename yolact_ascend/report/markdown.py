@@ -9,6 +9,7 @@ from urllib.parse import quote
 
 from yolact_ascend.detection.evaluate import NOTHING_SCORED
 from yolact_ascend.detection.tasks import BOX, MASK
+from yolact_ascend.models.inputs import NORMALISE, NOTHING, RESIZE
 from yolact_ascend.pipeline.steps import FRESH
 from yolact_ascend.report.overlays import OVERLAY_SCORE
 from yolact_ascend.report.time_per_image import CARD_IMAGES_PER_S, time_rows
@@ -20,6 +21,11 @@ TIME_NOTE = (
     f"310P at {CARD_IMAGES_PER_S} images/s, the speed in Ascend ModelZoo's YolactEdge guide. End to end is measured on "
     "this machine, from the first stage that reads images to the scores, including the start-up of each stage."
 )
+EMBEDDED = {
+    NOTHING: "",
+    NORMALISE: ", normalised by the model (embed=1)",
+    RESIZE: " of any size, resized and normalised by the model (embed=resize)",
+}
 TABLE_COLUMNS = ("all", *(str(percent) for percent in range(50, 100, 5)))
 
 
@@ -42,8 +48,7 @@ def render_markdown(report: dict[str, Any]) -> str:
         f"- Model: {model['config']}, {model['network']}, cut {model['cut']}, "
         f"weights sha256 {model['weights_sha256'][:12]}",
         f"- Classes: {model['classes']}, from {model['classes_from']}",
-        f"- Compiled: precision {model['precision']}, input {model['input_dtype']}"
-        f"{', normalised by the model (aipp=1)' if model['aipp'] else ''}",
+        f"- Compiled: precision {model['precision']}, input {model['input_dtype']}{EMBEDDED[model['embed']]}",
         f"- Data set: {data}",
         *(f"- **Warning**: {warning}" for warning in (dataset["warnings"] if dataset else ())),
         *([f"- **This is {report['note']}**"] if report["note"] else []),

@@ -13,7 +13,7 @@ from yolact_ascend import __version__
 from yolact_ascend.cores import count_cores
 from yolact_ascend.detection.tasks import BOX, MASK
 from yolact_ascend.files import read_json, write_bytes, write_json
-from yolact_ascend.models.inputs import takes_pixels
+from yolact_ascend.models.inputs import NOTHING, takes_pixels
 from yolact_ascend.pipeline.context import RunContext
 from yolact_ascend.pipeline.demo import NOTE
 from yolact_ascend.pipeline.settings import RunSettings
@@ -63,7 +63,7 @@ def build_report(run: RunContext, outcomes: Sequence[Outcome], words: Sequence[s
         "mode": settings.mode,
         "stream": settings.stream,
         "note": NOTE if settings.is_demo else None,
-        "device": _describe_device(run.target),
+        "device": _describe_device(run.target, settings.precision),
         "model": _describe_model(run),
         "dataset": _describe_dataset(run) if settings.mode == "full" else None,
         "versions": _describe_versions(run),
@@ -83,8 +83,8 @@ def _draw_overlays(run: RunContext, failed: Sequence[int]) -> list[Path]:
     return write_overlays(folder, ledger, images, run.dataset, run.scored_config, run.detections(batch_size))
 
 
-def _describe_device(target: Target) -> dict[str, Any]:
-    facts = target.facts()
+def _describe_device(target: Target, precision: str) -> dict[str, Any]:
+    facts = target.facts(precision)
     note = facts.pop("note")
     facts.pop("cann")  # versions.cann
     host = f"{_cpu_name()}, {counted(count_cores(), 'core')}"
@@ -102,7 +102,8 @@ def _describe_model(run: RunContext) -> dict[str, Any]:
         "network": properties["network"],
         "cut": properties["cut"],
         "precision": run.settings.precision,
-        "aipp": run.settings.has_embedded_preprocessing,
+        "aipp": run.settings.embed != NOTHING,
+        "embed": run.settings.embed,
         "input_dtype": run.input.dtype,
     }
 
@@ -122,7 +123,7 @@ def _describe_versions(run: RunContext) -> dict[str, str | None]:
         "yolact_ascend": __version__,
         "python": platform.python_version(),
         **{name: metadata.version(name) for name in LIBRARIES},
-        "cann": run.target.facts()["cann"],
+        "cann": run.target.facts(run.settings.precision)["cann"],
     }
 
 
@@ -143,7 +144,7 @@ def _result(run: RunContext, outcomes: Sequence[Outcome], batch_size: int) -> di
         "h2d_ms": timings.h2d_ms,
         "d2h_ms": timings.d2h_ms,
         "drift_percent": timings.drift_percent(),
-        "batches": len(timings.latencies_ms),
+        "batches": timings.batches,
         "npus": list(timings.npus or run.target.npus[:1]),
         "input": run.settings.input,
         "precision": model.precision,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -60,6 +61,22 @@ class Need:
     outputs: tuple[TensorSpec, ...]
 
 
+def weights_of(model: Path) -> Path:
+    """Return the file beside an OpenVINO IR (.xml) that holds its weights."""
+    return model.with_suffix(".bin")
+
+
+def files_of_model(model: Path) -> list[Path]:
+    """Return the files that a compiled model consists of, the one that names it first."""
+    return [model, weights_of(model)] if model.suffix == ".xml" else [model]
+
+
+def sha256_model(model: Path) -> str:
+    """Return the SHA-256 of a model: of its file, or, of several, that of their hashes; raises ArtifactError."""
+    hashes = [sha256_file(file) for file in files_of_model(model)]
+    return hashes[0] if len(hashes) == 1 else hashlib.sha256("".join(hashes).encode()).hexdigest()
+
+
 def describe_model(model: Path, need: Need, flags: list[str], command: str) -> SideCar:
     """Return the side-car of a model that was just compiled for `need`."""
     return SideCar(
@@ -68,7 +85,7 @@ def describe_model(model: Path, need: Need, flags: list[str], command: str) -> S
         flags=flags,
         onnx_sha256=need.onnx_sha256,
         weights_sha256=need.weights_sha256,
-        model_sha256=sha256_file(model),
+        model_sha256=sha256_model(model),
         batch_size=need.batch_size,
         cut=need.cut,
         precision=need.precision,
@@ -140,7 +157,7 @@ def require_model(model: Path, need: Need) -> SideCar:
             raise ArtifactError(
                 f"{model} was compiled for something else: {name} is {found}, expected {expected}. {COMPILE_AGAIN}"
             )
-    model_sha256 = sha256_file(model)
+    model_sha256 = sha256_model(model)
     if model_sha256 != sidecar.model_sha256:
         raise ArtifactError(
             f"{model} is not the file that {sidecar_file(model).name} describes: its sha256 is {model_sha256}, "
@@ -153,7 +170,7 @@ def find_weights_sha256(model: Path) -> str | None:
     """Return the SHA-256 of the weights that a model was compiled from; None when no current side-car states it."""
     with contextlib.suppress(ArtifactError):
         sidecar = read_sidecar(model)
-        if sidecar.model_sha256 == sha256_file(model):
+        if sidecar.model_sha256 == sha256_model(model):
             return sidecar.weights_sha256
     return None
 

@@ -58,11 +58,11 @@ class WorkFolder:
 
     def summary(self, batch_size: int) -> Path:
         """Where ais_bench puts its timings: beside the output folder, not inside."""
-        return self.run(batch_size) / f"{OUTPUT_DIRNAME}_summary.json"
+        return summary_of(self.outputs(batch_size))
 
     def stream_summary(self, batch_size: int) -> Path:
         """The device's timings of a stream, in the form of ais_bench's."""
-        return self.run(batch_size) / f"{STREAM_DIRNAME}_summary.json"
+        return summary_of(self.run(batch_size) / STREAM_DIRNAME)
 
     def detections(self, batch_size: int, tasks: Sequence[str]) -> dict[str, Path]:
         """The files of detections in COCO's results format, by task."""
@@ -72,7 +72,7 @@ class WorkFolder:
         return self.run(batch_size) / "scores.json"
 
     def benchmark_summary(self, batch_size: int) -> Path:
-        return self.run(batch_size) / f"{BENCHMARK_DIRNAME}_summary.json"
+        return summary_of(self.benchmark_outputs(batch_size))
 
     def benchmark_outputs(self, batch_size: int) -> Path:
         """What a benchmark's program writes beside its summary; nobody reads it."""
@@ -179,6 +179,11 @@ def files_of_inputs(save_path: Path) -> list[Path]:
 def output_bin(output_folder: Path, index: int, k: int) -> Path:
     """Output `k` of image `index`, as ais_bench names it."""
     return output_folder / f"{index}_{k}.bin"
+
+
+def summary_of(output_folder: Path) -> Path:
+    """The timings beside a folder of outputs, where ais_bench puts them."""
+    return output_folder.with_name(f"{output_folder.name}_summary.json")
 
 
 def require_outputs(output_folder: Path, count: int, outputs: Sequence[TensorSpec]) -> None:

@@ -7,10 +7,11 @@ from pathlib import Path
 from yolact_ascend.errors import UsageError
 from yolact_ascend.targets.ascend.target import AscendTarget
 from yolact_ascend.targets.onnxruntime.target import OnnxRuntimeTarget
+from yolact_ascend.targets.openvino.target import OpenVinoTarget
 from yolact_ascend.targets.target import Target
 from yolact_ascend.words import one_of
 
-TARGETS: dict[str, type[Target]] = {target.name: target for target in (AscendTarget, OnnxRuntimeTarget)}
+TARGETS: dict[str, type[Target]] = {target.name: target for target in (AscendTarget, OnnxRuntimeTarget, OpenVinoTarget)}
 DEFAULT_TARGET = AscendTarget.name
 
 
@@ -29,6 +30,16 @@ def read_device(target: type[Target], word: str) -> str:
         return one_of(target.devices)(target.device_aliases.get(word, word))
     except ValueError as error:
         raise ValueError(f"{error} (target={target.name})") from None
+
+
+def read_embed(target: type[Target], word: str) -> str:
+    """Return the value of `embed=` for a target, like `read_device`."""
+    try:
+        return one_of(target.embeds)(word)
+    except ValueError as error:
+        others = [other.name for other in TARGETS.values() if word in other.embeds]
+        has_it = f"; target={' and target='.join(others)} has it" if others else ""
+        raise ValueError(f"{error} (target={target.name}){has_it}") from None
 
 
 def read_precision(target: type[Target], word: str) -> str:

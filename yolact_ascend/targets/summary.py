@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from itertools import zip_longest
 from pathlib import Path
 from statistics import fmean
@@ -16,6 +17,8 @@ from yolact_ascend.files import (
 )
 
 COPIES = ("H2D_latency", "D2H_latency")  # ais_bench's keys
+STATED = "stated"  # ours, in place of npu_compute_time_list: the fields of `DeviceTimings` that a program states
+LATENCIES = ("mean", "median", "min", "max", "p90", "p95", "p99")
 
 
 @dataclass(frozen=True)
@@ -27,11 +30,18 @@ class DeviceTimings:
     h2d_ms: float | None = None  # mean copy of a batch to the device; None where the summary has none
     d2h_ms: float | None = None  # and of its outputs back
     npus: tuple[int, ...] = ()  # the devices, where there were several: the throughput is their sum
+    stated_ms: Mapping[str, float] = field(default_factory=dict)  # what is known where no batch is listed
+    stated_batches: int = 0
+
+    @property
+    def batches(self) -> int:
+        """How many batches were timed."""
+        return len(self.latencies_ms) or self.stated_batches
 
     def latency_ms(self) -> dict[str, float | None]:
-        """Mean, median, extremes and percentiles of a batch's latency; each None where only the console was read."""
+        """Mean, median, extremes and percentiles of a batch's latency; None where a program states no such figure."""
         if not self.latencies_ms:
-            return dict.fromkeys(("mean", "median", "min", "max", "p90", "p95", "p99"))
+            return {**dict.fromkeys(LATENCIES), **self.stated_ms}
         import numpy as np
 
         values = np.array(self.latencies_ms)
@@ -60,6 +70,8 @@ def read_timings(summary: Path, log: Path | None = None) -> DeviceTimings:
             return DeviceTimings(throughput, ())
     data = read_json(summary, "ais_bench's summary")
     try:
+        if STATED in data:
+            return DeviceTimings(float(data["throughput"]), (), **data[STATED])
         durations = tuple(_duration(entry) for entry in data["npu_compute_time_list"])
         if not durations:
             raise ValueError("an empty npu_compute_time_list")
@@ -91,12 +103,21 @@ def _duration(entry: Any) -> float:
 def summarise(executions: Sequence[Sequence[tuple[float, float]]], batch_size: int, npus: Sequence[int]) -> dict:
     """Return a summary in ais_bench's form: `executions` are the begins and ends in ms, by device.
 
-    A device that had no batch is left out.
+    A device's throughput counts the time in which it had a batch: where it computes several at once, their times
+    overlap. A device that had no batch is left out.
     """
     used = [(times, npu) for times, npu in zip(executions, npus) if times]
-    means = [sum(end - start for start, end in times) / len(times) for times, _ in used]
-    figures = [(times, 1000 * batch_size / mean) for (times, _), mean in zip(used, means)]
+    figures = [(times, 1000 * batch_size * len(times) / busy_ms(times)) for times, _ in used]
     return merge_figures(figures, [npu for _, npu in used])
+
+
+def busy_ms(times: Iterable[tuple[float, float]]) -> float:
+    """Return the milliseconds that are covered by at least one of the (begin, end) pairs."""
+    total, until = 0.0, -math.inf
+    for begin, end in sorted(times):
+        total += max(0.0, end - max(begin, until))
+        until = max(until, end)
+    return total
 
 
 def merge_figures(figures: Sequence[tuple[Sequence[Any], float]], npus: Sequence[int]) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from yolact_ascend.checks import Check
 from yolact_ascend.models.config import Preprocessing
+from yolact_ascend.models.inputs import NOTHING
 from yolact_ascend.process import Runner
 from yolact_ascend.tensors import TensorSpec
 
@@ -19,6 +21,7 @@ if TYPE_CHECKING:  # `--help` needs no package beside Python
     from yolact_ascend.slots import Slots
 
 Timing = tuple[float, float]
+BATCH_CONTENTS = ("zeros", "random", "dataset")  # what the batch of a benchmark may hold
 
 
 @dataclass(frozen=True)
@@ -28,6 +31,7 @@ class DeviceRequest:
     device: str = "auto"  # one of the target's `devices`
     soc: str | None = None  # the chip to compile for, where the target cannot ask it
     npus: tuple[int, ...] = (0,)  # numbers of the devices
+    threads: int | None = None  # of a model that runs on the host's CPU; None: all cores
 
 
 @dataclass(frozen=True)
@@ -41,6 +45,7 @@ class CompileJob:
     network_input: TensorSpec  # of the ONNX
     input: TensorSpec  # of the compiled model: pixels where it does the preprocessing itself
     preprocessing: Preprocessing
+    embed: str = NOTHING  # one of the target's `embeds`
 
 
 @dataclass(frozen=True)
@@ -61,7 +66,9 @@ class BenchmarkJob:
     batch_size: int
     loop: int
     run_folder: Path
-    batch: Path | None  # a file of one whole batch; None: zeros
+    batch: Path | None  # a file of one whole batch; None: zeros, or what the target's program makes itself
+    precision: str
+    input: TensorSpec  # of the compiled model
 
 
 class Engine(Protocol):
@@ -78,6 +85,12 @@ class Engine(Protocol):
     def infer(self, inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
         """Map inputs, each [B,...], to outputs, each [B,...]; a short batch is filled up on the device."""
 
+    def infer_all(self, batches: Iterable[np.ndarray]) -> Iterator[tuple[list[np.ndarray], Timing]]:
+        """Compute batches [B,...] as they come, as many at once as is fastest; give their outputs in order.
+
+        With each, when the device began and ended, in milliseconds of its own clock.
+        """
+
     def infer_slot(self, slots: Slots, slot: int, count: int) -> Timing:
         """Compute the first `count` images of a batch that lies in shared memory, and put the outputs there.
 
@@ -89,6 +102,17 @@ class Engine(Protocol):
     def __exit__(self, *_: object) -> None: ...
 
 
+class OneByOne:
+    """What engines have in common that compute one batch after the other."""
+
+    def infer_all(self: Engine, batches: Iterable[np.ndarray]) -> Iterator[tuple[list[np.ndarray], Timing]]:
+        """Compute batches [B,...] in turn; see `Engine`."""
+        for images in batches:
+            start = time.perf_counter()
+            outputs = self.infer([images])
+            yield outputs, (1000 * start, 1000 * time.perf_counter())
+
+
 class Target(Protocol):
     """A target whose devices were found, ready for one run. `find` makes it."""
 
@@ -96,6 +120,8 @@ class Target(Protocol):
     devices: ClassVar[tuple[str, ...]]  # values of `device=`; the first is the default
     device_aliases: ClassVar[Mapping[str, str]]
     precisions: ClassVar[tuple[str, ...]]  # values of `precision=`; the first is the default
+    embeds: ClassVar[tuple[str, ...]]  # values of `embed=`: what a compiled model can do to its input by itself
+    batch_contents: ClassVar[tuple[str, ...]]  # values of `input=` for a benchmark; the first is the default
     model_suffix: ClassVar[str]  # of a compiled model
     engine_modules: ClassVar[tuple[str, ...]]  # the code behind `open`, for `sources.made_by`
 
@@ -114,6 +140,9 @@ class Target(Protocol):
     def require_usable_paths(cls, work_folder: Path) -> None:
         """Raise UsageError for a work folder that this target's programs would refuse."""
 
+    def require_precision(self, precision: str) -> None:
+        """Raise UsageError for a precision that the device does not have."""
+
     def identity(self) -> dict[str, str]:
         """Return what a compiled model and its outputs depend on, beside the job."""
 
@@ -126,8 +155,8 @@ class Target(Protocol):
     def describe_device(self, npu: int) -> str:
         """Return a few words on what computes on one device, for the last line of a verb."""
 
-    def facts(self) -> dict[str, Any]:
-        """Return report.json's `device`, without the host."""
+    def facts(self, precision: str) -> dict[str, Any]:
+        """Return report.json's `device` for a model of that precision, without the host."""
 
     def how_to_paste(self) -> str | None:
         """Return what to type before printed commands can be pasted; None when nothing is needed."""
@@ -140,6 +169,10 @@ class Target(Protocol):
 
     def compile(self, job: CompileJob, runner: Runner, log: Path) -> str:
         """Compile; return the command, for the side-car. No model is left when it fails."""
+
+    @classmethod
+    def compile_here(cls, job: CompileJob) -> None:
+        """Compile in this process, which `compile` starts; raises UsageError where another program does that."""
 
     def infer_inputs(self, job: InferJob) -> dict[str, Any]:
         """Return what outputs depend on beside model and inputs."""

@@ -18,17 +18,18 @@ from yolact_ascend.models.config import ModelConfig
 from yolact_ascend.models.families import family_of
 from yolact_ascend.models.inputs import input_tensor
 from yolact_ascend.slots import Slots
-from yolact_ascend.targets.target import Engine, Timing
+from yolact_ascend.targets.target import OneByOne, Timing
+from yolact_ascend.tensors import TensorSpec
 from yolact_ascend.timings import Timings
 
 
-class NetworkEngine(Engine):
+class NetworkEngine(OneByOne):
     """A PyTorch network in this process, at the cut behind which the host needs no weights."""
 
     def __init__(self, network: nn.Module, config: ModelConfig, device: torch.device | str) -> None:
         family = family_of(config)
         self.cut = next(cut for cut in family.cuts if not family.has_host_part(cut))
-        self.inputs = (input_tensor(config),)
+        self.inputs: tuple[TensorSpec, ...] = (input_tensor(config),)
         self.outputs = family.outputs(config, self.cut)
         self.metadata: Mapping[str, str] = {}
         self._network = family.at_cut(network, self.cut)

@@ -7,11 +7,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from yolact_ascend.files import digest, sha256_file
+from yolact_ascend.files import digest
 from yolact_ascend.images.coco import describe_images
 from yolact_ascend.pipeline.context import RunContext
 from yolact_ascend.pipeline.steps import Step
 from yolact_ascend.sources import made_by
+from yolact_ascend.targets.compiled import sha256_model
 from yolact_ascend.targets.summary import read_timings
 from yolact_ascend.targets.target import BenchmarkJob
 
@@ -24,8 +25,9 @@ def steps(run: RunContext) -> list[Step]:
 def _step(run: RunContext, batch_size: int) -> Step:
     settings, folder, target, model = run.settings, run.folder, run.target, run.model(batch_size)
     summary, log = folder.benchmark_summary(batch_size), folder.log(f"benchmark_bs{batch_size}")
-    batch = None if settings.input == "zeros" else folder.benchmark_input(batch_size)
-    job = BenchmarkJob(model, batch_size, settings.loop, folder.run(batch_size), batch)
+    is_made_by_target = settings.input == target.batch_contents[0]
+    batch = None if is_made_by_target else folder.benchmark_input(batch_size)
+    job = BenchmarkJob(model, batch_size, settings.loop, folder.run(batch_size), batch, settings.precision, run.input)
 
     def inputs() -> dict[str, Any]:
         made_from: dict[str, Any] = {"input": settings.input}
@@ -34,7 +36,7 @@ def _step(run: RunContext, batch_size: int) -> Step:
         if settings.needs_dataset:
             made_from["images"] = digest(describe_images(run.images[:batch_size]))
         return {
-            "model_sha256": sha256_file(model),
+            "model_sha256": sha256_model(model),
             "target": run.settings.target,
             "tools": target.identity(),
             **target.benchmark_inputs(job),

@@ -10,7 +10,7 @@ from yolact_ascend.files import sha256_file
 from yolact_ascend.models.inputs import input_tensor
 from yolact_ascend.pipeline.context import RunContext
 from yolact_ascend.pipeline.steps import Step
-from yolact_ascend.targets.compiled import SCHEMA, describe_model, write_sidecar
+from yolact_ascend.targets.compiled import SCHEMA, describe_model, files_of_model, write_sidecar
 from yolact_ascend.targets.folder import sidecar_file
 from yolact_ascend.targets.target import CompileJob
 
@@ -30,6 +30,7 @@ def _step(run: RunContext, batch_size: int) -> Step:
         network_input=input_tensor(run.config),
         input=run.input,
         preprocessing=run.config.preprocessing,
+        embed=run.settings.embed,
     )
 
     def inputs() -> dict[str, Any]:
@@ -51,4 +52,4 @@ def _step(run: RunContext, batch_size: int) -> Step:
     def made() -> list[Path]:
         return [sidecar_file(model), *target.compile_files(job)]
 
-    return Step("compile", batch_size, inputs, lambda: [model, sidecar_file(model)], work, made)
+    return Step("compile", batch_size, inputs, lambda: [*files_of_model(model), sidecar_file(model)], work, made)

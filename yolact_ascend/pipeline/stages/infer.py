@@ -6,10 +6,9 @@ import re
 from pathlib import Path
 from typing import Any
 
-from yolact_ascend.files import sha256_file
 from yolact_ascend.pipeline.context import RunContext
 from yolact_ascend.pipeline.steps import Step
-from yolact_ascend.targets.compiled import require_inputs
+from yolact_ascend.targets.compiled import require_inputs, sha256_model
 from yolact_ascend.targets.folder import bin_folder, output_bin, require_outputs
 from yolact_ascend.targets.target import InferJob
 
@@ -26,7 +25,7 @@ def _step(run: RunContext, batch_size: int) -> Step:
 
     def inputs() -> dict[str, Any]:
         return {
-            "model_sha256": sha256_file(model),
+            "model_sha256": sha256_model(model),
             "inputs": run.records.token("preprocess"),
             "target": run.settings.target,
             "tools": target.identity(),

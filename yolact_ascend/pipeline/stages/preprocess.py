@@ -19,7 +19,7 @@ from yolact_ascend.targets.folder import files_of_inputs, ids_file, input_bin, s
 
 def steps(run: RunContext) -> list[Step]:
     """Return the step; all batch sizes share the inputs."""
-    save_path, dtype = run.folder.inputs, run.input.dtype
+    save_path, dtype = run.folder.inputs, run.settings.input_dtype
     bins = [input_bin(save_path, index) for index in range(len(run.images))]
 
     def inputs() -> dict[str, Any]:

@@ -17,6 +17,7 @@ from yolact_ascend.pipeline.stages.commands import (
 )
 from yolact_ascend.pipeline.steps import Step
 from yolact_ascend.sources import made_by
+from yolact_ascend.targets.compiled import sha256_model
 
 
 def steps(run: RunContext) -> list[Step]:
@@ -31,7 +32,7 @@ def _step(run: RunContext, batch_size: int) -> Step:
 
     def inputs() -> dict[str, Any]:
         return {
-            "model_sha256": sha256_file(model),
+            "model_sha256": sha256_model(model),
             "images": digest(describe_images(run.images)),
             "target": run.settings.target,
             "tools": target.identity(),
@@ -56,6 +57,7 @@ def _step(run: RunContext, batch_size: int) -> Step:
                 flags.DEVICE.word(run.settings.device),
                 flags.NPUS.word(",".join(map(str, target.npus))),
                 flags.SUMMARY_FILE.word(summary),
+                *flags.thread_words(run.settings.threads),
                 *limit_words(run),
                 *worker_words(run),
             ]

@@ -15,7 +15,7 @@ import numpy as np
 from yolact_ascend.errors import ArtifactError, ToolError
 from yolact_ascend.slots import Slots, open_slots
 from yolact_ascend.targets.ascend.tools import Tools
-from yolact_ascend.targets.target import Timing
+from yolact_ascend.targets.target import OneByOne, Timing
 from yolact_ascend.tensors import TensorSpec
 
 WORKER = Path(__file__).with_name("worker.py")
@@ -27,7 +27,7 @@ ACL_DTYPES = {
 STANDARD_ERROR = 2  # the descriptor: sys.stderr may be an object without one, as in a notebook
 
 
-class DeviceEngine:
+class DeviceEngine(OneByOne):
     """A compiled .om on one device, through ais_bench's InferSession in the Python that has it."""
 
     def __init__(self, model: Path, tools: Tools, device: int = 0) -> None:

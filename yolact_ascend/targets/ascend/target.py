@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from yolact_ascend.checks import Check
-from yolact_ascend.errors import ToolError
+from yolact_ascend.errors import ToolError, UsageError
 from yolact_ascend.files import FILE_MODE, make_folder, write_bytes
-from yolact_ascend.models.inputs import takes_pixels
+from yolact_ascend.models.inputs import NORMALISE, NOTHING, takes_pixels
 from yolact_ascend.process import Runner, describe_failure, format_command
 from yolact_ascend.targets.ascend.aipp import aipp_config
 from yolact_ascend.targets.ascend.ais_bench import (
@@ -34,7 +34,15 @@ from yolact_ascend.targets.ascend.devices import clear_devices, collect_outputs,
 from yolact_ascend.targets.ascend.errors import explain_atc_failure
 from yolact_ascend.targets.ascend.tools import AUTO, ON_EMULATION, ON_NPU, Tools, find_tools
 from yolact_ascend.targets.folder import BENCHMARK_DIRNAME, OUTPUT_DIRNAME, WorkFolder
-from yolact_ascend.targets.target import BenchmarkJob, CompileJob, DeviceRequest, Engine, InferJob, Target
+from yolact_ascend.targets.target import (
+    BATCH_CONTENTS,
+    BenchmarkJob,
+    CompileJob,
+    DeviceRequest,
+    Engine,
+    InferJob,
+    Target,
+)
 
 EMULATION_NOTE = "CPU emulation: throughput and latency are this CPU's under ONNX Runtime, not an NPU's."
 NPU_NOTE = "Throughput is the device's compute time, without copies."
@@ -47,6 +55,8 @@ class AscendTarget(Target):
     devices: ClassVar[tuple[str, ...]] = (AUTO, ON_NPU, ON_EMULATION)
     device_aliases: ClassVar[Mapping[str, str]] = {"cpu": ON_EMULATION}
     precisions: ClassVar[tuple[str, ...]] = tuple(PRECISION_FLAGS)
+    embeds: ClassVar[tuple[str, ...]] = (NOTHING, NORMALISE)
+    batch_contents: ClassVar[tuple[str, ...]] = BATCH_CONTENTS
     model_suffix: ClassVar[str] = ".om"
     engine_modules: ClassVar[tuple[str, ...]] = ("targets.ascend.engine", "targets.ascend.worker")
 
@@ -57,6 +67,11 @@ class AscendTarget(Target):
 
     @classmethod
     def find(cls, request: DeviceRequest) -> AscendTarget:
+        if request.threads is not None:
+            raise UsageError(
+                f"threads={request.threads}: target=ascend computes on the device. Leave out threads=, or set "
+                "target=onnxruntime or target=openvino."
+            )
         return cls(find_tools(request.device, request.soc, request.npus))
 
     @classmethod
@@ -66,6 +81,9 @@ class AscendTarget(Target):
     @classmethod
     def require_usable_paths(cls, work_folder: Path) -> None:
         require_usable_paths(work_folder)
+
+    def require_precision(self, precision: str) -> None:
+        pass
 
     def identity(self) -> dict[str, str]:
         return self.tools.identity()
@@ -84,7 +102,7 @@ class AscendTarget(Target):
         name = f"CPU emulation of {soc}, not an NPU" if self.tools.is_emulated else soc
         return f"{name}, device {npu}"
 
-    def facts(self) -> dict[str, Any]:
+    def facts(self, precision: str) -> dict[str, Any]:
         return {
             "kind": self.kind,
             "chip": self.tools.chip,
@@ -122,6 +140,10 @@ class AscendTarget(Target):
             remove_models(prefix)  # a broken .om would look finished
             raise
         return format_command(command)
+
+    @classmethod
+    def compile_here(cls, job: CompileJob) -> None:
+        raise UsageError(f"{job.model}: atc compiles for Ascend. Run it: bash scripts/run_all.sh to=compile")
 
     def infer_inputs(self, job: InferJob) -> dict[str, Any]:
         return {"flags": self._infer_command(job, "python3", Path("om"), Path("bins"), Path("run"))}

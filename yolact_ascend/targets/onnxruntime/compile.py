@@ -53,7 +53,7 @@ def _embed_preprocessing(
 ) -> None:
     """Put pixels -> normalised image in front of the graph; the operations are those of the host's transform."""
     if not preprocessing.is_stretched:
-        raise UsageError("This model pads its inputs, which cannot be compiled in: leave out aipp=1.")
+        raise UsageError("This model pads its inputs, which cannot be compiled in: leave out embed=1.")
     is_rgb = preprocessing.channel_order == "RGB"
     mean, std = (
         np.array(values if is_rgb else values[::-1], np.float32).reshape(1, 3, 1, 1)

@@ -11,20 +11,23 @@ import numpy as np
 
 from yolact_ascend.errors import ArtifactError
 from yolact_ascend.slots import Slots
-from yolact_ascend.targets.target import Timing
+from yolact_ascend.targets.target import OneByOne, Timing
 from yolact_ascend.tensors import TensorSpec
 
 _DTYPES = {"tensor(float)": "float32", "tensor(uint8)": "uint8", "tensor(float16)": "float16"}
 
 
-class OnnxEngine:
+class OnnxEngine(OneByOne):
     """Computes batches with ONNX Runtime; a short batch of a model with a fixed batch is filled up."""
 
-    def __init__(self, model: Path) -> None:
+    def __init__(self, model: Path, threads: int | None = None) -> None:
+        """Load `model`; `threads` of the CPU (None: all cores). Raises ArtifactError when it cannot be opened."""
         import onnxruntime  # here: the other targets need none of it
 
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads or 0
         try:
-            self._session = onnxruntime.InferenceSession(str(model), providers=["CPUExecutionProvider"])
+            self._session = onnxruntime.InferenceSession(str(model), options, providers=["CPUExecutionProvider"])
         except Exception as error:  # the exceptions of ONNX Runtime have no common base class
             raise ArtifactError(f"{model} cannot be opened as ONNX: {error}. Export it first (pth2onnx.py).") from error
         self.inputs = tuple(_describe(value) for value in self._session.get_inputs())

@@ -11,10 +11,19 @@ from typing import Any, ClassVar
 from yolact_ascend import flags
 from yolact_ascend.checks import OK, Check, run_check
 from yolact_ascend.errors import ToolError, UsageError
+from yolact_ascend.models.inputs import NORMALISE, NOTHING
 from yolact_ascend.process import Runner, format_command, own_command
 from yolact_ascend.sources import made_by
 from yolact_ascend.targets.folder import BENCHMARK_DIRNAME, OUTPUT_DIRNAME
-from yolact_ascend.targets.target import BenchmarkJob, CompileJob, DeviceRequest, Engine, InferJob, Target
+from yolact_ascend.targets.target import (
+    BATCH_CONTENTS,
+    BenchmarkJob,
+    CompileJob,
+    DeviceRequest,
+    Engine,
+    InferJob,
+    Target,
+)
 
 NOTE = "ONNX Runtime on this host's CPU, in float32: not comparable with an NPU's throughput."
 
@@ -26,11 +35,14 @@ class OnnxRuntimeTarget(Target):
     devices: ClassVar[tuple[str, ...]] = ("auto", "cpu")
     device_aliases: ClassVar[Mapping[str, str]] = {}
     precisions: ClassVar[tuple[str, ...]] = ("fp32",)
+    embeds: ClassVar[tuple[str, ...]] = (NOTHING, NORMALISE)
+    batch_contents: ClassVar[tuple[str, ...]] = BATCH_CONTENTS
     model_suffix: ClassVar[str] = ".onnx"
     engine_modules: ClassVar[tuple[str, ...]] = ("targets.onnxruntime.engine",)
 
-    def __init__(self) -> None:
+    def __init__(self, threads: int | None = None) -> None:
         self.kind = "cpu"
+        self.threads = threads
         self.npus = (0,)
         self.version = metadata.version("onnxruntime")
 
@@ -40,7 +52,7 @@ class OnnxRuntimeTarget(Target):
             named = ",".join(map(str, request.npus))
             raise UsageError(f"npus={named}: target=onnxruntime has one device, 0. Leave out npus=.")
         try:
-            return cls()
+            return cls(request.threads)
         except metadata.PackageNotFoundError as error:
             raise ToolError("onnxruntime is not installed. Run bash scripts/setup.sh, then .venv's Python.") from error
 
@@ -56,6 +68,9 @@ class OnnxRuntimeTarget(Target):
     def require_usable_paths(cls, work_folder: Path) -> None:
         pass
 
+    def require_precision(self, precision: str) -> None:
+        pass
+
     def identity(self) -> dict[str, str]:
         return {"kind": self.kind, "onnxruntime": self.version}
 
@@ -68,7 +83,7 @@ class OnnxRuntimeTarget(Target):
     def describe_device(self, npu: int) -> str:
         return "ONNX Runtime on the CPU"
 
-    def facts(self) -> dict[str, Any]:
+    def facts(self, precision: str) -> dict[str, Any]:
         return {
             "kind": self.kind,
             "chip": "CPU",
@@ -83,7 +98,7 @@ class OnnxRuntimeTarget(Target):
         return None
 
     def compile_inputs(self, job: CompileJob) -> dict[str, Any]:
-        words = [flags.BATCH_SIZE.word(job.batch_size), flags.DTYPE.word(job.input.dtype)]
+        words = [flags.BATCH_SIZE.word(job.batch_size), flags.EMBED.word(job.embed)]
         return {"flags": words, **made_by("targets.onnxruntime.compile")}
 
     def compile_files(self, job: CompileJob) -> list[Path]:
@@ -97,24 +112,31 @@ class OnnxRuntimeTarget(Target):
         runner.run_own(command, log)
         return format_command(command)
 
+    @classmethod
+    def compile_here(cls, job: CompileJob) -> None:
+        from yolact_ascend.targets.onnxruntime.compile import compile_onnx
+
+        compile_onnx(job.onnx, job.model, job.batch_size, job.network_input, job.input, job.preprocessing)
+
     def infer_inputs(self, job: InferJob) -> dict[str, Any]:
         return made_by("host.infer", *self.engine_modules)
 
     def infer(self, job: InferJob, runner: Runner, log: Path) -> None:
         words = [flags.MODEL.word(job.model), flags.BIN_FOLDER.word(job.bin_folder)]
-        output = flags.OUTPUT_FOLDER.word(job.run_folder / OUTPUT_DIRNAME)
-        runner.run_own([*own_command("infer"), *words, output], log)
+        words.append(flags.OUTPUT_FOLDER.word(job.run_folder / OUTPUT_DIRNAME))
+        runner.run_own([*own_command("infer"), *words, *flags.thread_words(self.threads)], log)
 
     def benchmark_inputs(self, job: BenchmarkJob) -> dict[str, Any]:
-        return {"loop": job.loop, "batch": job.batch is not None, **made_by("host.infer", *self.engine_modules)}
+        settings = {"loop": job.loop, "batch": job.batch is not None, "threads": self.threads}
+        return {**settings, **made_by("host.infer", *self.engine_modules)}
 
     def benchmark(self, job: BenchmarkJob, runner: Runner, log: Path) -> None:
         words = [flags.MODEL.word(job.model), flags.LOOP.word(job.loop)]
         words.append(flags.PERF_OUTPUT.word(job.run_folder / BENCHMARK_DIRNAME))
         batch = [] if job.batch is None else [flags.BATCH_FILE.word(job.batch)]
-        runner.run_own([*own_command("benchmark"), *words, *batch], log)
+        runner.run_own([*own_command("benchmark"), *words, *batch, *flags.thread_words(self.threads)], log)
 
     def open(self, model: Path, npu: int) -> Engine:
         from yolact_ascend.targets.onnxruntime.engine import OnnxEngine
 
-        return OnnxEngine(model)
+        return OnnxEngine(model, self.threads)

@@ -1,0 +1,64 @@
+"""OpenVINO's own benchmark_app: its command, and its report as a summary of ours."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+from yolact_ascend.errors import ArtifactError
+from yolact_ascend.files import read_json
+from yolact_ascend.targets.openvino.runtime import TYPES
+from yolact_ascend.targets.summary import STATED
+from yolact_ascend.tensors import TensorSpec
+
+REPORT = "benchmark_report.json"  # as benchmark_app names it
+FREE_SIZE = (480, 640)  # height and width of the image that a model of any size is measured with
+# Its JSON, with numbers as texts -> ours. Percentiles are not in it.
+LATENCIES = {"median": "latency (ms)", "mean": "avg latency", "min": "min latency", "max": "max latency"}
+
+
+def benchmark_app_command(
+    model: Path,
+    device: str,
+    image: TensorSpec,
+    batch_size: int,
+    precision: str,
+    loop: int,
+    report_folder: Path,
+    threads: int | None = None,
+) -> list[str]:
+    """Return the command that runs a model `loop` times with random pixels, several batches at once.
+
+    Types of input and computation are named: benchmark_app's own defaults are uint8 for images, and bfloat16 on CPUs
+    that have it (openvinotoolkit/openvino#28032, #4994).
+    """
+    height, width = FREE_SIZE
+    return [
+        *(sys.executable, "-I", "-m", "openvino.tools.benchmark.main"),
+        *("-m", str(model), "-d", device, "-hint", "throughput", "-niter", str(loop)),
+        *("-infer_precision", TYPES[precision], "-ip", "u8" if image.dtype == "uint8" else "f32"),
+        *(() if threads is None else ("-nthreads", str(threads))),
+        *(("-data_shape", f"[{batch_size},{height},{width},3]") if image.is_free else ()),
+        *("-json_stats", "-report_type", "no_counters", "-report_folder", str(report_folder)),
+    ]
+
+
+def read_report(report_folder: Path) -> dict[str, Any]:
+    """Return the report of benchmark_app as a summary; raises ArtifactError when it is missing or says nothing."""
+    path = report_folder / REPORT
+    report = read_json(path, "the report of benchmark_app")
+    try:
+        results = report["execution_results"]
+        return {
+            "throughput": float(results["throughput"]),
+            STATED: {
+                "stated_ms": {name: float(results[key]) for name, key in LATENCIES.items()},
+                "stated_batches": int(results["total number of iterations"]),
+            },
+            "benchmark_app": report,
+        }
+    except (KeyError, TypeError, ValueError) as error:
+        raise ArtifactError(
+            f"{path} is not a report of benchmark_app: {type(error).__name__} {error}. Run the benchmark again."
+        ) from error

@@ -1,0 +1,173 @@
+"""An OpenVINO IR in memory, on one device."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from queue import SimpleQueue
+from typing import Any
+
+import numpy as np
+
+from yolact_ascend.errors import ArtifactError, ToolError
+from yolact_ascend.slots import Slots
+from yolact_ascend.targets.compiled import COMPILE_AGAIN, weights_of
+from yolact_ascend.targets.openvino.compile import RT_INFO
+from yolact_ascend.targets.openvino.runtime import TYPES, get_core, precision_of
+from yolact_ascend.targets.target import Timing
+from yolact_ascend.tensors import FREE, TensorSpec
+
+LATENCY, THROUGHPUT = "LATENCY", "THROUGHPUT"
+ONNX_FACTS = "framework"  # where the converter puts the metadata of an ONNX
+
+
+class OpenVinoEngine:
+    """Computes batches with OpenVINO; a short batch is filled up. Callers in several threads wait for each other.
+
+    The precision is the one that the IR states, and float32 for an IR that states none: never OpenVINO's own default,
+    which is bfloat16 on CPUs that have it. Outputs are copies, and inputs are not held after a call.
+    """
+
+    def __init__(self, model: Path, device: str = "CPU", threads: int | None = None) -> None:
+        """Read `model` for OpenVINO's `device`; `threads` of a CPU (None: all cores).
+
+        Raises ArtifactError when it is no IR with one input, ToolError when the device does not take it.
+        """
+        self._path, self._device, self._threads = model, device, threads
+        self._model = _read(model)
+        if len(self._model.inputs) != 1:
+            raise ArtifactError(f"{model} has {len(self._model.inputs)} inputs, expected 1. {COMPILE_AGAIN}")
+        self.inputs = tuple(_describe(port) for port in self._model.inputs)
+        self.outputs = tuple(_describe(port) for port in self._model.outputs)
+        batch = self._model.inputs[0].partial_shape[0]
+        self.batch_size = batch.get_length() if batch.is_static else None
+        self.metadata: Mapping[str, str] = {**_facts(self._model, ONNX_FACTS), **_facts(self._model, RT_INFO)}
+        self.precision = self.metadata.get("precision", "fp32")
+        self._requests: SimpleQueue[Any] = SimpleQueue()
+        self._requests.put(self._compile(LATENCY).create_infer_request())
+
+    def infer(self, inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
+        count = len(inputs[0])
+        request = self._requests.get()  # one at a time: a request that two threads share mixes up their answers
+        try:
+            found = request.infer([self._filled(array) for array in inputs])
+            return [np.array(found[k][:count]) for k in range(len(self.outputs))]
+        except RuntimeError as error:
+            raise self._refusal(inputs, error) from error
+        finally:
+            self._requests.put(request)
+
+    def infer_all(self, batches: Iterable[np.ndarray]) -> Iterator[tuple[list[np.ndarray], Timing]]:
+        import openvino
+
+        queue = openvino.AsyncInferQueue(self._for_throughput)
+        done: dict[int, tuple[list[np.ndarray], Timing]] = {}
+
+        def finish(request: Any, work: tuple[int, int, float]) -> None:
+            end = time.perf_counter()
+            number, count, start = work
+            # Copies: the next batch overwrites the request's own.
+            outputs = [np.array(request.get_output_tensor(k).data[:count]) for k in range(len(self.outputs))]
+            done[number] = outputs, (1000 * start, 1000 * end)
+
+        queue.set_callback(finish)
+        given = 0
+        try:
+            for number, images in enumerate(batches):
+                queue.get_idle_request_id()  # waits until there is one
+                queue.start_async([self._filled(images)], (number, len(images), time.perf_counter()))
+                while given in done:
+                    yield done.pop(given)
+                    given += 1
+            queue.wait_all()
+        except RuntimeError as error:
+            raise self._refusal([images], error) from error
+        for number in range(given, given + len(done)):
+            yield done.pop(number)
+
+    def infer_slot(self, slots: Slots, slot: int, count: int) -> Timing:
+        images = [image[:count] for image in slots.images(slot)]
+        if self.inputs[0].is_free:
+            images = [_own_size(*images)]
+        start = time.perf_counter()
+        outputs = self.infer(images)
+        end = time.perf_counter()
+        for place, output in zip(slots.results(slot), outputs):
+            place[:count] = output
+        return 1000 * start, 1000 * end
+
+    def __enter__(self) -> OpenVinoEngine:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    @cached_property
+    def _for_throughput(self) -> Any:
+        return self._compile(THROUGHPUT)
+
+    def _compile(self, hint: str) -> Any:
+        settings = {"PERFORMANCE_HINT": hint, "INFERENCE_PRECISION_HINT": TYPES.get(self.precision, self.precision)}
+        if self._threads is not None:
+            settings["INFERENCE_NUM_THREADS"] = str(self._threads)
+        try:
+            compiled = get_core().compile_model(self._model, self._device, settings)
+        except RuntimeError as error:
+            raise ToolError(
+                f"OpenVINO cannot compile {self._path} for {self._device}: {last_line(error)}. Choose another device."
+            ) from error
+        found = precision_of(compiled.get_property("INFERENCE_PRECISION_HINT"))
+        if self.precision == "bf16" and found != self.precision:
+            raise ToolError(
+                f"{self._path} was compiled with precision=bf16, but {self._device} computes in {found} here. "
+                "Compile with precision=fp32."
+            )
+        return compiled
+
+    def _filled(self, images: np.ndarray) -> np.ndarray:
+        """Return the images [B,...], repeated in turn until the batch is full."""
+        size = self.batch_size or len(images)
+        return images if len(images) >= size else images[np.arange(size) % len(images)]
+
+    def _refusal(self, inputs: Sequence[np.ndarray], error: Exception) -> ArtifactError:
+        found = ", ".join(f"{array.dtype} {list(array.shape)}" for array in inputs)
+        expected = ", ".join(f"{spec.dtype} {[self.batch_size, *spec.shape]}" for spec in self.inputs)
+        return ArtifactError(
+            f"{self._path} does not take a batch of {found}, expected {expected}: {last_line(error)}. {COMPILE_AGAIN}"
+        )
+
+
+def last_line(error: Exception) -> str:
+    """Return the line of an OpenVINO error that says what is wrong; those before say where in its sources."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return (lines[-1] if lines else type(error).__name__).rstrip(".!")
+
+
+def _own_size(pixels: np.ndarray, sizes: np.ndarray) -> np.ndarray:
+    """Return the one image of a slot whose images differ in size, [1,H,W,3]."""
+    height, width = (int(side) for side in sizes[0])
+    return pixels[0][: height * width * 3].reshape(1, height, width, 3)
+
+
+def _read(model: Path) -> Any:
+    for file, what in ((model, "a model"), (weights_of(model), "its weights")):
+        if not file.is_file():
+            raise ArtifactError(f"There is no {file}, {what}: an OpenVINO IR has an .xml and a .bin. {COMPILE_AGAIN}")
+    try:
+        return get_core().read_model(model, weights_of(model))
+    except RuntimeError as error:
+        raise ArtifactError(f"{model} cannot be read as OpenVINO IR: {last_line(error)}. {COMPILE_AGAIN}") from error
+
+
+def _facts(model: Any, place: str) -> dict[str, str]:
+    """Return what an IR states in one place of its rt_info."""
+    found = model.get_rt_info([place]).value if model.has_rt_info([place]) else {}
+    return {key: str(value) for key, value in found.items()} if isinstance(found, dict) else {}
+
+
+def _describe(port: Any) -> TensorSpec:
+    """Return an input or output of a model for one image."""
+    shape = [side.get_length() if side.is_static else FREE for side in port.partial_shape]
+    return TensorSpec(port.get_any_name(), tuple(shape[1:]), np.dtype(port.element_type.to_dtype()).name)
