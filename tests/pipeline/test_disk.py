@@ -120,8 +120,8 @@ SAID = "This run would write 63.19 GB more to {out}, where {free} GB are free. U
 @pytest.mark.parametrize(
     ("free_gb", "words", "expected"),
     [
-        (63.1, [], ["stream=1 (0.00 GB)", "aipp=1 (49.58 GB)", "limit=4913 (62.09 GB)"]),
-        (50, [], ["stream=1 (0.00 GB)", "limit=3877 (49.00 GB)"]),  # aipp=1 would leave less than what comes on top
+        (63.1, [], ["stream=1 (0.00 GB)", "embed=1 (49.58 GB)", "limit=4913 (62.09 GB)"]),
+        (50, [], ["stream=1 (0.00 GB)", "limit=3877 (49.00 GB)"]),  # embed=1 would leave less than what comes on top
         (50, ["to=infer", "from=preprocess"], ["stream=1 (0.00 GB)", "limit=3877 (49.00 GB)"]),
         (1, [], ["stream=1 (0.00 GB)", "limit=39 (0.49 GB)"]),
         (0.001, [], ["stream=1 (0.00 GB)"]),
@@ -144,7 +144,7 @@ def test_of_several_batch_sizes_one_may_fit(parse, free):
     settings = parse("bs=8,4", "aipp=1")
     said = describe_remedies(settings, 5000, plan_disk(settings, 5000))
     assert said.startswith("Use stream=1 (0.00 GB), bs=4 only (49.58 GB), limit=4703 (")
-    assert "aipp" not in said
+    assert "embed" not in said
 
 
 def test_the_limit_is_the_largest_that_fits(parse, free):

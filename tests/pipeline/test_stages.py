@@ -12,8 +12,10 @@ from yolact_ascend.pipeline.settings import STAGES_OF_WAY, parse_words
 from yolact_ascend.pipeline.stages.plan import STEPS_OF_STAGE, plan_steps
 from yolact_ascend.process import Runner
 from yolact_ascend.targets.ascend.target import AscendTarget
+from yolact_ascend.targets.compiled import files_of_model
 from yolact_ascend.targets.folder import WorkFolder
 from yolact_ascend.targets.onnxruntime.target import OnnxRuntimeTarget
+from yolact_ascend.targets.openvino.target import OpenVinoTarget
 from yolact_ascend.targets.registry import TARGETS
 
 WAYS = (["mode=full"], ["stream=1"], ["mode=perf"])
@@ -25,13 +27,15 @@ def plan(tmp_path, emulation):
     write_coco(tmp_path / "coco")
     folder = WorkFolder(tmp_path / "out")
     folder.root.mkdir()
-    for path in (tmp_path / "a.pth", folder.onnx, *(folder.model(2, t.model_suffix) for t in TARGETS.values())):
+    models = [files_of_model(folder.model(2, target.model_suffix)) for target in TARGETS.values()]
+    for path in (tmp_path / "a.pth", folder.onnx, *itertools.chain(*models)):
         path.write_bytes(b"word")
 
     def plan(*words):
         places = [f"weights={tmp_path}/a.pth", f"coco={tmp_path}/coco", f"out={folder.root}"]
         settings = parse_words([*places, f"config={SMALL_CONFIG.name}", "bs=2", *words])
-        target = OnnxRuntimeTarget() if settings.target == "onnxruntime" else AscendTarget(emulation)
+        made = {"onnxruntime": OnnxRuntimeTarget, "openvino": lambda: OpenVinoTarget("CPU", None)}
+        target = made.get(settings.target, lambda: AscendTarget(emulation))()
         run = RunContext(settings, target, Records(folder), Runner(0, {}))
         return {step.label: step for step in plan_steps(run)}
 
@@ -130,6 +134,7 @@ def test_what_canns_tools_do_depends_on_flags_and_not_on_our_code(code, label):
         (["limit=3"], ["preprocess"]),
         (["precision=fp32"], ["compile bs2"]),
         (["target=onnxruntime"], ["compile bs2", "infer bs2"]),
+        (["target=openvino"], ["compile bs2", "infer bs2"]),
         (["aipp=1"], ["compile bs2", "preprocess"]),
         (["cut=heads"], ["export", "postprocess bs2"]),
         (["upstream=u"], ["patch"]),  # and the export through the patch's record
@@ -140,6 +145,7 @@ def test_what_canns_tools_do_depends_on_flags_and_not_on_our_code(code, label):
         (["mode=perf", "loop=7"], ["benchmark bs2"]),
         (["mode=perf", "input=random"], ["benchmark bs2"]),
         (["mode=perf", "aipp=1"], ["compile bs2"]),
+        (["mode=perf", "target=onnxruntime", "threads=1"], ["compile bs2", "benchmark bs2"]),
     ],
     ids=lambda value: " ".join(value) or "none",
 )
@@ -157,6 +163,7 @@ def test_outputs_name_the_targets_model_and_the_tasks_of_the_network(plan, targe
     suffix = TARGETS[target].model_suffix
     assert [path.name for path in steps["compile bs2"].outputs()] == [
         f"yolact_edge_bs2{suffix}",
+        *(["yolact_edge_bs2.bin"] if target == "openvino" else []),
         f"yolact_edge_bs2{suffix}.json",
     ]
     assert [path.name for path in steps["postprocess bs2"].outputs()] == [

@@ -33,7 +33,14 @@ REPORT = {
     "device": {"kind": "npu", "chip": "310P3", "soc_version": "Ascend310P3", "host": "a CPU", "note": "of a card"},
     "model": {
         **{"config": "c", "network": "n", "cut": "fpn", "weights_sha256": "0" * 64},
-        **{"classes": 80, "classes_from": "COCO", "precision": "fp16", "aipp": False, "input_dtype": "float32"},
+        **{
+            "classes": 80,
+            "classes_from": "COCO",
+            "precision": "fp16",
+            "aipp": False,
+            "embed": "0",
+            "input_dtype": "float32",
+        },
     },
     "dataset": None,
     "stages": [],
@@ -65,11 +72,11 @@ def test_several_devices_are_counted_and_their_sum_is_called_one():
         ({}, "- Compiled: precision fp16, input float32\n"),
         ({"precision": "fp32"}, "- Compiled: precision fp32, input float32\n"),
         (
-            {"aipp": True, "input_dtype": "uint8"},
-            "- Compiled: precision fp16, input uint8, normalised by the model (aipp=1)\n",
+            {"aipp": True, "embed": "1", "input_dtype": "uint8"},
+            "- Compiled: precision fp16, input uint8, normalised by the model (embed=1)\n",
         ),
     ],
-    ids=["default", "fp32", "aipp"],
+    ids=["default", "fp32", "embed"],
 )
 def test_how_the_model_was_compiled_is_said(model, line):
     assert line in render({}, model={**REPORT["model"], **model})

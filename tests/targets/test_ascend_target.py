@@ -56,7 +56,7 @@ class Runner:
 def test_it_states_whether_a_card_or_the_emulation_computes(tools, said, short, note, cann, paste):
     target = AscendTarget(replace(tools, npus=(0, 1)))
     assert (target.describe(), target.describe_device(1), target.how_to_paste()) == (said, short, paste)
-    assert target.facts() == {
+    assert target.facts("fp16") == {
         **{"kind": tools.kind, "chip": "310P3", "soc_version": "Ascend310P3", "npu_smi": "23.0"},
         **{"npus": [0, 1], "cann": cann, "note": note},
     }
@@ -164,10 +164,13 @@ def test_files_that_ais_bench_would_refuse_late_are_refused_now(tmp_path, name, 
         write_file(tmp_path / "bins" / f"{index}.bin")
     spoil(tmp_path / name)
     runner, target = Runner(None), AscendTarget(ON_CARD)
+    job = BenchmarkJob(model, 2, 7, tmp_path, batch, "fp16", FLOAT32)
     calls = {
         "m.om": lambda: target.open(model, 0),
         "bins/1.bin": lambda: target.infer(InferJob(model, tmp_path / "bins", 2, tmp_path), runner, tmp_path / "log"),
-        "in.bin": lambda: target.benchmark(BenchmarkJob(model, 2, 7, tmp_path, batch), runner, tmp_path / "log"),
+        "in.bin": lambda: target.benchmark(
+            BenchmarkJob(model, 2, 7, tmp_path, batch, "fp16", FLOAT32), runner, tmp_path / "log"
+        ),
     }
     with pytest.raises(ArtifactError, match=f"{re.escape(name)} {said}"):
         calls[name]()
@@ -187,7 +190,9 @@ def test_a_benchmark_leaves_its_timings_and_what_a_user_put_there(tmp_path, fail
         if fails:
             raise ToolError("no card")
 
-    job = BenchmarkJob(write_file(tmp_path / "m.om"), 2, 7, folder.parent, write_file(tmp_path / "in.bin"))
+    job = BenchmarkJob(
+        write_file(tmp_path / "m.om"), 2, 7, folder.parent, write_file(tmp_path / "in.bin"), "fp16", FLOAT32
+    )
     runner, target = Runner(ais_bench), AscendTarget(ON_CARD)
     if fails:
         with pytest.raises(ToolError, match="no card"):

@@ -27,7 +27,7 @@ from yolact_ascend.targets.onnxruntime.compile import compile_onnx
 from yolact_ascend.targets.onnxruntime.engine import OnnxEngine
 from yolact_ascend.targets.onnxruntime.target import NOTE, OnnxRuntimeTarget
 from yolact_ascend.targets.summary import read_timings
-from yolact_ascend.targets.target import BenchmarkJob, CompileJob, DeviceRequest, InferJob
+from yolact_ascend.targets.target import BenchmarkJob, CompileJob, DeviceRequest, InferJob, OneByOne
 from yolact_ascend.tensors import TensorSpec
 
 VERSION = metadata.version("onnxruntime")
@@ -127,7 +127,12 @@ def test_a_network_with_its_preprocessing_inside_finds_what_it_finds_without(tin
             ArtifactError,
             "has the inputs pixels, expected image. Export it again",
         ),
-        (lambda path: None, Preprocessing(**SIZE, shortest_edge_px=8), UsageError, "pads its inputs.*leave out aipp=1"),
+        (
+            lambda path: None,
+            Preprocessing(**SIZE, shortest_edge_px=8),
+            UsageError,
+            "pads its inputs.*embed=1",
+        ),
     ],
     ids=["no ONNX", "no file", "another input", "padded"],
 )
@@ -148,7 +153,7 @@ def test_it_is_found_with_its_one_device():
     assert (target.name, target.kind, target.npus, target.model_suffix) == ("onnxruntime", "cpu", (0,), ".onnx")
     assert target.identity() == {"kind": "cpu", "onnxruntime": VERSION}
     assert target.made_for() == {"onnxruntime": VERSION}
-    assert target.facts() == {
+    assert target.facts("fp32") == {
         **{"kind": "cpu", "chip": "CPU", "soc_version": None, "npu_smi": None, "npus": [0], "cann": None},
         "note": NOTE,
     }
@@ -191,7 +196,7 @@ def test_compile_runs_its_verb_and_replaces_the_model(tiny_onnx, tmp_path, runne
     job = CompileJob(tiny_onnx, model, 2, "fp32", FLOAT32, image, TINY_CONFIG.preprocessing)
     target = OnnxRuntimeTarget()
     command = target.compile(job, runner, tmp_path / "log")
-    flags = ["--batch_size=2", f"--dtype={image.dtype}"]
+    flags = ["--batch_size=2", f"--embed={int(image is UINT8)}"]
     assert target.compile_inputs(job)["flags"] == flags
     assert runner.commands == [["compile", f"--model={tiny_onnx}", f"--output={model}", *flags]]
     assert command.endswith(" ".join(runner.commands[0]))
@@ -279,7 +284,7 @@ def test_a_benchmark_leaves_the_summary_that_ais_bench_leaves(tiny_onnx, compile
     for folder in runs.values():
         folder.mkdir(mode=0o750)
     compile_onnx(tiny_onnx, model, 2, FLOAT32, FLOAT32, TINY_CONFIG.preprocessing)
-    job = BenchmarkJob(model, 2, 3, runs["ours"], batch=None)
+    job = BenchmarkJob(model, 2, 3, runs["ours"], None, "fp32", FLOAT32)
     OnnxRuntimeTarget().benchmark(job, runner, tmp_path / "log")
     assert runner.commands == [["benchmark", f"--model={model}", "--loop=3", f"--output={runs['ours'] / 'perf'}"]]
     assert [path.name for path in runs["ours"].iterdir()] == ["perf_summary.json"]
@@ -298,7 +303,7 @@ def test_a_benchmark_leaves_the_summary_that_ais_bench_leaves(tiny_onnx, compile
 def test_a_benchmark_runs_the_batch_of_a_file(unchanged, tmp_path, runner, images):
     compile_onnx(unchanged, tmp_path / "m.onnx", 2, *[tensors_of(USUAL)[0]] * 2, USUAL)
     np.ones((images, 3, 8, 6), np.float32).tofile(tmp_path / "batch.bin")
-    job = BenchmarkJob(tmp_path / "m.onnx", 2, 5, tmp_path, batch=tmp_path / "batch.bin")
+    job = BenchmarkJob(tmp_path / "m.onnx", 2, 5, tmp_path, tmp_path / "batch.bin", "fp32", FLOAT32)
     if images == 2:
         OnnxRuntimeTarget().benchmark(job, runner, tmp_path / "log")
         assert f"--input={job.batch}" in runner.commands[0]
@@ -312,7 +317,7 @@ def test_outputs_depend_on_the_code_that_computes_them(tmp_path):
     """This target has no tool whose version stands for its code."""
     target = OnnxRuntimeTarget()
     compile_job = CompileJob(tmp_path, tmp_path, 2, "fp32", FLOAT32, FLOAT32, TINY_CONFIG.preprocessing)
-    benchmark_job = BenchmarkJob(tmp_path, 2, 5, tmp_path, batch=None)
+    benchmark_job = BenchmarkJob(tmp_path, 2, 5, tmp_path, None, "fp32", FLOAT32)
     inputs = [
         target.compile_inputs(compile_job),
         target.infer_inputs(InferJob(tmp_path, tmp_path, 3, tmp_path)),
@@ -327,9 +332,9 @@ def test_outputs_depend_on_the_code_that_computes_them(tmp_path):
 @pytest.mark.parametrize("from_file", [False, True], ids=["zeros", "file"])
 def test_a_benchmark_warms_up_and_then_runs_the_same_batch_each_time(tmp_path, from_file):
     spec, batches = TensorSpec("image", (2,)), []
-    engine = SimpleNamespace(
-        batch_size=2, inputs=(spec,), infer=lambda inputs: batches.append(inputs[0].tolist()) or []
-    )
+    engine = OneByOne()
+    engine.batch_size, engine.inputs = 2, (spec,)
+    engine.infer = lambda inputs: batches.append(inputs[0].tolist()) or []
     values = np.arange(4, dtype=np.float32) if from_file else np.zeros(4, np.float32)
     values.tofile(tmp_path / "batch.bin")
     benchmark(engine, tmp_path / "perf", 3, tmp_path / "batch.bin" if from_file else None)

@@ -7,21 +7,28 @@ import pytest
 from yolact_ascend.errors import UsageError
 from yolact_ascend.targets.ascend.target import AscendTarget
 from yolact_ascend.targets.onnxruntime.target import OnnxRuntimeTarget
+from yolact_ascend.targets.openvino.target import OpenVinoTarget
 from yolact_ascend.targets.registry import DEFAULT_TARGET, TARGETS, read_device, target_of_model
 
 
 def test_the_targets_by_name():
-    assert {"ascend": AscendTarget, "onnxruntime": OnnxRuntimeTarget} == TARGETS
+    assert {"ascend": AscendTarget, "onnxruntime": OnnxRuntimeTarget, "openvino": OpenVinoTarget} == TARGETS
     assert DEFAULT_TARGET == "ascend"
     assert {name: target.precisions for name, target in TARGETS.items()} == {
         "ascend": ("fp16", "fp32"),
         "onnxruntime": ("fp32",),
+        "openvino": ("fp32", "bf16", "fp16"),
     }
 
 
 @pytest.mark.parametrize(
     ("model", "target"),
-    [("a/yolact_edge_bs8.om", AscendTarget), ("yolact_edge.onnx", OnnxRuntimeTarget), ("a.om.onnx", OnnxRuntimeTarget)],
+    [
+        ("a/yolact_edge_bs8.om", AscendTarget),
+        ("yolact_edge.onnx", OnnxRuntimeTarget),
+        ("a.om.onnx", OnnxRuntimeTarget),
+        ("a_bs8.xml", OpenVinoTarget),
+    ],
 )
 def test_a_models_ending_tells_its_target(model, target):
     assert target_of_model(Path(model)) is target
@@ -39,6 +46,7 @@ def test_another_ending_is_refused(model):
         *((AscendTarget, word, word) for word in ("auto", "npu", "emulation")),
         (AscendTarget, "cpu", "emulation"),
         *((OnnxRuntimeTarget, word, word) for word in ("auto", "cpu")),
+        *((OpenVinoTarget, word, word.lower()) for word in ("auto", "CPU", "GPU", "npu", "AUTO")),
     ],
 )
 def test_a_device_is_one_of_the_targets(target, word, device):
@@ -50,6 +58,7 @@ def test_a_device_is_one_of_the_targets(target, word, device):
     [
         *((AscendTarget, word, "one of auto, npu, emulation (target=ascend)") for word in ("", "gpu", "NPU")),
         *((OnnxRuntimeTarget, word, "one of auto, cpu (target=onnxruntime)") for word in ("npu", "emulation")),
+        *((OpenVinoTarget, w, "one of auto, cpu, gpu, npu (target=openvino)") for w in ("MULTI:CPU", "GPU.1", "cuda")),
     ],
 )
 def test_a_device_of_another_target_is_refused(target, word, expected):

@@ -39,7 +39,6 @@ def run(arguments: argparse.Namespace) -> None:
         network_input=input_tensor(config),
         input=input_tensor(config, DTYPE_OF_EMBED[embed]),
         preprocessing=config.preprocessing,
-        embed=embed,
     )
     target.compile_here(job)
     print(f"{arguments.output} written: batch {arguments.batch_size}, {precision}, {job.input.dtype} input")

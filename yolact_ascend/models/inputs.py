@@ -28,6 +28,13 @@ def input_tensor(config: ModelConfig, dtype: str = FLOAT32) -> TensorSpec:
     return TensorSpec(INPUT_NAME, (3, *size), FLOAT32, "NCHW")
 
 
+def embed_of(spec: TensorSpec) -> str:
+    """Return the value of `embed=` that gives a model such an input."""
+    if not takes_pixels(spec):
+        return NOTHING
+    return RESIZE if spec.is_free else NORMALISE
+
+
 def takes_pixels(spec: TensorSpec) -> bool:
     """Tell whether an input is pixels, so that the model itself does the preprocessing."""
     return spec.dtype == UINT8

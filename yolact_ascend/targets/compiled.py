@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -157,22 +156,35 @@ def require_model(model: Path, need: Need) -> SideCar:
             raise ArtifactError(
                 f"{model} was compiled for something else: {name} is {found}, expected {expected}. {COMPILE_AGAIN}"
             )
-    model_sha256 = sha256_model(model)
-    if model_sha256 != sidecar.model_sha256:
-        raise ArtifactError(
-            f"{model} is not the file that {sidecar_file(model).name} describes: its sha256 is {model_sha256}, "
-            f"expected {sidecar.model_sha256}. {COMPILE_AGAIN}"
-        )
+    _require_described(model, sidecar)
     return sidecar
 
 
+def _require_described(model: Path, sidecar: SideCar) -> None:
+    """Raise ArtifactError when a model is not the one of its side-car."""
+    found, expected = sha256_model(model), sidecar.model_sha256
+    if found == expected:
+        return
+    name = sidecar_file(model).name
+    if len(files_of_model(model)) == 1:
+        what = f"{model} is not the file that {name} describes: its sha256 is"
+    else:  # each may be whole, and be of another model
+        what = f"{model} and {weights_of(model).name} are not the files that {name} describes: their sha256 together is"
+    raise ArtifactError(f"{what} {found}, expected {expected}. {COMPILE_AGAIN}")
+
+
 def find_weights_sha256(model: Path) -> str | None:
-    """Return the SHA-256 of the weights that a model was compiled from; None when no current side-car states it."""
-    with contextlib.suppress(ArtifactError):
+    """Return the SHA-256 of the weights that a model was compiled from; None when no current side-car states it.
+
+    Raises ArtifactError for a model of two files that do not belong together.
+    """
+    try:
         sidecar = read_sidecar(model)
-        if sidecar.model_sha256 == sha256_model(model):
-            return sidecar.weights_sha256
-    return None
+    except ArtifactError:
+        return None
+    if len(files_of_model(model)) > 1:
+        _require_described(model, sidecar)
+    return sidecar.weights_sha256 if sidecar.model_sha256 == sha256_model(model) else None
 
 
 def require_inputs(save_path: Path, spec: TensorSpec, count: int) -> None:

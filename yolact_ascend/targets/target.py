@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from yolact_ascend.checks import Check
 from yolact_ascend.models.config import Preprocessing
-from yolact_ascend.models.inputs import NOTHING
+from yolact_ascend.models.inputs import embed_of
 from yolact_ascend.process import Runner
 from yolact_ascend.tensors import TensorSpec
 
@@ -45,7 +45,11 @@ class CompileJob:
     network_input: TensorSpec  # of the ONNX
     input: TensorSpec  # of the compiled model: pixels where it does the preprocessing itself
     preprocessing: Preprocessing
-    embed: str = NOTHING  # one of the target's `embeds`
+
+    @property
+    def embed(self) -> str:
+        """The value of `embed=` that gives a model such an input."""
+        return embed_of(self.input)
 
 
 @dataclass(frozen=True)

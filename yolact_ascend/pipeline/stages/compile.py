@@ -30,7 +30,6 @@ def _step(run: RunContext, batch_size: int) -> Step:
         network_input=input_tensor(run.config),
         input=run.input,
         preprocessing=run.config.preprocessing,
-        embed=run.settings.embed,
     )
 
     def inputs() -> dict[str, Any]:

@@ -6,9 +6,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from yolact_ascend.errors import ArtifactError
+from yolact_ascend.errors import ArtifactError, ToolError
 from yolact_ascend.files import read_json
-from yolact_ascend.targets.openvino.runtime import TYPES
+from yolact_ascend.targets.openvino.runtime import INSTALL, TYPES
 from yolact_ascend.targets.summary import STATED
 from yolact_ascend.tensors import TensorSpec
 
@@ -35,13 +35,21 @@ def benchmark_app_command(
     """
     height, width = FREE_SIZE
     return [
-        *(sys.executable, "-I", "-m", "openvino.tools.benchmark.main"),
+        *(sys.executable, "-I", str(find_benchmark_app())),  # not by its first line, which a moved .venv leaves wrong
         *("-m", str(model), "-d", device, "-hint", "throughput", "-niter", str(loop)),
         *("-infer_precision", TYPES[precision], "-ip", "u8" if image.dtype == "uint8" else "f32"),
         *(() if threads is None else ("-nthreads", str(threads))),
         *(("-data_shape", f"[{batch_size},{height},{width},3]") if image.is_free else ()),
         *("-json_stats", "-report_type", "no_counters", "-report_folder", str(report_folder)),
     ]
+
+
+def find_benchmark_app() -> Path:
+    """Return the script of this Python's benchmark_app; raises ToolError when there is none."""
+    path = Path(sys.executable).with_name("benchmark_app")
+    if not path.is_file():
+        raise ToolError(f"There is no {path}, which comes with OpenVINO. {INSTALL}")
+    return path
 
 
 def read_report(report_folder: Path) -> dict[str, Any]:
