@@ -168,9 +168,7 @@ def test_files_that_ais_bench_would_refuse_late_are_refused_now(tmp_path, name, 
     calls = {
         "m.om": lambda: target.open(model, 0),
         "bins/1.bin": lambda: target.infer(InferJob(model, tmp_path / "bins", 2, tmp_path), runner, tmp_path / "log"),
-        "in.bin": lambda: target.benchmark(
-            BenchmarkJob(model, 2, 7, tmp_path, batch, "fp16", FLOAT32), runner, tmp_path / "log"
-        ),
+        "in.bin": lambda: target.benchmark(job, runner, tmp_path / "log"),
     }
     with pytest.raises(ArtifactError, match=f"{re.escape(name)} {said}"):
         calls[name]()

@@ -36,9 +36,11 @@ def benchmark_app_command(
     height, width = FREE_SIZE
     return [
         *(sys.executable, "-I", str(find_benchmark_app())),  # not by its first line, which a moved .venv leaves wrong
-        *("-m", str(model), "-d", device, "-hint", "throughput", "-niter", str(loop)),
+        *("-m", str(model), "-d", device, "-niter", str(loop)),
+        # With a number of threads, it refuses a hint; one thread a stream is what the hint comes to.
+        *(("-hint", "throughput") if threads is None else ("-hint", "none", "-nthreads", str(threads))),
+        *(() if threads is None else ("-nstreams", str(threads))),
         *("-infer_precision", TYPES[precision], "-ip", "u8" if image.dtype == "uint8" else "f32"),
-        *(() if threads is None else ("-nthreads", str(threads))),
         *(("-data_shape", f"[{batch_size},{height},{width},3]") if image.is_free else ()),
         *("-json_stats", "-report_type", "no_counters", "-report_folder", str(report_folder)),
     ]
