@@ -34,6 +34,7 @@ def make_run(root, outputs, batch_size=1, scores=ZEROS, spec=INPUT, specs=SPECS,
             write_bytes(path, np.array(value, dtype=np.float32).tobytes())
     folder.outputs(batch_size).mkdir(parents=True, exist_ok=True)
     write_json(folder.scores(batch_size), scores)
+    write_json(folder.summary(batch_size), {"npu_compute_time_list": [[0, 4]], "throughput": 250.0 * batch_size})
     outputs_of_batch = [output.of_batch(batch_size) for output in specs]
     made_for = {"soc_version": "Ascend310P3", "cann": ""}
     sidecar = SideCar(
@@ -96,6 +97,19 @@ def test_scores_and_bytes_stand_side_by_side(tmp_path):
     assert ["box .75", "n/a", "1.00", "n/a"] in cells
 
 
+def test_target_precision_and_throughput_stand_side_by_side(tmp_path):
+    first = make_run(tmp_path / "a", {1: [[1, 2], [3, 4]]})
+    second = make_run(tmp_path / "b", {1: [[1, 2], [3, 4]]}, batch_size=8)
+    model = WorkFolder(tmp_path / "b").model(8, ".om")
+    made_for = {"openvino": "2026.4.1"}
+    write_sidecar(model, replace(read_sidecar(model), target="openvino", made_for=made_for, precision="bf16"))
+    text = format_comparison(compare_runs(first, second), ["A", "B"])
+    cells = [[cell.strip() for cell in line.split("|")[1:-1]] for line in text.splitlines() if "|" in line]
+    assert ["target", "ascend", "openvino"] in cells and ["precision", "fp16", "bf16"] in cells
+    assert ["device images/s", "250.00", "2000.00"] in cells
+    assert ["compiled for", "Ascend310P3,", "2026.4.1"] in cells
+
+
 def test_runs_of_other_images_are_refused(tmp_path):
     first = make_run(tmp_path / "a", {1: [[1, 2], [3, 4]]})
     second = make_run(tmp_path / "b", {2: [[1, 2], [3, 4]]})
@@ -119,11 +133,11 @@ def test_of_another_cut_the_scores_are_compared(tmp_path, capsys):
     comparison = compare_runs(first, second)
     assert (comparison.images, comparison.cuts, comparison.outputs) == (1, ("fpn", "heads"), ())
     said = format_comparison(comparison, ["A", "B"]).split("\n\n")
-    assert said[:2] == [
+    assert [said[0], said[2]] == [
         "B against A, 1 images",
         "They are of cut fpn and cut heads, whose outputs are not the same; their mAP:",
     ]
-    assert "-1.00" in said[2] and "cosine" not in "".join(said)
+    assert "-1.00" in said[3] and "cosine" not in "".join(said)
     assert main(["compare", str(first), str(second), "--json"]) == 0
     printed = json.loads(capsys.readouterr().out)
     assert (printed["cuts"], printed["outputs"]) == (["fpn", "heads"], [])

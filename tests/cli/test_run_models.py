@@ -203,6 +203,57 @@ def test_onnxruntime_with_the_preprocessing_inside_is_the_same_staged_and_stream
     assert copied.report()["model"]["aipp"] is True
 
 
+def test_openvino_finds_what_onnxruntime_finds(copied):
+    """Staged and streamed, byte for byte the same; of another engine, to the order of float32 sums."""
+    copied(target="onnxruntime", device="cpu")
+    expected = read_outputs(copied, 3)
+    before = {score: copied.report()["results"][0][score]["all"] for score in ("box", "mask")}
+    words = {"target": "openvino", "device": "auto", "threads": "1"}
+    assert copied(**words) == [*PER_BATCH]
+    for one, other in zip(read_outputs(copied, 3), expected):
+        assert np.abs(one - other).max() <= 1e-4 * np.abs(other).max()
+    report = copied.report()
+    assert (report["device"]["target"], report["device"]["computes_in"]) == ("openvino", "fp32")
+    assert "precision=fp32 (float32)" in copied.folder.report_md.read_text()
+    for score, value in before.items():
+        assert report["results"][0][score]["all"] == pytest.approx(value, abs=0.05)
+    staged = read_detections(copied)
+    assert copied(**words) == []
+    assert copied(**words, stream="1") == ["stream bs3"]
+    assert read_detections(copied) == staged
+
+
+def is_alike(one, other):
+    keys = ("image_id", "category_id")
+    is_same = all(one[key] == other[key] for key in keys)
+    return is_same and np.abs(np.subtract(one["bbox"], other["bbox"])).max() < 0.5
+
+
+def test_openvino_takes_whole_images(copied):
+    """embed=resize against the host's resize and normalisation: the same objects."""
+    words = {"target": "openvino", "device": "cpu", "bs": "1", "stream": "1"}
+    assert copied(**words) == ["compile bs1", "stream bs1"]
+    expected = json.loads(read_detections(copied, 1)[0])
+    assert copied(**words, embed="resize") == ["compile bs1", "stream bs1"]
+    found = json.loads(read_detections(copied, 1)[0])
+    alike = [any(is_alike(one, other) for other in expected) for one in found]
+    # Random weights have many scores that are nearly equal, and at most 100 detections are kept.
+    assert len(found) == len(expected) and np.mean(alike) > 0.97
+    report = copied.report()
+    assert (report["model"]["embed"], report["model"]["aipp"]) == ("resize", True)
+
+
+def test_openvino_measures_with_its_own_benchmark_app(copied):
+    words = {"target": "openvino", "device": "cpu", "mode": "perf", "loop": "4"}
+    assert copied(**words) == ["compile bs3", "benchmark bs3"]
+    (result,) = copied.report()["results"]
+    assert (result["input"], result["precision"]) == ("random", "fp32") and result["batches"] >= 4
+    assert result["throughput_images_per_s"] > 0 and result["latency_ms"]["median"] > 0
+    assert list(copied.folder.benchmark_outputs(3).iterdir()) == []
+    assert copied(**words) == []
+    assert copied(**words, threads="1") == ["benchmark bs3"]
+
+
 def test_onnxruntime_measures_throughput(copied):
     words = {"target": "onnxruntime", "device": "cpu", "mode": "perf", "loop": "3"}
     assert copied(**words) == ["compile bs3", "benchmark bs3"]
@@ -216,3 +267,12 @@ def test_onnxruntime_measures_throughput(copied):
 def test_a_model_of_another_target_is_not_taken(copied):
     with pytest.raises(UsageError, match=r"from=infer: compile bs3 must run first \(.*\)\. Set from=compile"):
         copied(target="onnxruntime", **{"from": "infer"}, device="cpu")
+
+
+def test_an_ir_without_its_side_car_is_compiled_again(copied):
+    words = {"target": "openvino", "device": "cpu", "to": "compile"}
+    run_stages(copied.command(**words))
+    model = copied.folder.model(3, ".xml")
+    model.with_name(f"{model.name}.json").unlink()
+    with pytest.raises(UsageError, match=r"compile bs3 must run first .*There is no .*\.xml\.json, which states what"):
+        run_stages(copied.command(target="openvino", device="cpu", **{"from": "infer"}))

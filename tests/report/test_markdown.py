@@ -55,14 +55,17 @@ def render(*results, **changes):
 
 def test_a_row_has_throughput_latency_and_copies():
     text = render({})
-    assert "| chip | batch | input | images/s | mean | median | p90 | p95 | p99 | H2D | D2H | batches |" in text
-    assert "| 310P3 | 1 | zeros | 270.35 | 3.70 | 3.70 | 3.80 | 3.80 | 3.90 | 0.40 | n/a | 100 |" in text
+    assert (
+        "| chip | batch | precision | input | images/s | mean | median | p90 | p95 | p99 | H2D | D2H | batches |"
+        in text
+    )
+    assert "| 310P3 | 1 | fp16 | zeros | 270.35 | 3.70 | 3.70 | 3.80 | 3.80 | 3.90 | 0.40 | n/a | 100 |" in text
     assert "sum" not in text
 
 
 def test_several_devices_are_counted_and_their_sum_is_called_one():
     text = render({"npus": [0, 3]})
-    assert "| 310P3, 2 devices | 1 | zeros | 270.35 |" in text
+    assert "| 310P3, 2 devices | 1 | fp16 | zeros | 270.35 |" in text
     assert "With several devices, it is the sum of theirs." in text
 
 
@@ -87,7 +90,7 @@ def test_a_card_is_not_called_an_emulation():
     device = {**REPORT["device"], "kind": "cpu-emulation", "note": "not an NPU's"}
     text = render({}, device=device)
     assert "CPU emulation of Ascend310P3 on a CPU" in text
-    assert "| 310P3 (emulated) | 1 | zeros |" in text and "| 310P3 | 1 |" not in text
+    assert "| 310P3 (emulated) | 1 | fp16 | zeros |" in text and "| 310P3 | 1 |" not in text
 
 
 def test_the_fastest_batch_is_named_when_there_is_a_choice():

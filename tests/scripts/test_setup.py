@@ -29,6 +29,7 @@ class Host:
         (self.checkout / "pyproject.toml").touch()
         (self.checkout / "requirements.txt").write_text("numpy\n")
         (self.checkout / "requirements-dev.txt").write_text("pytest\n")
+        (self.checkout / "requirements-openvino.txt").write_text("openvino\n")
         self.path = f"{folder}/python/bin:/usr/bin:/bin"
 
     @property
@@ -91,6 +92,28 @@ def test_the_set_up_of_the_tests_is_one_for_runs_too(host):
     assert host.set_up() == ""
     assert INSTALLS in host.set_up("dev")
     assert (host.packages / "ruff-1.dist-info").exists()
+
+
+def test_openvino_is_added_when_it_is_asked_for(host):
+    host.set_up()
+    assert not (host.packages / "openvino-1.dist-info").exists()
+    said = host.set_up("openvino")
+    assert "target=openvino: adding OpenVINO to" in said and INSTALLS not in said
+    assert (host.packages / "openvino-1.dist-info").exists()
+    assert host.set_up("openvino") == host.set_up() == ""
+    assert INSTALLS in host.set_up("dev")  # which contains it
+    assert host.set_up("openvino") == ""
+
+
+def test_a_run_on_openvino_sets_it_up(host):
+    host.set_up()
+    assert host.run("bs=2", "target=openvino", script="run_all.sh").returncode == 0
+    assert (host.packages / "openvino-1.dist-info").exists()
+
+
+def test_a_kind_of_set_up_that_there_is_not_is_refused(host):
+    done = host.run("gpu")
+    assert done.returncode == 2 and "setup.sh takes nothing, 'openvino' or 'dev', not 'gpu'." in done.stderr
 
 
 def test_a_changed_list_of_packages_is_installed(host):

@@ -24,6 +24,7 @@ from yolact_ascend.targets.folder import (
     sidecar_file,
 )
 from yolact_ascend.targets.registry import TARGETS
+from yolact_ascend.targets.summary import read_timings
 from yolact_ascend.tensors import TensorSpec, read_tensor
 
 MAP_COLUMNS = ("all", "50", "75")
@@ -42,6 +43,16 @@ class OutputDifference:
 
 
 @dataclass(frozen=True)
+class Side:
+    """What one of the two runs is a run of."""
+
+    target: str
+    made_for: str  # chip and versions, as the model's side-car states them
+    precision: str
+    images_per_s: float  # of the device, while it inferred
+
+
+@dataclass(frozen=True)
 class Comparison:
     """Two runs side by side; `scores` maps "box" and "mask" to (first, second) by column, in percent."""
 
@@ -50,6 +61,7 @@ class Comparison:
     outputs: tuple[OutputDifference, ...]  # none where the cuts are not the same
     scores: dict[str, dict[str, tuple[float | None, float | None]]]
     input_bytes: tuple[int, int]  # of one image
+    sides: tuple[Side, Side]
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -79,6 +91,7 @@ def compare_runs(first: Path, second: Path) -> Comparison:
             if kind in runs[1].scores
         },
         input_bytes=(runs[0].input_bytes, runs[1].input_bytes),
+        sides=(runs[0].side, runs[1].side),
     )
 
 
@@ -101,7 +114,7 @@ def _describe(specs: Sequence[TensorSpec]) -> str:
 
 
 def format_comparison(comparison: Comparison, names: Sequence[str]) -> str:
-    """Return both tables and the inputs' size as Markdown; `names` are what to call the two runs."""
+    """Return the tables and the inputs' size as Markdown; `names` are what to call the two runs."""
     rows = [
         [d.output, f"{d.cosine_min:.7f}", f"{d.cosine_mean:.7f}", f"{d.max_abs:.3g}", f"{d.relative:.2e}", d.not_finite]
         for d in comparison.outputs
@@ -118,9 +131,16 @@ def format_comparison(comparison: Comparison, names: Sequence[str]) -> str:
         for kind, columns in comparison.scores.items()
         for column, pair in columns.items()
     ]
+    sides = [
+        ["target", *(side.target for side in comparison.sides)],
+        ["compiled for", *(side.made_for for side in comparison.sides)],
+        ["precision", *(side.precision for side in comparison.sides)],
+        ["device images/s", *(format_number(side.images_per_s) for side in comparison.sides)],
+    ]
     return "\n\n".join(
         [
             f"{names[1]} against {names[0]}, {comparison.images} images",
+            markdown_table(["", *names], sides),
             outputs,
             markdown_table(["mAP in percent", *names, "difference"], scores),
             f"Bytes of one input: {comparison.input_bytes[0]} and {comparison.input_bytes[1]}",
@@ -140,6 +160,7 @@ class _Run:
     scores: dict[str, dict[str, float | None]]  # by "box" and "mask", of MAP_COLUMNS
     input_bytes: int  # of one image
     outputs: tuple[TensorSpec, ...]
+    side: Side
 
     def read_output(self, image_id: int, k: int) -> np.ndarray:
         path = output_bin(self.folder.outputs(self.batch_size), self.indices[image_id], k)
@@ -176,6 +197,12 @@ def _read_run(path: Path) -> _Run:
             {task: {column: scores[task][column] for column in MAP_COLUMNS} for task in (BOX, MASK) if scores[task]},
             TensorSpec.of_sample(sidecar.input).size_bytes,
             tuple(TensorSpec.of_sample(output) for output in sidecar.outputs),
+            Side(
+                sidecar.target,
+                ", ".join(sidecar.made_for.values()),
+                sidecar.precision,
+                read_timings(folder.summary(batch_size), folder.log(f"infer_bs{batch_size}")).throughput_images_per_s,
+            ),
         )
     except (KeyError, TypeError) as error:
         raise ArtifactError(

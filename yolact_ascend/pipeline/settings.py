@@ -223,14 +223,15 @@ def _settings(values: dict[str, Any], given: frozenset[str]) -> RunSettings:
         raise UsageError(
             f"input={values['input']}: mode=full runs the images of coco=. Leave out input=, or set mode=perf."
         )
-    if values["embed"] == RESIZE:
-        _require_single_images(values, way)
     if values["images"] and not values["annotations"]:
         raise UsageError(f"images={values['images']} needs annotations=FILE, which lists these images.")
     config = get_config(values["config"])
     if values["upstream"] is not None:
         require_upstream(config)
     target = TARGETS[values["target"]]
+    embed = _read("embed", values["embed"], lambda word: read_embed(target, word))
+    if embed == RESIZE:
+        _require_single_images(values, way)
     return RunSettings(
         batch_sizes=values["bs"],
         config=config.name,
@@ -255,7 +256,7 @@ def _settings(values: dict[str, Any], given: frozenset[str]) -> RunSettings:
         upstream=values["upstream"],
         precision=_read("precision", values["precision"], lambda word: read_precision(target, word)),
         cut=_read("cut", values["cut"] or default_cut(config), one_of(family_of(config).cuts)),
-        embed=_read("embed", values["embed"], lambda word: read_embed(target, word)),
+        embed=embed,
         threads=values["threads"],
         input=_benchmark_input(values, target),
         given=given,

@@ -68,8 +68,8 @@ def _name_device(device: dict[str, Any]) -> str:
     """Return what computed; where that was no NPU, with the host."""
     if device["kind"] == "npu":
         return str(device["soc_version"])
-    name = f"CPU emulation of {device['soc_version']}" if device["kind"] == "cpu-emulation" else "CPU"
-    return f"{name} on {device['host']}"
+    names = {"cpu-emulation": f"CPU emulation of {device['soc_version']}", "cpu": "CPU"}
+    return f"{names.get(device['kind'], device['chip'])} on {device['host']}"
 
 
 def _accuracy_tables(results: Sequence[dict[str, Any]]) -> list[str]:
@@ -88,18 +88,19 @@ def _accuracy_tables(results: Sequence[dict[str, Any]]) -> list[str]:
 
 
 def _throughput_table(results: Sequence[dict[str, Any]], device: dict[str, Any]) -> list[str]:
-    titles = {"npu": "Throughput of the device alone", "cpu-emulation": "Throughput on the CPU emulation"}
-    title = titles.get(device["kind"], "Throughput on the CPU")
+    titles = {"cpu": "Throughput on the CPU", "cpu-emulation": "Throughput on the CPU emulation"}
+    title = titles.get(device["kind"], "Throughput of the device alone")
     chip = f"{device['chip']} (emulated)" if device["kind"] == "cpu-emulation" else device["chip"]
     names = ("mean", "median", "p90", "p95", "p99")
-    heads = ["chip", "batch", "input", "images/s", *names, "H2D", "D2H", "batches"]
+    heads = ["chip", "batch", "precision", "input", "images/s", *names, "H2D", "D2H", "batches"]
     rows = []
     for result in results:
         latency = [result["latency_ms"][name] for name in names]
         figures = (result["throughput_images_per_s"], *latency, result["h2d_ms"], result["d2h_ms"])
         several = f", {len(result['npus'])} devices" if len(result["npus"]) > 1 else ""
         numbers = map(format_number, figures)
-        rows.append([chip + several, result["batch_size"], result["input"], *numbers, result["batches"]])
+        what = (chip + several, result["batch_size"], result["precision"], result["input"])
+        rows.append([*what, *numbers, result["batches"]])
     table = markdown_table(heads, rows)
     return [f"## {title} (latency and copies in ms per batch)", "", table, "", *_advice(results, device), ""]
 

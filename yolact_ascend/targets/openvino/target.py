@@ -209,5 +209,5 @@ def describe_speed(found: tuple[str, ...], instructions: list[str]) -> str:
     if any("vnni" in name or name in ("amx_int8", "i8mm", "asimddp") for name in instructions):
         lines.append("int8 is fast here")
     elif "avx2" in instructions:
-        lines.append("int8 without VNNI: some gain, and sums of 8-bit products can saturate")
+        lines.append("no VNNI: sums of int8 products can saturate")
     return "; ".join(lines)
