@@ -31,7 +31,7 @@ class NetworkEngine(Engine):
         self.inputs = (input_tensor(config),)
         self.outputs = family.outputs(config, self.cut)
         self.metadata: Mapping[str, str] = {}
-        self._network = family.at_cut(network, self.cut)
+        self._network = family.at_cut(network, config, self.cut)
         self._device = device
 
     @property
