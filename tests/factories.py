@@ -46,7 +46,10 @@ def random_state_dict(config: ModelConfig, seed: int = 0, background: float = 0.
     before_tanh: list[torch.Tensor] = []
     hook = head.mask_layer.register_forward_hook(lambda _, __, output: before_tanh.append(output.flatten()))
     with torch.inference_mode():
-        *levels, _ = network(torch.randn(1, 3, 550, 550))
+        shape = (1, 3, config.preprocessing.height_px, config.preprocessing.width_px)
+        # As inputs are: around zero where they have a mean subtracted, else 0..1.
+        images = torch.randn(shape) if any(config.preprocessing.mean_rgb) else torch.rand(shape)
+        *levels, _ = network(images)
         outputs = head.predict_levels(levels)
     hook.remove()
     with torch.no_grad():
@@ -65,6 +68,14 @@ def random_state_dict(config: ModelConfig, seed: int = 0, background: float = 0.
     state["semantic_seg_conv.weight"] = torch.randn(config.num_classes, config.fpn_channels, 1, 1)
     state["semantic_seg_conv.bias"] = torch.zeros(config.num_classes)
     return state
+
+
+def name_as_yolact(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Return weights by the names of dbolya/yolact, with the surplus level that its published files have."""
+    renamed = {key.replace("fpn_phase_1.", "fpn.").replace("fpn_phase_2.", "fpn."): state[key] for key in state}
+    for kind in ("weight", "bias"):
+        renamed[f"fpn.downsample_layers.2.{kind}"] = renamed[f"fpn.downsample_layers.1.{kind}"].clone()
+    return renamed
 
 
 def write_coco(folder: Path, config: ModelConfig = SMALL_CONFIG) -> Path:

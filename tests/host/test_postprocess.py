@@ -33,7 +33,7 @@ def load_split(coco_folder: Path):
 
 
 # Without the head, which would take most of the time.
-DETECTOR = YolactDetector(SMALL_CONFIG, None)
+DETECTOR = YolactDetector(SMALL_CONFIG, "heads", None)
 
 pytestmark = pytest.mark.usefixtures("opened")
 
@@ -178,7 +178,7 @@ def test_a_killed_worker_leaves_no_results(tmp_path, dataset, real_workers):
     oracle.write_outputs(tmp_path / "output", dataset, [3, 1], SMALL_CONFIG, cut="heads")
     with pytest.raises(ToolError, match="A worker process ended without an error message"):
         files = {BOX: tmp_path / "bbox", MASK: tmp_path / "mask"}
-        postprocess(tmp_path / "output", Killed(SMALL_CONFIG, None), dataset, [3, 1], files, workers=2)
+        postprocess(tmp_path / "output", Killed(SMALL_CONFIG, "heads", None), dataset, [3, 1], files, workers=2)
     assert [path.name for path in tmp_path.iterdir() if path.is_file()] == []
 
 

@@ -444,6 +444,10 @@ class PlayedEngine:
         return [np.stack([output] * len(inputs[0])) for output in self.outputs]
 
 
+def finds_nothing():
+    return YolactDetector(TINY_CONFIG, "fpn", nothing_found)
+
+
 def nothing_found(levels):
     conf = np.zeros((19248, TINY_CONFIG.num_classes + 1), np.float32)
     conf[:, 0] = 10
@@ -452,7 +456,7 @@ def nothing_found(levels):
 
 def test_images_come_in_batches_of_the_engine(photographs, tmp_path):
     engine = PlayedEngine(cut_outputs(TINY_CONFIG, "fpn"))
-    predictor = Predictor(engine, YolactDetector(TINY_CONFIG, nothing_found))
+    predictor = Predictor(engine, finds_nothing())
     summary = predict.predict_images(images_of(photographs)[0], predictor, tmp_path / "out")
     assert engine.batches == [2, 1] and (summary.images, summary.detections) == (3, 0)
     assert read_detections(tmp_path) == []
@@ -463,7 +467,9 @@ def test_images_of_one_stem_have_pictures_of_their_own(tmp_path):
     folder.mkdir()
     for name in ("a.jpg", "a.png", "a_2.png"):
         cv2.imwrite(str(folder / name), np.zeros((20, 30, 3), np.uint8))
-    predictor = Predictor(PlayedEngine(cut_outputs(TINY_CONFIG, "fpn")), YolactDetector(TINY_CONFIG, nothing_found))
+    predictor = Predictor(
+        PlayedEngine(cut_outputs(TINY_CONFIG, "fpn")), finds_nothing()
+    )
     predict.predict_images(images_of(folder)[0], predictor, tmp_path / "out")
     assert {path.name for path in (tmp_path / "out").glob("*.jpg")} == {"a.jpg", "a_2.jpg", "a_2_2.jpg"}
 
@@ -473,7 +479,9 @@ def test_an_image_that_no_jpeg_can_hold_is_named_and_left_out(tmp_path, capsys):
     folder.mkdir()
     cv2.imwrite(str(folder / "a.png"), np.zeros((2, 65501, 3), np.uint8))
     cv2.imwrite(str(folder / "b.png"), np.zeros((20, 30, 3), np.uint8))
-    predictor = Predictor(PlayedEngine(cut_outputs(TINY_CONFIG, "fpn")), YolactDetector(TINY_CONFIG, nothing_found))
+    predictor = Predictor(
+        PlayedEngine(cut_outputs(TINY_CONFIG, "fpn")), finds_nothing()
+    )
     summary = predict.predict_images(images_of(folder)[0], predictor, tmp_path / "out")
     assert summary.skipped == [folder / "a.png"] and summary.images == 1
     assert f"skipped: {folder / 'a.png'} has 65501×2 pixels, more than a JPEG can" in capsys.readouterr().err
@@ -482,7 +490,7 @@ def test_an_image_that_no_jpeg_can_hold_is_named_and_left_out(tmp_path, capsys):
 
 def test_outputs_that_are_not_finite_are_refused():
     engine = PlayedEngine(cut_outputs(TINY_CONFIG, "fpn"), math.inf)
-    predictor = Predictor(engine, YolactDetector(TINY_CONFIG, nothing_found))
+    predictor = Predictor(engine, finds_nothing())
     with pytest.raises(ArtifactError, match="not finite numbers. Did float16 overflow"):
         predictor.predict([np.zeros((20, 30, 3), np.uint8)], Summary())
 
@@ -504,7 +512,7 @@ def test_a_video_that_fails_midway_leaves_no_half_copy(video, tmp_path):
                 raise ArtifactError("failed")
             return super().infer(inputs)
 
-    predictor = Predictor(Failing(cut_outputs(TINY_CONFIG, "fpn")), YolactDetector(TINY_CONFIG, nothing_found))
+    predictor = Predictor(Failing(cut_outputs(TINY_CONFIG, "fpn")), finds_nothing())
     with pytest.raises(ArtifactError, match="failed"):
         predict.predict_video(video, predictor, tmp_path / "out")
     assert shown(tmp_path / "out") == set()

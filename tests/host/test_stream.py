@@ -177,7 +177,7 @@ def test_a_slot_is_not_given_on_before_its_image_is_detected(by_files, dataset, 
     done, free = threading.Event(), threading.Event()
     free.set()
     awaited = prepared(last).tobytes()
-    holding = Holding(detector.config, detector.heads, held_size=(held.height, held.width), sign=sign)
+    holding = Holding(detector.config, detector.cut, detector.heads, held_size=(held.height, held.width), sign=sign)
     with OnnxEngine(tiny_onnx) as engine:
         engines = [Ordered(engine, done, done, awaited, sign), Ordered(engine, free, done)]
         found = list(stream(engines, repeat(photographs), holding, 1, 2, Spent()))

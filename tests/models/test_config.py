@@ -157,7 +157,7 @@ def test_the_tensors_of_a_cut_follow_from_the_config_and_are_the_networks(cut):
     assert {spec.dtype for spec in outputs} == {"float32"}
     family = family_of(OTHER)
     with torch.device("meta"), torch.inference_mode():  # shapes alone
-        found = family.at_cut(family.build(OTHER).eval(), cut)(torch.zeros(2, *input_tensor(OTHER).shape))
+        found = family.at_cut(family.build(OTHER).eval(), OTHER, cut)(torch.zeros(2, *input_tensor(OTHER).shape))
     assert [tuple(output.shape) for output in found] == [(2, *spec.shape) for spec in outputs]
 
 

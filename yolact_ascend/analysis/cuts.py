@@ -133,9 +133,8 @@ def format_cuts(config: ModelConfig, costs: Sequence[CutCosts], measured: Measur
             f"{measured.detections:.1f} detections per image. The network ran in PyTorch on the CPU and is not "
             "counted, nor is reading and writing the files between the stages."
         )
-    table = tabulate(
-        rows, ["", *(cut.cut for cut in costs)], "plain", disable_numparse=True, colalign=("left", "right", "right")
-    )
+    alignment = ("left", *("right" for _ in costs))
+    table = tabulate(rows, ["", *(cut.cut for cut in costs)], "plain", disable_numparse=True, colalign=alignment)
     return "\n".join([table, "", *notes])
 
 
@@ -177,7 +176,7 @@ def _count_flop(config: ModelConfig, cut: str) -> int:
 
     family = family_of(config)
     with torch.device("meta"), torch.inference_mode():  # shapes alone: nothing is computed
-        network = family.at_cut(family.build(config).eval(), cut)
+        network = family.at_cut(family.build(config).eval(), config, cut)
         for layer in network.modules():
             if isinstance(layer, nn.Conv2d):
                 layer.register_forward_hook(count)
@@ -205,7 +204,7 @@ def _run_network(network: nn.Module, config: ModelConfig, tensor: np.ndarray) ->
     """Return the outputs of one image at each cut."""
     family, image = family_of(config), torch.from_numpy(tensor)[None]
     with torch.inference_mode():
-        return {cut: _samples(family.at_cut(network, cut)(image)) for cut in family.cuts}
+        return {cut: _samples(family.at_cut(network, config, cut)(image)) for cut in family.cuts}
 
 
 def _samples(outputs: Sequence[torch.Tensor]) -> list[np.ndarray]:

@@ -7,7 +7,14 @@ from dataclasses import dataclass, field
 
 from yolact_ascend.detection.tasks import BOX, MASK
 from yolact_ascend.errors import UsageError
-from yolact_ascend.models.labels import COCO_CATEGORY_IDS, COCO_CLASSES, DRAWN_CATEGORY_IDS, DRAWN_CLASSES
+from yolact_ascend.models.labels import (
+    COCO_CATEGORY_IDS,
+    COCO_CLASSES,
+    DRAWN_CATEGORY_IDS,
+    DRAWN_CLASSES,
+    PASCAL_CATEGORY_IDS,
+    PASCAL_CLASSES,
+)
 
 
 @dataclass(frozen=True)
@@ -39,9 +46,9 @@ class Preprocessing:
 class Backbone:
     """A backbone: its kind, its block, and the numbers that tell variants apart.
 
-    `stages` are blocks a stage for "resnet", and rows of expansion, channels, blocks, stride of the first block for
-    "mobilenetv2" (paper, table 2), whose first and last convolution have `stem_channels` and `last_channels` (0: there
-    is no last one).
+    `stages` are blocks a stage for "resnet" and "darknet", and rows of expansion, channels, blocks, stride of the
+    first block for "mobilenetv2" (paper, table 2), whose first and last convolution have `stem_channels` and
+    `last_channels` (0: there is no last one).
     """
 
     kind: str
@@ -67,14 +74,21 @@ class Anchors:
 
 @dataclass(frozen=True)
 class Source:
-    """Where the weights of a config come from: name and URL of the published file."""
+    """Where the weights of a config come from: name and URL of the published file, and what evidence says of it.
+
+    Without a `file_name`, the URL is that of a page which links the file, or says that there is none.
+    """
 
     file_name: str
     url: str
     is_shipped: bool = False  # the file comes with this repository, in `weights/`
+    size_bytes: int | None = None
+    sha384: str = ""  # hexadecimal digits
+    is_published: bool = True  # False: nobody has published weights
 
 
 UPSTREAM_URL = "https://github.com/haotian-liu/yolact_edge"
+YOLACT_URL = "https://github.com/dbolya/yolact"
 
 
 @dataclass(frozen=True)
@@ -136,12 +150,78 @@ NARROW_MOBILENETV2 = Backbone(
     ),
     stem_channels=16,
 )
+RESNET50 = Backbone("resnet", "bottleneck", (3, 4, 6, 3), imagenet_file="resnet50-19c8e357.pth")
+RESNET101 = Backbone("resnet", "bottleneck", (3, 4, 23, 3), imagenet_file="resnet101_reducedfc.pth")
+DARKNET53 = Backbone("darknet", "darknet_block", (1, 2, 8, 8, 4), stem_channels=32, imagenet_file="darknet53.pth")
+
+
+def yolact_source(variant: str, size_bytes: int | None = None, sha384: str = "") -> Source:
+    """Return the file that dbolya/yolact's README (at 902073d) links for a variant trained on COCO."""
+    name = f"yolact_{variant}_54_800000.pth"
+    url = f"https://huggingface.co/dbolya/yolact-{variant}/resolve/main/{name}"
+    return Source(name, url, size_bytes=size_bytes, sha384=sha384)
+
+
+# YOLACT's own configs; its image network is YolactEdge's. Source: dbolya/yolact @ 57b8f2d, data/config.py.
+YOLACT_CONFIGS = (
+    ModelConfig(
+        "yolact_base_config", RESNET101, fpn_sources=(1, 2, 3), source=yolact_source("base"), upstream_url=YOLACT_URL
+    ),
+    ModelConfig(
+        "yolact_resnet50_config",
+        RESNET50,
+        fpn_sources=(1, 2, 3),
+        source=yolact_source(
+            "resnet50",
+            size_bytes=127_300_392,
+            # Open Model Zoo @ 7ef5b91f7, models/public/yolact-resnet50-fpn-pytorch/model.yml
+            sha384="7ef5b5367fd30871c77814500bbecbaf32f0a9e5721bba0a1cc4479e78e4d6ed25363ebfe6982b94189a11da1e45cf78",
+        ),
+        upstream_url=YOLACT_URL,
+    ),
+    ModelConfig(
+        "yolact_darknet53_config",
+        DARKNET53,
+        fpn_sources=(2, 3, 4),
+        preprocessing=Preprocessing(mean_rgb=(0.0, 0.0, 0.0), std_rgb=(1.0, 1.0, 1.0), pixel_max=1.0),
+        source=yolact_source("darknet53"),
+        upstream_url=YOLACT_URL,
+    ),
+    ModelConfig(
+        "yolact_im400_config",
+        RESNET101,
+        fpn_sources=(1, 2, 3),
+        preprocessing=Preprocessing(height_px=400, width_px=400),
+        anchors=Anchors(scales_px=(17, 34, 69, 139, 279)),
+        source=Source("", YOLACT_URL, is_published=False),
+        upstream_url=YOLACT_URL,
+    ),
+    ModelConfig(
+        "yolact_im700_config",
+        RESNET101,
+        fpn_sources=(1, 2, 3),
+        preprocessing=Preprocessing(height_px=700, width_px=700),
+        anchors=Anchors(scales_px=(30, 61, 122, 244, 488)),
+        source=yolact_source("im700"),
+        upstream_url=YOLACT_URL,
+    ),
+    ModelConfig(
+        "yolact_resnet50_pascal_config",
+        RESNET50,
+        fpn_sources=(1, 2, 3),
+        class_names=PASCAL_CLASSES,
+        category_ids=PASCAL_CATEGORY_IDS,
+        anchors=Anchors(scales_px=(32, 64, 128, 256, 512), is_square=False),
+        source=Source("", YOLACT_URL),
+        upstream_url=YOLACT_URL,
+    ),
+)
 CONFIGS = {
     config.name: config
     for config in (
         ModelConfig(
             "yolact_edge_resnet50_config",
-            Backbone("resnet", "bottleneck", (3, 4, 6, 3), imagenet_file="resnet50-19c8e357.pth"),
+            RESNET50,
             fpn_sources=(1, 2, 3),
             source=Source(
                 "yolact_edge_resnet50_54_800000.pth",
@@ -149,12 +229,9 @@ CONFIGS = {
                 "yolact_edge_resnet50_54_800000.pth",
             ),
         ),
-        ModelConfig(
-            "yolact_edge_config",
-            Backbone("resnet", "bottleneck", (3, 4, 23, 3), imagenet_file="resnet101_reducedfc.pth"),
-            fpn_sources=(1, 2, 3),
-        ),
+        ModelConfig("yolact_edge_config", RESNET101, fpn_sources=(1, 2, 3)),
         ModelConfig("yolact_edge_mobilenetv2_config", MOBILENETV2, fpn_sources=(3, 4, 6)),
+        *YOLACT_CONFIGS,
         ModelConfig(
             "yolact_edge_demo_config",
             NARROW_MOBILENETV2,
@@ -168,6 +245,11 @@ CONFIGS = {
         ),
     )
 }
+# Configs of upstream that cannot run here, and what can in their place.
+YOLACT_PLUS_CONFIGS = {
+    "yolact_plus_base_config": "yolact_base_config",
+    "yolact_plus_resnet50_config": "yolact_resnet50_config",
+}
 DEFAULT_CONFIG = "yolact_edge_resnet50_config"
 DEMO_CONFIG = "yolact_edge_demo_config"
 DEFAULT_WEIGHTS = CONFIGS[DEFAULT_CONFIG].source.file_name
@@ -175,6 +257,11 @@ DEFAULT_WEIGHTS = CONFIGS[DEFAULT_CONFIG].source.file_name
 
 def get_config(name: str) -> ModelConfig:
     """Return the config of that name; raises UsageError that lists the known names."""
+    if name in YOLACT_PLUS_CONFIGS:
+        raise UsageError(
+            f"{name} is YOLACT++, whose deformable convolutions ONNX opset 11 cannot express: use "
+            f"{YOLACT_PLUS_CONFIGS[name]} and its weights instead."
+        )
     if name not in CONFIGS:
         raise UsageError(f"Unknown config '{name}'. Choose one of: {', '.join(CONFIGS)}.")
     return CONFIGS[name]

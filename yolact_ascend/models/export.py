@@ -53,7 +53,7 @@ def export_onnx(
     family, cut = family_of(config), cut or default_cut(config)
     # Read the weights before the old file goes: a wrong name loses nothing.
     whole = load_upstream(upstream, weights, config) if upstream else load_network(weights, config)
-    network = family.at_cut(whole, cut)
+    network = family.at_cut(whole, config, cut)
     path.unlink(missing_ok=True)
     with atomic_path(path) as temporary:
         image, outputs = input_tensor(config), family.outputs(config, cut)
@@ -137,7 +137,7 @@ def refuse_different(differences: Sequence[Difference]) -> None:
 
 
 def _tolerance(output: str) -> float:
-    return TANH_TOLERANCE if output == "coeffs" else TOLERANCE
+    return TANH_TOLERANCE if output in ("coeffs", "mask") else TOLERANCE
 
 
 def _simplify(model: onnx.ModelProto) -> onnx.ModelProto:

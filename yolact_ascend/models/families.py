@@ -41,9 +41,9 @@ def find_cut(outputs: Sequence[TensorSpec], config: ModelConfig, stated: str | N
     """
     found = [(spec.shape, spec.dtype) for spec in outputs]
     expected = {cut: [(spec.shape, spec.dtype) for spec in cut_outputs(config, cut)] for cut in family_of(config).cuts}
-    for cut, shapes in expected.items():
-        if shapes == found:
-            return cut
+    fitting = [cut for cut, shapes in expected.items() if shapes == found]
+    if fitting:  # with three classes two cuts have the same shapes: names tell them apart
+        return next((cut for cut in fitting if _names_fit(outputs, cut_outputs(config, cut))), fitting[0])
     if stated not in (None, config.name):
         raise ArtifactError(
             f"The model was exported for {stated}, not for {config.name}. Pass --config={stated} and its weights."
@@ -53,3 +53,8 @@ def find_cut(outputs: Sequence[TensorSpec], config: ModelConfig, stated: str | N
         f"The model's outputs are {found}, expected {listed} for {config.name}. Does it belong to another --config, "
         "or was it compiled with --output_type?"
     )
+
+
+def _names_fit(found: Sequence[TensorSpec], expected: Sequence[TensorSpec]) -> bool:
+    """Whether outputs have the expected names; a compiled model writes `<node>:<index>:<name>`."""
+    return all(wanted.name == spec.name.rsplit(":", 1)[-1] for spec, wanted in zip(found, expected))

@@ -90,7 +90,7 @@ class Family(Protocol):
     def describe_upstream(self, checkout: Path) -> str:
         """Return which upstream a checkout is, for the ONNX metadata and the report."""
 
-    def at_cut(self, network: nn.Module, cut: str) -> nn.Module:
+    def at_cut(self, network: nn.Module, config: ModelConfig, cut: str) -> nn.Module:
         """Return the network that ends at a cut: images [B,3,H,W] -> the tensors of `outputs`."""
 
     def has_host_part(self, cut: str) -> bool:

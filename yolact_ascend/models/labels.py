@@ -15,6 +15,13 @@ COCO_CLASSES = (
 # COCO's category_id of each class above: 1..90 with ten gaps.
 COCO_CATEGORY_IDS = tuple(i for i in range(1, 91) if i not in {12, 26, 29, 30, 45, 66, 68, 69, 71, 83})
 
+# Pascal VOC's classes, as dbolya/yolact @ 57b8f2d, data/config.py, names and numbers them.
+PASCAL_CLASSES = (
+    "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow",
+    "diningtable", "dog", "horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train", "tvmonitor",
+)  # fmt: skip
+PASCAL_CATEGORY_IDS = tuple(range(1, 1 + len(PASCAL_CLASSES)))
+
 LEAST_ID, MOST_ID = -(2**63), 2**63 - 1  # of a class or an image: numpy and COCO's tools in C++ hold ids in 64 bits
 
 # The classes of the data set that `draw` makes. Their ids are none of COCO's, so that neither passes for the other.

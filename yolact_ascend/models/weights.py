@@ -6,7 +6,7 @@ import math
 import re
 import sys
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Container, Iterable, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple, cast
@@ -129,7 +129,7 @@ def _take_weights(path: Path, raw: StateDict, config: ModelConfig, expected: Sha
     notes = list(raw.notes)
     keys = family_of(config).keys
     found = to_network_names(raw.tensors, keys)
-    surplus = [key for key in found if key not in expected and any(re.match(p, key) for p in keys.surplus_patterns)]
+    surplus = _surplus(found, expected, keys.surplus_patterns)
     if surplus:
         notes.append(f"{len(surplus)} tensors of older code are not used, as in upstream ({list_keys(surplus)})")
     uncounted = [key for key in expected if key not in found and _sibling(key) in found]
@@ -139,6 +139,11 @@ def _take_weights(path: Path, raw: StateDict, config: ModelConfig, expected: Sha
     weights = {key: value for key, value in found.items() if key not in surplus}
     require_floats(path, {key: value for key, value in weights.items() if key in expected})
     return StateDict(weights, notes)
+
+
+def _surplus(found: Iterable[str], expected: Container[str], patterns: Sequence[str]) -> list[str]:
+    """Return the keys that no network uses, and that files may have all the same."""
+    return [key for key in found if key not in expected and any(re.match(pattern, key) for pattern in patterns)]
 
 
 def _sibling(key: str) -> str | None:
@@ -218,8 +223,13 @@ def load_backbone(network: nn.Module, path: Path, config: ModelConfig) -> int:
     expected = {key: value for key, value in backbone.state_dict().items() if not key.endswith(COUNTER)}
     tensors, notes = read_tensors(path, expected_shapes(config))
     say_notes(path, notes)
-    found = to_network_names(tensors, family_of(config).imagenet_keys(config))
+    keys = family_of(config).imagenet_keys(config)
+    found = to_network_names(tensors, keys)
     found = {key: value for key, value in found.items() if not key.endswith(COUNTER)}
+    surplus = _surplus(found, expected, keys.surplus_patterns)
+    if surplus:
+        say_notes(path, [f"{len(surplus)} tensors beside the backbone are not used ({list_keys(surplus)})"])
+        found = {key: value for key, value in found.items() if key not in surplus}
     require_floats(path, found)
     shapes, wanted = ({key: tuple(value.shape) for key, value in state.items()} for state in (found, expected))
     problems = compare_shapes(shapes, wanted)

@@ -32,7 +32,7 @@ class NetworkEngine(OneByOne):
         self.inputs: tuple[TensorSpec, ...] = (input_tensor(config),)
         self.outputs = family.outputs(config, self.cut)
         self.metadata: Mapping[str, str] = {}
-        self._network = family.at_cut(network, self.cut)
+        self._network = family.at_cut(network, config, self.cut)
         self._device = device
 
     @property

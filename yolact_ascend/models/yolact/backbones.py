@@ -1,13 +1,14 @@
-"""The two backbone families, with upstream's attribute names so that its weights load strictly.
+"""The backbones, with upstream's attribute names so that its weights load strictly.
 
 Each backbone maps images [B,3,H,W] to a list of stage outputs, finest first, and has `channels`, one a stage.
 Source: haotian-liu/yolact_edge @ a9a0028, yolact_edge/backbone.py (ResNet: He et al. 2015; MobileNetV2: Sandler
-et al. 2018).
+et al. 2018); dbolya/yolact @ 57b8f2d, backbone.py (DarkNet-53: Redmon and Farhadi 2018, "YOLOv3").
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Union
 
 import torch
 from torch import nn
@@ -133,20 +134,75 @@ class MobileNetV2(nn.Module):
         return outputs
 
 
+LEAKY_SLOPE = 0.1  # of LeakyReLU, as in Darknet
+
+
+class ConvBNLeaky(nn.Sequential):
+    """Convolution that keeps the size or halves it, batch norm, LeakyReLU: DarkNet's brick."""
+
+    def __init__(self, in_channels: int, out_channels: int, kernel: int, stride: int = 1) -> None:
+        super().__init__(
+            nn.Conv2d(in_channels, out_channels, kernel, stride, (kernel - 1) // 2, bias=False),
+            nn.BatchNorm2d(out_channels),
+            nn.LeakyReLU(LEAKY_SLOPE, inplace=True),
+        )
+
+
+class DarkNetBlock(nn.Module):
+    """DarkNet's residual block: 1×1 to half of the channels, 3×3 back."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.conv1 = ConvBNLeaky(channels, channels // 2, 1)
+        self.conv2 = ConvBNLeaky(channels // 2, channels, 3)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x + self.conv2(self.conv1(x))
+
+
+class DarkNet(nn.Module):
+    """A DarkNet without its classifier; stage outputs at strides 2, 4, 8, 16, 32, each with twice the channels."""
+
+    def __init__(self, blocks: Sequence[int], stem_channels: int) -> None:
+        super().__init__()
+        self._preconv = ConvBNLeaky(3, stem_channels, 3)
+        self.layers = nn.ModuleList()
+        self.channels: list[int] = []
+        channels = stem_channels
+        for count in blocks:
+            halved = ConvBNLeaky(channels, 2 * channels, 3, stride=2)
+            channels *= 2
+            self.layers.append(nn.Sequential(halved, *(DarkNetBlock(channels) for _ in range(count))))
+            self.channels.append(channels)
+
+    def forward(self, x: torch.Tensor) -> list[torch.Tensor]:
+        x = self._preconv(x)
+        outputs = []
+        for stage in self.layers:
+            x = stage(x)
+            outputs.append(x)
+        return outputs
+
+
+AnyBackbone = Union[ResNet, MobileNetV2, DarkNet]
 # (kind, block) -> how such a backbone is made
-BACKBONES: dict[tuple[str, str], Callable[[Backbone], ResNet | MobileNetV2]] = {
+BACKBONES: dict[tuple[str, str], Callable[[Backbone], AnyBackbone]] = {
     ("resnet", "bottleneck"): lambda backbone: ResNet(Bottleneck, backbone.stages),
     ("mobilenetv2", "inverted_residual"): lambda backbone: MobileNetV2(
         backbone.stages, backbone.stem_channels, backbone.last_channels
     ),
+    ("darknet", "darknet_block"): lambda backbone: DarkNet(backbone.stages, backbone.stem_channels),
 }
 
 
 def imagenet_prefixes(backbone: Backbone) -> dict[str, str]:
     """Return how a backbone's ImageNet files, which have torchvision's names, begin what begins otherwise here.
 
-    Source: `init_backbone` in upstream's yolact_edge/backbone.py; for MobileNetV2 it goes by the order of the keys.
+    DarkNet's file has the network's own names. Source: `init_backbone` in upstream's yolact_edge/backbone.py (for
+    MobileNetV2 it goes by the order of the keys), and in dbolya/yolact's backbone.py.
     """
+    if backbone.kind == "darknet":
+        return {}
     if backbone.kind == "resnet":
         return {f"layer{stage + 1}.": f"layers.{stage}." for stage in range(len(backbone.stages))}
     counts = [count for _, _, count, _ in backbone.stages]
@@ -155,7 +211,7 @@ def imagenet_prefixes(backbone: Backbone) -> dict[str, str]:
     return {f"features.{number}.": name for number, name in enumerate(names)}
 
 
-def make_backbone(backbone: Backbone) -> ResNet | MobileNetV2:
+def make_backbone(backbone: Backbone) -> AnyBackbone:
     """Return a backbone with PyTorch's initial weights; raises ValueError for a kind or block that is not known."""
     make = BACKBONES.get((backbone.kind, backbone.block))
     if make is None:

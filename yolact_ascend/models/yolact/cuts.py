@@ -5,9 +5,10 @@ from __future__ import annotations
 from yolact_ascend.models.config import ModelConfig
 from yolact_ascend.tensors import TensorSpec
 
-# Before the prediction heads, as in Ascend ModelZoo's YolactEdge guide, or after them.
-FPN, HEADS = "fpn", "heads"
-CUTS = (FPN, HEADS)
+# Before the prediction heads, as in Ascend ModelZoo's YolactEdge guide; after them; or with scores and boxes, by the
+# names that Open Model Zoo's YOLACT adapter takes.
+FPN, HEADS, BOXES = "fpn", "heads", "boxes"
+CUTS = (FPN, HEADS, BOXES)
 STRIDES = (8, 16, 32, 64, 128)  # pixels a cell of P3..P7; a rest of a cell counts as one
 
 
@@ -39,7 +40,8 @@ def cut_outputs(config: ModelConfig, cut: str) -> tuple[TensorSpec, ...]:
     """Return the outputs at a cut, in the model's order.
 
     `fpn`: the levels P3..P7, each [C,h,w], then the prototypes [h,w,M]. `heads`: what the prediction head makes of the
-    levels, loc [A,4], conf logits [A,K+1] and coeffs [A,M], then the prototypes.
+    levels, loc [A,4], conf logits [A,K+1] and coeffs [A,M], then the prototypes. `boxes`: conf [A,K+1] after softmax,
+    boxes [A,4] as xyxy_rel, the coefficients `mask` [A,M], and `proto`.
     """
     image_size = image_size_px(config)
     grid = proto_size(image_size)
@@ -48,6 +50,10 @@ def cut_outputs(config: ModelConfig, cut: str) -> tuple[TensorSpec, ...]:
         anchors = count_anchors(config)
         last = {"loc": 4, "conf": config.num_classes + 1, "coeffs": config.proto_channels}
         return (*(TensorSpec(name, (anchors, size)) for name, size in last.items()), TensorSpec("protos", protos))
+    if cut == BOXES:
+        anchors = count_anchors(config)
+        last = {"conf": config.num_classes + 1, "boxes": 4, "mask": config.proto_channels}
+        return (*(TensorSpec(name, (anchors, size)) for name, size in last.items()), TensorSpec("proto", protos))
     sizes = level_sizes(image_size)
     levels = (TensorSpec(f"output{i}", (config.fpn_channels, size, size)) for i, size in enumerate(sizes))
     return (*levels, TensorSpec(f"output{len(sizes)}", protos))

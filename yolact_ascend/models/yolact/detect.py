@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -18,7 +19,7 @@ from yolact_ascend.detection.thresholds import EVALUATION_SETTINGS, DetectionSet
 from yolact_ascend.errors import ArtifactError
 from yolact_ascend.models.config import ModelConfig
 from yolact_ascend.models.yolact.anchors import make_anchors
-from yolact_ascend.models.yolact.cuts import FPN, HEADS, cut_outputs, image_size_px
+from yolact_ascend.models.yolact.cuts import BOXES, cut_outputs, image_size_px
 from yolact_ascend.tensors import TensorSpec, all_finite
 from yolact_ascend.timings import Timings
 
@@ -31,12 +32,9 @@ class YolactDetector:
     """The host's part: from the outputs of one image to its detections. Goes to other processes whole."""
 
     config: ModelConfig
+    cut: str
     heads: Heads | None  # None: the device ran them
     settings: DetectionSettings = EVALUATION_SETTINGS
-
-    @property
-    def cut(self) -> str:
-        return HEADS if self.heads is None else FPN
 
     @property
     def outputs(self) -> tuple[TensorSpec, ...]:
@@ -54,18 +52,20 @@ class YolactDetector:
         if self.heads is not None:
             with timings.timed("heads"):
                 head_outputs = list(self.heads(head_outputs))
-        loc, conf, coeffs = head_outputs
+        first, second, coeffs = head_outputs
         # A float16 overflow on the device would otherwise end as "nothing found", or as a plausible mAP.
         with timings.timed("detect"):
-            is_finite = all(map(all_finite, (loc, conf, coeffs, protos)))
+            is_finite = all(map(all_finite, (first, second, coeffs, protos)))
         if not is_finite:
             raise ArtifactError(
                 f"{source} give values that are not finite numbers. Did float16 overflow on the device, or do the "
                 f"weights not belong to this model? {remedy}"
             )
         timings.images += 1
+        if self.cut == BOXES:
+            return detect_decoded((first, second, coeffs), protos, height, width, self.settings, timings)
         anchors = make_anchors(self.config.anchors, image_size_px(self.config))
-        return detect((loc, conf, coeffs), protos, height, width, anchors, self.settings, timings)
+        return detect((first, second, coeffs), protos, height, width, anchors, self.settings, timings)
 
 
 def detect(
@@ -93,11 +93,60 @@ def detect(
         def decode(rows: np.ndarray) -> np.ndarray:
             return decode_boxes(loc[anchor_ids[rows]], anchors[anchor_ids[rows]])
 
-        class_ids, scores, rows = suppress_overlaps(best, score, decode, settings)
+    scored = ScoredAnchors(best, score, decode, lambda rows: coeffs[anchor_ids[rows]])
+    return _choose(scored, protos, height, width, settings, timings)
+
+
+def detect_decoded(
+    outputs: tuple[np.ndarray, np.ndarray, np.ndarray],
+    protos: np.ndarray,
+    height: int,
+    width: int,
+    settings: DetectionSettings = EVALUATION_SETTINGS,
+    timings: Timings | None = None,
+) -> Detections:
+    """Detect as `detect` does, where the device made scores and boxes.
+
+    Takes conf [A,K+1] after softmax, boxes [A,4] (xyxy_rel), coefficients [A,M] and the prototypes [h,w,M].
+    """
+    timings = timings or Timings()
+    conf, boxes, coeffs = outputs
+    with timings.timed("detect"):
+        best = conf[:, 1:].max(axis=1)
+        anchor_ids = np.flatnonzero(best > settings.score_threshold)
+    scored = ScoredAnchors(
+        best[anchor_ids],
+        lambda rows: conf[anchor_ids[rows], 1:],
+        lambda rows: boxes[anchor_ids[rows]],
+        lambda rows: coeffs[anchor_ids[rows]],
+    )
+    return _choose(scored, protos, height, width, settings, timings)
+
+
+class ScoredAnchors(NamedTuple):
+    """The anchors [n] that may become detections: the best score of each, and what is needed of few of them."""
+
+    best: np.ndarray  # [n]
+    score: Callable[[np.ndarray], np.ndarray]  # rows [m] -> scores without the background [m,K]
+    decode: Callable[[np.ndarray], np.ndarray]  # rows [m] -> boxes_xyxy_rel [m,4]
+    coeffs: Callable[[np.ndarray], np.ndarray]  # rows [m] -> mask coefficients [m,M]
+
+
+def _choose(
+    scored: ScoredAnchors,
+    protos: np.ndarray,
+    height: int,
+    width: int,
+    settings: DetectionSettings,
+    timings: Timings,
+) -> Detections:
+    """Return what Fast NMS leaves of the candidates, with boxes and masks of height×width pixels."""
+    with timings.timed("detect"):
+        class_ids, scores, rows = suppress_overlaps(scored.best, scored.score, scored.decode, settings)
         # One anchor often appears with several classes; its mask is the same.
         distinct, which = np.unique(rows, return_inverse=True)
-        distinct_coeffs = coeffs[anchor_ids[distinct]]
-        boxes = decode(distinct)
+        distinct_coeffs = scored.coeffs(distinct)
+        boxes = scored.decode(distinct)
         boxes_px = scale_boxes(boxes, height, width)[which]
     masks = encode_masks(protos, distinct_coeffs, boxes, height, width, settings.mask_threshold, timings)
     return Detections(class_ids, scores, boxes_px, tuple(masks[i] for i in which))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, cast
 from yolact_ascend.detection.thresholds import DetectionSettings
 from yolact_ascend.models.config import ModelConfig
 from yolact_ascend.models.family import Detector, Family, StateKeys
-from yolact_ascend.models.yolact.cuts import CUTS, FPN, HEADS, cut_outputs
+from yolact_ascend.models.yolact.cuts import BOXES, CUTS, FPN, HEADS, cut_outputs
 from yolact_ascend.tensors import TensorSpec
 
 if TYPE_CHECKING:
@@ -51,7 +51,9 @@ class YolactFamily(Family):
     def imagenet_keys(self, config: ModelConfig) -> StateKeys:
         from yolact_ascend.models.yolact.backbones import imagenet_prefixes
 
-        return StateKeys(imagenet_prefixes(config.backbone), training_only_prefixes=("fc.", "classifier."))
+        # Upstream loads DarkNet's file by its own names, and takes no notice of what else the file holds.
+        surplus = (".",) if config.backbone.kind == "darknet" else ()
+        return StateKeys(imagenet_prefixes(config.backbone), ("fc.", "classifier."), surplus)
 
     def load_upstream(self, checkout: Path, state: Mapping[str, torch.Tensor], config: ModelConfig) -> nn.Module:
         from yolact_ascend.models.yolact.upstream import load_upstream_network
@@ -63,9 +65,11 @@ class YolactFamily(Family):
 
         return describe_upstream(checkout)
 
-    def at_cut(self, network: nn.Module, cut: str) -> nn.Module:
-        from yolact_ascend.models.yolact.network import WithHeads
+    def at_cut(self, network: nn.Module, config: ModelConfig, cut: str) -> nn.Module:
+        from yolact_ascend.models.yolact.network import WithBoxes, WithHeads
 
+        if cut == BOXES:
+            return WithBoxes(cast("HasHead", network), config).eval()
         return WithHeads(cast("HasHead", network)).eval() if cut == HEADS else network
 
     def has_host_part(self, cut: str) -> bool:
@@ -83,4 +87,4 @@ class YolactFamily(Family):
         from yolact_ascend.models.yolact.heads import HostHeads
 
         heads = HostHeads(host_part, threads) if host_part is not None else None
-        return YolactDetector(config, heads, settings)
+        return YolactDetector(config, cut, heads, settings)

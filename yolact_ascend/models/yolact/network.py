@@ -12,8 +12,11 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from yolact_ascend.detection.boxes import CENTRE_VARIANCE, SIZE_VARIANCE
 from yolact_ascend.models.config import ModelConfig
+from yolact_ascend.models.yolact.anchors import make_anchors
 from yolact_ascend.models.yolact.backbones import make_backbone
+from yolact_ascend.models.yolact.cuts import image_size_px
 
 FPN_DOWNSAMPLES = 2  # P6 and P7 come from P5 by strided convolutions
 
@@ -177,3 +180,28 @@ class WithHeads(nn.Module):
         """Map images [B,3,550,550] to loc [B,A,4], conf logits [B,A,K+1], coeffs [B,A,M], prototypes [B,138,138,M]."""
         *levels, protos = self.network(images)
         return (*self.network.head.predict_levels(levels), protos)
+
+
+class WithBoxes(nn.Module):
+    """A network, its head, softmax and decoding of boxes, for the cut whose outputs other programs take as they are."""
+
+    def __init__(self, network: HasHead, config: ModelConfig) -> None:
+        super().__init__()
+        self.with_heads = WithHeads(network)
+        self.anchors = torch.from_numpy(make_anchors(config.anchors, image_size_px(config)).copy())
+
+    def forward(self, images: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """Map images [B,3,550,550] to conf [B,A,K+1], boxes [B,A,4] xyxy_rel, coefficients [B,A,M], prototypes."""
+        loc, conf, coeffs, protos = self.with_heads(images)
+        return torch.softmax(conf, -1), decode_on_device(loc, self.anchors.to(loc.device)), coeffs, protos
+
+
+def decode_on_device(loc: torch.Tensor, anchors: torch.Tensor) -> torch.Tensor:
+    """Turn offsets [B,A,4] from anchors [A,4] into boxes_xyxy_rel [B,A,4]: `detection.boxes.decode_boxes` in a graph.
+
+    As OpenVINO's guide to converting YOLACT has it, which names no limit for sizes.
+    """
+    centres = anchors[:, :2] + loc[:, :, :2] * CENTRE_VARIANCE * anchors[:, 2:]
+    sizes = anchors[:, 2:] * torch.exp(loc[:, :, 2:] * SIZE_VARIANCE)
+    top_left = centres - sizes / 2
+    return torch.cat([top_left, sizes + top_left], dim=2)
