@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -82,6 +83,11 @@ def random_state_dict(config: ModelConfig, seed: int = 0, background: float = 0.
     state["semantic_seg_conv.weight"] = torch.randn(config.num_classes, config.fpn_channels, 1, 1)
     state["semantic_seg_conv.bias"] = torch.zeros(config.num_classes)
     return state
+
+
+def in_yolact_names(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Return a state as dbolya/yolact saves it: its FPN is in one piece."""
+    return {re.sub(r"^fpn_phase_\d\.", "fpn.", key): value for key, value in state.items()}
 
 
 def write_coco(folder: Path, config: ModelConfig = SMALL_CONFIG) -> Path:

@@ -16,7 +16,7 @@ import onnx
 import onnxruntime
 import pytest
 import torch
-from factories import random_state_dict
+from factories import in_yolact_names, random_state_dict
 from numpy.testing import assert_allclose
 from projects import ROOT, YOLACT_EDGE
 
@@ -68,8 +68,7 @@ def test_patched_yolact_edge_runs_on_the_cpu(apply_patch, checkout, env):
 @pytest.fixture(scope="module")
 def yolact_weights(yolact_dir):
     """Random weights where OpenVINO's guide has the published ones, with what YOLACT's first release saved beside."""
-    state = random_state_dict(CONFIGS[CONFIG])
-    state = {re.sub(r"^fpn_phase_\d\.", "fpn.", key): value for key, value in state.items()}
+    state = in_yolact_names(random_state_dict(CONFIGS[CONFIG]))
     state["fpn.downsample_layers.2.weight"] = state["fpn.downsample_layers.1.weight"]
     path = yolact_dir / "weights" / "yolact_resnet50_54_800000.pth"
     path.parent.mkdir(exist_ok=True)
