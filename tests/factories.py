@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
+import re
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
+import pytest
 from pycocotools import mask as coco_mask
 
 from yolact_ascend.detection.masks import Rle
 from yolact_ascend.models.config import CONFIGS, DEMO_CONFIG, ModelConfig
+from yolact_ascend.models.upstreams import UPSTREAMS
 
 if TYPE_CHECKING:  # PyTorch takes seconds to import: only the functions that need it do
     import torch
@@ -21,6 +24,21 @@ CHECKOUT = Path(__file__).resolve().parent.parent
 SMALL_CONFIG = CONFIGS["yolact_edge_mobilenetv2_config"]  # the smallest that upstream has
 # A tenth of the work, for tests that run whatever network there is: its weights are random here, not the demo's.
 TINY_CONFIG = CONFIGS[DEMO_CONFIG]
+
+
+# By the name of the upstream: the marker of tests that need its checkout, and the fixture that is a patched one.
+UPSTREAM_MARKERS = {"yolact_edge": pytest.mark.upstream, "yolact": pytest.mark.yolact}
+UPSTREAM_FIXTURES = {"yolact_edge": "upstream_dir", "yolact": "yolact_dir"}
+
+
+def configs_of_upstreams() -> list:
+    """Return each config that upstream has, as a parameter with the marker of its upstream."""
+    return [
+        pytest.param(config, marks=UPSTREAM_MARKERS[upstream.name], id=config.name)
+        for upstream in UPSTREAMS
+        for config in CONFIGS.values()
+        if config.upstream_url == upstream.url
+    ]
 
 
 def random_state_dict(config: ModelConfig, seed: int = 0, background: float = 0.0) -> dict[str, torch.Tensor]:
@@ -70,9 +88,14 @@ def random_state_dict(config: ModelConfig, seed: int = 0, background: float = 0.
     return state
 
 
-def name_as_yolact(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """Return weights by the names of dbolya/yolact, with the surplus level that its published files have."""
-    renamed = {key.replace("fpn_phase_1.", "fpn.").replace("fpn_phase_2.", "fpn."): state[key] for key in state}
+def in_yolact_names(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Return a state as dbolya/yolact saves it: its FPN is in one piece."""
+    return {re.sub(r"^fpn_phase_\d\.", "fpn.", key): value for key, value in state.items()}
+
+
+def as_published_by_yolact(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Return weights as the published files of dbolya/yolact have them, with their surplus level."""
+    renamed = in_yolact_names(state)
     for kind in ("weight", "bias"):
         renamed[f"fpn.downsample_layers.2.{kind}"] = renamed[f"fpn.downsample_layers.1.{kind}"].clone()
     return renamed

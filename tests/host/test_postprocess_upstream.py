@@ -5,6 +5,7 @@ Upstream keeps its config in globals and prints as it likes, so it runs in a pro
 
 from __future__ import annotations
 
+import importlib
 import os
 import subprocess
 import sys
@@ -13,31 +14,32 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from factories import CHECKOUT, decode_mask, random_state_dict
+from factories import CHECKOUT, configs_of_upstreams, decode_mask, in_yolact_names, random_state_dict
 from numpy.testing import assert_allclose
 
 from yolact_ascend.detection.detections import Detections
 from yolact_ascend.host.postprocess import detect_image
 from yolact_ascend.images.coco import CocoImage, load_dataset
-from yolact_ascend.models.config import CONFIGS, DEMO_CONFIG, get_config
+from yolact_ascend.models.config import get_config
 from yolact_ascend.models.detector import load_detector
+from yolact_ascend.models.upstreams import find_upstream, upstream_with
 from yolact_ascend.targets.folder import output_bin
 from yolact_ascend.timings import Timings
 
 PHOTOGRAPHS = 24
 
 
-@pytest.mark.upstream
-@pytest.mark.parametrize("config_name", [name for name in CONFIGS if name != DEMO_CONFIG])
-def test_detections_equal_upstreams(config_name, upstream_dir, coco_mini, tmp_path):
-    config = get_config(config_name)
+@pytest.mark.parametrize("config", configs_of_upstreams())
+def test_detections_equal_upstreams(config, checkout_with, coco_mini, tmp_path):
+    checkout = checkout_with(config)
     weights = tmp_path / "weights.pth"
-    torch.save(random_state_dict(config), weights)
+    state = random_state_dict(config)
+    torch.save(in_yolact_names(state) if upstream_with(config).name == "yolact" else state, weights)
     images = _photographs(coco_mini)
     subprocess.run(
-        [sys.executable, __file__, config_name, weights, coco_mini, tmp_path],
+        [sys.executable, __file__, config.name, weights, coco_mini, tmp_path, checkout],
         check=True,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(map(str, (CHECKOUT, CHECKOUT / "tests", upstream_dir)))},
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(map(str, (checkout, CHECKOUT, CHECKOUT / "tests")))},
         cwd=tmp_path,
     )
     detector = load_detector(weights, config, "fpn")
@@ -53,7 +55,7 @@ def test_detections_equal_upstreams(config_name, upstream_dir, coco_mini, tmp_pa
         pixels += masks.size
         assert set_pixels.any() and not set_pixels.all()
     found_in = f"{found} detections in {len(images)} photographs"
-    print(f"parity: {config_name}: {found_in}; {pixels - equal_pixels} of {pixels} mask pixels differ")
+    print(f"parity: {config.name}: {found_in}; {pixels - equal_pixels} of {pixels} mask pixels differ")
     assert found >= 90 * len(images)
     assert equal_pixels >= 0.9999 * pixels
 
@@ -84,31 +86,32 @@ def _photographs(coco_folder: Path) -> tuple[CocoImage, ...]:
     return load_dataset(annotation_file, coco_folder / "val2017").select(limit=PHOTOGRAPHS)
 
 
-def run_upstream(config_name: str, weights: str, coco_folder: Path, folder: Path) -> None:
+def run_upstream(config_name: str, weights: str, coco_folder: Path, folder: Path, checkout: Path) -> None:
     """Write the output bins and upstream's detections of each photograph."""
-    from yolact_edge.data import cfg, set_cfg
-
-    set_cfg(config_name)  # before anything else of upstream reads the global config
-    cfg.mask_proto_debug = False  # its eval.py sets this from the command line
-
-    from yolact_edge.layers.output_utils import postprocess
-    from yolact_edge.yolact import Yolact
+    upstream = find_upstream(checkout)
+    data = importlib.import_module(upstream.config_module)
+    data.set_cfg(config_name)  # before anything else of upstream reads the global config
+    data.cfg.num_classes = get_config(config_name).num_classes + 1
+    data.cfg.mask_proto_debug = False  # its eval.py sets this from the command line
+    package = upstream.network_module.rpartition("yolact")[0]
+    postprocess = importlib.import_module(f"{package}layers.output_utils").postprocess
 
     from yolact_ascend.images.decode import decode_image
     from yolact_ascend.images.transforms import normalise_image
 
-    network = Yolact(training=False)
+    network = importlib.import_module(upstream.network_module).Yolact(**dict(upstream.options))
     network.load_weights(weights)
     network.eval()
     network.detect.use_fast_nms = True
     with torch.no_grad():
         for index, image in enumerate(_photographs(coco_folder)):
-            levels, protos = network(
-                torch.from_numpy(normalise_image(decode_image(image.path), get_config(config_name).preprocessing))[None]
-            )
+            pixels = normalise_image(decode_image(image.path), get_config(config_name).preprocessing)
+            levels, protos = getattr(network, upstream.cut)(torch.from_numpy(pixels)[None])
             for k, tensor in enumerate([*levels, protos]):
                 tensor.contiguous().numpy().tofile(output_bin(folder, index, k))
-            detections = network.postprocess(levels, protos)
+            detections = getattr(network, upstream.rest)(levels, protos)
+            if upstream.name == "yolact":  # its `predict` ends before the NMS
+                detections = network.detect(detections, network)
             classes, scores, boxes, masks = postprocess(detections, image.width, image.height)
             np.savez(
                 folder / f"{index}.npz",
@@ -120,5 +123,5 @@ def run_upstream(config_name: str, weights: str, coco_folder: Path, folder: Path
 
 
 if __name__ == "__main__":
-    _, name, weights_file, coco, output = sys.argv
-    run_upstream(name, weights_file, Path(coco), Path(output))
+    _, name, weights_file, *folders = sys.argv
+    run_upstream(name, weights_file, *map(Path, folders))
