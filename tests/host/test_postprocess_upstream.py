@@ -14,21 +14,21 @@ import numpy as np
 import pytest
 import torch
 from factories import CHECKOUT, decode_mask, random_state_dict
-from numpy.testing import assert_allclose
+from upstreams import match_detections
 
-from yolact_ascend.detection.detections import Detections
 from yolact_ascend.host.postprocess import detect_image
 from yolact_ascend.images.coco import CocoImage, load_dataset
-from yolact_ascend.models.config import CONFIGS, DEMO_CONFIG, get_config
+from yolact_ascend.models.config import CONFIGS, UPSTREAM_URL, get_config
 from yolact_ascend.models.detector import load_detector
 from yolact_ascend.targets.folder import output_bin
 from yolact_ascend.timings import Timings
 
 PHOTOGRAPHS = 24
+YOLACT_EDGE_CONFIGS = [name for name, config in CONFIGS.items() if config.upstream_url == UPSTREAM_URL]
 
 
 @pytest.mark.upstream
-@pytest.mark.parametrize("config_name", [name for name in CONFIGS if name != DEMO_CONFIG])
+@pytest.mark.parametrize("config_name", YOLACT_EDGE_CONFIGS)
 def test_detections_equal_upstreams(config_name, upstream_dir, coco_mini, tmp_path):
     config = get_config(config_name)
     weights = tmp_path / "weights.pth"
@@ -56,27 +56,6 @@ def test_detections_equal_upstreams(config_name, upstream_dir, coco_mini, tmp_pa
     print(f"parity: {config_name}: {found_in}; {pixels - equal_pixels} of {pixels} mask pixels differ")
     assert found >= 90 * len(images)
     assert equal_pixels >= 0.9999 * pixels
-
-
-def match_detections(ours: Detections, theirs) -> list[int]:
-    """Return where each of our detections stands among theirs: in the same place, but for scores as good as equal.
-
-    The heads run on ONNX Runtime here and in PyTorch there, so that scores differ in the last bits, and so do boxes
-    before they are cut to whole pixels.
-    """
-    assert_allclose(ours.scores, theirs["scores"], atol=1e-5)
-    left = list(range(len(theirs["scores"])))
-    order = []
-    for class_id, box, score in zip(ours.class_ids, ours.boxes_xyxy_px, ours.scores):
-        alike = [i for i in left if theirs["classes"][i] == class_id and abs(theirs["scores"][i] - score) <= 1e-5]
-        best = min(alike, key=lambda i: np.abs(theirs["boxes"][i] - box).max(), default=None)
-        assert best is not None and np.abs(theirs["boxes"][best] - box).max() <= 1, (class_id, box, score)
-        order.append(best)
-        left.remove(best)
-    assert (theirs["boxes"][order] != ours.boxes_xyxy_px).any(axis=1).sum() <= 0.02 * len(order)
-    moved = [(ours.scores[place], theirs["scores"][i]) for place, i in enumerate(order) if place != i]
-    assert len(moved) <= 0.05 * len(order) and all(abs(a - b) <= 1e-6 for a, b in moved), moved
-    return order
 
 
 def _photographs(coco_folder: Path) -> tuple[CocoImage, ...]:

@@ -467,9 +467,7 @@ def test_images_of_one_stem_have_pictures_of_their_own(tmp_path):
     folder.mkdir()
     for name in ("a.jpg", "a.png", "a_2.png"):
         cv2.imwrite(str(folder / name), np.zeros((20, 30, 3), np.uint8))
-    predictor = Predictor(
-        PlayedEngine(cut_outputs(TINY_CONFIG, "fpn")), finds_nothing()
-    )
+    predictor = Predictor(PlayedEngine(cut_outputs(TINY_CONFIG, "fpn")), finds_nothing())
     predict.predict_images(images_of(folder)[0], predictor, tmp_path / "out")
     assert {path.name for path in (tmp_path / "out").glob("*.jpg")} == {"a.jpg", "a_2.jpg", "a_2_2.jpg"}
 
@@ -479,9 +477,7 @@ def test_an_image_that_no_jpeg_can_hold_is_named_and_left_out(tmp_path, capsys):
     folder.mkdir()
     cv2.imwrite(str(folder / "a.png"), np.zeros((2, 65501, 3), np.uint8))
     cv2.imwrite(str(folder / "b.png"), np.zeros((20, 30, 3), np.uint8))
-    predictor = Predictor(
-        PlayedEngine(cut_outputs(TINY_CONFIG, "fpn")), finds_nothing()
-    )
+    predictor = Predictor(PlayedEngine(cut_outputs(TINY_CONFIG, "fpn")), finds_nothing())
     summary = predict.predict_images(images_of(folder)[0], predictor, tmp_path / "out")
     assert summary.skipped == [folder / "a.png"] and summary.images == 1
     assert f"skipped: {folder / 'a.png'} has 65501×2 pixels, more than a JPEG can" in capsys.readouterr().err
