@@ -1,4 +1,4 @@
-"""mAP of the demo model on held-out scenes by every engine: torch, ONNX, .om in float32 and float16, with AIPP.
+"""mAP of the demo model on held-out scenes by every engine, precision and cut, with preprocessing inside or not.
 
 .venv/bin/python benchmarks/demo_accuracy.py --out results_accuracy [--images 100]
 """
@@ -19,6 +19,7 @@ sys.path.insert(0, str(CHECKOUT))
 
 from yolact_ascend.detection.evaluate import Evaluation, evaluate  # noqa: E402
 from yolact_ascend.detection.results import Findings  # noqa: E402
+from yolact_ascend.errors import UsageError  # noqa: E402
 from yolact_ascend.files import make_folder, write_json  # noqa: E402
 from yolact_ascend.host.inference import detect_batch  # noqa: E402
 from yolact_ascend.images.coco import CocoDataset, load_dataset  # noqa: E402
@@ -40,12 +41,20 @@ from yolact_ascend.training.score import NetworkEngine  # noqa: E402
 
 CONFIG = CONFIGS[DEMO_CONFIG]
 BATCH_SIZE = 4
-# name -> target, precision, input; the network in PyTorch comes before them
+# name -> target, precision, input, cut; the network in PyTorch comes before them
 VARIANTS = {
-    "ONNX": ("onnxruntime", "fp32", FLOAT32),
-    ".om fp32": ("ascend", "fp32", FLOAT32),
-    ".om fp16": ("ascend", "fp16", FLOAT32),
-    ".om fp16, AIPP": ("ascend", "fp16", UINT8),
+    "ONNX": ("onnxruntime", "fp32", FLOAT32, "fpn"),
+    "ONNX, boxes": ("onnxruntime", "fp32", FLOAT32, "boxes"),
+    ".om fp32": ("ascend", "fp32", FLOAT32, "fpn"),
+    ".om fp16": ("ascend", "fp16", FLOAT32, "fpn"),
+    ".om fp16, AIPP": ("ascend", "fp16", UINT8, "fpn"),
+    ".om fp16, boxes": ("ascend", "fp16", FLOAT32, "boxes"),
+    **{
+        f"OpenVINO {precision}, {cut}": ("openvino", precision, FLOAT32, cut)
+        for precision in ("fp32", "bf16", "fp16")
+        for cut in ("fpn", "heads", "boxes")
+    },
+    "OpenVINO fp32, embed=1": ("openvino", "fp32", UINT8, "fpn"),
 }
 
 
@@ -59,10 +68,16 @@ def main() -> None:
     draw_dataset(out / "scenes", 0, arguments.images, SEED)
     image_folder, annotation_file = find_split(out / "scenes")
     dataset = load_dataset(annotation_file, image_folder)
-    export_onnx(WEIGHTS, CONFIG, out / "demo.onnx")
+    for cut in dict.fromkeys(variant[3] for variant in VARIANTS.values()):
+        export_onnx(WEIGHTS, CONFIG, out / f"{cut}.onnx", cut=cut)
     scores = {"torch": score(NetworkEngine(load_network(WEIGHTS, CONFIG), CONFIG, "cpu"), dataset, "torch")}
-    for number, (name, (target, precision, dtype)) in enumerate(VARIANTS.items()):
-        with compile_and_open(target, precision, dtype, out / "demo.onnx", out / str(number)) as engine:
+    for number, (name, (target, precision, dtype, cut)) in enumerate(VARIANTS.items()):
+        try:
+            engine = compile_and_open(target, precision, dtype, out / f"{cut}.onnx", out / str(number))
+        except UsageError as error:  # such as bfloat16 on a CPU without it
+            print(f"{name}: left out. {error}", file=sys.stderr)
+            continue
+        with engine:
             scores[name] = score(engine, dataset, name)
     tables = {
         name: {task: score.table for task, score in evaluation.scores.items()} for name, evaluation in scores.items()
@@ -81,6 +96,7 @@ def compile_and_open(target: str, precision: str, dtype: str, onnx: Path, folder
     """Compile the ONNX as a run would, and open it."""
     make_folder(folder)
     found = TARGETS[target].find(DeviceRequest())
+    found.require_precision(precision)
     job = CompileJob(
         onnx,
         folder / f"demo{found.model_suffix}",

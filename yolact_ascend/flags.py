@@ -43,7 +43,7 @@ CLASSES = Flag(
     "classes", str, "class names of weights that name none: a file, a COCO annotation file, or names with commas"
 )
 TRAINED_MODEL = Flag("trained_model", path, "weights file (.pth)", aliases=("weights",))
-CONFIG = Flag("config", str, "model config, by its name in YolactEdge")
+CONFIG = Flag("config", str, "model config, by its name in YolactEdge or YOLACT")
 CUT = Flag("cut", str, "where the graph on the device ends")
 UPSTREAM = Flag("upstream", path, "export the network of this patched checkout of YolactEdge or YOLACT instead of ours")
 ONNX_OUTPUT = Flag("output", path, "ONNX file to write", Path("yolact_edge.onnx"), is_held=True)

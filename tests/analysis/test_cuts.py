@@ -27,20 +27,21 @@ def head_macs(channels, classes, prototypes):
     ],
 )
 def test_the_heads_move_from_the_host_to_the_device(name, channels, classes, prototypes):
-    fpn, heads = count_cuts(CONFIGS[name])
-    assert (fpn.cut, heads.cut) == ("fpn", "heads")
-    assert (fpn.host_flop, heads.host_flop) == (2 * head_macs(channels, classes, prototypes), 0)
-    assert fpn.device_flop + fpn.host_flop == heads.device_flop
+    fpn, heads, boxes = count_cuts(CONFIGS[name])
+    assert (fpn.cut, heads.cut, boxes.cut) == ("fpn", "heads", "boxes")
+    assert (fpn.host_flop, heads.host_flop, boxes.host_flop) == (2 * head_macs(channels, classes, prototypes), 0, 0)
+    assert fpn.device_flop + fpn.host_flop == heads.device_flop == boxes.device_flop
 
 
 def test_the_rest_of_the_network_is_what_it_is_said_to_be():
     """The demo's network has 2.7 GMAC with its heads (CHANGELOG.md)."""
-    _, heads = count_cuts(CONFIGS[DEMO_CONFIG])
+    _, heads, _ = count_cuts(CONFIGS[DEMO_CONFIG])
     assert heads.device_flop == pytest.approx(2 * 2.7e9, rel=0.02)
 
 
 def test_bytes_and_disk():
-    fpn, heads = count_cuts(CONFIGS["yolact_edge_resnet50_config"])
+    fpn, heads, boxes = count_cuts(CONFIGS["yolact_edge_resnet50_config"])
+    assert boxes.output_bytes == heads.output_bytes
     protos = 138 * 138 * 32
     assert (fpn.output_bytes, heads.output_bytes) == (4 * (CELLS * 256 + protos), 4 * (3 * CELLS * 117 + protos))
     assert fpn.scratch_bytes("float32") == 5000 * (fpn.output_bytes + 3 * 550 * 550 * 4)
@@ -53,14 +54,15 @@ def test_without_weights_the_host_is_not_measured_and_that_is_said(capsys):
     assert "The host was not measured" in said and "--trained_model" in said and "core-ms" not in said
     assert main.main(["cuts", "--config=yolact_edge_mobilenetv2_config", "--json"]) == 0
     value = json.loads(capsys.readouterr().out)
-    assert value["measured"] is None and [cut["core_ms_per_image"] for cut in value["cuts"]] == [None, None]
+    assert value["measured"] is None and [cut["core_ms_per_image"] for cut in value["cuts"]] == [None] * 3
     assert value["cuts"][0]["host_flop"] == 2 * head_macs(256, 80, 32)
 
 
 def test_the_demo_is_measured_on_its_own_scenes(capsys):
     assert main.main(["cuts", f"--config={DEMO_CONFIG}", "--limit=2", "--json"]) == 0
     value = json.loads(capsys.readouterr().out)
-    fpn, heads = (cut["core_ms_per_image"] for cut in value["cuts"])
+    fpn, heads, boxes = (cut["core_ms_per_image"] for cut in value["cuts"])
+    assert list(boxes) == list(heads)
     assert list(heads) == ["decode", "resize", "detect", "masks", "RLE"]
     assert set(fpn) == {*heads, "heads"} and all(ms > 0 for ms in [*fpn.values(), *heads.values()])
     measured = value["measured"]
@@ -78,13 +80,17 @@ def test_a_folder_of_images_is_taken_as_it_is(small_coco):
 
 def test_the_table_has_a_column_for_each_cut(tmp_path):
     config = CONFIGS["yolact_edge_resnet50_config"]
-    core_ms = {"fpn": {"decode": 1.0, "heads": 160.0, "detect": 9.0}, "heads": {"decode": 1.0, "detect": 9.0}}
+    without = {"decode": 1.0, "detect": 9.0}
+    core_ms = {"fpn": {"decode": 1.0, "heads": 160.0, "detect": 9.0}, "heads": without, "boxes": without}
     text = format_cuts(config, count_cuts(config), Measured(tmp_path / "a.pth", 8, "the first 8 of DIR", 12.5, core_ms))
     rows = {line[:36].strip(): line[36:].split() for line in text.splitlines()[:13]}
-    assert rows["GFLOP per image on the host"] == ["17.9", "0.0"]
-    assert rows["GB on disk, 5000 images, float32 in"] == ["63.2", "75.4"]
-    assert rows["the same, uint8 in (aipp=1)"] == ["49.6", "61.8"]
-    assert (rows["core-ms per image, heads"], rows["core-ms per image on the host"]) == (["160.0"], ["170.0", "10.0"])
+    assert rows["GFLOP per image on the host"] == ["17.9", "0.0", "0.0"]
+    assert rows["GB on disk, 5000 images, float32 in"] == ["63.2", "75.4", "75.4"]
+    assert rows["the same, uint8 in (aipp=1)"] == ["49.6", "61.8", "61.8"]
+    assert (rows["core-ms per image, heads"], rows["core-ms per image on the host"]) == (
+        ["160.0"],
+        ["170.0", "10.0", "10.0"],
+    )
     assert "Measured on one core with a.pth on the first 8 of DIR; medians; 12.5 detections per image" in text
 
 

@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from factories import CHECKOUT
+from factories import CHECKOUT, TINY_CONFIG
 
 from yolact_ascend.cli import main, train
 from yolact_ascend.cli.flags import take_coco
@@ -196,7 +196,7 @@ PLAIN_RECIPE = Recipe((Phase(550, 8, 800000),))
     ids=lambda value: " ".join(value) or "defaults" if isinstance(value, list) else "",
 )
 def test_flags_make_the_recipe(words, expected):
-    assert train.make_recipe(train_arguments(*words), 118_287) == replace(PLAIN_RECIPE, **expected)
+    assert train.make_recipe(train_arguments(*words), 118_287, TINY_CONFIG) == replace(PLAIN_RECIPE, **expected)
 
 
 def test_the_console_script_has_the_same_verbs():

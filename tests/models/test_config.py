@@ -26,7 +26,7 @@ from yolact_ascend.models.export import export_onnx
 from yolact_ascend.models.families import all_cuts, cut_outputs, default_cut, family_of, find_cut
 from yolact_ascend.models.inputs import input_tensor
 from yolact_ascend.models.yolact.anchors import make_anchors
-from yolact_ascend.models.yolact.cuts import count_anchors, level_sizes, proto_size
+from yolact_ascend.models.yolact.cuts import CUTS, count_anchors, level_sizes, proto_size
 from yolact_ascend.tensors import TensorSpec
 from yolact_ascend.timings import Timings
 
@@ -147,6 +147,12 @@ OTHER_OUTPUTS = {
         ("coeffs", (OTHER_ANCHORS, 24)),
         ("protos", (100, 100, 24)),
     ],
+    "boxes": [
+        ("conf", (OTHER_ANCHORS, 9)),
+        ("boxes", (OTHER_ANCHORS, 4)),
+        ("mask", (OTHER_ANCHORS, 24)),
+        ("proto", (100, 100, 24)),
+    ],
 }
 
 
@@ -162,7 +168,7 @@ def test_the_tensors_of_a_cut_follow_from_the_config_and_are_the_networks(cut):
 
 
 def test_a_models_outputs_tell_its_cut():
-    assert [find_cut(cut_outputs(OTHER, cut), OTHER) for cut in ("fpn", "heads")] == ["fpn", "heads"]
+    assert [find_cut(cut_outputs(OTHER, cut), OTHER) for cut in CUTS] == list(CUTS)
     assert (
         find_cut([TensorSpec(f"{i}", spec.shape) for i, spec in enumerate(cut_outputs(USUAL, "heads"))], USUAL)
         == "heads"
@@ -174,6 +180,18 @@ def test_a_models_outputs_tell_its_cut():
     half = [dataclasses.replace(spec, dtype="float16") for spec in cut_outputs(USUAL, "fpn")]
     with pytest.raises(ArtifactError, match="compiled with --output_type"):
         find_cut(half, USUAL)
+
+
+def test_with_three_classes_names_tell_two_cuts_of_the_same_shapes_apart():
+    three = with_classes(USUAL, ("a", "b", "c"), (1, 2, 3))
+    shapes = [[spec.shape for spec in cut_outputs(three, cut)] for cut in ("heads", "boxes")]
+    assert shapes[0] == shapes[1]
+    assert [find_cut(cut_outputs(three, cut), three) for cut in CUTS] == list(CUTS)
+    compiled = [
+        dataclasses.replace(spec, name=f"Concat_7:{k}:{spec.name}")
+        for k, spec in enumerate(cut_outputs(three, "boxes"))
+    ]
+    assert find_cut(compiled, three) == "boxes"
 
 
 def test_detection_reads_anchors_and_prototypes_of_the_configs_size():
@@ -214,7 +232,7 @@ def test_export_follows_the_config(tiny_weights, tmp_path):
 
 def test_cuts_are_the_familys():
     assert default_cut(USUAL) == "fpn"
-    assert all_cuts() == ("fpn", "heads")
+    assert all_cuts() == ("fpn", "heads", "boxes")
 
 
 def test_an_unknown_config_is_refused_with_those_there_are():

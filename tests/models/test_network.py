@@ -6,7 +6,7 @@ import pytest
 import torch
 from factories import SMALL_CONFIG
 
-from yolact_ascend.models.config import CONFIGS, DEMO_CONFIG, Backbone
+from yolact_ascend.models.config import CONFIGS, DEMO_CONFIG, YOLACT_CONFIGS, Backbone
 from yolact_ascend.models.inputs import input_tensor
 from yolact_ascend.models.yolact.backbones import make_backbone
 from yolact_ascend.models.yolact.cuts import cut_outputs
@@ -14,7 +14,10 @@ from yolact_ascend.models.yolact.network import PredictionHead, YolactEdge
 
 # Channels and strides of each stage.
 RESNET_STAGES = [256, 512, 1024, 2048], [4, 8, 16, 32]
+DARKNET_STAGES = [64, 128, 256, 512, 1024], [2, 4, 8, 16, 32]
 BACKBONE_STAGES = {
+    **{config.name: RESNET_STAGES for config in YOLACT_CONFIGS},
+    "yolact_darknet53_config": DARKNET_STAGES,
     "yolact_edge_resnet50_config": RESNET_STAGES,
     "yolact_edge_config": RESNET_STAGES,
     "yolact_edge_mobilenetv2_config": (
@@ -60,7 +63,7 @@ def test_an_unknown_backbone_is_refused_with_those_there_are(kind, block):
         make_backbone(Backbone(kind, block, (3, 4, 6, 3)))
     assert str(caught.value) == (
         f"Unknown backbone {kind} of {block} blocks, expected one of: "
-        "resnet of bottleneck blocks, mobilenetv2 of inverted_residual blocks."
+        "resnet of bottleneck blocks, mobilenetv2 of inverted_residual blocks, darknet of darknet_block blocks."
     )
 
 

@@ -26,8 +26,13 @@ UPSTREAM_COUNTS = {
     "yolact_edge_resnet50_config": (354, 31_164_943),
     "yolact_edge_config": (660, 50_157_071),
     "yolact_edge_mobilenetv2_config": (348, 9_028_815),
+    # In dbolya/yolact @ 57b8f2d.
+    "yolact_base_config": (660, 50_157_071),
+    "yolact_resnet50_config": (354, 31_164_943),
+    "yolact_darknet53_config": (348, 47_783_087),
+    "yolact_resnet50_pascal_config": (354, 30_734_623),
 }
-SEMANTIC_SEG_PARAMETERS = 80 * 256 + 80
+SEMANTIC_SEG_PARAMETERS = 256 + 1  # for each class
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +56,8 @@ def test_the_networks_are_as_large_as_upstreams(name):
         network = YolactEdge(CONFIGS[name])
     entries, parameters = UPSTREAM_COUNTS[name]
     assert len(network.state_dict()) == entries - 2
-    assert sum(p.numel() for p in network.parameters()) == parameters - SEMANTIC_SEG_PARAMETERS
+    in_training = SEMANTIC_SEG_PARAMETERS * CONFIGS[name].num_classes
+    assert sum(p.numel() for p in network.parameters()) == parameters - in_training
 
 
 def test_upstreams_file_loads_and_its_training_layer_is_dropped(state, write):

@@ -56,8 +56,13 @@ def test_phases_follow_each_other():
 )
 def test_the_length_of_a_training_is_chosen_by_the_number_of_images(images, phases, warmup):
     """54 passes, as upstream's 800 000 batches of COCO, and at least 300 steps of 8."""
-    assert choose_phases(images) == phases
+    assert choose_phases(images, 550) == phases
     assert choose_warmup(phases) == warmup
+
+
+def test_phases_end_at_the_size_of_the_configs_input():
+    assert [phase.image_size for phase in choose_phases(20, 700)] == [350, 700]
+    assert [phase.image_size for phase in choose_phases(118_287, 400)] == [400]
 
 
 def test_the_chosen_length_is_said_with_its_flags():

@@ -42,14 +42,18 @@ def fetch_weights(name: str, folder: Path, url: str | None) -> str:
     source = get_config(name).source
     if source.is_shipped:
         return f"The weights of {name} come with the repository: {source.url}"
+    if not source.is_published:
+        raise UsageError(f"Nobody has published weights of {name}. Train them: train --config={name}.")
     if not source.file_name:
         raise UsageError(
             f"The weights of {name} are not at an address that can be fetched. They are linked at {source.url} ; "
             "download them by hand (docs/weights.md)."
         )
-    published = Published(source.file_name, (source.url,), look=find_fault)
+    hashes = {"sha384": source.sha384} if source.sha384 else {}
+    published = Published(source.file_name, (source.url,), source.size_bytes, hashes, find_fault)
     path = fetch(with_mirror(published, url), folder)
-    return f"{path} is there, {path.stat().st_size} bytes. No size or hash of it is published: see docs/weights.md."
+    checked = "Its size and SHA-384 are the published ones" if hashes else "No size or hash of it is published"
+    return f"{path} is there, {path.stat().st_size} bytes. {checked}: see docs/weights.md."
 
 
 def fetch_coco(split: str, folder: Path, url: str | None) -> str:

@@ -112,7 +112,10 @@ def chosen_config(arguments: argparse.Namespace) -> ModelConfig:
 
 def add_cut(parser: argparse.ArgumentParser) -> None:
     """Add the flag for the cut; its default is that of the config's family."""
-    text = "where the graph on the device ends: before the prediction heads (fpn, default) or after them (heads)"
+    text = (
+        "where the graph on the device ends: before the prediction heads (fpn, default), after them (heads), or with "
+        "scores and boxes decoded (boxes)"
+    )
     add_flag(parser, flags.CUT, help=text, choices=all_cuts(), metavar=None)
 
 

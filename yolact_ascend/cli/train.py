@@ -148,7 +148,7 @@ def run(arguments: argparse.Namespace) -> None:
     config = adopt_classes(config, dataset)
     dataset = require_learnable(verify(dataset, config)[0], config, arguments.skip_bad)
     say_warnings(dataset)
-    recipe = make_recipe(arguments, len(dataset.images))
+    recipe = make_recipe(arguments, len(dataset.images), config)
     print(describe_phases(recipe.phases, recipe.warmup_steps, len(dataset.images)), file=sys.stderr, flush=True)
     evaluation = train(
         config,
@@ -182,14 +182,15 @@ def load_validation(arguments: argparse.Namespace, config: ModelConfig) -> Valid
     return Validation(held_out, arguments.val_limit, arguments.val_every or 0, scored_config)
 
 
-def make_recipe(arguments: argparse.Namespace, images: int) -> Recipe:
-    """Return how to train on so many images."""
+def make_recipe(arguments: argparse.Namespace, images: int, config: ModelConfig) -> Recipe:
+    """Return how to train a config on so many images."""
     from yolact_ascend.training.augment import Augmentation
     from yolact_ascend.training.recipe import Recipe, choose_phases, choose_warmup
     from yolact_ascend.training.samples import Phase
 
     given = arguments.phases
-    phases = choose_phases(images) if given is None else tuple(Phase(*numbers) for numbers in given)
+    size_px = config.preprocessing.width_px
+    phases = choose_phases(images, size_px) if given is None else tuple(Phase(*numbers) for numbers in given)
     warmup = arguments.warmup_steps
     return Recipe(
         phases,

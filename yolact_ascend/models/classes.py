@@ -183,6 +183,8 @@ def require_weights(path: Path, config: ModelConfig) -> None:
     elif source.file_name:
         fetch = format_command(own_command("download", "weights", config.name))
         where = f"The official weights are at {source.url} ; download them ({fetch}), or {yours}."
+    elif not source.is_published:
+        where = f"Nobody has published weights of {config.name}: train them (train --config={config.name}), or {yours}."
     else:
         where = f"Weights of {config.name} are linked at {source.url} ; download them, or {yours}."
     raise WeightsError(f"There is no weights file {path}. {where}")

@@ -84,7 +84,7 @@ class Source:
     is_shipped: bool = False  # the file comes with this repository, in `weights/`
     size_bytes: int | None = None
     sha384: str = ""  # hexadecimal digits
-    is_published: bool = True  # False: nobody has published weights
+    is_published: bool = True
 
 
 UPSTREAM_URL = "https://github.com/haotian-liu/yolact_edge"

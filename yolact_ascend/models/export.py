@@ -160,6 +160,7 @@ def _describe(weights: Path, config: ModelConfig, upstream: Path | None, cut: st
         "category_ids": json.dumps(config.category_ids),
         "mean_rgb": json.dumps(config.preprocessing.mean_rgb),
         "std_rgb": json.dumps(config.preprocessing.std_rgb),
+        "pixel_max": json.dumps(config.preprocessing.pixel_max),
     }
 
 

@@ -21,6 +21,7 @@ from yolact_ascend.models.classes import count_classes, read_config, require_wei
 from yolact_ascend.models.config import CONFIGS, ModelConfig
 from yolact_ascend.models.families import family_of
 from yolact_ascend.models.family import to_network_names
+from yolact_ascend.models.file_names import config_by_name, note_other_name
 from yolact_ascend.models.unreadable import explain_unreadable
 from yolact_ascend.models.weights_file import describe_format, find_state_dict, list_keys, require_sound
 from yolact_ascend.models.weights_values import COUNTER, VARIANCE, require_dense, require_floats, to_float32
@@ -126,7 +127,7 @@ def _take_weights(path: Path, raw: StateDict, config: ModelConfig, expected: Sha
 
     Raises WeightsError for tensors of the network that are not floating point.
     """
-    notes = list(raw.notes)
+    notes = [*raw.notes, *note_other_name(path, config)]
     keys = family_of(config).keys
     found = to_network_names(raw.tensors, keys)
     surplus = _surplus(found, expected, keys.surplus_patterns)
@@ -156,20 +157,29 @@ def _require_fit(path: Path, weights: dict[str, torch.Tensor], config: ModelConf
     problems = compare_shapes(shapes, expected)
     if problems:
         raise WeightsError(
-            f"{path} does not fit {config.name}: {'; '.join(problems)}. {_hint_at_config(shapes, config)}"
+            f"{path} does not fit {config.name}: {'; '.join(problems)}. {_hint_at_config(path, shapes, config)}"
         )
 
 
-def _hint_at_config(shapes: Shapes, config: ModelConfig) -> str:
-    """Return which config would fit, with as many classes as the file has, and what to do."""
-    for name, other in CONFIGS.items():
-        count = count_classes(shapes, other)
-        if count is None or compare_shapes(shapes, expected_shapes(with_numbers(other, count))):
-            continue
-        if name == config.name:
-            return f"The file has {count} classes, expected {config.num_classes}: are its classes named wrongly?"
-        return f"These are the weights of {name}: use --config={name} (config={name} in run_all.sh)."
-    return f"They fit none of the configs either: {', '.join(CONFIGS)}."
+def _hint_at_config(path: Path, shapes: Shapes, config: ModelConfig) -> str:
+    """Return which configs would fit, with as many classes as the file has, and what to do."""
+    fitting = [name for name, other in CONFIGS.items() if _fits(shapes, other)]
+    if config.name in fitting:
+        found = count_classes(shapes, config)
+        return f"The file has {found} classes, expected {config.num_classes}: are its classes named wrongly?"
+    named = config_by_name(path)
+    if named is not None and named.name in fitting:
+        fitting = [named.name]
+    if not fitting:
+        return f"They fit none of the configs either: {', '.join(CONFIGS)}."
+    if len(fitting) > 1:
+        return f"They fit {', '.join(fitting)}: use --config=NAME (config=NAME in run_all.sh) with the one they are of."
+    return f"These are the weights of {fitting[0]}: use --config={fitting[0]} (config={fitting[0]} in run_all.sh)."
+
+
+def _fits(shapes: Shapes, config: ModelConfig) -> bool:
+    count = count_classes(shapes, config)
+    return count is not None and not compare_shapes(shapes, expected_shapes(with_numbers(config, count)))
 
 
 def write_weights(network: nn.Module, config: ModelConfig, path: Path) -> None:

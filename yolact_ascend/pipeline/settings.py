@@ -124,7 +124,7 @@ read_batch_sizes = listed(
 
 KEYS = {
     "bs": Key("1", read_batch_sizes, "batch size, or several: bs=1,4,8"),
-    "config": Key(DEFAULT_CONFIG, _config, "model config, by its name in YolactEdge"),
+    "config": Key(DEFAULT_CONFIG, _config, "model config, by its name in YolactEdge or YOLACT"),
     "weights": Key(DEFAULT_WEIGHTS, path, "weights file (.pth) for that config"),
     "classes": Key("", optional(str), "class names of weights that name none: a file, or names separated by commas"),
     "coco": Key("data/coco", path, "COCO folder with val2017/ (or images/val2017/, images/) and annotations/"),
@@ -153,7 +153,8 @@ KEYS = {
     "cut": Key(
         "",
         optional(one_of(all_cuts())),
-        "where the graph on the device ends: fpn (default, before the prediction heads) or heads (after them)",
+        "where the graph on the device ends: fpn (default, before the prediction heads), heads (after them), or boxes "
+        "(with scores and boxes decoded, for other programs, too)",
     ),
     "mode": Key("full", one_of(MODES), "full: all stages, up to mAP; perf: throughput only, needs no data set"),
     "stream": Key(

@@ -54,8 +54,8 @@ def draw_window(
 ) -> Window:
     """Draw a window of an image; at least one of the objects' centres [N,2] lies in it where there is an object.
 
-    `view` is the network's input as a share of 550 pixels: a smaller input shows a smaller piece, between that share
-    and all of the window, so that objects keep about the size in pixels that they have in inference.
+    `view` is the input's side as a share of that in inference: a smaller input shows a smaller piece, between that
+    share and all of the window, so that objects keep about the size in pixels that they have in inference.
     """
     canvas = _draw_canvas(height, width, augmentation, generator)
     crops = augmentation.crop_least < 1 and generator.random() < CROP_CHANCE

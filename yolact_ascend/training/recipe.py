@@ -13,7 +13,7 @@ REFERENCE_BATCH = 8  # images; the learning rate grows in proportion to the batc
 PASSES = 800_000 * REFERENCE_BATCH / 118_287
 LEAST_STEPS, MOST_WARMUP_STEPS = 300, 500
 LARGE_SET = 10_000  # images; from here on the recipe is upstream's
-COARSE_SHARE, FULL_SIZE_PX = 0.8, 550
+COARSE_SHARE = 0.8
 
 
 @dataclass(frozen=True)
@@ -43,18 +43,18 @@ class Recipe:
         return sum(phase.steps for phase in self.phases)
 
 
-def choose_phases(images: int) -> tuple[Phase, ...]:
-    """Return how long to train on so many images: each as often as in upstream's training on COCO, on average.
+def choose_phases(images: int, size_px: int) -> tuple[Phase, ...]:
+    """Return how long to train on so many images, for a network whose input has `size_px` pixels a side.
 
-    A small data set is trained at half size for most of the time, which takes a quarter of the time, and has at least
-    LEAST_STEPS.
+    Each image is seen as often as in upstream's training on COCO, on average. A small data set is trained at half size
+    for most of the time, which takes a quarter of the time, and has at least LEAST_STEPS.
     """
     steps = max(LEAST_STEPS, round(PASSES * images / REFERENCE_BATCH))
     if images > LARGE_SET:
-        return (Phase(FULL_SIZE_PX, REFERENCE_BATCH, steps),)
+        return (Phase(size_px, REFERENCE_BATCH, steps),)
     coarse = round(steps * COARSE_SHARE)
     fine = (steps - coarse) * 2  # of half as many images, at four times the cost
-    return Phase(FULL_SIZE_PX // 2, REFERENCE_BATCH, coarse), Phase(FULL_SIZE_PX, REFERENCE_BATCH // 2, fine)
+    return Phase(size_px // 2, REFERENCE_BATCH, coarse), Phase(size_px, REFERENCE_BATCH // 2, fine)
 
 
 def choose_warmup(phases: tuple[Phase, ...]) -> int:

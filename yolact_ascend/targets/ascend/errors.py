@@ -34,7 +34,7 @@ _INNER = (
 ATC_ERRORS = {
     "E10001": (
         "a flag has a value that atc does not take; [-1] means an input whose batch is free and needs "
-        '--input_shape "image:N,3,550,550".'
+        '--input_shape "image:N,3,550,550", with the config\'s size for 550.'
     ),
     "E10002": 'the form of --input_shape is wrong; write --input_shape "image:8,3,550,550", quoted.',
     "E10003": "a flag has a value of the wrong type, or a number out of its range; the message names it.",
