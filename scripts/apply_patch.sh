@@ -1,14 +1,28 @@
 #!/usr/bin/env bash
-# Bring a checkout of upstream YolactEdge to the pinned commit plus patches/yolact_edge.patch, or leave it as it was.
+# Bring a checkout of upstream, YolactEdge or YOLACT, to its pinned commit plus our patch, or leave it as it was.
 set -euo pipefail
 export LC_ALL=C # git's messages are quoted in ours
 
-readonly PIN=a9a00281b33b3ac90253a4939773308a8f95e21d
-readonly URL=${YOLACT_EDGE_URL:-https://github.com/haotian-liu/yolact_edge.git}
+# The upstreams by name, which also names the patch and the default folder; the first is the default.
+readonly NAMES=(yolact_edge yolact)
+declare -rA PINS=(
+    [yolact_edge]=a9a00281b33b3ac90253a4939773308a8f95e21d
+    [yolact]=57b8f2d95e62e2e649b382f516ab41f949b57239
+)
+declare -rA URLS=(
+    [yolact_edge]=https://github.com/haotian-liu/yolact_edge.git
+    [yolact]=https://github.com/dbolya/yolact.git
+)
+declare -rA URL_VARIABLES=([yolact_edge]=YOLACT_EDGE_URL [yolact]=YOLACT_URL)
+declare -rA NETWORKS=([yolact_edge]=yolact_edge/yolact.py [yolact]=yolact.py) # a file that only this upstream has
+
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 readonly ROOT
-readonly DEFAULT_DIR=$ROOT/third_party/yolact_edge
-readonly PATCH=$ROOT/patches/yolact_edge.patch
+
+NAME=             # the upstream of this call, and its facts: see choose()
+PIN=
+URL=
+PATCH=
 
 scratch=          # temporary indexes and logs
 partial=          # a clone that is not complete yet
@@ -16,27 +30,59 @@ half_patched=     # a checkout that git apply is writing to
 touched=()        # the files that the patch changes
 
 usage() {
+    local name
     cat <<EOF
-Usage: scripts/apply_patch.sh [DIR]
+Usage: scripts/apply_patch.sh [--upstream=NAME] [DIR]
 
-Patches upstream YolactEdge so that it runs on a CPU and can be cut at the FPN.
-DIR is its checkout (default: third_party/yolact_edge in this project, a folder that git ignores).
+Patches upstream YolactEdge or YOLACT so that it runs on a CPU and can be cut at the FPN.
+DIR is its checkout (default: third_party/NAME in this project, a folder that git ignores).
   - no DIR yet: clones upstream there at the pinned commit, then patches it
   - DIR is a clean checkout at the pinned commit (works offline): patches it
   - DIR is already patched: says so
   - anything else is refused with exit code 2, and DIR stays as it is
 Untracked files are left alone and do not matter.
 
-Pinned commit:  $PIN
-Patch:          patches/yolact_edge.patch, explained in patches/README.md
-Environment:    YOLACT_EDGE_URL  where to clone from, for a mirror
-                (default: https://github.com/haotian-liu/yolact_edge.git)
+NAME is one of these (default: the one that DIR is a checkout of, else ${NAMES[0]}).
+patches/README.md explains the patches.
 EOF
+    for name in "${NAMES[@]}"; do
+        cat <<EOF
+
+$name
+  Pinned commit:  ${PINS[$name]}
+  Patch:          patches/$name.patch
+  Default DIR:    third_party/$name
+  Environment:    ${URL_VARIABLES[$name]}  where to clone from, for a mirror
+                  (default: ${URLS[$name]})
+EOF
+    done
 }
 
 die() {
     printf 'apply_patch.sh: %s\n' "$*" >&2
     exit 2
+}
+
+# Set the upstream of this call and its facts.
+choose() {
+    NAME=$1
+    [[ -n $NAME && -v PINS[$NAME] ]] || die "unknown upstream '$NAME', expected one of: ${NAMES[*]}."
+    local variable=${URL_VARIABLES[$NAME]}
+    PIN=${PINS[$NAME]}
+    URL=${!variable:-${URLS[$NAME]}}
+    PATCH=$ROOT/patches/$NAME.patch
+}
+
+# Print which upstream DIR is a checkout of, by its commit or else by its files; nothing when it is none.
+upstream_of() {
+    local dir=$1 name head
+    head=$(git -C "$dir" rev-parse --verify --quiet HEAD 2>/dev/null) || head=
+    for name in "${NAMES[@]}"; do
+        if [[ $head == "${PINS[$name]}" ]]; then echo "$name" && return; fi
+    done
+    for name in "${NAMES[@]}"; do
+        if [[ -f $dir/${NETWORKS[$name]} ]]; then echo "$name" && return; fi
+    done
 }
 
 # The line of a git log that says why.
@@ -88,7 +134,7 @@ differing_files() {
 }
 
 require_pinned_checkout() {
-    local dir=$1 top head
+    local dir=$1 top head found
     [[ -d $dir ]] || die "$dir is a file, expected a git checkout of upstream at $PIN: name another folder."
     top=$(git -C "$dir" rev-parse --show-toplevel 2>"$scratch/git.log") ||
         die "$dir is no git checkout ($(reason "$scratch/git.log")), expected upstream at $PIN:" \
@@ -97,6 +143,10 @@ require_pinned_checkout() {
         die "$dir is no git checkout of its own but a folder inside $top, expected upstream at $PIN:" \
             "name its clone, or a folder that does not exist yet to have it cloned."
     head=$(git -C "$dir" rev-parse --verify --quiet HEAD) || head="no commit"
+    found=$(upstream_of "$dir")
+    [[ ${found:-$NAME} == "$NAME" ]] ||
+        die "$dir is a checkout of $found at $head, expected $NAME at $PIN:" \
+            "name a folder of $NAME, or pass --upstream=$found."
     [[ $head == "$PIN" ]] ||
         die "$dir is at $head, expected $PIN: run 'git -C $dir checkout --detach $PIN', then this script again."
 }
@@ -137,10 +187,10 @@ clone_pinned() {
 clone_and_patch() {
     local dir=$1 base=$1
     until [[ -d $base ]]; do base=$(dirname -- "$base"); done # missing parents are made when the clone is complete
-    partial=$(mktemp -d "$base/.yolact_edge.XXXXXX" 2>"$scratch/git.log") ||
+    partial=$(mktemp -d "$base/.$NAME.XXXXXX" 2>"$scratch/git.log") ||
         die "cannot write to $base, where $dir belongs: name another folder."
     clone_pinned >"$scratch/git.log" 2>&1 ||
-        die "could not clone $URL at $PIN ($(reason "$scratch/git.log")): set YOLACT_EDGE_URL to a mirror," \
+        die "could not clone $URL at $PIN ($(reason "$scratch/git.log")): set ${URL_VARIABLES[$NAME]} to a mirror," \
             "or offline copy a checkout of upstream to this machine and name its folder."
     write_indexes "$partial/checkout"
     patch_checkout "$partial/checkout"
@@ -150,35 +200,49 @@ clone_and_patch() {
 }
 
 main() {
-    case ${1-} in
-        -h | --help) usage && return ;;
-        -*) die "unknown option $1, expected one folder or none: see --help." ;;
-    esac
-    (($# <= 1)) || die "found $# arguments, expected one folder or none: see --help."
+    local dir='' name='' folders=() variable differing
+    while (($#)); do
+        case $1 in
+            -h | --help) usage && return ;;
+            --upstream=*) name=${1#*=} && choose "$name" ;;
+            --upstream)
+                (($# > 1)) || die "--upstream has no value, expected one of: ${NAMES[*]}."
+                name=$2 && choose "$name" && shift
+                ;;
+            -*) die "unknown option $1, expected --upstream=NAME and one folder, or neither: see --help." ;;
+            *) folders+=("$1") ;;
+        esac
+        shift
+    done
+    ((${#folders[@]} <= 1)) || die "found ${#folders[@]} folders, expected one or none: see --help."
     command -v git >/dev/null || die "found no git on PATH, which pins and patches upstream: install it."
-
-    local dir=${1:-$DEFAULT_DIR} variable differing
-    dir=${dir%/}
     # A git hook or alias exports GIT_DIR and others, which would point every command below at the wrong repository.
     while read -r variable; do unset "$variable"; done < <(git rev-parse --local-env-vars)
+    dir=${folders[0]-}
+    if [[ -z $name ]]; then
+        if [[ -n $dir ]]; then name=$(upstream_of "$dir"); fi
+        choose "${name:-${NAMES[0]}}"
+    fi
+    dir=${dir:-$ROOT/third_party/$NAME}
+    dir=${dir%/}
     scratch=$(mktemp -d)
     trap cleanup EXIT
 
     if [[ ! -e $dir && ! -L $dir ]]; then
         clone_and_patch "$dir"
-        echo "Cloned and patched: $dir (upstream $PIN plus patches/yolact_edge.patch)."
+        echo "Cloned and patched: $dir (upstream $PIN plus patches/$NAME.patch)."
         return
     fi
     require_pinned_checkout "$dir"
     write_indexes "$dir"
     differing=$(differing_files patched "$dir")
     if [[ -z $differing ]]; then
-        echo "Already patched: $dir (upstream $PIN plus patches/yolact_edge.patch)."
+        echo "Already patched: $dir (upstream $PIN plus patches/$NAME.patch)."
         return
     fi
     require_clean "$dir"
     patch_checkout "$dir"
-    echo "Patched: $dir (upstream $PIN plus patches/yolact_edge.patch)."
+    echo "Patched: $dir (upstream $PIN plus patches/$NAME.patch)."
 }
 
 main "$@"

@@ -58,7 +58,7 @@ class YolactFamily(Family):
     def load_upstream(self, checkout: Path, state: Mapping[str, torch.Tensor], config: ModelConfig) -> nn.Module:
         from yolact_ascend.models.yolact.upstream import load_upstream_network
 
-        return load_upstream_network(checkout, state, config, KEYS.training_only_prefixes)
+        return load_upstream_network(checkout, state, config, KEYS)
 
     def describe_upstream(self, checkout: Path) -> str:
         from yolact_ascend.models.yolact.upstream import describe_upstream

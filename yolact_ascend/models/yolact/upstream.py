@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import importlib
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
+from types import ModuleType
 from typing import cast
 
 import torch
@@ -13,6 +15,8 @@ from torch import nn
 
 from yolact_ascend.errors import ToolError
 from yolact_ascend.models.config import ModelConfig
+from yolact_ascend.models.family import StateKeys
+from yolact_ascend.models.upstreams import Upstream, find_upstream, require_checkout
 from yolact_ascend.models.yolact.network import HeadTensors, join_levels
 from yolact_ascend.process import capture
 
@@ -20,9 +24,10 @@ from yolact_ascend.process import capture
 class UpstreamNetwork(nn.Module):
     """Gives upstream's patched network our outputs: five FPN levels and the prototypes, as one flat tuple."""
 
-    def __init__(self, network: nn.Module) -> None:
+    def __init__(self, network: nn.Module, cut: str) -> None:
         super().__init__()
         self.network = network
+        self._cut = cut  # the method that ends at the FPN
 
     @property
     def head(self) -> UpstreamHead:
@@ -31,7 +36,7 @@ class UpstreamNetwork(nn.Module):
 
     def forward(self, images: torch.Tensor) -> tuple[torch.Tensor, ...]:
         """Map normalised RGB images [B,3,550,550] to P3..P7 [B,256,h,w] and prototypes [B,138,138,32]."""
-        levels, protos = self.network(images)
+        levels, protos = getattr(self.network, self._cut)(images)
         return (*levels, protos)
 
 
@@ -54,47 +59,78 @@ def _with_known_anchors(output: torch.Tensor) -> torch.Tensor:
 
 
 def load_upstream_network(
-    checkout: Path, state: Mapping[str, torch.Tensor], config: ModelConfig, training_only: tuple[str, ...]
+    checkout: Path, state: Mapping[str, torch.Tensor], config: ModelConfig, keys: StateKeys
 ) -> UpstreamNetwork:
     """Build `config` from the code in an upstream checkout, with these weights, ready for inference.
 
-    Imports `yolact_edge` from the checkout into this process; keys that begin with one of `training_only` need no
-    weights. Raises ToolError when the checkout is missing, not patched, or has another architecture.
+    Imports the checkout's code into this process; `keys` tell how it names tensors, and which need no weights. Raises
+    ToolError when the checkout is missing, of another project, not patched, or has another architecture.
     """
-    network = _import_network(checkout, config)
-    result = network.load_state_dict(state, strict=False)
-    missing = [key for key in result.missing_keys if not key.startswith(training_only)]
+    upstream = require_checkout(checkout, config)
+    network = _import_network(checkout, config, upstream)
+    result = network.load_state_dict(_in_names_of(network, state, keys), strict=False)
+    missing = [key for key in result.missing_keys if not key.startswith(keys.training_only_prefixes)]
     if missing or result.unexpected_keys:
         raise ToolError(
             f"The network in {checkout} is not upstream's {config.name}: its keys differ "
             f"({', '.join([*missing, *result.unexpected_keys][:4])}). Does the fork change the architecture?"
         )
-    return UpstreamNetwork(network).eval()
+    return UpstreamNetwork(network, upstream.cut).eval()
 
 
 def describe_upstream(folder: Path) -> str:
     """Return which upstream a checkout is, for the ONNX metadata and the report."""
+    upstream = find_upstream(folder)
     commit = capture(["git", "-C", str(folder), "rev-parse", "HEAD"]).stdout.strip()
     changed = capture(["git", "-C", str(folder), "diff", "--name-only", "HEAD"]).stdout.split()
-    return f"upstream yolact_edge @ {commit or 'unknown commit'}, {len(changed)} files changed"
+    name = upstream.name if upstream else "of unknown name"
+    return f"upstream {name} @ {commit or 'unknown commit'}, {len(changed)} files changed"
 
 
-def _import_network(folder: Path, config: ModelConfig) -> nn.Module:
-    if not (folder / "yolact_edge" / "yolact.py").is_file():
-        raise ToolError(f"{folder} is not a checkout of yolact_edge. Make one: bash scripts/apply_patch.sh {folder}")
-    sys.path.insert(0, str(folder.resolve()))
+def _import_network(folder: Path, config: ModelConfig, upstream: Upstream) -> nn.Module:
     try:
-        upstream_config = importlib.import_module("yolact_edge.data")
-        upstream_config.set_cfg(config.name)
-        upstream_config.cfg.num_classes = config.num_classes + 1  # weights of other classes; with the background
-        network = importlib.import_module("yolact_edge.yolact").Yolact(training=False)
+        with _checkout_first(folder, upstream):
+            upstream_config = importlib.import_module(upstream.config_module)
+            upstream_config.set_cfg(config.name)
+            upstream_config.cfg.num_classes = config.num_classes + 1  # weights of other classes; with the background
+            network = importlib.import_module(upstream.network_module).Yolact(**dict(upstream.options))
     except Exception as error:  # upstream unpatched fails in many ways: CUDA at import, torchvision, Cython, numpy
         raise ToolError(
             f"{folder} cannot be imported: {type(error).__name__}: {error}. "
-            f"Was it patched, and are Cython and a C compiler there? bash scripts/apply_patch.sh {folder}"
+            f"Was it patched ({upstream.patch_command(folder)}), and does this Python have {upstream.needs}?"
         ) from error
+    if not hasattr(network, upstream.rest):
+        raise ToolError(f"{folder} is not patched. Patch it: {upstream.patch_command(folder)}")
+    return network
+
+
+@contextmanager
+def _checkout_first(folder: Path, upstream: Upstream) -> Iterator[None]:
+    """Import the project's modules from its checkout, and leave no trace of them.
+
+    YOLACT's are called `data`, `utils`, `layers`: a module of that name that this process has imported steps aside
+    meanwhile, and a folder of that name elsewhere on the path is not looked at.
+    """
+    hidden = _take_modules(upstream.sources)
+    sys.path.insert(0, str(folder.resolve()))
+    try:
+        yield
     finally:
         sys.path.remove(str(folder.resolve()))
-    if not hasattr(network, "postprocess"):
-        raise ToolError(f"{folder} is not patched. Patch it: bash scripts/apply_patch.sh {folder}")
-    return network
+        _take_modules(upstream.sources)
+        sys.modules.update(hidden)
+
+
+def _take_modules(names: tuple[str, ...]) -> dict[str, ModuleType]:
+    """Remove modules and packages of these names, with what is in them, from the imported ones and return them."""
+    return {name: sys.modules.pop(name) for name in list(sys.modules) if name.partition(".")[0] in names}
+
+
+def _in_names_of(network: nn.Module, state: Mapping[str, torch.Tensor], keys: StateKeys) -> dict[str, torch.Tensor]:
+    """Return a state of our network in the names of this one, which may be those that `keys` rename for ours."""
+    own = network.state_dict()
+    names = {}
+    for key in state:
+        olds = (old + key[len(new) :] for old, new in keys.renamed_prefixes.items() if key.startswith(new))
+        names[key] = next((old for old in olds if old in own), key)
+    return {names[key]: value for key, value in state.items()}
