@@ -10,7 +10,7 @@ check:
 test: setup
 	.venv/bin/python -m pytest
 
-# Writes docs/parity.md: runs the referees that YOLACT_EDGE_DIR, AIS_BENCH_DIR and GUIDE_DIR name, see CONTRIBUTING.md.
+# Writes docs/parity.md: runs the referees that YOLACT_EDGE_DIR, YOLACT_DIR, AIS_BENCH_DIR and GUIDE_DIR name: CONTRIBUTING.md.
 parity: setup
 	.venv/bin/python scripts/parity.py
 

@@ -82,6 +82,12 @@ REFEREES = (
         marked_tests("upstream"),
     ),
     Referee(
+        "yolact (dbolya)",
+        "YOLACT_DIR",
+        "network, export from the patched checkout, and the yolact.onnx of its own eval.py",
+        marked_tests("yolact"),
+    ),
+    Referee(
         "ais_bench (Ascend)",
         "AIS_BENCH_DIR",
         "files, messages and exit codes of our stand-in; streams",

@@ -1,73 +1,18 @@
 """scripts/apply_patch.sh: it pins, patches once, and refuses everything else without a trace.
 
-The tests marked `upstream` need a real checkout of upstream, named by YOLACT_EDGE_DIR; they work on copies of it.
+Tests with a `checkout` need a real one of each upstream, named by YOLACT_EDGE_DIR and YOLACT_DIR; they use copies.
 """
 
 import os
 import shutil
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
+from projects import PROJECTS, ROOT, SCRIPT, YOLACT_EDGE
 
-ROOT = Path(__file__).resolve().parents[2]
-SCRIPT = ROOT / "scripts" / "apply_patch.sh"
-PATCH = ROOT / "patches" / "yolact_edge.patch"
-PIN = "a9a00281b33b3ac90253a4939773308a8f95e21d"
-PATCHED_FILES = {
-    "eval.py",
-    "yolact_edge/data/coco.py",
-    "yolact_edge/data/flying_chairs.py",
-    "yolact_edge/data/youtube_vis.py",
-    "yolact_edge/utils/augmentations.py",
-    "yolact_edge/utils/cython_nms.pyx",
-    "yolact_edge/yolact.py",
-}
-
-upstream = pytest.mark.upstream
-needs_git = pytest.mark.skipif(shutil.which("git") is None, reason="git is not installed")
-needs_compiler = pytest.mark.skipif(shutil.which("gcc") is None, reason="upstream compiles cython_nms with gcc")
-pytestmark = needs_git
-
-
-@pytest.fixture
-def env(tmp_path):
-    """An environment of its own: no global git config, a home for pyximport's builds, no network."""
-    home = tmp_path / "home"
-    home.mkdir()
-    ours = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
-    ours.update(
-        HOME=str(home),
-        GIT_CONFIG_GLOBAL=os.devnull,
-        GIT_CONFIG_NOSYSTEM="1",
-        GIT_AUTHOR_NAME="test",
-        GIT_AUTHOR_EMAIL="test@example.invalid",
-        GIT_COMMITTER_NAME="test",
-        GIT_COMMITTER_EMAIL="test@example.invalid",
-        GIT_ALLOW_PROTOCOL="file",
-        YOLACT_EDGE_URL="file:///nonexistent",
-    )
-    return ours
-
-
-@pytest.fixture
-def git(env):
-    def run(folder, *arguments):
-        command = ["git", "-C", str(folder), *arguments]
-        return subprocess.run(command, env=env, check=True, capture_output=True, text=True).stdout
-
-    return run
-
-
-@pytest.fixture
-def apply_patch(env, tmp_path):
-    def run(*arguments, **variables):
-        command = [shutil.which("bash"), str(SCRIPT), *map(str, arguments)]
-        environment = {**env, **variables}
-        return subprocess.run(command, check=False, env=environment, cwd=tmp_path, capture_output=True, text=True)
-
-    return run
+pytestmark = pytest.mark.skipif(shutil.which("git") is None, reason="git is not installed")
+each_project = pytest.mark.parametrize("known", PROJECTS, ids=lambda project: project.name)
+PIN = YOLACT_EDGE.pin  # the default
+TITLES = {"yolact_edge": "YolactEdge", "yolact": "YOLACT"}
 
 
 @pytest.fixture
@@ -79,20 +24,6 @@ def tiny(tmp_path, git):
     (folder / "eval.py").write_text("print(1)\n")
     git(folder, "add", "eval.py")
     git(folder, "commit", "--quiet", "--message", "one")
-    return folder
-
-
-@pytest.fixture
-def checkout(tmp_path, git):
-    """A clean copy of upstream at the pinned commit; files that the given checkout skips stay skipped."""
-    given = os.environ.get("YOLACT_EDGE_DIR")
-    if not given:
-        pytest.skip("YOLACT_EDGE_DIR names no checkout of upstream YolactEdge")
-    folder = tmp_path / "upstream"
-    shutil.copytree(given, folder, symlinks=True)
-    git(folder, "checkout", "--quiet", "--force", "--detach", PIN)
-    git(folder, "clean", "--quiet", "-xd", "--force")
-    assert git(folder, "status", "--porcelain") == ""
     return folder
 
 
@@ -110,6 +41,13 @@ def changed_files(git, folder):
     return set(git(folder, "diff", "--name-only", "HEAD").split())
 
 
+def write_network(folder, project):
+    """Put the file there by which the script knows a project, untracked."""
+    path = folder / project.network_file
+    path.parent.mkdir(exist_ok=True)
+    path.write_text("")
+
+
 def assert_refused(result, *words):
     assert result.returncode == 2, result.stdout + result.stderr
     assert result.stdout == ""
@@ -122,8 +60,9 @@ def assert_refused(result, *words):
 # ---- the patch file
 
 
-def test_patch_quotes_no_more_than_one_line_around_a_change():
-    hunks = PATCH.read_text().split("\n@@ ")[1:]
+@each_project
+def test_patch_quotes_no_more_than_one_line_around_a_change(known):
+    hunks = known.patch.read_text().split("\n@@ ")[1:]
     assert hunks
     for hunk in hunks:
         signs = "".join(line[:1] for line in hunk.split("\ndiff ")[0].splitlines()[1:])
@@ -132,12 +71,15 @@ def test_patch_quotes_no_more_than_one_line_around_a_change():
         assert "   " not in signs, hunk  # between two changes: one line for each
 
 
-def test_readme_names_every_patched_file():
+@each_project
+def test_readme_names_every_patched_file(known):
     readme = (ROOT / "patches" / "README.md").read_text()
-    for name in sorted(PATCHED_FILES):
-        assert name in readme
-    assert PIN in readme
-    assert PIN in SCRIPT.read_text()
+    _, _, part = readme.partition(f"\n## {TITLES[known.name]}\n")
+    part, _, _ = part.partition("\n## ")
+    for name in sorted(known.patched_files):
+        assert f"`{name}`" in part
+    assert known.pin in readme
+    assert known.pin in SCRIPT.read_text()
 
 
 # ---- without upstream
@@ -148,14 +90,26 @@ def test_help_names_the_default_folder_and_the_mirror_variable(apply_patch, opti
     result = apply_patch(option)
     assert result.returncode == 0
     assert result.stderr == ""
-    for word in ("third_party/yolact_edge", "YOLACT_EDGE_URL", PIN):
-        assert word in result.stdout
+    for project in PROJECTS:
+        places = (f"third_party/{project.name}\n", f"patches/{project.name}.patch\n")
+        for word in (*places, project.url_variable, project.pin):
+            assert word in result.stdout
 
 
-@pytest.mark.parametrize("arguments", [["--force"], ["one", "two"]], ids=["unknown option", "two folders"])
-def test_wrong_arguments_are_refused(apply_patch, tmp_path, arguments):
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--force"], "unknown option --force, "),
+        (["one", "two"], "found 2 folders, "),
+        (["--upstream"], "--upstream has no value, expected one of: yolact_edge yolact."),
+        (["--upstream=yolact_plus", "one"], "unknown upstream 'yolact_plus', expected one of: yolact_edge yolact."),
+        (["--upstream", "", "one"], "unknown upstream '', "),
+    ],
+    ids=["unknown option", "two folders", "no upstream", "unknown upstream", "empty upstream"],
+)
+def test_wrong_arguments_are_refused(apply_patch, tmp_path, arguments, said):
     before = sorted(tmp_path.iterdir())
-    assert_refused(apply_patch(*arguments), "--help")
+    assert_refused(apply_patch(*arguments), said)
     assert sorted(tmp_path.iterdir()) == before
 
 
@@ -163,6 +117,24 @@ def test_another_commit_is_refused(apply_patch, git, tiny):
     before = snapshot(tiny)
     assert_refused(apply_patch(tiny), git(tiny, "rev-parse", "HEAD").strip(), PIN, "git -C")
     assert snapshot(tiny) == before
+
+
+@each_project
+def test_another_commit_of_a_project_is_measured_by_its_own_pin(apply_patch, tiny, known):
+    write_network(tiny, known)
+    said = f"expected {known.pin}: run 'git -C {tiny} checkout --detach {known.pin}'"
+    assert_refused(apply_patch(tiny), said)
+    assert_refused(apply_patch(known.option, tiny), said)
+
+
+@each_project
+def test_a_checkout_of_the_other_project_is_refused(apply_patch, git, tiny, known):
+    (other,) = set(PROJECTS) - {known}
+    write_network(tiny, other)
+    head = git(tiny, "rev-parse", "HEAD").strip()
+    said = f"{tiny} is a checkout of {other.name} at {head}, expected {known.name} at {known.pin}: name a folder of "
+    for words in ([known.option], ["--upstream", known.name]):
+        assert_refused(apply_patch(*words, tiny), said, f"or pass {other.option}.")
 
 
 def test_a_repository_without_a_commit_is_refused(apply_patch, git, tmp_path):
@@ -194,16 +166,24 @@ def test_a_file_is_refused(apply_patch, tmp_path, make):
     assert os.path.lexists(path)
 
 
-def test_a_failing_clone_leaves_nothing_and_says_what_to_do_offline(apply_patch, tmp_path):
+@each_project
+@pytest.mark.parametrize("names_it", [True, False], ids=["named", "default"])
+def test_a_failing_clone_leaves_nothing_and_says_what_to_do_offline(apply_patch, tmp_path, known, names_it):
     before = sorted(tmp_path.iterdir())
-    result = apply_patch("new/deep/yolact_edge", YOLACT_EDGE_URL="file:///nonexistent")
-    assert_refused(result, "file:///nonexistent", "offline", "YOLACT_EDGE_URL")
+    expected = known if names_it else YOLACT_EDGE
+    urls = {project.url_variable: f"file:///nonexistent/{project.name}" for project in PROJECTS}
+    result = apply_patch(*[known.option][: int(names_it)], f"new/deep/{known.name}", **urls)
+    assert_refused(
+        result, f"could not clone file:///nonexistent/{expected.name} at", "offline", f"set {expected.url_variable} to"
+    )
     assert sorted(tmp_path.iterdir()) == before
 
 
-def test_a_mirror_without_the_pinned_commit_leaves_nothing(apply_patch, tmp_path, tiny):
+@each_project
+def test_a_mirror_without_the_pinned_commit_leaves_nothing(apply_patch, tmp_path, tiny, known):
     before = sorted(tmp_path.iterdir())
-    assert_refused(apply_patch("new/yolact_edge", YOLACT_EDGE_URL=tiny.as_uri()), "could not clone", PIN)
+    result = apply_patch("new/upstream", known.option, **{known.url_variable: tiny.as_uri()})
+    assert_refused(result, "could not clone", known.pin)
     assert sorted(tmp_path.iterdir()) == before
 
 
@@ -219,67 +199,61 @@ def test_missing_git_is_named(apply_patch, tmp_path):
 # ---- with upstream
 
 
-@upstream
-def test_applies_once_and_says_so_the_second_time(apply_patch, git, checkout):
+def test_applies_once_and_says_so_the_second_time(apply_patch, git, checkout, project):
     first = apply_patch(checkout)
     assert (first.returncode, first.stderr) == (0, "")
-    assert first.stdout.startswith("Patched: ")
-    assert changed_files(git, checkout) == PATCHED_FILES
-    assert git(checkout, "rev-parse", "HEAD").strip() == PIN
+    assert first.stdout == f"Patched: {checkout} (upstream {project.pin} plus patches/{project.name}.patch).\n"
+    assert changed_files(git, checkout) == project.patched_files
+    assert git(checkout, "rev-parse", "HEAD").strip() == project.pin
 
     before = snapshot(checkout)
-    second = apply_patch(checkout)
+    second = apply_patch(project.option, checkout)
     assert (second.returncode, second.stderr) == (0, "")
     assert second.stdout.startswith("Already patched: ")
     assert snapshot(checkout) == before
 
 
-@upstream
 def test_a_staged_patch_is_recognised_too(apply_patch, git, checkout):
     assert apply_patch(checkout).returncode == 0
     git(checkout, "add", "--all")
     assert apply_patch(checkout).stdout.startswith("Already patched: ")
 
 
-@upstream
-def test_the_patch_applies_by_hand_and_backwards(git, checkout):
+def test_the_patch_applies_by_hand_and_backwards(git, checkout, project):
     clean = snapshot(checkout)
-    git(checkout, "apply", str(PATCH))
+    git(checkout, "apply", str(project.patch))
     assert snapshot(checkout) != clean
-    git(checkout, "apply", "--reverse", str(PATCH))
+    git(checkout, "apply", "--reverse", str(project.patch))
     assert snapshot(checkout) == clean
 
 
-@upstream
 @pytest.mark.parametrize(
     "change",
     [
-        lambda git, folder: (folder / "eval.py").write_text("print(1)\n"),
-        lambda git, folder: (folder / "eval.py").unlink(),
-        lambda git, folder: git(folder, "rm", "--quiet", "--cached", "README.md"),
-        lambda git, folder: ((folder / "new.py").write_text(""), git(folder, "add", "new.py")),
-        lambda git, folder: git(folder, "apply", "--include=eval.py", str(PATCH)),
-        lambda git, folder: (git(folder, "update-index", "--assume-unchanged", "setup.py"),
-                             (folder / "setup.py").write_text("")),
+        lambda git, folder, patch: (folder / "eval.py").write_text("print(1)\n"),
+        lambda git, folder, patch: (folder / "eval.py").unlink(),
+        lambda git, folder, patch: git(folder, "rm", "--quiet", "--cached", "README.md"),
+        lambda git, folder, patch: ((folder / "new.py").write_text(""), git(folder, "add", "new.py")),
+        lambda git, folder, patch: git(folder, "apply", "--include=eval.py", str(patch)),
+        lambda git, folder, patch: (git(folder, "update-index", "--assume-unchanged", "train.py"),
+                             (folder / "train.py").write_text("")),
     ],
     ids=["edited", "deleted", "removed from the index", "added to the index", "half patched", "edited in hiding"],
 )  # fmt: skip
-def test_changes_to_tracked_files_are_refused(apply_patch, git, checkout, change):
-    change(git, checkout)
+def test_changes_to_tracked_files_are_refused(apply_patch, git, checkout, project, change):
+    change(git, checkout, project.patch)
     before = snapshot(checkout)
     assert_refused(apply_patch(checkout), "changes to tracked files", "stash")
     assert snapshot(checkout) == before
 
 
-@upstream
-def test_patched_and_then_edited_is_refused(apply_patch, checkout):
+def test_patched_and_then_edited_is_refused(apply_patch, checkout, project):
     assert apply_patch(checkout).returncode == 0
-    with (checkout / "yolact_edge" / "yolact.py").open("a") as file:
+    with (checkout / project.network_file).open("a") as file:
         file.write("# mine\n")
     assert_refused(apply_patch(checkout), "first: ", "stash")
 
 
-@upstream
 def test_untracked_files_do_not_count_as_changes(apply_patch, checkout):
     (checkout / "__pycache__").mkdir()
     (checkout / "__pycache__" / "eval.pyc").write_bytes(b"x")
@@ -289,14 +263,12 @@ def test_untracked_files_do_not_count_as_changes(apply_patch, checkout):
     assert (checkout / "notes.txt").read_text() == "mine\n"
 
 
-@upstream
 def test_the_repository_of_a_surrounding_git_hook_is_not_touched(apply_patch, checkout, tiny):
     result = apply_patch(checkout, GIT_DIR=str(tiny / ".git"), GIT_WORK_TREE=str(tiny))
     assert result.stdout.startswith("Patched: ")
     assert snapshot(tiny) == {"eval.py": b"print(1)\n"}
 
 
-@upstream
 def test_an_interrupted_patch_is_taken_back(apply_patch, checkout, tmp_path):
     """A git that dies after it wrote the first file stands for a full disk."""
     programs = tmp_path / "bin"
@@ -315,52 +287,15 @@ def test_an_interrupted_patch_is_taken_back(apply_patch, checkout, tmp_path):
     assert apply_patch(checkout).returncode == 0
 
 
-@upstream
-def test_clones_and_patches_from_a_local_mirror(apply_patch, git, checkout, tmp_path):
+def test_clones_and_patches_from_a_local_mirror(apply_patch, git, checkout, project, tmp_path):
     git(checkout, "config", "uploadpack.allowFilter", "true")
     before = set(tmp_path.iterdir())
-    result = apply_patch("new/deep/yolact_edge", YOLACT_EDGE_URL=checkout.as_uri())
+    result = apply_patch("new/deep/clone", project.option, **{project.url_variable: checkout.as_uri()})
     assert (result.returncode, result.stderr) == (0, "")
-    clone = tmp_path / "new" / "deep" / "yolact_edge"
+    clone = tmp_path / "new" / "deep" / "clone"
     assert set(tmp_path.iterdir()) == before | {tmp_path / "new"}
     assert list(clone.parent.iterdir()) == [clone]
-    assert git(clone, "rev-parse", "HEAD").strip() == PIN
+    assert git(clone, "rev-parse", "HEAD").strip() == project.pin
     assert git(clone, "rev-parse", "--abbrev-ref", "HEAD").strip() == "HEAD"  # detached
-    assert changed_files(git, clone) == PATCHED_FILES
+    assert changed_files(git, clone) == project.patched_files
     assert apply_patch(clone).stdout.startswith("Already patched: ")
-
-
-FORWARD = """
-import torch
-from yolact_edge.data import cfg, set_cfg
-from yolact_edge.yolact import Yolact
-set_cfg("yolact_edge_mobilenetv2_config")
-torch.manual_seed(0)
-net = Yolact(training=False)
-net.eval()  # returns None upstream
-with torch.no_grad():
-    net.prediction_layers[0].conf_layer.weight *= 300  # else no class of a random net reaches the threshold, 0.05
-    x = torch.randn(1, 3, 550, 550)
-    outs, proto_out = net(x)
-    whole = net(x, extras={"backbone": "full", "moving_statistics": None})["pred_outs"]
-    for use_fast_nms in (True, False):
-        net.detect.use_fast_nms = use_fast_nms
-        found = net.postprocess(outs, proto_out)
-print(type(outs).__name__, [tuple(level.shape) for level in outs], tuple(proto_out.shape))
-print(len(found), sorted(found[0]), all(torch.equal(found[0][key], whole[0][key]) for key in found[0]))
-"""
-
-
-@upstream
-@needs_compiler
-def test_patched_upstream_runs_on_the_cpu(apply_patch, checkout, env):
-    for module in ("torch", "cv2", "Cython", "pycocotools"):
-        pytest.importorskip(module)
-    assert apply_patch(checkout).returncode == 0
-    command = [sys.executable, "-c", FORWARD]
-    result = subprocess.run(command, check=False, env=env, cwd=checkout, capture_output=True, text=True)
-    assert result.returncode == 0, result.stderr
-    shapes, detections = result.stdout.splitlines()[-2:]
-    levels = [(1, 256, size, size) for size in (69, 35, 18, 9, 5)]
-    assert shapes == f"list {levels} (1, 138, 138, 32)"
-    assert detections == "1 ['box', 'class', 'mask', 'proto', 'score'] True"
