@@ -11,9 +11,10 @@ import sys
 from pathlib import Path
 
 import pytest
-from factories import CHECKOUT, SMALL_CONFIG, TINY_CONFIG, random_state_dict, write_coco
+from factories import CHECKOUT, SMALL_CONFIG, TINY_CONFIG, UPSTREAM_FIXTURES, random_state_dict, write_coco
 
 from yolact_ascend.models.inputs import input_tensor
+from yolact_ascend.models.upstreams import upstream_with
 from yolact_ascend.targets.ascend import tools
 from yolact_ascend.targets.ascend.aipp import aipp_config
 from yolact_ascend.targets.ascend.atc import atc_command
@@ -41,15 +42,32 @@ def coco_mini() -> Path:
 
 @pytest.fixture(scope="session")
 def upstream_dir(tmp_path_factory) -> Path:
-    """A patched copy of the upstream checkout that YOLACT_EDGE_DIR names."""
-    source = os.environ.get("YOLACT_EDGE_DIR")
+    """A patched copy of the checkout of yolact_edge that YOLACT_EDGE_DIR names."""
+    return patched_copy("YOLACT_EDGE_DIR", tmp_path_factory.mktemp("upstream") / "yolact_edge")
+
+
+@pytest.fixture(scope="session")
+def yolact_dir(tmp_path_factory) -> Path:
+    """A patched copy of the checkout of dbolya/yolact that YOLACT_DIR names."""
+    return patched_copy("YOLACT_DIR", tmp_path_factory.mktemp("upstream") / "yolact")
+
+
+@pytest.fixture
+def checkout_with(request):
+    """What gives the patched copy of the checkout that has a config."""
+    return lambda config: request.getfixturevalue(UPSTREAM_FIXTURES[upstream_with(config).name])
+
+
+def patched_copy(variable: str, folder: Path) -> Path:
+    """Copy the checkout that a variable names, and patch it; skips the test when it is not set."""
+    source = os.environ.get(variable)
     if not source:
-        pytest.skip("no checkout of upstream: YOLACT_EDGE_DIR is not set")
-    folder = tmp_path_factory.mktemp("upstream") / "yolact_edge"
+        pytest.skip(f"no checkout of upstream: {variable} is not set")
     shutil.copytree(source, folder)
-    subprocess.run(
-        ["git", "-C", folder, "checkout", "--quiet", "--force", "HEAD", "--", "yolact_edge", "eval.py"], check=True
-    )
+    git = ["git", "-C", folder]
+    # Not `checkout .`: files that the given checkout skips stay skipped.
+    changed = subprocess.check_output([*git, "diff", "--name-only", "--diff-filter=M", "HEAD"], text=True).split()
+    subprocess.run([*git, "checkout", "--quiet", "--force", "HEAD", "--", "eval.py", *changed], check=True)
     subprocess.run(["bash", CHECKOUT / "scripts" / "apply_patch.sh", folder], check=True, capture_output=True)
     return folder
 

@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
+import pytest
 from pycocotools import mask as coco_mask
 
 from yolact_ascend.detection.masks import Rle
 from yolact_ascend.models.config import CONFIGS, DEMO_CONFIG, ModelConfig
+from yolact_ascend.models.upstreams import UPSTREAMS
 
 if TYPE_CHECKING:  # PyTorch takes seconds to import: only the functions that need it do
     import torch
@@ -21,6 +23,21 @@ CHECKOUT = Path(__file__).resolve().parent.parent
 SMALL_CONFIG = CONFIGS["yolact_edge_mobilenetv2_config"]  # the smallest that upstream has
 # A tenth of the work, for tests that run whatever network there is: its weights are random here, not the demo's.
 TINY_CONFIG = CONFIGS[DEMO_CONFIG]
+
+
+# By the name of the upstream: the marker of tests that need its checkout, and the fixture that is a patched one.
+UPSTREAM_MARKERS = {"yolact_edge": pytest.mark.upstream, "yolact": pytest.mark.yolact}
+UPSTREAM_FIXTURES = {"yolact_edge": "upstream_dir", "yolact": "yolact_dir"}
+
+
+def configs_of_upstreams() -> list:
+    """Return each config that upstream has, as a parameter with the marker of its upstream."""
+    return [
+        pytest.param(config, marks=UPSTREAM_MARKERS[upstream.name], id=config.name)
+        for upstream in UPSTREAMS
+        for config in CONFIGS.values()
+        if config.upstream_url == upstream.url
+    ]
 
 
 def random_state_dict(config: ModelConfig, seed: int = 0, background: float = 0.0) -> dict[str, torch.Tensor]:
