@@ -9,9 +9,10 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import onnx
 import onnxruntime
 import pytest
-from factories import CHECKOUT, SMALL_CONFIG, TINY_CONFIG, write_coco
+from factories import CHECKOUT, SMALL_CONFIG, TINY_CONFIG, random_state_dict, write_coco
 from runs import (
     PER_BATCH,
     Run,
@@ -22,7 +23,8 @@ from runs import (
 
 from yolact_ascend.analysis.compare import compare_runs
 from yolact_ascend.cli.orchestration import run_stages
-from yolact_ascend.errors import ArtifactError, UsageError
+from yolact_ascend.errors import ArtifactError, ToolError, UsageError
+from yolact_ascend.models.config import CONFIGS
 from yolact_ascend.models.inputs import UINT8, input_tensor
 
 
@@ -99,10 +101,9 @@ def test_compare_sees_that_the_model_is_another_than_that_of_the_outputs(copied)
         compare_runs(copied.folder.run(3), copied.folder.run(3))
 
 
-def git_apply_numstat() -> str:
-    """Added lines, removed lines and name of each file that the patch changes."""
-    command = ["git", "apply", "--numstat", str(CHECKOUT / "patches" / "yolact_edge.patch")]
-    return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+def take_patch_back(checkout: Path, patch: str) -> None:
+    command = ["git", "apply", "--reverse", str(CHECKOUT / "patches" / patch)]
+    subprocess.run(command, cwd=checkout, check=True)
 
 
 @pytest.mark.upstream
@@ -111,12 +112,29 @@ def test_a_run_from_upstream_patches_it_first_and_records_it(small_weights, upst
     run = Run(tmp_path / "w", small_weights, write_coco(tmp_path / "w" / "coco"))
     run.words["config"] = SMALL_CONFIG.name
     run_stages(run.command(to="export"))
-    files = [line.split("\t")[2] for line in git_apply_numstat().splitlines()]
-    subprocess.run(["git", "-C", upstream_dir, "checkout", "--quiet", "--force", "HEAD", "--", *files], check=True)
+    take_patch_back(upstream_dir, "yolact_edge.patch")
     redone = run(upstream=str(upstream_dir))
     assert redone[:2] == ["patch", "export"]
     assert run.report()["model"]["network"].startswith("upstream yolact_edge @ a9a0028")
     assert run(upstream=str(upstream_dir)) == []
+
+
+@pytest.mark.yolact
+def test_a_run_from_yolact_patches_it_first_and_refuses_it_for_a_config_of_yolact_edge(yolact_dir, tmp_path, capfd):
+    import torch
+
+    config = CONFIGS["yolact_resnet50_config"]
+    torch.save(random_state_dict(config), tmp_path / "a.pth")
+    run = Run(tmp_path / "w", tmp_path / "a.pth", tmp_path / "coco")
+    run.words.update(upstream=str(yolact_dir), to="export")
+    take_patch_back(yolact_dir, "yolact.patch")
+    with pytest.raises(ToolError, match="its own message is above"):
+        run_stages(run.command(config=SMALL_CONFIG.name))
+    assert re.search("is a checkout of yolact at 57b8f2d.*, expected yolact_edge at a9a0028", capfd.readouterr().err)
+    run_stages(run.command(config=config.name))
+    metadata = {entry.key: entry.value for entry in onnx.load(run.folder.onnx).metadata_props}
+    assert metadata["network"].startswith("upstream yolact @ 57b8f2d")
+    assert "Patched: " in capfd.readouterr().out
 
 
 def test_a_stream_ends_in_the_same_results_and_leaves_no_inputs_and_outputs(copied, finished, monkeypatch):

@@ -1,11 +1,15 @@
 """What each stage depends on, and nothing else: of settings, data and sources."""
 
+import dataclasses
 import itertools
 
 import pytest
-from factories import SMALL_CONFIG, write_coco
+from factories import CHECKOUT, SMALL_CONFIG, write_coco
 
 from yolact_ascend import sources
+from yolact_ascend.files import sha256_file
+from yolact_ascend.models.config import CONFIGS
+from yolact_ascend.models.upstreams import UPSTREAMS
 from yolact_ascend.pipeline.context import RunContext
 from yolact_ascend.pipeline.records import Records
 from yolact_ascend.pipeline.settings import STAGES_OF_WAY, parse_words
@@ -162,3 +166,20 @@ def test_outputs_name_the_targets_model_and_the_tasks_of_the_network(plan, targe
     assert [path.name for path in steps["postprocess bs2"].outputs()] == [
         *("bbox_detections.json", "mask_detections.json", "scores.json"),
     ]
+
+
+@pytest.mark.parametrize("upstream", UPSTREAMS, ids=lambda upstream: upstream.name)
+def test_the_patch_is_that_of_the_project_that_has_the_config(plan, tmp_path, monkeypatch, upstream):
+    monkeypatch.setitem(CONFIGS, SMALL_CONFIG.name, dataclasses.replace(SMALL_CONFIG, upstream_url=upstream.url))
+    commands = []
+    monkeypatch.setattr(Runner, "run_own", lambda _, command: commands.append(command))
+    step = plan(f"upstream={tmp_path / 'u'}")["patch"]
+    step.work()
+    script = str(CHECKOUT / "scripts" / "apply_patch.sh")
+    assert commands == [["bash", script, f"--upstream={upstream.name}", str(tmp_path / "u")]]
+    assert step.inputs()["patch_sha256"] == sha256_file(CHECKOUT / "patches" / f"{upstream.name}.patch")
+    assert step.outputs() == []
+    network = tmp_path / "u" / upstream.network_file
+    network.parent.mkdir(parents=True)
+    network.touch()
+    assert step.outputs() == [network]

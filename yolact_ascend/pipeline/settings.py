@@ -159,7 +159,9 @@ KEYS = {
     "to": Key("", optional(one_of(ALL_STAGES)), "last stage to run"),
     "force": Key("", _force, "rerun these stages even if nothing changed: comma-separated names, or 1 for all"),
     "upstream": Key(
-        "", optional(path), "export the network of this YolactEdge checkout (cloned and patched if it is missing)"
+        "",
+        optional(path),
+        "export the network of this checkout of YolactEdge or YOLACT (cloned and patched if it is missing)",
     ),
 }
 
