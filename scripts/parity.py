@@ -84,7 +84,7 @@ REFEREES = (
     Referee(
         "yolact (dbolya)",
         "YOLACT_DIR",
-        "network, export from the patched checkout, and the yolact.onnx of its own eval.py",
+        "network, detections and masks, export from the patched checkout, yolact.onnx of its own eval.py",
         marked_tests("yolact"),
     ),
     Referee(
