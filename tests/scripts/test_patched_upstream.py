@@ -85,7 +85,7 @@ def evaluate(folder, *more):
 
 @pytest.mark.yolact
 def test_eval_py_writes_yolact_onnx_whose_outputs_equal_ours(yolact_dir, yolact_weights, tmp_path):
-    """The same operations in the same order, so the same bits."""
+    """The same bits, but for the last one of scores and boxes (seen: 1.2e-7), as ours went through onnxsim."""
     result = evaluate(yolact_dir)
     assert result.returncode == 0, result.stderr
     assert "Parsed yolact_resnet50_config from the file name." in result.stdout
@@ -109,11 +109,11 @@ def test_eval_py_writes_yolact_onnx_whose_outputs_equal_ours(yolact_dir, yolact_
     assert [output.name for output in session.get_outputs()] == list(found)
     ours = dict(zip(found, session.run(None, {"image": image})))
     differences = {name: float(np.abs(ours[name] - found[name]).max()) for name in found}
-    print(
-        "parity: yolact.onnx of eval.py against cut=boxes:", ", ".join(f"{k} {v:.1e}" for k, v in differences.items())
-    )
+    figures = ", ".join(f"{name} {difference:.1e}" for name, difference in differences.items())
+    print(f"parity: yolact.onnx of eval.py differs from ours at cut=boxes by {figures}")
     assert found["conf"][..., 1:].max() > 0.5  # there is something to compare
-    assert set(differences.values()) == {0}
+    assert differences["mask"] == differences["proto"] == 0
+    assert max(differences["conf"], differences["boxes"]) <= 1e-6
 
 
 @pytest.mark.yolact
