@@ -197,7 +197,7 @@ theirs = load_upstream(Path(sys.argv[2]), weights, config)
 images = torch.randn(2, *input_tensor(config).shape)
 with torch.inference_mode():
     for cut in family_of(config).cuts:
-        for a, b in zip(*(family_of(config).at_cut(network, cut)(images) for network in (ours, theirs))):
+        for a, b in zip(*(family_of(config).at_cut(network, config, cut)(images) for network in (ours, theirs))):
             print(a.shape == b.shape, (a - b).abs().max().item() / b.abs().max().item())
 """
 
