@@ -88,14 +88,9 @@ def random_state_dict(config: ModelConfig, seed: int = 0, background: float = 0.
     return state
 
 
-def in_yolact_names(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """Return a state as dbolya/yolact saves it: its FPN is in one piece."""
-    return {re.sub(r"^fpn_phase_\d\.", "fpn.", key): value for key, value in state.items()}
-
-
 def as_published_by_yolact(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """Return weights as the published files of dbolya/yolact have them, with their surplus level."""
-    renamed = in_yolact_names(state)
+    """Return weights as the published files of dbolya/yolact have them: the FPN in one piece, and a surplus level."""
+    renamed = {re.sub(r"^fpn_phase_\d\.", "fpn.", key): value for key, value in state.items()}
     for kind in ("weight", "bias"):
         renamed[f"fpn.downsample_layers.2.{kind}"] = renamed[f"fpn.downsample_layers.1.{kind}"].clone()
     return renamed

@@ -5,7 +5,6 @@ Upstream keeps its config in globals and prints as it likes, so it runs in a pro
 
 from __future__ import annotations
 
-import importlib
 import os
 import subprocess
 import sys
@@ -14,32 +13,31 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from factories import CHECKOUT, configs_of_upstreams, decode_mask, in_yolact_names, random_state_dict
-from numpy.testing import assert_allclose
+from factories import CHECKOUT, decode_mask, random_state_dict
+from upstreams import match_detections
 
-from yolact_ascend.detection.detections import Detections
 from yolact_ascend.host.postprocess import detect_image
 from yolact_ascend.images.coco import CocoImage, load_dataset
-from yolact_ascend.models.config import get_config
+from yolact_ascend.models.config import CONFIGS, UPSTREAM_URL, get_config
 from yolact_ascend.models.detector import load_detector
-from yolact_ascend.models.upstreams import find_upstream, upstream_with
 from yolact_ascend.targets.folder import output_bin
 from yolact_ascend.timings import Timings
 
 PHOTOGRAPHS = 24
+YOLACT_EDGE_CONFIGS = [name for name, config in CONFIGS.items() if config.upstream_url == UPSTREAM_URL]
 
 
-@pytest.mark.parametrize("config", configs_of_upstreams())
-def test_detections_equal_upstreams(config, checkout_with, coco_mini, tmp_path):
-    checkout = checkout_with(config)
+@pytest.mark.upstream
+@pytest.mark.parametrize("config_name", YOLACT_EDGE_CONFIGS)
+def test_detections_equal_upstreams(config_name, upstream_dir, coco_mini, tmp_path):
+    config = get_config(config_name)
     weights = tmp_path / "weights.pth"
-    state = random_state_dict(config)
-    torch.save(in_yolact_names(state) if upstream_with(config).name == "yolact" else state, weights)
+    torch.save(random_state_dict(config), weights)
     images = _photographs(coco_mini)
     subprocess.run(
-        [sys.executable, __file__, config.name, weights, coco_mini, tmp_path, checkout],
+        [sys.executable, __file__, config_name, weights, coco_mini, tmp_path],
         check=True,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(map(str, (checkout, CHECKOUT, CHECKOUT / "tests")))},
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(map(str, (CHECKOUT, CHECKOUT / "tests", upstream_dir)))},
         cwd=tmp_path,
     )
     detector = load_detector(weights, config, "fpn")
@@ -55,30 +53,9 @@ def test_detections_equal_upstreams(config, checkout_with, coco_mini, tmp_path):
         pixels += masks.size
         assert set_pixels.any() and not set_pixels.all()
     found_in = f"{found} detections in {len(images)} photographs"
-    print(f"parity: {config.name}: {found_in}; {pixels - equal_pixels} of {pixels} mask pixels differ")
+    print(f"parity: {config_name}: {found_in}; {pixels - equal_pixels} of {pixels} mask pixels differ")
     assert found >= 90 * len(images)
     assert equal_pixels >= 0.9999 * pixels
-
-
-def match_detections(ours: Detections, theirs) -> list[int]:
-    """Return where each of our detections stands among theirs: in the same place, but for scores as good as equal.
-
-    The heads run on ONNX Runtime here and in PyTorch there, so that scores differ in the last bits, and so do boxes
-    before they are cut to whole pixels.
-    """
-    assert_allclose(ours.scores, theirs["scores"], atol=1e-5)
-    left = list(range(len(theirs["scores"])))
-    order = []
-    for class_id, box, score in zip(ours.class_ids, ours.boxes_xyxy_px, ours.scores):
-        alike = [i for i in left if theirs["classes"][i] == class_id and abs(theirs["scores"][i] - score) <= 1e-5]
-        best = min(alike, key=lambda i: np.abs(theirs["boxes"][i] - box).max(), default=None)
-        assert best is not None and np.abs(theirs["boxes"][best] - box).max() <= 1, (class_id, box, score)
-        order.append(best)
-        left.remove(best)
-    assert (theirs["boxes"][order] != ours.boxes_xyxy_px).any(axis=1).sum() <= 0.02 * len(order)
-    moved = [(ours.scores[place], theirs["scores"][i]) for place, i in enumerate(order) if place != i]
-    assert len(moved) <= 0.05 * len(order) and all(abs(a - b) <= 1e-6 for a, b in moved), moved
-    return order
 
 
 def _photographs(coco_folder: Path) -> tuple[CocoImage, ...]:
@@ -86,32 +63,31 @@ def _photographs(coco_folder: Path) -> tuple[CocoImage, ...]:
     return load_dataset(annotation_file, coco_folder / "val2017").select(limit=PHOTOGRAPHS)
 
 
-def run_upstream(config_name: str, weights: str, coco_folder: Path, folder: Path, checkout: Path) -> None:
+def run_upstream(config_name: str, weights: str, coco_folder: Path, folder: Path) -> None:
     """Write the output bins and upstream's detections of each photograph."""
-    upstream = find_upstream(checkout)
-    data = importlib.import_module(upstream.config_module)
-    data.set_cfg(config_name)  # before anything else of upstream reads the global config
-    data.cfg.num_classes = get_config(config_name).num_classes + 1
-    data.cfg.mask_proto_debug = False  # its eval.py sets this from the command line
-    package = upstream.network_module.rpartition("yolact")[0]
-    postprocess = importlib.import_module(f"{package}layers.output_utils").postprocess
+    from yolact_edge.data import cfg, set_cfg
+
+    set_cfg(config_name)  # before anything else of upstream reads the global config
+    cfg.mask_proto_debug = False  # its eval.py sets this from the command line
+
+    from yolact_edge.layers.output_utils import postprocess
+    from yolact_edge.yolact import Yolact
 
     from yolact_ascend.images.decode import decode_image
     from yolact_ascend.images.transforms import normalise_image
 
-    network = importlib.import_module(upstream.network_module).Yolact(**dict(upstream.options))
+    network = Yolact(training=False)
     network.load_weights(weights)
     network.eval()
     network.detect.use_fast_nms = True
     with torch.no_grad():
         for index, image in enumerate(_photographs(coco_folder)):
-            pixels = normalise_image(decode_image(image.path), get_config(config_name).preprocessing)
-            levels, protos = getattr(network, upstream.cut)(torch.from_numpy(pixels)[None])
+            levels, protos = network(
+                torch.from_numpy(normalise_image(decode_image(image.path), get_config(config_name).preprocessing))[None]
+            )
             for k, tensor in enumerate([*levels, protos]):
                 tensor.contiguous().numpy().tofile(output_bin(folder, index, k))
-            detections = getattr(network, upstream.rest)(levels, protos)
-            if upstream.name == "yolact":  # its `predict` ends before the NMS
-                detections = network.detect(detections, network)
+            detections = network.postprocess(levels, protos)
             classes, scores, boxes, masks = postprocess(detections, image.width, image.height)
             np.savez(
                 folder / f"{index}.npz",
@@ -123,5 +99,5 @@ def run_upstream(config_name: str, weights: str, coco_folder: Path, folder: Path
 
 
 if __name__ == "__main__":
-    _, name, weights_file, *folders = sys.argv
-    run_upstream(name, weights_file, *map(Path, folders))
+    _, name, weights_file, coco, output = sys.argv
+    run_upstream(name, weights_file, Path(coco), Path(output))

@@ -196,8 +196,8 @@ ours = load_network(weights, config)
 theirs = load_upstream(Path(sys.argv[2]), weights, config)
 images = torch.randn(2, *input_tensor(config).shape)
 with torch.inference_mode():
-    for cut in ('fpn', 'heads'):
-        for a, b in zip(*(family_of(config).at_cut(network, cut)(images) for network in (ours, theirs))):
+    for cut in family_of(config).cuts:
+        for a, b in zip(*(family_of(config).at_cut(network, config, cut)(images) for network in (ours, theirs))):
             print(a.shape == b.shape, (a - b).abs().max().item() / b.abs().max().item())
 """
 
@@ -211,7 +211,7 @@ def test_our_network_gives_what_patched_upstream_gives(checkout_with, tmp_path, 
     lines = [line.split() for line in result.stdout.splitlines()]
     relative = [float(value) for _, value in lines]
     print(f"parity: {config.name}: the network's outputs differ by {max(relative):.1e} of their largest value at most")
-    assert [word for word, _ in lines] == ["True"] * (6 + 4)
+    assert [word for word, _ in lines] == ["True"] * (6 + 4 + 4)
     assert max(relative) == 0
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from yolact_ascend.errors import ToolError, UsageError
-from yolact_ascend.models.config import UPSTREAM_URL, ModelConfig
+from yolact_ascend.models.config import UPSTREAM_URL, YOLACT_URL, ModelConfig
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ UPSTREAMS = (
     ),
     Upstream(
         "yolact",
-        "https://github.com/dbolya/yolact",
+        YOLACT_URL,
         network_file="yolact.py",
         sources=("yolact", "backbone", "data", "layers", "utils"),
         network_module="yolact",
