@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Set up, then run all checks: ruff, mypy, pytest. Arguments go to pytest: bash scripts/test.sh -k boxes
 #
-# Tests that need YOLACT_EDGE_DIR, AIS_BENCH_DIR or COCO_MINI_DIR (CONTRIBUTING.md) skip without it, and say so.
+# Tests that need YOLACT_EDGE_DIR, YOLACT_DIR, AIS_BENCH_DIR or COCO_MINI_DIR (CONTRIBUTING.md) skip without it, and say so.
 [ -n "${BASH_VERSION:-}" ] || exec bash "$0" "$@" # sh scripts/…
 set -euo pipefail
 

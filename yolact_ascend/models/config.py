@@ -272,6 +272,12 @@ def with_classes(config: ModelConfig, class_names: tuple[str, ...], category_ids
     return dataclasses.replace(config, class_names=class_names, category_ids=category_ids)
 
 
+def is_alike(first: ModelConfig, second: ModelConfig) -> bool:
+    """Whether weights of one config mean the same in the other, but for their classes."""
+    parts = ("family", "backbone", "fpn_sources", "preprocessing", "anchors", "fpn_channels", "proto_channels")
+    return all(getattr(first, part) == getattr(second, part) for part in parts)
+
+
 def require_upstream(config: ModelConfig) -> None:
     """Raise UsageError when no public upstream code has this config."""
     if config.upstream_url is None:
