@@ -98,7 +98,7 @@ def test_the_model_of_the_run_is_accepted(model):
         ({"onnx_sha256": "1" * 64}, f"onnx_sha256 is {'0' * 64}, expected {'1' * 64}"),
     ],
     ids=[
-        *("target", "soc_version", "cann", "not in the side-car", "batch_size", "cut", "precision", "input"),
+        *("target", "soc_version", "cann", "not in the side-car", "batch_size", "config", "cut", "precision", "input"),
         *("weights_sha256", "onnx_sha256"),
     ],
 )
