@@ -82,6 +82,13 @@ REFEREES = (
         marked_tests("upstream"),
     ),
     Referee(
+        "yolact (dbolya)",
+        "YOLACT_DIR",
+        "preprocessing, network, anchors, detections and masks of YOLACT's six configs",
+        marked_tests("yolact"),
+        needs=(PHOTOGRAPHS,),
+    ),
+    Referee(
         "ais_bench (Ascend)",
         "AIS_BENCH_DIR",
         "files, messages and exit codes of our stand-in; streams",

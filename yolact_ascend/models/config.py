@@ -259,7 +259,7 @@ def get_config(name: str) -> ModelConfig:
     """Return the config of that name; raises UsageError that lists the known names."""
     if name in YOLACT_PLUS_CONFIGS:
         raise UsageError(
-            f"{name} is YOLACT++, whose deformable convolutions ONNX opset 11 cannot express: use "
+            f"{name} is YOLACT++, whose deformable convolutions ONNX opset 11 does not have: use "
             f"{YOLACT_PLUS_CONFIGS[name]} and its weights instead."
         )
     if name not in CONFIGS:
