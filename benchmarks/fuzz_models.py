@@ -76,6 +76,7 @@ def small_need() -> Need:
         onnx_sha256="1" * 64,
         weights_sha256="2" * 64,
         batch_size=2,
+        config="yolact_base_config",
         cut="fpn",
         precision="fp16",
         input=TensorSpec("image", (3, SIDE, SIDE), "float32", "NCHW"),

@@ -84,8 +84,10 @@ REFEREES = (
     Referee(
         "yolact (dbolya)",
         "YOLACT_DIR",
-        "network, detections and masks, export from the patched checkout, yolact.onnx of its own eval.py",
+        "preprocessing, network, anchors, detections and masks of YOLACT's six configs; the export from the patched "
+        "checkout, and yolact.onnx of its own eval.py",
         marked_tests("yolact"),
+        needs=(PHOTOGRAPHS,),
     ),
     Referee(
         "ais_bench (Ascend)",

@@ -11,13 +11,19 @@ import sys
 from pathlib import Path
 
 import pytest
-from factories import CHECKOUT, SMALL_CONFIG, TINY_CONFIG, UPSTREAM_FIXTURES, random_state_dict, write_coco
+from factories import (
+    CHECKOUT,
+    SMALL_CONFIG,
+    TINY_CONFIG,
+    UPSTREAM_FIXTURES,
+    compile_model,
+    random_state_dict,
+    write_coco,
+)
 
-from yolact_ascend.models.inputs import input_tensor
 from yolact_ascend.models.upstreams import upstream_with
 from yolact_ascend.targets.ascend import tools
 from yolact_ascend.targets.ascend.aipp import aipp_config
-from yolact_ascend.targets.ascend.atc import atc_command
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -129,16 +135,6 @@ def compiled_with_aipp(tiny_onnx, emulation) -> Path:
     aipp = tiny_onnx.with_name("aipp.cfg")
     aipp.write_text(aipp_config(TINY_CONFIG.preprocessing))
     return compile_model(tiny_onnx, emulation, "yolact_edge_aipp", 1, "fp32", aipp)
-
-
-def compile_model(onnx: Path, tools: tools.Tools, name: str, batch_size=2, precision="fp32", aipp=None) -> Path:
-    prefix = onnx.with_name(name)
-    image = input_tensor(TINY_CONFIG)
-    command = atc_command(onnx, prefix, batch_size, image, tools.soc_version, precision, aipp)
-    subprocess.run(command, env=dict(tools.env), check=True, capture_output=True)
-    om = prefix.with_suffix(".om")
-    om.chmod(0o640)
-    return om
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,7 +16,10 @@ from pycocotools import mask as coco_mask
 
 from yolact_ascend.detection.masks import Rle
 from yolact_ascend.models.config import CONFIGS, DEMO_CONFIG, ModelConfig
+from yolact_ascend.models.inputs import input_tensor
 from yolact_ascend.models.upstreams import UPSTREAMS
+from yolact_ascend.targets.ascend.atc import atc_command
+from yolact_ascend.targets.ascend.tools import Tools
 
 if TYPE_CHECKING:  # PyTorch takes seconds to import: only the functions that need it do
     import torch
@@ -94,6 +98,19 @@ def as_published_by_yolact(state: dict[str, torch.Tensor]) -> dict[str, torch.Te
     for kind in ("weight", "bias"):
         renamed[f"fpn.downsample_layers.2.{kind}"] = renamed[f"fpn.downsample_layers.1.{kind}"].clone()
     return renamed
+
+
+def compile_model(
+    onnx: Path, tools: Tools, name: str, batch_size=2, precision="fp32", aipp=None, config=TINY_CONFIG
+) -> Path:
+    """Compile an exported model by the stand-in for atc, in the ONNX's folder; return the `.om`."""
+    prefix = onnx.with_name(name)
+    image = input_tensor(config)
+    command = atc_command(onnx, prefix, batch_size, image, tools.soc_version, precision, aipp)
+    subprocess.run(command, env=dict(tools.env), check=True, capture_output=True)
+    om = prefix.with_suffix(".om")
+    om.chmod(0o640)
+    return om
 
 
 def write_coco(folder: Path, config: ModelConfig = SMALL_CONFIG) -> Path:

@@ -38,7 +38,8 @@ def make_run(root, outputs, batch_size=1, scores=ZEROS, spec=INPUT, specs=SPECS,
     outputs_of_batch = [output.of_batch(batch_size) for output in specs]
     made_for = {"soc_version": "Ascend310P3", "cann": ""}
     sidecar = SideCar(
-        *("ascend", made_for, [], "", "", "", batch_size, cut, "fp16", spec.of_batch(batch_size), outputs_of_batch, "")
+        *("ascend", made_for, [], "", "", "", batch_size, "", cut, "fp16"),
+        *(spec.of_batch(batch_size), outputs_of_batch, ""),
     )
     model = folder.model(batch_size, ".om")
     model.touch()

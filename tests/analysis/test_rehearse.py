@@ -1,5 +1,6 @@
 """Operators whose values float16 cannot hold, on graphs of one multiplication each."""
 
+import dataclasses
 import json
 
 import cv2
@@ -8,7 +9,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from yolact_ascend.analysis.rehearse import format_ranges, rehearse
+from yolact_ascend.analysis.rehearse import ValueRange, format_ranges, rehearse
 from yolact_ascend.cli.main import main
 from yolact_ascend.errors import ArtifactError
 from yolact_ascend.images.decode import find_images
@@ -133,3 +134,10 @@ def test_a_model_that_cannot_be_run_is_refused(tmp_path, photographs, changes, s
     model = write_model(tmp_path / "m.onnx", 1, **changes)
     with pytest.raises(ArtifactError, match=said):
         rehearse(model, find_images(photographs, 1))
+
+
+def test_probabilities_that_become_zero_are_no_fault():
+    softmax = ValueRange("Softmax_0", "Softmax", largest=1.0, overflowed=0.0, vanished=0.5)
+    assert softmax.fault is None
+    assert dataclasses.replace(softmax, kind="Mul").fault == "vanishes"
+    assert dataclasses.replace(softmax, overflowed=0.1).fault == "overflows"

@@ -1,5 +1,6 @@
 """Fetching files from a server on this machine that does what servers and networks do."""
 
+import dataclasses
 import hashlib
 import http.server
 import shutil
@@ -295,6 +296,29 @@ def test_weights_are_fetched_by_the_name_of_their_config(server, tmp_path, capsy
     assert f"{path.stat().st_size} bytes. No size or hash of it is published" in capsys.readouterr().out
 
 
+def test_weights_with_a_published_hash_are_checked_by_it(server, tmp_path, monkeypatch, capsys):
+    """For yolact_resnet50_config; its file is 127 MB, so a smaller one stands in for it at the end."""
+    name, content = "yolact_resnet50_config", DEMO_WEIGHTS.read_bytes()
+    config = CONFIGS[name]
+    server.files["/a.bin"] = content
+    monkeypatch.setattr(download_module, "TRIES", 1)
+    words = ["download", "weights", name, "--to", str(tmp_path), "--url", server.url()]
+
+    def published(**others):
+        source = dataclasses.replace(config.source, url="http://127.0.0.1:9/none", **others)
+        monkeypatch.setitem(CONFIGS, name, dataclasses.replace(config, source=source))
+
+    published()
+    assert main(words) == 1
+    assert f"{len(content)} bytes, expected 127300392" in capsys.readouterr().err
+    published(size_bytes=len(content), sha384="0" * 96)
+    assert main(words) == 1
+    assert f"its sha384 is {hashlib.sha384(content).hexdigest()}, expected 000" in capsys.readouterr().err
+    published(size_bytes=len(content), sha384=hashlib.sha384(content).hexdigest())
+    assert main(words) == 0
+    assert "Its size and SHA-384 are the published ones" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("content", "said"),
     [
@@ -329,6 +353,9 @@ def test_what_is_no_address_is_refused(tmp_path, capsys, url):
     [
         (["weights", "yolact_edge_demo_config"], 0, "come with the repository: weights/yolact_edge_demo.pth"),
         (["weights", "yolact_edge_config"], 2, "download them by hand (docs/weights.md)"),
+        (["weights", "yolact_resnet50_pascal_config"], 2, "download them by hand (docs/weights.md)"),
+        (["weights", "yolact_im400_config"], 2, "Nobody has published weights of yolact_im400_config. Train them"),
+        (["weights", "yolact_plus_base_config"], 2, "use yolact_base_config and its weights instead"),
         (["weights", "yolov8"], 2, "Unknown config 'yolov8'"),
         (["coco", "val2014"], 2, "'val2014' is not a part of COCO that can be fetched. Choose one of: val2017, train"),
     ],

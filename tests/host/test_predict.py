@@ -358,9 +358,8 @@ def om(tmp_path, monkeypatch):
     weights.write_bytes(b"weights")
     made_for = {"soc_version": "Ascend310P3", "cann": "8.0"}
     image = input_tensor(TINY_CONFIG)
-    need = Need(
-        "ascend", made_for, "0" * 64, sha256_file(weights), 1, "fpn", "fp16", image, cut_outputs(TINY_CONFIG, "fpn")
-    )
+    outputs = cut_outputs(TINY_CONFIG, "fpn")
+    need = Need("ascend", made_for, "0" * 64, sha256_file(weights), 1, TINY_CONFIG.name, "fpn", "fp16", image, outputs)
     write_sidecar(om, describe_model(om, need, [], "atc"))
     return om
 

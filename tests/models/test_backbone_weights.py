@@ -16,6 +16,7 @@ from yolact_ascend.models.yolact.backbones import imagenet_prefixes
 from yolact_ascend.models.yolact.network import YolactEdge
 
 RESNET = CONFIGS["yolact_edge_resnet50_config"]
+DARKNET = CONFIGS["yolact_darknet53_config"]
 UPSTREAM_DIR = Path(os.environ.get("YOLACT_EDGE_DIR") or "missing")
 # torchvision 0.28, models/resnet.py and models/mobilenetv2.py: name in the file -> ours, behind "backbone."
 NAMES = {
@@ -25,6 +26,10 @@ NAMES = {
         "layer1.0.conv1.weight": "layers.0.0.conv1.weight",
         "layer1.0.downsample.1.bias": "layers.0.0.downsample.1.bias",
         "layer4.2.bn3.weight": "layers.3.2.bn3.weight",
+    },
+    DARKNET.name: {  # dbolya/yolact @ 57b8f2d, backbone.py: its own names
+        "_preconv.0.weight": "_preconv.0.weight",
+        "layers.4.3.conv2.1.running_var": "layers.4.3.conv2.1.running_var",
     },
     SMALL_CONFIG.name: {
         "features.0.0.weight": "layers.0.0.weight",
@@ -54,7 +59,7 @@ def imagenet_file(config, path, change=lambda state: None, has_counters=True):
     return state
 
 
-@pytest.mark.parametrize("config", [RESNET, SMALL_CONFIG], ids=lambda config: config.backbone.kind)
+@pytest.mark.parametrize("config", [RESNET, DARKNET, SMALL_CONFIG], ids=lambda config: config.backbone.kind)
 @pytest.mark.parametrize("has_counters", [True, False])
 def test_the_backbone_takes_all_of_the_file_and_nothing_else_changes(config, tmp_path, has_counters):
     """resnet50-19c8e357.pth is from before PyTorch counted batches."""
@@ -87,6 +92,22 @@ def test_what_does_not_fit_is_named_with_upstreams_file(tmp_path, change, said):
     expected = f"does not fit the backbone of {RESNET.name}: {said}. Upstream's file is resnet50-19c8e357.pth"
     with pytest.raises(WeightsError, match=expected):
         load_backbone(YolactEdge(RESNET), tmp_path / "a.pth", RESNET)
+
+
+def test_what_darknets_file_holds_beside_the_backbone_is_named_and_not_used(tmp_path, capsys):
+    """Upstream loads it with strict=False: it takes what it knows, and keeps quiet about the rest."""
+    imagenet_file(DARKNET, tmp_path / "a.pth", lambda state: state.update({"head.weight": torch.zeros(3)}))
+    network = YolactEdge(DARKNET)
+    assert load_backbone(network, tmp_path / "a.pth", DARKNET) == 52 * 5  # a weight and four of batch norm
+    assert "note: a.pth: 1 tensors beside the backbone are not used (head.weight)." in capsys.readouterr().err
+
+
+def test_a_missing_tensor_of_darknet_is_refused_which_upstream_would_leave_random(tmp_path):
+    imagenet_file(DARKNET, tmp_path / "a.pth", lambda state: state.pop("layers.2.7.conv1.0.weight"))
+    with pytest.raises(
+        WeightsError, match=r"1 missing \(layers.2.7.conv1.0.weight\). Upstream's file is darknet53.pth"
+    ):
+        load_backbone(YolactEdge(DARKNET), tmp_path / "a.pth", DARKNET)
 
 
 def test_a_missing_file_is_named_with_upstreams(tmp_path):

@@ -99,6 +99,7 @@ def test_a_damaged_record_is_said(weights, record):
             "yolact_edge_config",
             "Weights of yolact_edge_config are linked at https://github.com/haotian-liu/yolact_edge",
         ),
+        ("yolact_im400_config", "Nobody has published weights of yolact_im400_config: train them .*, or pass your own"),
         (DEMO_CONFIG, "come with the repository, weights/yolact_edge_demo.pth: pass them, .* run_all.sh runs the demo"),
     ],
 )

@@ -241,6 +241,49 @@ def test_an_unknown_config_is_refused_with_those_there_are():
         get_config("yolact")
 
 
+@pytest.mark.parametrize(
+    ("name", "instead"),
+    [("yolact_plus_base_config", "yolact_base_config"), ("yolact_plus_resnet50_config", "yolact_resnet50_config")],
+)
+def test_yolact_plus_is_refused_with_the_reason_and_what_to_use(name, instead):
+    with pytest.raises(UsageError, match=rf"^{name} is YOLACT\+\+, .*deformable convolutions .*: use {instead} and"):
+        get_config(name)
+
+
+# dbolya/yolact @ 57b8f2d, printed from its Yolact() for each config: side, anchors, and the sides of the first cell's.
+YOLACT_ANCHORS = {
+    "yolact_base_config": (550, 19248, [(24, 24), (16.97, 16.97), (33.94, 33.94)]),
+    "yolact_resnet50_config": (550, 19248, [(24, 24), (16.97, 16.97), (33.94, 33.94)]),
+    "yolact_darknet53_config": (550, 19248, [(24, 24), (16.97, 16.97), (33.94, 33.94)]),
+    "yolact_im400_config": (400, 10077, [(17, 17), (12.02, 12.02), (24.04, 24.04)]),
+    "yolact_im700_config": (700, 30963, [(30, 30), (21.21, 21.21), (42.43, 42.43)]),
+    "yolact_resnet50_pascal_config": (550, 19248, [(32, 32), (22.63, 45.25), (45.25, 22.63)]),
+}
+
+
+@pytest.mark.parametrize("name", YOLACT_ANCHORS)
+def test_yolacts_configs_have_its_sizes_and_anchors(name):
+    config, (side, count, first) = CONFIGS[name], YOLACT_ANCHORS[name]
+    assert (config.preprocessing.height_px, config.preprocessing.width_px) == (side, side)
+    anchors = make_anchors(config.anchors, side)
+    assert len(anchors) == count_anchors(config) == count
+    np.testing.assert_allclose(anchors[:3, 2:] * side, first, atol=0.01)
+    # int(384 / 550 · side) for the sizes that are derived.
+    assert anchors[-3, 2] * side == pytest.approx({400: 279, 700: 488}.get(side, config.anchors.scales_px[-1]))
+
+
+def test_darknets_pixels_are_fractions_of_255():
+    image_bgr = np.full((10, 20, 3), (51, 102, 153), dtype=np.uint8)
+    prepared = prepare_pixels(image_bgr, CONFIGS["yolact_darknet53_config"].preprocessing, "float32")
+    np.testing.assert_allclose(prepared[:, 0, 0], [0.6, 0.4, 0.2], rtol=1e-6)
+
+
+def test_pascals_classes_are_numbered_from_1():
+    pascal = CONFIGS["yolact_resnet50_pascal_config"]
+    assert dict(zip(pascal.category_ids, pascal.class_names))[15] == "person" and pascal.num_classes == 20
+    assert pascal.category_ids == tuple(range(1, 21)) and len(set(pascal.class_names)) == 20
+
+
 def test_only_configs_of_public_code_have_an_upstream():
     for config in CONFIGS.values():
         if config.name != DEMO_CONFIG:

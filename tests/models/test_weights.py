@@ -3,14 +3,16 @@
 import dataclasses
 import os
 import pickle
+from pathlib import Path
 
 import pytest
 import torch
-from factories import SMALL_CONFIG, random_state_dict
+from factories import SMALL_CONFIG, as_published_by_yolact, random_state_dict
 
 from yolact_ascend.errors import WeightsError
 from yolact_ascend.models.classes import read_config
 from yolact_ascend.models.config import CONFIGS
+from yolact_ascend.models.file_names import note_other_name
 from yolact_ascend.models.weights import (
     compare_shapes,
     expected_shapes,
@@ -104,6 +106,48 @@ def test_differing_keys_are_named(state, write, change, message):
 def test_weights_of_another_config_say_which(state, write, name):
     with pytest.raises(WeightsError, match=f"does not fit {name}.*use --config={SMALL_CONFIG.name}"):
         read_state_dict(write(state), CONFIGS[name])
+
+
+def zeros_of(name):
+    """Weights that fit a config, without values that matter."""
+    return {key: torch.zeros(shape) for key, shape in expected_shapes(CONFIGS[name]).items()}
+
+
+@pytest.mark.parametrize("name", ["yolact_resnet50_config", "yolact_edge_resnet50_config"])
+def test_yolacts_file_fits_yolact_edges_config_of_the_same_network(write, name):
+    state = as_published_by_yolact(zeros_of("yolact_resnet50_config"))
+    assert len(read_state_dict(write(state), CONFIGS[name])) == 352
+
+
+def test_weights_that_fit_several_configs_name_them_all(write):
+    fitting = "yolact_edge_config, yolact_base_config, yolact_im400_config, yolact_im700_config"
+    with pytest.raises(WeightsError, match=f"They fit {fitting}: use --config=NAME .* with the one they are of"):
+        read_state_dict(write(zeros_of("yolact_base_config")), CONFIGS["yolact_darknet53_config"])
+
+
+def test_the_name_of_a_file_tells_which_of_them(write):
+    path = write(zeros_of("yolact_base_config"))
+    path = path.rename(path.with_name("yolact_im700_54_800000.pth"))
+    with pytest.raises(WeightsError, match="These are the weights of yolact_im700_config: use --config=yolact_im700"):
+        read_state_dict(path, CONFIGS["yolact_darknet53_config"])
+
+
+@pytest.mark.parametrize(
+    ("name", "config", "said"),
+    [
+        ("yolact_im700_54_800000.pth", "yolact_base_config", "yolact_im700_config"),
+        ("yolact_im700_10_3000_interrupt.pth", "yolact_base_config", "yolact_im700_config"),
+        ("yolact_resnet50_pascal_54_120000.pth", "yolact_resnet50_config", "yolact_resnet50_pascal_config"),
+        ("yolact_im700_54_800000.pth", "yolact_im700_config", None),
+        ("yolact_edge_54_800000.pth", "yolact_base_config", None),  # the same network
+        ("mine.pth", "yolact_base_config", None),
+        ("yolact_plus_base_54_800000.pth", "yolact_base_config", None),  # its tensors do not fit
+    ],
+)
+def test_a_file_whose_name_is_of_other_anchors_is_noted(name, config, said):
+    notes = note_other_name(Path("weights") / name, CONFIGS[config])
+    assert len(notes) == (said is not None)
+    assert all(f"of weights of {said}, whose" in note and f"use --config={said}" in note for note in notes)
 
 
 def test_a_truncated_file_is_refused(state, write):

@@ -22,7 +22,7 @@ from yolact_ascend.images.transforms import normalise_image
 from yolact_ascend.models.config import ModelConfig, get_config
 from yolact_ascend.models.weights import load_network
 from yolact_ascend.models.yolact.anchors import make_anchors
-from yolact_ascend.models.yolact.network import WithHeads
+from yolact_ascend.models.yolact.network import WithBoxes, WithHeads
 from yolact_ascend.targets.folder import output_bin
 
 PHOTOGRAPHS = 24
@@ -96,6 +96,19 @@ def differences(
     return {name: float((found[name] - expected[theirs]).abs().max()) for name, theirs in NAMES.items()}
 
 
+def decoded_differences(
+    config: ModelConfig, network: torch.nn.Module, upstream: Upstream, images: torch.Tensor
+) -> dict[str, float]:
+    """Return the largest difference of each output of the cut `boxes` from what upstream makes before its detection."""
+    from layers.box_utils import decode
+
+    _, expected = upstream.run(images)
+    boxes = decode(expected["loc"][0], expected["priors"])[None]
+    theirs = {"conf": expected["conf"], "boxes": boxes, "mask": expected["mask"], "proto": expected["proto"]}
+    ours = WithBoxes(network, config).eval()(images)
+    return {name: float((found - theirs[name]).abs().max()) for name, found in zip(theirs, ours)}
+
+
 def pixel_difference(image_bgr: np.ndarray, config: ModelConfig) -> float:
     """Return how far our input is from that of upstream's evaluation."""
     from utils.augmentations import BaseTransform
@@ -108,7 +121,8 @@ def pixel_difference(image_bgr: np.ndarray, config: ModelConfig) -> float:
 def main(config_name: str, checkout: Path, weights: Path, coco_folder: Path, folder: Path) -> None:
     config = get_config(config_name)
     import_yolact(checkout)
-    upstream, ours = Upstream(config_name, weights), WithHeads(load_network(weights, config)).eval()
+    upstream, network = Upstream(config_name, weights), load_network(weights, config)
+    ours = WithHeads(network).eval()
     size, images = config.preprocessing.height_px, photographs(coco_folder)
     with torch.no_grad():
         first = decode_image(images[0].path)
@@ -116,6 +130,7 @@ def main(config_name: str, checkout: Path, weights: Path, coco_folder: Path, fol
         found = {
             "noise": differences(config, ours, upstream, torch.randn(1, 3, size, size)),
             "photograph": differences(config, ours, upstream, pixels),
+            "decoded": decoded_differences(config, network, upstream, pixels),
             "pixels": {"image": pixel_difference(first, config)},
         }
         (folder / "differences.json").write_text(json.dumps(found))

@@ -30,6 +30,7 @@ NEED = Need(
     onnx_sha256="0" * 64,
     weights_sha256="2" * 64,
     batch_size=8,
+    config="yolact_base_config",
     cut="fpn",
     precision="fp16",
     input=INPUT,
@@ -58,6 +59,7 @@ def test_a_side_car_says_all_about_its_model(model):
         "weights_sha256": "2" * 64,
         "model_sha256": sha256_file(model),
         "batch_size": 8,
+        "config": "yolact_base_config",
         "cut": "fpn",
         "precision": "fp16",
         "input": {"name": "image", "shape": [8, 3, 550, 550], "dtype": "float32", "layout": "NCHW"},
@@ -85,6 +87,7 @@ def test_the_model_of_the_run_is_accepted(model):
         ),
         ({"made_for": {**NEED.made_for, "driver": "23.0"}}, "driver is None, expected 23.0"),
         ({"batch_size": 4}, "batch_size is 8, expected 4"),
+        ({"config": "yolact_im700_config"}, "config is yolact_base_config, expected yolact_im700_config"),
         ({"cut": "heads"}, "cut is fpn, expected heads"),
         ({"precision": "fp32"}, "precision is fp16, expected fp32"),
         (
@@ -95,7 +98,7 @@ def test_the_model_of_the_run_is_accepted(model):
         ({"onnx_sha256": "1" * 64}, f"onnx_sha256 is {'0' * 64}, expected {'1' * 64}"),
     ],
     ids=[
-        *("target", "soc_version", "cann", "not in the side-car", "batch_size", "cut", "precision", "input"),
+        *("target", "soc_version", "cann", "not in the side-car", "batch_size", "config", "cut", "precision", "input"),
         *("weights_sha256", "onnx_sha256"),
     ],
 )

@@ -231,7 +231,9 @@ def test_a_model_for_something_else_is_refused_by_its_side_car(tmp_path, change,
     model = tmp_path / "m.onnx"
     model.write_bytes(b"compiled")
     outputs = (TensorSpec("found", (3,)),)
-    need = Need("onnxruntime", OnnxRuntimeTarget().made_for(), "0", "1", 2, "fpn", "fp32", FLOAT32, outputs)
+    need = Need(
+        "onnxruntime", OnnxRuntimeTarget().made_for(), "0", "1", 2, TINY_CONFIG.name, "fpn", "fp32", FLOAT32, outputs
+    )
     write_sidecar(model, describe_model(model, need, ["--batch_size=2"], "compile"))
     assert require_model(model, need).target == "onnxruntime"
     with pytest.raises(ArtifactError, match=f"was compiled for something else: {said}"):

@@ -3,9 +3,11 @@
 import numpy as np
 import pytest
 
+from yolact_ascend.models.config import CONFIGS, Preprocessing
 from yolact_ascend.training.augment import (
     Augmentation,
     Window,
+    canvas_colour,
     cut_window,
     distort_colours,
     draw_window,
@@ -118,3 +120,16 @@ def test_hue_and_saturation_change_colours_but_not_greys():
         assert np.ptp(distort_colours(grey, np.random.default_rng(seed))) < 1e-3
     ratios = {round(float(np.ptp(distort_colours(red, np.random.default_rng(seed)))), 1) for seed in SEEDS}
     assert len(ratios) > 10
+
+
+@pytest.mark.parametrize(
+    ("preprocessing", "colour"),
+    [
+        (Preprocessing(), [104, 117, 124]),
+        (Preprocessing(mean_rgb=(0.2, 0.4, 0.6), std_rgb=(1, 1, 1), pixel_max=1), [153, 102, 51]),
+        (CONFIGS["yolact_darknet53_config"].preprocessing, [104, 117, 124]),  # upstream: ImageNet's mean for all
+    ],
+    ids=["usual", "fractions", "without a mean"],
+)
+def test_the_canvas_around_an_image_has_the_mean(preprocessing, colour):
+    assert canvas_colour(preprocessing) == colour

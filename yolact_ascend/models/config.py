@@ -259,7 +259,7 @@ def get_config(name: str) -> ModelConfig:
     """Return the config of that name; raises UsageError that lists the known names."""
     if name in YOLACT_PLUS_CONFIGS:
         raise UsageError(
-            f"{name} is YOLACT++, whose deformable convolutions ONNX opset 11 cannot express: use "
+            f"{name} is YOLACT++, whose deformable convolutions ONNX opset 11 does not have: use "
             f"{YOLACT_PLUS_CONFIGS[name]} and its weights instead."
         )
     if name not in CONFIGS:
@@ -270,6 +270,12 @@ def get_config(name: str) -> ModelConfig:
 def with_classes(config: ModelConfig, class_names: tuple[str, ...], category_ids: tuple[int, ...]) -> ModelConfig:
     """Return the config with other classes."""
     return dataclasses.replace(config, class_names=class_names, category_ids=category_ids)
+
+
+def is_alike(first: ModelConfig, second: ModelConfig) -> bool:
+    """Whether weights of one config mean the same in the other, but for their classes."""
+    parts = ("family", "backbone", "fpn_sources", "preprocessing", "anchors", "fpn_channels", "proto_channels")
+    return all(getattr(first, part) == getattr(second, part) for part in parts)
 
 
 def require_upstream(config: ModelConfig) -> None:

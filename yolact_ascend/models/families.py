@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from yolact_ascend.errors import ArtifactError
-from yolact_ascend.models.config import CONFIGS, ModelConfig
+from yolact_ascend.models.config import CONFIGS, ModelConfig, is_alike
 from yolact_ascend.models.family import Family
 from yolact_ascend.models.yolact.family import YolactFamily
 from yolact_ascend.tensors import TensorSpec
@@ -42,7 +42,8 @@ def find_cut(outputs: Sequence[TensorSpec], config: ModelConfig, stated: str | N
     found = [(spec.shape, spec.dtype) for spec in outputs]
     expected = {cut: [(spec.shape, spec.dtype) for spec in cut_outputs(config, cut)] for cut in family_of(config).cuts}
     fitting = [cut for cut, shapes in expected.items() if shapes == found]
-    if fitting:  # with three classes two cuts have the same shapes: names tell them apart
+    is_others = stated in CONFIGS and stated != config.name and not is_alike(CONFIGS[stated], config)
+    if fitting and not is_others:  # with three classes two cuts have the same shapes: names tell them apart
         return next((cut for cut in fitting if _names_fit(outputs, cut_outputs(config, cut))), fitting[0])
     if stated not in (None, config.name):
         raise ArtifactError(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from yolact_ascend.models.config import CONFIGS, ModelConfig
+from yolact_ascend.models.config import CONFIGS, ModelConfig, is_alike
 
 FILE_NAME = re.compile(r"(?P<name>.+?)_\d+_\d+(_interrupt)?")  # upstream's SavePath, utils/functions.py
 
@@ -28,9 +28,3 @@ def note_other_name(path: Path, config: ModelConfig) -> list[str]:
         f"its name is that of weights of {named.name}, whose input or anchors are not those of {config.name}. If they "
         f"are, use --config={named.name} (config={named.name} in run_all.sh)"
     ]
-
-
-def is_alike(first: ModelConfig, second: ModelConfig) -> bool:
-    """Whether weights of one config mean the same in the other, but for their classes."""
-    parts = ("backbone", "fpn_sources", "preprocessing", "anchors", "fpn_channels", "proto_channels", "family")
-    return all(getattr(first, part) == getattr(second, part) for part in parts)

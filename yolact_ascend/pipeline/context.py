@@ -147,6 +147,7 @@ class RunContext:
             onnx_sha256=sha256_file(self.folder.onnx),
             weights_sha256=self.weights_sha256,
             batch_size=batch_size,
+            config=self.config.name,
             cut=self.settings.cut,
             precision=self.settings.precision,
             input=self.input,

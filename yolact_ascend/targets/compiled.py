@@ -17,9 +17,10 @@ from yolact_ascend.targets.folder import (
 )
 from yolact_ascend.tensors import TensorSpec
 
-SCHEMA = 4
+SCHEMA = 5
 COMPILE_AGAIN = "Compile it again: from=compile force=compile."
-_TEXTS = ("target", "onnx_sha256", "weights_sha256", "model_sha256", "cut", "precision", "command")  # of a side-car
+# Of a side-car.
+_TEXTS = ("target", "onnx_sha256", "weights_sha256", "model_sha256", "config", "cut", "precision", "command")
 # The remedy when outputs are not finite; the sentence continues.
 COMPILE_IN_FLOAT32 = (
     "Compile with precision=fp32 (by hand: atc --precision_mode must_keep_origin_dtype), or export again"
@@ -37,6 +38,7 @@ class SideCar:
     weights_sha256: str  # of the .pth that the ONNX was exported from
     model_sha256: str
     batch_size: int
+    config: str
     cut: str
     precision: str
     input: dict[str, Any]  # TensorSpec.of_batch
@@ -54,6 +56,7 @@ class Need:
     onnx_sha256: str
     weights_sha256: str
     batch_size: int
+    config: str
     cut: str
     precision: str
     input: TensorSpec
@@ -86,6 +89,7 @@ def describe_model(model: Path, need: Need, flags: list[str], command: str) -> S
         weights_sha256=need.weights_sha256,
         model_sha256=sha256_model(model),
         batch_size=need.batch_size,
+        config=need.config,
         cut=need.cut,
         precision=need.precision,
         input=need.input.of_batch(need.batch_size),
@@ -145,6 +149,7 @@ def require_model(model: Path, need: Need) -> SideCar:
         "target": (sidecar.target, need.target),
         **{name: (sidecar.made_for.get(name), value) for name, value in need.made_for.items()},
         "batch_size": (sidecar.batch_size, need.batch_size),
+        "config": (sidecar.config, need.config),
         "cut": (sidecar.cut, need.cut),
         "precision": (sidecar.precision, need.precision),
         "input": (_describe(sidecar.input), _describe(need.input.of_batch(need.batch_size))),

@@ -13,6 +13,8 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
+from yolact_ascend.models.config import Preprocessing
+
 BRIGHTNESS = 32  # grey levels, up or down
 CONTRAST = SATURATION = (0.5, 1.5)  # factors
 HUE = 18  # degrees of 360, up or down
@@ -42,6 +44,13 @@ class Window(NamedTuple):
     top: int
     right: int
     bottom: int
+
+
+def canvas_colour(preprocessing: Preprocessing) -> list[int]:
+    """Return the BGR pixel that surrounds an image: the mean; ImageNet's where none is subtracted, as in upstream."""
+    has_mean = any(preprocessing.mean_rgb)
+    mean, scale = (preprocessing.mean_rgb, 255 / preprocessing.pixel_max) if has_mean else (Preprocessing().mean_rgb, 1)
+    return [round(value * scale) for value in reversed(mean)]
 
 
 def draw_window(

@@ -19,10 +19,9 @@ from yolact_ascend.images.transforms import normalise_pixels
 from yolact_ascend.models.config import ModelConfig
 from yolact_ascend.models.yolact.anchors import make_anchors
 from yolact_ascend.models.yolact.cuts import proto_size
-from yolact_ascend.training.augment import Augmentation, Window, cut_window, distort_colours, draw_window
+from yolact_ascend.training.augment import Augmentation, Window, canvas_colour, cut_window, distort_colours, draw_window
 from yolact_ascend.training.matching import Matches, match_anchors
 
-CANVAS_BGR = [104, 117, 124]  # around an image: ImageNet's mean, also where the input is x/255, as in upstream
 SMALLEST_BOX = 4 / 550  # of the input's side; smaller objects are ignored (upstream: discard_box_width)
 LEAST_KEPT = 0.2  # of an object's pixels must be in the window; else it is ignored, neither object nor background
 
@@ -157,7 +156,7 @@ def make_sample(
     centres = (boxes_px[:, :2] + boxes_px[:, 2:]) / 2
     window = draw_window(height, width, centres, image_size / config.preprocessing.width_px, augmentation, generator)
     mirror = augmentation.mirror and generator.random() < 0.5
-    pixels = cut_window(image, window, image_size, CANVAS_BGR).astype(np.float32)
+    pixels = cut_window(image, window, image_size, canvas_colour(config.preprocessing)).astype(np.float32)
     if augmentation.photometric:
         pixels = distort_colours(pixels, generator)
     view = cut_objects(objects, window, proto_size(image_size), height, width)

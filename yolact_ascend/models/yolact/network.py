@@ -1,7 +1,7 @@
-"""YolactEdge for images: backbone, FPN, prototype net, shared prediction head.
+"""YOLACT and YolactEdge for images: backbone, FPN, prototype net, shared prediction head.
 
-Attribute names are upstream's state-dict keys. Source: haotian-liu/yolact_edge @ a9a0028, yolact_edge/yolact.py;
-Bolya et al., "YOLACT" (2019), sections 3 and 4.
+Attribute names are upstream's state-dict keys. Source: haotian-liu/yolact_edge @ a9a0028, yolact_edge/yolact.py,
+whose image network is that of dbolya/yolact @ 57b8f2d, yolact.py; Bolya et al., "YOLACT" (2019), sections 3 and 4.
 """
 
 from __future__ import annotations
