@@ -67,7 +67,7 @@ def test_a_benchmark_of_random_values_or_images_leaves_only_its_timings(copied, 
     assert copied(**words, input="dataset") == []
     # 4 images fill a batch of 5: the fifth is the first again.
     assert seen == [(5, False, True), (5, True, True)]
-    assert "| 310P3 (emulated) | 5 | dataset |" in copied.markdown()
+    assert "| 310P3 (emulated) | 5 | fp16 | dataset |" in copied.markdown()
     left = {path.name for path in (copied.out / "bs5").rglob("*")}
     assert left == {"perf", "perf_summary.json"}
     change_image(copied)

@@ -13,7 +13,7 @@ import onnx
 import onnxruntime
 import pytest
 import torch
-from factories import CHECKOUT, SMALL_CONFIG, TINY_CONFIG, as_published_by_yolact, random_state_dict, write_coco
+from factories import CHECKOUT, SMALL_CONFIG, TINY_CONFIG, random_state_dict, write_coco
 from runs import (
     PER_BATCH,
     Run,
@@ -122,7 +122,6 @@ def test_a_run_from_upstream_patches_it_first_and_records_it(small_weights, upst
 
 @pytest.mark.yolact
 def test_a_run_from_yolact_patches_it_first_and_refuses_it_for_a_config_of_yolact_edge(yolact_dir, tmp_path, capfd):
-    import torch
 
     config = CONFIGS["yolact_resnet50_config"]
     torch.save(random_state_dict(config), tmp_path / "a.pth")
@@ -205,22 +204,6 @@ def test_onnxruntime_finds_what_the_emulation_finds_in_float32(copied, words):
     assert copied(**mine) == []
     assert copied(**mine, stream="1") == ["stream bs3"]
     assert read_detections(copied) == expected
-
-
-def test_a_run_of_yolacts_own_config_from_pixels_to_decoded_boxes(tmp_path):
-    """Pascal's: other classes, anchors that are not square. Other sizes and pixels: test_unusual_config.py."""
-    config = CONFIGS["yolact_resnet50_pascal_config"]
-    weights = tmp_path / "yolact_resnet50_pascal_54_120000.pth"
-    torch.save(as_published_by_yolact(random_state_dict(config, background=2.0)), weights)
-    run = Run(tmp_path, weights, write_coco(tmp_path / "coco", config))
-    run.words.update(config=config.name, bs="1", limit="1", precision="fp32", cut="boxes", aipp="1", stream="1")
-    assert run() == ["export", "compile bs1", "stream bs1"]
-    report, sidecar = run.report(), run.sidecar(1)
-    assert report["model"]["config"] == sidecar["config"] == config.name
-    assert (report["model"]["classes"], sidecar["cut"]) == (20, "boxes")
-    assert [output["name"] for output in sidecar["outputs"]] == ["conf", "boxes", "mask", "proto"]
-    found = json.loads(read_detections(run, 1)[0])
-    assert found and {entry["category_id"] for entry in found} <= set(range(1, 21))
 
 
 def test_onnxruntime_with_the_preprocessing_inside_is_the_same_staged_and_streamed(copied):

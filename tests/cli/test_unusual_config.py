@@ -22,6 +22,7 @@ from yolact_ascend.models.config import CONFIGS
 from yolact_ascend.targets.ascend.aipp import aipp_config
 from yolact_ascend.targets.ascend.engine import DeviceEngine
 from yolact_ascend.targets.onnxruntime.engine import OnnxEngine
+from yolact_ascend.targets.openvino.engine import OpenVinoEngine
 
 DARKNET, PASCAL, IM400 = (CONFIGS[f"yolact_{name}_config"] for name in ("darknet53", "resnet50_pascal", "im400"))
 UNUSUAL = dataclasses.replace(
@@ -52,7 +53,7 @@ def made(tmp_path_factory):
     names = {"config": UNUSUAL.name, "trained_model": folder / "w.pth"}
     data = {"image_path": coco / "val2017", "json_file": coco / "annotations" / "instances_val2017.json"}
     verb("export", **names, output=folder / "a.onnx", cut="boxes")
-    verb("compile", model=folder / "a.onnx", output=folder / "b.onnx", batch_size=2, dtype="uint8")
+    verb("compile", model=folder / "a.onnx", output=folder / "b.onnx", batch_size=2, embed="1")
     verb("preprocess", **data, config=UNUSUAL.name, save_path=folder / "inputs", dtype="uint8", workers=1)
     verb("infer", model=folder / "b.onnx", input=folder / "inputs" / "bin_file", output=folder / "output")
     return SimpleNamespace(folder=folder, names=names, data=data)
@@ -76,6 +77,19 @@ def test_the_model_says_which_config_it_is_of(made):
     metadata = {entry.key: entry.value for entry in model.metadata_props}
     assert (metadata["config"], metadata["cut"], metadata["pixel_max"]) == (UNUSUAL.name, "boxes", "1.0")
     assert {path.stat().st_size for path in (made.folder / "inputs" / "bin_file").iterdir()} == {400 * 400 * 3}
+
+
+def test_openvino_computes_what_onnxruntime_computes(made):
+    """x/255 inside, 400 pixels, the cut `boxes`. Tolerance: random weights amplify the order of sums, tanh most."""
+    folder = made.folder
+    verb("compile", model=folder / "a.onnx", output=folder / "b.xml", batch_size=2, embed="1")
+    verb("infer", model=folder / "b.xml", input=folder / "inputs" / "bin_file", output=folder / "openvino")
+    with OpenVinoEngine(folder / "b.xml") as engine:
+        assert [spec.name for spec in engine.outputs] == list(OUTPUTS)
+        assert engine.metadata["config"] == UNUSUAL.name
+    for path in (folder / "output").iterdir():
+        found, expected = (np.fromfile(file, np.float32) for file in (folder / "openvino" / path.name, path))
+        assert np.abs(found - expected).max() <= 1e-3 * np.abs(expected).max()
 
 
 def test_files_and_memory_end_in_the_same_detections(made):

@@ -322,7 +322,7 @@ def test_a_source_that_is_none_is_one_sentence(run, tmp_path, capfd, name, said)
     ("name", "said", "code"),
     [
         ("none.onnx", "error: There is no model ", 1),
-        ("m.pth", "expected a file that ends in .om (ascend) or .onnx (onnxruntime).", 2),
+        ("m.pth", "expected a file that ends in .om (ascend) or .onnx (onnxruntime) or .xml (openvino).", 2),
         ("m.onnx", "m.onnx cannot be opened as ONNX", 1),
     ],
 )

@@ -294,7 +294,7 @@ def test_a_cache_never_gives_the_results_of_old_weights(averaging, tmp_path):
 def describe(model):
     outputs = (TensorSpec("found", (3, 1, 1)),)
     made_for = {"openvino": "2026"}
-    need = Need("openvino", made_for, "0", "w" * 64, 1, "fpn", "fp32", TensorSpec("image", (3, 8, 6)), outputs)
+    need = Need("openvino", made_for, "0", "w" * 64, 1, "c", "fpn", "fp32", TensorSpec("image", (3, 8, 6)), outputs)
     write_sidecar(model, describe_model(model, need, [], "compile"))
     return need
 
