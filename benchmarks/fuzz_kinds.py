@@ -110,7 +110,8 @@ def ids(folder: Path) -> Attempt:
 
 def class_record(folder: Path) -> Attempt:
     """Read a `.pth` whose record of classes is damaged."""
-    from yolact_ascend.models.classes import RECORD, choose_classes
+    from yolact_ascend.models.class_record import RECORD
+    from yolact_ascend.models.classes import choose_classes
 
     path = folder / "weights.pth"
     records = {info: data for info, data in _records(WEIGHTS) if info.endswith("data.pkl")}  # names and shapes
