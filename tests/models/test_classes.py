@@ -248,6 +248,13 @@ def test_a_list_names_each_class_once(tmp_path, monkeypatch, word, said):
         ({"images": []}, 'names no classes: it has no "categories"'),
         ({"categories": [{"id": 1}]}, '"categories" without ids and names'),
         ({"categories": [{"id": float("inf"), "name": "a"}]}, '"categories" without ids and names'),
+        # Found by benchmarks/fuzz.py: each was taken.
+        ({"categories": [{"id": 1, "name": "a"}, {"id": 1, "name": "b"}]}, 'two "categories" with the id 1'),
+        ({"categories": [{"id": 1, "name": "a"}, {"id": 2, "name": "a"}]}, "two \"categories\" with the name 'a'"),
+        ({"categories": [{"id": 1, "name": ""}]}, '"categories" without ids and names \\(name .* is no text'),
+        ({"categories": [{"id": 1, "name": None}]}, "name None is no text"),
+        ({"categories": [{"id": 1.5, "name": "a"}]}, "id 1.5 is no whole number"),
+        ({"categories": [{"id": True, "name": "a"}]}, "id True is no whole number"),
         ([1], 'names no classes: it has no "categories"'),
     ],
 )
@@ -260,3 +267,13 @@ def test_an_annotation_file_without_names_is_refused(tmp_path, content, said):
 def test_a_word_that_is_no_file_and_no_list_is_refused():
     with pytest.raises(UsageError, match="There is no file names.txt with class names"):
         read_listed("names.txt")
+
+
+def test_a_record_of_more_or_fewer_classes_than_the_layer_has_is_damaged(tmp_path):
+    """Found by benchmarks/fuzz.py: it was taken until the weights were read."""
+    path = tmp_path / "a.pth"
+    count = PLAIN.anchors.per_cell * (3 + 1)  # three classes and the background
+    torch.save({"prediction_layers.0.conf_layer.weight": torch.zeros(count, 4, 3, 3)}, path)
+    add_classes(path, OWN)
+    with pytest.raises(WeightsError, match="its record names 2 classes, expected 3, as its class layer has"):
+        choose_classes(path, PLAIN)

@@ -6,8 +6,9 @@ import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from yolact_ascend.errors import UsageError, WeightsError
+from yolact_ascend.errors import UsageError, WeightsError, show_value
 from yolact_ascend.files import read_json
 from yolact_ascend.models.class_record import read_classes
 from yolact_ascend.models.config import CONFIGS, ModelConfig, with_classes
@@ -65,12 +66,31 @@ def read_listed(word: str) -> Listed:
     data = read_json(path, "class names")
     categories = data.get("categories") if isinstance(data, dict) else None
     try:
-        pairs = sorted((int(category["id"]), str(category["name"])) for category in categories or ())
+        pairs = sorted((_read_id(category["id"]), _read_name(category["name"])) for category in categories or ())
     except (TypeError, KeyError, ValueError, OverflowError) as error:
         raise UsageError(f'{path} has "categories" without ids and names ({error}). Fix them.') from error
     if not pairs:
         raise UsageError(f'{path} names no classes: it has no "categories". Expected a COCO annotation file.')
-    return Listed(tuple(name for _, name in pairs), tuple(number for number, _ in pairs), path.name)
+    numbers, names = (tuple(values) for values in zip(*pairs))
+    for what, values in (("id", numbers), ("name", names)):
+        twice = next((value for value in values if values.count(value) > 1), None)
+        if twice is not None:
+            raise UsageError(f'{path} has two "categories" with the {what} {twice!r}. Expected each once. Fix them.')
+    return Listed(names, numbers, path.name)
+
+
+def _read_id(value: Any) -> int:
+    """Return a whole number, also one that is written as 3.0; raises ValueError for anything else."""
+    if type(value) in (int, float) and value == int(value):
+        return int(value)
+    raise ValueError(f"id {show_value(value)} is no whole number")
+
+
+def _read_name(value: Any) -> str:
+    """Return a name, also one that is a number; raises ValueError for anything else, and for an empty one."""
+    if type(value) in (str, int, float) and str(value).strip():
+        return str(value)
+    raise ValueError(f"name {show_value(value)} is no text")
 
 
 def _list_names(words: Sequence[str], source: str) -> Listed:
@@ -163,6 +183,13 @@ def _read_recorded(path: Path, config: ModelConfig) -> ModelConfig | None:
     recorded = read_classes(path)
     if recorded is None:
         return None
+    shapes = read_shapes(path)
+    count, named = count_classes(shapes, config) if shapes else None, len(recorded.class_names)
+    if recorded.config_name == config.name and count not in (None, named):
+        raise WeightsError(
+            f"{path} is damaged: its record names {named} classes, expected {count}, as its class layer has. "
+            "Copy it again."
+        )
     name = recorded.config_name
     if name != config.name:
         demo = f" {DEMO_HINT}" if name in CONFIGS and CONFIGS[name].source.is_shipped else ""
