@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 from factories import TINY_CONFIG
 
-from yolact_ascend.errors import ArtifactError, ToolError
+from yolact_ascend.errors import ArtifactError, ToolError, UsageError
 from yolact_ascend.models.inputs import input_tensor
 from yolact_ascend.targets.ascend.target import EMULATION_NOTE, NPU_NOTE, AscendTarget
 from yolact_ascend.targets.ascend.tools import Tools
-from yolact_ascend.targets.target import BenchmarkJob, CompileJob, InferJob
+from yolact_ascend.targets.target import BenchmarkJob, CompileJob, DeviceRequest, InferJob
 
 FLOAT32, UINT8 = (input_tensor(TINY_CONFIG, dtype) for dtype in ("float32", "uint8"))
 ON_CARD = Tools("npu", "it is there", {"A": "1"}, {}, "python3.9", Path("/set_env.sh"), "310P3", "Ascend310P3", "23.0")
@@ -203,3 +203,12 @@ def test_a_benchmark_leaves_its_timings_and_what_a_user_put_there(tmp_path, fail
         "python3 -m ais_bench --model=om --loop=7 --batchsize=2 --input in --output run --output_dirname perf"
     )
     assert "--input" not in target.benchmark_inputs(replace(job, batch=None))["flags"]
+
+
+def test_threads_and_the_verb_compile_are_for_other_targets(tmp_path):
+    with pytest.raises(UsageError, match="threads=2: target=ascend computes on the device. Leave out threads="):
+        AscendTarget.find(DeviceRequest(threads=2))
+    with pytest.raises(
+        UsageError, match=r"m\.om: atc compiles for Ascend\. Run it: bash scripts/run_all\.sh to=compile"
+    ):
+        AscendTarget.compile_here(compile_job(tmp_path))

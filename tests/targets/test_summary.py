@@ -5,7 +5,7 @@ import json
 import pytest
 
 from yolact_ascend.errors import ArtifactError
-from yolact_ascend.targets.summary import DeviceTimings, read_timings, summarise
+from yolact_ascend.targets.summary import DeviceTimings, busy_ms, read_timings, summarise
 
 
 @pytest.mark.parametrize(
@@ -117,3 +117,22 @@ def test_a_summary_of_ours_is_in_ais_benchs_form(tmp_path, executions, times, th
         read = read_timings(tmp_path / "s.json")
         assert read.throughput_images_per_s == throughput
         assert (len(read.latencies_ms), read.npus) == (len(times), tuple(device for device, *_ in devices))
+
+
+@pytest.mark.parametrize(
+    ("times", "busy"),
+    [([], 0), ([(1, 3)], 2), ([(1, 3), (3, 4)], 3), ([(1, 3), (2, 5)], 4), ([(2, 3), (0, 10), (11, 12)], 11)],
+    ids=["none", "one", "in turn", "two at once", "one within another"],
+)
+def test_time_counts_once_where_batches_overlap(times, busy):
+    """As OpenVINO computes them: several requests at once."""
+    assert busy_ms(times) == busy
+
+
+def test_what_a_program_states_stands_in_for_its_batches(tmp_path):
+    stated = {"stated_ms": {"median": 4.0, "mean": 5.0}, "stated_batches": 12}
+    (tmp_path / "s.json").write_text(json.dumps({"throughput": 250.0, "stated": stated}))
+    found = read_timings(tmp_path / "s.json")
+    assert (found.throughput_images_per_s, found.batches, found.drift_percent()) == (250.0, 12, None)
+    latency = found.latency_ms()
+    assert (latency["median"], latency["mean"], latency["p99"]) == (4.0, 5.0, None)
