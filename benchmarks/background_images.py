@@ -1,6 +1,6 @@
 """Whether images without objects teach: fine-tune the demo's weights with and without `background_negatives`.
 
-    python benchmarks/background_images.py BACKGROUNDS --out FOLDER [--steps 200] [--seeds 0 1]
+    python benchmarks/background_images.py BACKGROUNDS --out FOLDER [--steps 200] [--seeds 0 1] [--negatives 0 24]
 
 BACKGROUNDS is a folder of images that show none of the demo's classes, such as photographs. Half of them join drawn
 scenes for training, the others are held out. Prints false positives (score >= 0.3) on each held-out image and mAP on
@@ -52,16 +52,18 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=200)
     parser.add_argument("--size", type=int, default=275)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1])
+    parser.add_argument("--negatives", type=int, nargs="+", default=[0, 24])
+    parser.add_argument("--learning_rate", type=float, default=5e-4)
     arguments = parser.parse_args()
     dataset, scenes, held_out = make_data(arguments.backgrounds, arguments.out)
     print("| weights | seed | false positives an image | box mAP | mask mAP | minutes |\n|---|---|---:|---:|---:|---:|")
     print(row("as published", "", load_network(WEIGHTS, CONFIG), scenes, held_out, 0.0), flush=True)
     for seed in arguments.seeds:
-        for negatives in (0, 24):
+        for negatives in arguments.negatives:
             folder = arguments.out / f"seed{seed}_negatives{negatives}"
             recipe = Recipe(
                 (Phase(arguments.size, 8, arguments.steps),),
-                learning_rate=5e-4,
+                learning_rate=arguments.learning_rate,
                 warmup_steps=arguments.steps // 10,
                 decay="cosine",
                 clip_norm=10,
