@@ -172,6 +172,8 @@ def weights(folder: Path) -> Attempt:
         path.write_bytes(edit_bytes(edit_zip(original, damage["zip"]) if damage["zip"] else original, damage["bytes"]))
         with contextlib.redirect_stderr(io.StringIO()):
             found = read_state_dict(path, choose_classes(path, TINY_CONFIG).config)
+        if any(edit[0] == "swap" for edit in damage["zip"]):  # two records of one size: a whole file of other weights
+            return None
         return _fault_of_values(found, expected, torch)
 
     return attempt
@@ -211,7 +213,8 @@ def tensors(folder: Path) -> Attempt:
             return "accepted values that are not plain numbers in memory"
         if any(not value.is_floating_point() for key, value in found.items() if not key.endswith("_tracked")):
             return "accepted values that are not floating point"
-        is_finite = all(bool(torch.isfinite(value).all()) for value in found.values())
+        # As float32: PyTorch has no such test for float8, which the unused counters may be.
+        is_finite = all(bool(torch.isfinite(value.float()).all()) for value in found.values())
         return None if is_finite else "accepted values that are not finite"
 
     return attempt

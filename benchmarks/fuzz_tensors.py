@@ -37,7 +37,7 @@ def _edit(operator: str, value: torch.Tensor, number: float, dtype: str, place: 
         return torch.quantize_per_tensor(value.float(), 0.1, 0, torch.qint8)
     if operator == "type":
         return value.to(getattr(torch, dtype))
-    if operator == "shape":
+    if operator == "shape" and value.layout == torch.strided:
         return value.reshape(-1) if place % 2 else value.unsqueeze(0)
     if operator == "sparse" and value.dim():
         return value.to_sparse()

@@ -105,6 +105,9 @@ def _check_positions(blocks: list[Any]) -> None:
 
 
 def _check_block(block: Any) -> None:
+    for field, value in block.ListFields():
+        if field.enum_type is not None and value not in field.enum_type.values_by_number:  # proto3 takes any number
+            raise AtcError("E10055", reason=f"the emulated atc knows no {field.name} {value} of AIPP")
     if not block.aipp_mode:
         raise _bad("When insert AIPP op, aipp_mode must be configured as static or dynamic")
     for name in [*RECIPROCALS, *MATRIX, *BIASES]:

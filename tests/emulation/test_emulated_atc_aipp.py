@@ -233,6 +233,9 @@ FAILURES = {
     "brace_open": ("aipp_op {", "E13005: Failed to parse file [aipp.cfg]."),
     "no_block": ("# {}", "E10055: The operation is not supported. Reason: aipp.cfg has no aipp_op"),
     "other_format": ("aipp_mode: static input_format: YUV420SP_U8", "E10055: The operation is not supported. Reason:"),
+    # Found by benchmarks/fuzz.py.
+    "format_by_no_number": ("aipp_mode: static input_format: -1", "the emulated atc knows no input_format -1 of AIPP"),
+    "mode_by_no_number": ("aipp_mode: 7 input_format: RGB888_U8", "the emulated atc knows no aipp_mode 7 of AIPP"),
     "reserved": (f"{RGB} single_line_mode: true", "the emulated atc has no single_line_mode of AIPP"),
     "resize": (f"{RGB} resize: true", "E81012: Compile op[aipp] failed, cause: resize only support Hi3796CV300ES"),
     "size": (f"{RGB} src_image_size_h: 5", "E81012: Compile op[aipp] failed, cause: input h[4] of network should be"),
