@@ -109,3 +109,15 @@ def test_a_training_refuses_them_too(write, tmp_path, odd, said):
     torch.save(renamed, tmp_path / "b.pth")
     with pytest.raises(WeightsError, match=said):
         load_backbone(YolactEdge(TINY_CONFIG), tmp_path / "b.pth", TINY_CONFIG)
+
+
+@pytest.mark.filterwarnings("ignore")  # quantized tensors are deprecated
+@pytest.mark.parametrize("kind", ["qint8", "complex64"])
+def test_a_counter_that_no_network_can_take_is_refused(write, kind):
+    """Found by benchmarks/fuzz.py: a quantized counter was a traceback of PyTorch, a complex one was cut."""
+    made = {
+        "qint8": lambda: torch.quantize_per_tensor(torch.tensor(3.0), 0.1, 0, torch.qint8),
+        "complex64": lambda: torch.tensor(3, dtype=torch.complex64),
+    }
+    with pytest.raises(WeightsError, match=f"1 weights that are not .*num_batches_tracked {kind}"):
+        read_state_dict(write(**{COUNTER: made[kind]()}), TINY_CONFIG)

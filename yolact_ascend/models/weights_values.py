@@ -41,11 +41,11 @@ def _name(kind: torch.dtype | torch.layout) -> str:
 
 
 def require_floats(path: Path, weights: Tensors) -> None:
-    """Raise WeightsError that names weights of other types than `FLOATS`; counters may have any."""
+    """Raise WeightsError that names weights of other types than `FLOATS`; counters may be of any plain one."""
     other = [
         f"{key} {_name(value.dtype)}"
         for key, value in weights.items()
-        if value.dtype not in FLOATS and not key.endswith(COUNTER)
+        if (value.dtype not in FLOATS and not key.endswith(COUNTER)) or value.is_quantized or value.is_complex()
     ]
     if other:
         raise WeightsError(
