@@ -60,8 +60,7 @@ def atomic_path(path: Path, is_swept: bool = False, ending: str = PART) -> Itera
 
     So a file under its final name is always whole. `is_swept`: the folder holds no leftovers of a killed run, so none
     are searched for, which takes milliseconds in a folder of thousands. `ending` is the temporary name's, for libraries
-    that insist on one. Raises ArtifactError when the disk is full or
-    not writable.
+    that insist on one. Raises ArtifactError when the disk is full or not writable.
     """
     make_folder(path.parent)
     temporary = path.with_name(f".{path.name}.{os.getpid()}{ending}")

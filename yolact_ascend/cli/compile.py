@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 
 from yolact_ascend import flags
-from yolact_ascend.cli.flags import add_flag, add_flags, chosen
-from yolact_ascend.targets.registry import read_embed, read_precision, target_of_model
+from yolact_ascend.cli.flags import add_flag, add_flags
+from yolact_ascend.targets.registry import read_embed, read_flag, read_precision, target_of_model
 
 HELP = "Compile an exported ONNX, for target=openvino or onnxruntime (on Ascend, atc does this: run to=compile)."
 
@@ -24,8 +24,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> None:
     """Do the work of the verb."""
     target = target_of_model(arguments.output)
-    precision = chosen(flags.PRECISION, arguments.precision, target, read_precision)
-    embed = chosen(flags.EMBED, arguments.embed, target, read_embed)
+    precision = read_flag(flags.PRECISION, arguments.precision, target, read_precision)
+    embed = read_flag(flags.EMBED, arguments.embed, target, read_embed)
     from yolact_ascend.models.exported import config_of, read_onnx
     from yolact_ascend.models.inputs import DTYPE_OF_EMBED, input_tensor
     from yolact_ascend.targets.target import CompileJob

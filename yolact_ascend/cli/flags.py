@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import dataclasses
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -20,8 +19,8 @@ from yolact_ascend.models.classes import choose_classes
 from yolact_ascend.models.config import CONFIGS, DEFAULT_CONFIG, DEFAULT_WEIGHTS, ModelConfig, get_config
 from yolact_ascend.models.families import all_cuts, default_cut, family_of
 from yolact_ascend.targets.folder import find_work_folder
-from yolact_ascend.targets.registry import read_device, target_of_model
-from yolact_ascend.targets.target import DeviceRequest, Engine, Target
+from yolact_ascend.targets.registry import find_target, target_of_model
+from yolact_ascend.targets.target import DeviceRequest, Engine
 from yolact_ascend.words import one_of
 
 if TYPE_CHECKING:  # not for `--help`
@@ -138,21 +137,10 @@ def chosen_devices(arguments: argparse.Namespace) -> DeviceRequest:
     return DeviceRequest(arguments.device, arguments.soc, arguments.npus, arguments.threads)
 
 
-def chosen(flag: Flag, word: str, target: type[Target], read: Callable[[type[Target], str], str]) -> str:
-    """Return the value of a flag whose values are the target's; raises UsageError that names them."""
-    try:
-        return read(target, word)
-    except ValueError as error:
-        raise UsageError(f"--{flag.name}={word}: expected {error}.") from None
-
-
 @contextlib.contextmanager
 def opened(arguments: argparse.Namespace) -> Iterator[Engine]:
     """Open the model of `add_engine`'s flags on the one device that they name."""
-    kind = target_of_model(arguments.model)
-    request = chosen_devices(arguments)
-    device = chosen(flags.DEVICE, request.device, kind, read_device)
-    target = kind.find(dataclasses.replace(request, device=device))
+    target = find_target(target_of_model(arguments.model), chosen_devices(arguments))
     with target.open(arguments.model, target.npus[0]) as engine:
         yield engine
 

@@ -6,7 +6,7 @@ import contextlib
 import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -31,8 +31,8 @@ from yolact_ascend.models.config import ModelConfig
 from yolact_ascend.models.family import Detector
 from yolact_ascend.tables import counted
 from yolact_ascend.targets.compiled import find_weights_sha256
-from yolact_ascend.targets.registry import read_device, target_of_model
-from yolact_ascend.targets.target import DeviceRequest, Engine, Target, batches
+from yolact_ascend.targets.registry import find_target, target_of_model
+from yolact_ascend.targets.target import DeviceRequest, Engine, batches
 
 DETECTIONS_FILE = "detections.json"
 PREDICT_STEPS = ("decode", "prepare", "infer", "detect", "draw and write")
@@ -104,7 +104,7 @@ def open_engines(model: Path, weights: Path, request: DeviceRequest) -> Iterator
     kind = target_of_model(model)
     if not model.is_file():
         raise ArtifactError(f"There is no model {model}. Pass an exported .onnx or a compiled .om: --model=FILE.")
-    target = kind.find(replace(request, device=_read_device(kind, request.device)))
+    target = find_target(kind, request)
     stated = find_weights_sha256(model)
     remark = _compare_weights(model, stated, weights)  # before the device is opened, which takes seconds
     with contextlib.ExitStack() as stack:
@@ -112,13 +112,6 @@ def open_engines(model: Path, weights: Path, request: DeviceRequest) -> Iterator
         if stated is None:  # an exported ONNX states them itself
             remark = _compare_weights(model, engines[0].metadata.get("weights_sha256"), weights)
         yield engines, "; ".join(target.describe_device(npu) for npu in target.npus) + remark
-
-
-def _read_device(target: type[Target], word: str) -> str:
-    try:
-        return read_device(target, word)
-    except ValueError as error:
-        raise UsageError(f"--device={word}: expected {error}.") from None
 
 
 def _compare_weights(model: Path, found: str | None, weights: Path) -> str:

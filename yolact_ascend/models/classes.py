@@ -183,17 +183,17 @@ def _read_recorded(path: Path, config: ModelConfig) -> ModelConfig | None:
     recorded = read_classes(path)
     if recorded is None:
         return None
-    shapes = read_shapes(path)
-    count, named = count_classes(shapes, config) if shapes else None, len(recorded.class_names)
-    if recorded.config_name == config.name and count not in (None, named):
-        raise WeightsError(
-            f"{path} is damaged: its record names {named} classes, expected {count}, as its class layer has. "
-            "Copy it again."
-        )
     name = recorded.config_name
     if name != config.name:
         demo = f" {DEMO_HINT}" if name in CONFIGS and CONFIGS[name].source.is_shipped else ""
         raise WeightsError(f"{path} holds weights of {name}: use --config={name} (config={name} in run_all.sh).{demo}")
+    shapes = read_shapes(path)
+    count, named = count_classes(shapes, config) if shapes else None, len(recorded.class_names)
+    if count not in (None, named):
+        raise WeightsError(
+            f"{path} is damaged: its record names {named} classes, expected {count}, as its class layer has. "
+            "Copy it again."
+        )
     return with_classes(config, recorded.class_names, recorded.category_ids)
 
 

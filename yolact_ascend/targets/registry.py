@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from yolact_ascend.errors import UsageError
+from yolact_ascend.flags import DEVICE, Flag
 from yolact_ascend.targets.ascend.target import AscendTarget
 from yolact_ascend.targets.onnxruntime.target import OnnxRuntimeTarget
 from yolact_ascend.targets.openvino.target import OpenVinoTarget
-from yolact_ascend.targets.target import Target
+from yolact_ascend.targets.target import DeviceRequest, Target
 from yolact_ascend.words import one_of
 
 TARGETS: dict[str, type[Target]] = {target.name: target for target in (AscendTarget, OnnxRuntimeTarget, OpenVinoTarget)}
@@ -24,27 +27,44 @@ def target_of_model(model: Path) -> type[Target]:
     raise UsageError(f"--model={model}: expected a file that ends in {endings}.")
 
 
+def find_target(target: type[Target], request: DeviceRequest) -> Target:
+    """Return a target found for a request whose `device` is the user's word.
+
+    Raises UsageError for a device that the target does not have, and as its `find` does.
+    """
+    return target.find(replace(request, device=read_flag(DEVICE, request.device, target, read_device)))
+
+
+def read_flag(flag: Flag, word: str, target: type[Target], read: Callable[[type[Target], str], str]) -> str:
+    """Return the value of a flag whose values are the target's; raises UsageError that names them."""
+    try:
+        return read(target, word)
+    except ValueError as error:
+        raise UsageError(f"--{flag.name}={word}: expected {error}.") from None
+
+
 def read_device(target: type[Target], word: str) -> str:
     """Return the value of `device=` for a target; raises ValueError that names the values there are."""
-    try:
-        return one_of(target.devices)(target.device_aliases.get(word, word))
-    except ValueError as error:
-        raise ValueError(f"{error} (target={target.name})") from None
+    return _read_of(target, target.devices, target.device_aliases.get(word, word))
 
 
 def read_embed(target: type[Target], word: str) -> str:
     """Return the value of `embed=` for a target, like `read_device`."""
     try:
-        return one_of(target.embeds)(word)
+        return _read_of(target, target.embeds, word)
     except ValueError as error:
         others = [other.name for other in TARGETS.values() if word in other.embeds]
         has_it = f"; target={' and target='.join(others)} has it" if others else ""
-        raise ValueError(f"{error} (target={target.name}){has_it}") from None
+        raise ValueError(f"{error}{has_it}") from None
 
 
 def read_precision(target: type[Target], word: str) -> str:
     """Return the value of `precision=` for a target, "": its default; like `read_device`."""
+    return _read_of(target, target.precisions, word or target.precisions[0])
+
+
+def _read_of(target: type[Target], values: Sequence[str], word: str) -> str:
     try:
-        return one_of(target.precisions)(word or target.precisions[0])
+        return one_of(values)(word)
     except ValueError as error:
         raise ValueError(f"{error} (target={target.name})") from None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,14 +9,14 @@ from typing import Any
 import numpy as np
 
 from yolact_ascend.errors import ArtifactError
-from yolact_ascend.slots import Slots
-from yolact_ascend.targets.target import OneByOne, Timing
+from yolact_ascend.targets.in_process import InProcessEngine
+from yolact_ascend.targets.target import OneByOne
 from yolact_ascend.tensors import TensorSpec
 
 _DTYPES = {"tensor(float)": "float32", "tensor(uint8)": "uint8", "tensor(float16)": "float16"}
 
 
-class OnnxEngine(OneByOne):
+class OnnxEngine(InProcessEngine, OneByOne):
     """Computes batches with ONNX Runtime; a short batch of a model with a fixed batch is filled up."""
 
     def __init__(self, model: Path, threads: int | None = None) -> None:
@@ -38,9 +37,8 @@ class OnnxEngine(OneByOne):
 
     def infer(self, inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
         count = len(inputs[0])
-        size = self.batch_size or count
         try:
-            outputs = self._session.run(None, self._feed([_filled(array, size) for array in inputs]))
+            outputs = self._session.run(None, self._feed([self._filled(array) for array in inputs]))
         except Exception as error:  # as above
             found = ", ".join(f"{array.dtype} {list(array.shape)}" for array in inputs)
             raise ArtifactError(
@@ -48,28 +46,11 @@ class OnnxEngine(OneByOne):
             ) from error
         return [output[:count] for output in outputs]
 
-    def infer_slot(self, slots: Slots, slot: int, count: int) -> Timing:
-        images = [image[:count] for image in slots.images(slot)]
-        start = time.perf_counter()
-        outputs = self.infer(images)
-        end = time.perf_counter()
-        for place, output in zip(slots.results(slot), outputs):
-            place[:count] = output
-        return 1000 * start, 1000 * end
-
     def _feed(self, inputs: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
         return {spec.name: array for spec, array in zip(self.inputs, inputs)}
 
     def __enter__(self) -> OnnxEngine:
         return self
-
-    def __exit__(self, *_: object) -> None:
-        pass
-
-
-def _filled(images: np.ndarray, size: int) -> np.ndarray:
-    """Return the images [B,...], repeated in turn until there are `size`."""
-    return images if len(images) >= size else images[np.arange(size) % len(images)]
 
 
 def _describe(value: Any) -> TensorSpec:

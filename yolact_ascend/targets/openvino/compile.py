@@ -10,7 +10,7 @@ from yolact_ascend.files import atomic_path
 from yolact_ascend.models.config import Preprocessing
 from yolact_ascend.models.inputs import NOTHING, RESIZE
 from yolact_ascend.targets.compiled import weights_of
-from yolact_ascend.targets.openvino.runtime import load_openvino
+from yolact_ascend.targets.openvino.runtime import last_line, load_openvino
 from yolact_ascend.tensors import TensorSpec
 
 RT_INFO = "yolact_ascend"  # where the IR states our own facts
@@ -60,8 +60,9 @@ def _read(openvino: Any, source: Path) -> Any:
     try:
         return openvino.convert_model(source)
     except Exception as error:  # OpenVINO's own classes, and RuntimeError
-        reason = str(error).strip().splitlines()[-1:] or ["no reason given"]
-        raise ArtifactError(f"{source} cannot be read as ONNX: {reason[0]}. Export it first (pth2onnx.py).") from error
+        raise ArtifactError(
+            f"{source} cannot be read as ONNX: {last_line(error)}. Export it first (pth2onnx.py)."
+        ) from error
 
 
 def _embed(openvino: Any, model: Any, preprocessing: Preprocessing, is_resized: bool) -> Any:

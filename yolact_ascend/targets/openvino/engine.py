@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 
 from yolact_ascend.errors import ArtifactError, ToolError
-from yolact_ascend.slots import Slots
 from yolact_ascend.targets.compiled import COMPILE_AGAIN, weights_of
+from yolact_ascend.targets.in_process import InProcessEngine
 from yolact_ascend.targets.openvino.compile import RT_INFO
-from yolact_ascend.targets.openvino.runtime import TYPES, get_core, precision_of
+from yolact_ascend.targets.openvino.runtime import TYPES, get_core, last_line, precision_of
 from yolact_ascend.targets.target import Timing
 from yolact_ascend.tensors import FREE, TensorSpec
 
@@ -23,7 +23,7 @@ LATENCY, THROUGHPUT = "LATENCY", "THROUGHPUT"
 ONNX_FACTS = "framework"  # where the converter puts the metadata of an ONNX
 
 
-class OpenVinoEngine:
+class OpenVinoEngine(InProcessEngine):
     """Computes batches with OpenVINO; a short batch is filled up. Callers in several threads wait for each other.
 
     The precision is the one that the IR states, and float32 for an IR that states none: never OpenVINO's own default,
@@ -87,22 +87,11 @@ class OpenVinoEngine:
         for number in range(given, given + len(done)):
             yield done.pop(number)
 
-    def infer_slot(self, slots: Slots, slot: int, count: int) -> Timing:
-        images = [image[:count] for image in slots.images(slot)]
-        if self.inputs[0].is_free:
-            images = [_own_size(*images)]
-        start = time.perf_counter()
-        outputs = self.infer(images)
-        end = time.perf_counter()
-        for place, output in zip(slots.results(slot), outputs):
-            place[:count] = output
-        return 1000 * start, 1000 * end
-
     def __enter__(self) -> OpenVinoEngine:
         return self
 
-    def __exit__(self, *_: object) -> None:
-        pass
+    def _of_slot(self, arrays: list[np.ndarray]) -> list[np.ndarray]:
+        return [_own_size(*arrays)] if self.inputs[0].is_free else arrays
 
     @cached_property
     def _for_throughput(self) -> Any:
@@ -126,23 +115,12 @@ class OpenVinoEngine:
             )
         return compiled
 
-    def _filled(self, images: np.ndarray) -> np.ndarray:
-        """Return the images [B,...], repeated in turn until the batch is full."""
-        size = self.batch_size or len(images)
-        return images if len(images) >= size else images[np.arange(size) % len(images)]
-
     def _refusal(self, inputs: Sequence[np.ndarray], error: Exception) -> ArtifactError:
         found = ", ".join(f"{array.dtype} {list(array.shape)}" for array in inputs)
         expected = ", ".join(f"{spec.dtype} {[self.batch_size, *spec.shape]}" for spec in self.inputs)
         return ArtifactError(
             f"{self._path} does not take a batch of {found}, expected {expected}: {last_line(error)}. {COMPILE_AGAIN}"
         )
-
-
-def last_line(error: Exception) -> str:
-    """Return the line of an OpenVINO error that says what is wrong; those before say where in its sources."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return (lines[-1] if lines else type(error).__name__).rstrip(".!")
 
 
 def _own_size(pixels: np.ndarray, sizes: np.ndarray) -> np.ndarray:

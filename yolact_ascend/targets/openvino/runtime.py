@@ -63,6 +63,12 @@ def get_core() -> Any:
     return load_openvino().Core()
 
 
+def last_line(error: Exception) -> str:
+    """Return the last line of an OpenVINO error, which is the reason; the lines before are places in its sources."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return (lines[-1] if lines else type(error).__name__).rstrip(".!")
+
+
 def choose_device(word: str, npus: Sequence[int]) -> str:
     """Return OpenVINO's name of the device that is asked for, such as "CPU" or "GPU.1".
 

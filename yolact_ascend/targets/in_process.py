@@ -1,0 +1,43 @@
+"""What engines have in common that compute in this Python, on one device: slots, and batches that are not full."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+import numpy as np
+
+from yolact_ascend.slots import Slots
+from yolact_ascend.targets.target import Timing
+
+
+class InProcessEngine:
+    """The rest of an `Engine` whose `infer` computes in this process, and which holds nothing that must be freed."""
+
+    batch_size: int | None
+
+    def infer(self, inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """Map inputs, each [B,...], to outputs, each [B,...]; see `Engine`."""
+        raise NotImplementedError
+
+    def infer_slot(self, slots: Slots, slot: int, count: int) -> Timing:
+        """Compute the first `count` images of a slot; see `Engine`."""
+        images = self._of_slot([image[:count] for image in slots.images(slot)])
+        start = time.perf_counter()
+        outputs = self.infer(images)
+        end = time.perf_counter()
+        for place, output in zip(slots.results(slot), outputs):
+            place[:count] = output
+        return 1000 * start, 1000 * end
+
+    def _of_slot(self, arrays: list[np.ndarray]) -> list[np.ndarray]:
+        """Return the model's inputs from the arrays of a slot."""
+        return arrays
+
+    def _filled(self, images: np.ndarray) -> np.ndarray:
+        """Return the images [B,...], repeated in turn until the batch is full."""
+        size = self.batch_size or len(images)
+        return images if len(images) >= size else images[np.arange(size) % len(images)]
+
+    def __exit__(self, *_: object) -> None:
+        pass
