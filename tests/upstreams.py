@@ -1,8 +1,11 @@
-"""Compares detections with those of other people's code."""
+"""Other people's code: imports it, and compares its detections with ours."""
 
 from __future__ import annotations
 
+import sys
+import types
 from collections.abc import Mapping
+from pathlib import Path
 
 import numpy as np
 from numpy.testing import assert_allclose
@@ -29,3 +32,16 @@ def match_detections(ours: Detections, theirs: Mapping[str, np.ndarray]) -> list
     moved = [(ours.scores[place], theirs["scores"][i]) for place, i in enumerate(order) if place != i]
     assert len(moved) <= 0.05 * len(order) and all(abs(a - b) <= 1e-6 for a, b in moved), moved
     return order
+
+
+def import_yolact(checkout: Path) -> None:
+    """Make upstream's modules importable without a GPU, torchvision and a C compiler, none of which are used here."""
+    import torch
+
+    torch.cuda.current_device = lambda: 0
+    torch.cuda.device_count = lambda: 2  # more than one: it then leaves the JIT alone
+    for name in ("torchvision", "torchvision.models", "torchvision.models.resnet", "torchvision.transforms"):
+        module = types.ModuleType(name)
+        module.__dict__.update(Bottleneck=torch.nn.Module, transforms=None)
+        sys.modules[name] = module
+    sys.path.insert(0, str(checkout))

@@ -25,7 +25,7 @@ COMMIT = "57b8f2d95e62e2e649b382f516ab41f949b57239"
 
 
 @pytest.fixture(scope="session")
-def yolact_dir(tmp_path_factory) -> Path:
+def plain_yolact_dir(tmp_path_factory) -> Path:
     """A copy of the checkout that YOLACT_DIR names, as it was before any patch."""
     source = os.environ.get("YOLACT_DIR")
     if not source:
@@ -38,13 +38,13 @@ def yolact_dir(tmp_path_factory) -> Path:
 
 @pytest.mark.yolact
 @pytest.mark.parametrize("config", YOLACT_CONFIGS, ids=lambda config: config.name)
-def test_outputs_and_detections_equal_yolacts(config, yolact_dir, coco_mini, tmp_path):
+def test_outputs_and_detections_equal_yolacts(config, plain_yolact_dir, coco_mini, tmp_path):
     """The networks do the same operations in the same order: no bit differs. For detections see `match_detections`."""
     weights = tmp_path / "weights.pth"
     torch.save(as_published_by_yolact(random_state_dict(config)), weights)
     script = Path(__file__).with_name("yolact_upstream.py")
     subprocess.run(
-        [sys.executable, script, config.name, yolact_dir, weights, coco_mini, tmp_path],
+        [sys.executable, script, config.name, plain_yolact_dir, weights, coco_mini, tmp_path],
         check=True,
         env={**os.environ, "PYTHONPATH": os.pathsep.join(map(str, (CHECKOUT, CHECKOUT / "tests")))},
         cwd=tmp_path,

@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import json
 import sys
-import types
 from pathlib import Path
 
 import numpy as np
 import torch
+from upstreams import import_yolact
 
 from yolact_ascend.images.coco import CocoImage, load_dataset
 from yolact_ascend.images.decode import decode_image
@@ -32,17 +32,6 @@ NAMES = {"loc": "loc", "conf": "conf", "coeffs": "mask", "protos": "proto", "anc
 def photographs(coco_folder: Path) -> tuple[CocoImage, ...]:
     annotation_file = coco_folder / "annotations" / "instances_val2017.json"
     return load_dataset(annotation_file, coco_folder / "val2017").select(limit=PHOTOGRAPHS)
-
-
-def import_yolact(checkout: Path) -> None:
-    """Make upstream's modules importable without a GPU, torchvision and a C compiler, none of which are used here."""
-    torch.cuda.current_device = lambda: 0
-    torch.cuda.device_count = lambda: 2  # more than one: it then leaves the JIT alone
-    for name in ("torchvision", "torchvision.models", "torchvision.models.resnet", "torchvision.transforms"):
-        module = types.ModuleType(name)
-        module.__dict__.update(Bottleneck=torch.nn.Module, transforms=None)
-        sys.modules[name] = module
-    sys.path.insert(0, str(checkout))
 
 
 class Upstream:

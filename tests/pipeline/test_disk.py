@@ -43,6 +43,7 @@ def parse(tmp_path, free):
         (["aipp=1"], 10, 2 * WEIGHTS_BYTES + 10 * (INPUT_BYTES // 4 + OUTPUT_BYTES)),
         (["mode=perf", "bs=2,8", "from=benchmark"], 0, 8 * OUTPUT_BYTES),
         (["mode=perf", "input=random", "from=benchmark"], 0, INPUT_BYTES + OUTPUT_BYTES),
+        (["mode=perf", "target=openvino", "from=benchmark"], 0, OUTPUT_BYTES),  # its program fills the batch itself
         (["mode=perf", "input=dataset", "aipp=1", "bs=8"], 0, 2 * WEIGHTS_BYTES + 8 * (907_500 + OUTPUT_BYTES)),
         (["from=infer"], 10, 10 * OUTPUT_BYTES),
         (["from=postprocess"], 10, 0),

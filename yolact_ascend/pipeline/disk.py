@@ -110,7 +110,7 @@ def _writes(settings: RunSettings, images: int) -> list[_Write]:
     sizes = settings.batch_sizes
     # What a benchmark writes, it removes: one batch at a time.
     largest = max(sizes)
-    a_batch = largest * (an_output if settings.input == "zeros" else an_input + an_output)
+    a_batch = largest * (an_input + an_output if settings.has_batch_file else an_output)
     writes = [
         _Write("export", "export", folder.onnx, model),
         *(_Write("compile", f"compile bs{size}", folder.model(size, suffix), model) for size in sizes),

@@ -60,6 +60,11 @@ class RunSettings:
     is_demo: bool = False  # see `demo`
 
     @property
+    def has_batch_file(self) -> bool:
+        """Whether a benchmark's batch is in a file, and not what the target's program fills it with by itself."""
+        return self.input != TARGETS[self.target].batch_contents[0]
+
+    @property
     def input_dtype(self) -> str:
         """The form of the compiled model's input, of `models.inputs`."""
         return DTYPE_OF_EMBED[self.embed]

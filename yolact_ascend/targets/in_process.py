@@ -22,17 +22,13 @@ class InProcessEngine:
 
     def infer_slot(self, slots: Slots, slot: int, count: int) -> Timing:
         """Compute the first `count` images of a slot; see `Engine`."""
-        images = self._of_slot([image[:count] for image in slots.images(slot)])
+        images = [image[:count] for image in slots.images(slot)]
         start = time.perf_counter()
         outputs = self.infer(images)
         end = time.perf_counter()
         for place, output in zip(slots.results(slot), outputs):
             place[:count] = output
         return 1000 * start, 1000 * end
-
-    def _of_slot(self, arrays: list[np.ndarray]) -> list[np.ndarray]:
-        """Return the model's inputs from the arrays of a slot."""
-        return arrays
 
     def _filled(self, images: np.ndarray) -> np.ndarray:
         """Return the images [B,...], repeated in turn until the batch is full."""

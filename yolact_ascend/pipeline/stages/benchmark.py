@@ -25,8 +25,7 @@ def steps(run: RunContext) -> list[Step]:
 def _step(run: RunContext, batch_size: int) -> Step:
     settings, folder, target, model = run.settings, run.folder, run.target, run.model(batch_size)
     summary, log = folder.benchmark_summary(batch_size), folder.log(f"benchmark_bs{batch_size}")
-    is_made_by_target = settings.input == target.batch_contents[0]
-    batch = None if is_made_by_target else folder.benchmark_input(batch_size)
+    batch = folder.benchmark_input(batch_size) if settings.has_batch_file else None
     job = BenchmarkJob(model, batch_size, settings.loop, folder.run(batch_size), batch, settings.precision, run.input)
 
     def inputs() -> dict[str, Any]:

@@ -23,12 +23,14 @@ def benchmark_app_command(
     device: str,
     image: TensorSpec,
     batch_size: int,
-    precision: str,
+    computes_in: str,
     loop: int,
     report_folder: Path,
     threads: int | None = None,
 ) -> list[str]:
     """Return the command that runs a model `loop` times with random pixels, several batches at once.
+
+    `computes_in` is the precision that the device computes the model in: fp32, bf16 or fp16.
 
     Types of input and computation are named: benchmark_app's own defaults are uint8 for images, and bfloat16 on CPUs
     that have it (openvinotoolkit/openvino#28032, #4994).
@@ -40,7 +42,8 @@ def benchmark_app_command(
         # With a number of threads, it refuses a hint; one thread a stream is what the hint comes to.
         *(("-hint", "throughput") if threads is None else ("-hint", "none", "-nthreads", str(threads))),
         *(() if threads is None else ("-nstreams", str(threads))),
-        *("-infer_precision", TYPES[precision], "-ip", "u8" if image.dtype == "uint8" else "f32"),
+        *("-infer_precision", TYPES[computes_in]),
+        *("-ip", "u8" if image.dtype == "uint8" else "f32"),
         *(("-data_shape", f"[{batch_size},{height},{width},3]") if image.is_free else ()),
         *("-json_stats", "-report_type", "no_counters", "-report_folder", str(report_folder)),
     ]

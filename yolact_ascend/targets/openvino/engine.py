@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
@@ -12,10 +13,11 @@ from typing import Any
 import numpy as np
 
 from yolact_ascend.errors import ArtifactError, ToolError
+from yolact_ascend.slots import Slots
 from yolact_ascend.targets.compiled import COMPILE_AGAIN, weights_of
 from yolact_ascend.targets.in_process import InProcessEngine
 from yolact_ascend.targets.openvino.compile import RT_INFO
-from yolact_ascend.targets.openvino.runtime import TYPES, get_core, last_line, precision_of
+from yolact_ascend.targets.openvino.runtime import TYPES, computed_precision, get_core, last_line, precision_of
 from yolact_ascend.targets.target import Timing
 from yolact_ascend.tensors import FREE, TensorSpec
 
@@ -49,56 +51,81 @@ class OpenVinoEngine(InProcessEngine):
         self._requests.put(self._compile(LATENCY).create_infer_request())
 
     def infer(self, inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
-        count = len(inputs[0])
-        request = self._requests.get()  # one at a time: a request that two threads share mixes up their answers
-        try:
-            found = request.infer([self._filled(array) for array in inputs])
-            return [np.array(found[k][:count]) for k in range(len(self.outputs))]
-        except RuntimeError as error:
-            raise self._refusal(inputs, error) from error
-        finally:
-            self._requests.put(request)
+        with self._computed(inputs) as outputs:
+            return [np.array(output) for output in outputs]
 
     def infer_all(self, batches: Iterable[np.ndarray]) -> Iterator[tuple[list[np.ndarray], Timing]]:
         import openvino
 
-        queue = openvino.AsyncInferQueue(self._for_throughput)
+        model = self._for_throughput
+        at_once = model.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS")
+        queue = openvino.AsyncInferQueue(model, 2 * at_once)  # as many again wait, so that the device never does
         done: dict[int, tuple[list[np.ndarray], Timing]] = {}
+        ends: list[float] = []  # of the batches, as they came back
 
         def finish(request: Any, work: tuple[int, int, float]) -> None:
             end = time.perf_counter()
-            number, count, start = work
+            number, count, given = work
+            # The device began when it had the batch and was done with all but `at_once - 1` of the others.
+            start = max(given, ends[-at_once]) if len(ends) >= at_once else given
+            ends.append(end)
             # Copies: the next batch overwrites the request's own.
             outputs = [np.array(request.get_output_tensor(k).data[:count]) for k in range(len(self.outputs))]
             done[number] = outputs, (1000 * start, 1000 * end)
 
         queue.set_callback(finish)
-        given = 0
+        following = 0  # the batch to give next
         try:
             for number, images in enumerate(batches):
                 queue.get_idle_request_id()  # waits until there is one
                 queue.start_async([self._filled(images)], (number, len(images), time.perf_counter()))
-                while given in done:
-                    yield done.pop(given)
-                    given += 1
+                while following in done:
+                    yield done.pop(following)
+                    following += 1
             queue.wait_all()
         except RuntimeError as error:
             raise self._refusal([images], error) from error
-        for number in range(given, given + len(done)):
+        for number in range(following, following + len(done)):
             yield done.pop(number)
 
     def __enter__(self) -> OpenVinoEngine:
         return self
 
-    def _of_slot(self, arrays: list[np.ndarray]) -> list[np.ndarray]:
-        return [_own_size(*arrays)] if self.inputs[0].is_free else arrays
+    def infer_slot(self, slots: Slots, slot: int, count: int) -> Timing:
+        images = [image[:count] for image in slots.images(slot)]
+        if self.inputs[0].is_free:
+            images = [_own_size(*images)]
+        start = time.perf_counter()
+        with self._computed(images) as outputs:
+            end = time.perf_counter()
+            for place, output in zip(slots.results(slot), outputs):
+                place[:count] = output
+        return 1000 * start, 1000 * end
+
+    @contextlib.contextmanager
+    def _computed(self, inputs: Sequence[np.ndarray]) -> Iterator[list[np.ndarray]]:
+        """Give the outputs of a batch as views, which other batches overwrite after the block."""
+        request = self._requests.get()  # one at a time: a request that two threads share mixes up their answers
+        try:
+            try:
+                request.infer([self._filled(array) for array in inputs], share_outputs=True)
+            except RuntimeError as error:
+                raise self._refusal(inputs, error) from error
+            yield [request.get_output_tensor(k).data[: len(inputs[0])] for k in range(len(self.outputs))]
+        finally:
+            self._requests.put(request)
 
     @cached_property
     def _for_throughput(self) -> Any:
         return self._compile(THROUGHPUT)
 
     def _compile(self, hint: str) -> Any:
-        settings = {"PERFORMANCE_HINT": hint, "INFERENCE_PRECISION_HINT": TYPES.get(self.precision, self.precision)}
+        if self.precision not in TYPES:
+            expected = ", ".join(TYPES)
+            raise ArtifactError(f"{self._path} states precision={self.precision}, expected {expected}. {COMPILE_AGAIN}")
+        # Not the precision itself: asked for float16, a CPU that has only bfloat16 would take that.
+        computed = computed_precision(self._device, self.precision)
+        settings = {"PERFORMANCE_HINT": hint, "INFERENCE_PRECISION_HINT": TYPES[computed]}
         if self._threads is not None:
             settings["INFERENCE_NUM_THREADS"] = str(self._threads)
         try:
@@ -108,10 +135,10 @@ class OpenVinoEngine(InProcessEngine):
                 f"OpenVINO cannot compile {self._path} for {self._device}: {last_line(error)}. Choose another device."
             ) from error
         found = precision_of(compiled.get_property("INFERENCE_PRECISION_HINT"))
-        if self.precision == "bf16" and found != self.precision:
+        if found != computed or (self.precision == "bf16" and found != self.precision):
             raise ToolError(
-                f"{self._path} was compiled with precision=bf16, but {self._device} computes in {found} here. "
-                "Compile with precision=fp32."
+                f"{self._path} was compiled with precision={self.precision}, but {self._device} computes in {found} "
+                "here. Compile with precision=fp32."
             )
         return compiled
 

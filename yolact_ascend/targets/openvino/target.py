@@ -175,8 +175,9 @@ class OpenVinoTarget(Target):
         report = folder / REPORT
         make_folder(folder)
         report.unlink(missing_ok=True)
+        computes_in = computed_precision(self.device, job.precision)
         command = benchmark_app_command(
-            job.model, self.device, job.input, job.batch_size, job.precision, job.loop, folder, self.threads
+            job.model, self.device, job.input, job.batch_size, computes_in, job.loop, folder, self.threads
         )
         output = runner.run(command, without_telemetry(runner.own_env), log)
         if not report.is_file():
