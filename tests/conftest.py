@@ -22,7 +22,7 @@ from factories import (
 )
 
 from yolact_ascend.models.upstreams import upstream_with
-from yolact_ascend.targets.ascend import tools
+from yolact_ascend.targets.ascend import cards, installation, tools
 from yolact_ascend.targets.ascend.aipp import aipp_config
 
 
@@ -156,6 +156,14 @@ def dataset(small_coco, annotation_file):
     return load_dataset(annotation_file, small_coco / "val2017")
 
 
+def leave_host(folder, monkeypatch):
+    """Let no CANN, driver or card of this machine be found: the root of the file system and HOME lie in `folder`."""
+    for name in (*installation.HOMES, cards.VISIBLE_DEVICES):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(installation, "ROOT", folder / "root")
+    monkeypatch.setenv("HOME", str(folder / "home"))
+
+
 @pytest.fixture
 def fake_cann(tmp_path, monkeypatch):
     """A PATH with a pretended CANN in front: an npu-smi, an atc, and Python packages of the inference tool."""
@@ -176,7 +184,7 @@ def fake_cann(tmp_path, monkeypatch):
         (programs / name).chmod(stat.S_IRWXU)
     monkeypatch.setenv("PATH", f"{programs}:{Path(sys.executable).parent}:/usr/bin:/bin")
     monkeypatch.setenv("PYTHONPATH", str(packages))
-    monkeypatch.setattr(tools, "CANN_SET_ENV", tmp_path / "no-set_env.sh")
+    leave_host(tmp_path, monkeypatch)
     return tmp_path
 
 
@@ -184,4 +192,4 @@ def fake_cann(tmp_path, monkeypatch):
 def no_cann(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}:/usr/bin:/bin")
     monkeypatch.delenv("PYTHONPATH", raising=False)
-    monkeypatch.setattr(tools, "CANN_SET_ENV", tmp_path / "no-set_env.sh")
+    leave_host(tmp_path, monkeypatch)

@@ -63,5 +63,9 @@ class ToolError(YolactAscendError):
     """A program that a stage runs is missing or failed."""
 
 
+class ToolTimeout(ToolError):
+    """A program did not answer in time."""
+
+
 class TrainingError(YolactAscendError):
     """A training cannot start or continue."""

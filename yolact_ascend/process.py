@@ -15,7 +15,7 @@ from io import RawIOBase
 from pathlib import Path
 
 from yolact_ascend.environment import has_own_packages
-from yolact_ascend.errors import ToolError
+from yolact_ascend.errors import ToolError, ToolTimeout
 from yolact_ascend.files import PACKAGE, make_folder
 from yolact_ascend.folders import open_own
 
@@ -71,8 +71,13 @@ def _run(
         raise
 
 
-def capture(command: Sequence[str], env: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
-    """Run a short query quietly (env None: as this process); raises ToolError only when it cannot be started."""
+def capture(
+    command: Sequence[str], env: Mapping[str, str] | None = None, limit_s: float | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Run a short query quietly (env None: as this process).
+
+    Raises ToolError only when it cannot be started, and ToolTimeout when it has not ended after `limit_s` seconds.
+    """
     try:
         return subprocess.run(
             command,
@@ -81,9 +86,12 @@ def capture(command: Sequence[str], env: Mapping[str, str] | None = None) -> sub
             text=True,
             errors="replace",
             check=False,
+            timeout=limit_s,
         )
     except OSError as error:
         raise ToolError(f"Cannot start {command[0]}: {error.strerror}.") from error
+    except subprocess.TimeoutExpired as error:
+        raise ToolTimeout(f"{format_command(command)} gave no answer within {limit_s:g} s and was ended.") from error
 
 
 def describe_failure(

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from ascend_emulation.chip import SOC_VERSION, device_count
+from ascend_emulation.chip import device_count, soc_version
 from ascend_emulation.om import OmError, OmHeader, TensorInfo, read_om
 
 from aclruntime import _device
@@ -132,8 +132,9 @@ class InferenceSession2023:
     def _load(self, model_path: str) -> None:
         try:
             header, model = read_om(Path(model_path))
-            if header.soc_version != SOC_VERSION:
-                raise OmError(f"supported socVersion={SOC_VERSION}, but the model socVersion={header.soc_version}")
+            supported = _supported_soc_version()
+            if header.soc_version != supported:
+                raise OmError(f"supported socVersion={supported}, but the model socVersion={header.soc_version}")
             self._session = _start(model)
             _require_same_ends(header, self._session)
         except (OmError, OSError) as error:  # OSError: where RELEASE checks no paths, they are first seen here
@@ -297,3 +298,10 @@ class InferenceSession2025(InferenceSession2024):
 
 
 SESSIONS = {"2023": InferenceSession2023, "2024": InferenceSession2024, "2025": InferenceSession2025}
+
+
+def _supported_soc_version() -> str:
+    try:
+        return soc_version()
+    except ValueError as error:
+        raise OmError(str(error)) from error

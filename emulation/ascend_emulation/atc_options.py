@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from pathlib import Path
 
 from ascend_emulation.atc_errors import AtcError
 from ascend_emulation.atc_flags import HARMLESS, REQUIRED, framework_error, split_flags
 from ascend_emulation.cann import Cann
+from ascend_emulation.chip import SOC_VERSION
 from ascend_emulation.precision import MODES
 
 HELP = """usage: atc <args>
@@ -37,10 +37,6 @@ Write --flag=value or --flag value. The other flags of atc are refused, not igno
 DEFAULT_PRECISION_MODE = "force_fp16"
 _FRAMEWORK_ONNX = "5"
 _INPUT_FORMATS = ("NCHW", "NCDHW", "ND")
-# Abbreviations such as Ascend310P and Ascend910B are not among them, nor are they for the real atc.
-_SOC_VERSION = re.compile(
-    r"Ascend(310|310P[1357]|310B[1-4]|910|910A|910Pro[AB]|910PremiumA|910B[1-4]|910B2C|910B4-1|910_93\d\d)"
-)
 
 
 @dataclass(frozen=True)
@@ -116,7 +112,7 @@ def _check_values(flags: dict[str, str]) -> None:
     if "optypelist_for_implmode" in flags and "op_select_implmode" not in flags:
         reason = "Parameters --op_select_implmode and --optypelist_for_implmode must be set at the same time."
         raise AtcError("E10001", value="", parameter="--op_select_implmode", reason=reason)
-    if not _SOC_VERSION.fullmatch(flags["soc_version"]):
+    if not SOC_VERSION.fullmatch(flags["soc_version"]):
         raise AtcError("EE1001", value=flags["soc_version"])
 
 

@@ -1,14 +1,15 @@
-"""Stand-in of npu-smi: idle 310P3 cards in the layout of the cards without HBM."""
+"""Stand-in of npu-smi: idle cards in the layout of the cards without HBM, whatever their chip."""
 
 from __future__ import annotations
 
-from ascend_emulation.chip import CHIP_NAME, MEMORY_TOTAL_MB, device_count
+from ascend_emulation.chip import MEMORY_TOTAL_MB, chip_name, device_count, npu_name
 
 VERSION = "23.0.0-emulated"
-HELP = """Usage: npu-smi info
+HELP = """Usage: npu-smi info [-t board -i CARD -c CHIP]
 
-Stand-in of npu-smi: shows emulated cards (EMULATED_NPUS=1); there is no NPU behind them.
+Stand-in of npu-smi: shows emulated cards (EMULATED_NPUS=1, EMULATED_SOC=Ascend310P3); there is no NPU behind them.
   info          the table of cards and processes
+  -t board      with info: one card's chip, by name
   -h, --help    this text
   -v            the version"""
 
@@ -28,7 +29,7 @@ def _row(*cells: str) -> str:
 def _card_lines(number: int) -> list[str]:
     """One chip a card; its device has the card's number."""
     return [
-        _row(f"{number:<7} {CHIP_NAME}", "OK", "NA           40                0     / 0"),
+        _row(f"{number:<7} {chip_name()}", "OK", "NA           40                0     / 0"),
         _row(f"0       {number}", f"0000:{number:02X}:00.0", f"0            1699 / {MEMORY_TOTAL_MB}"),
         _rule("="),
     ]
@@ -57,6 +58,19 @@ def info_table(count: int) -> str:
     )
 
 
+def board_of(arguments: list[str], count: int) -> int | None:
+    """The card that `info -t board -i CARD -c CHIP` asks for; None for other words and cards that are not there."""
+    cards = {" ".join(["info", "-t", "board", "-i", str(card), "-c", "0"]): card for card in range(count)}
+    return cards.get(" ".join(arguments))
+
+
+def board_text(card: int) -> str:
+    """The rows of `npu-smi info -t board` that name the chip; only an Atlas A3 has an NPU Name."""
+    npu = npu_name()
+    rows = {"NPU ID": str(card), **({"NPU Name": npu} if npu else {}), "Chip ID": "0", "Chip Name": chip_name()}
+    return "\n".join(f"        {name:<31}: {value}" for name, value in rows.items())
+
+
 def main(arguments: list[str]) -> int:
     """Run `npu-smi ARGUMENTS`; returns the exit code."""
     if arguments in (["-h"], ["--help"]):
@@ -65,13 +79,17 @@ def main(arguments: list[str]) -> int:
     if arguments == ["-v"]:
         print(f"npu-smi version: {VERSION}")
         return 0
-    if arguments == ["info"]:
-        try:
+    try:
+        if arguments == ["info"]:
             print(info_table(device_count()))
-        except ValueError as error:
-            print(error)
-            return 1
-        return 0
+            return 0
+        card = board_of(arguments, device_count())
+        if card is not None:
+            print(board_text(card))
+            return 0
+    except ValueError as error:
+        print(error)
+        return 1
     asked = " ".join(["npu-smi", *arguments])
     print(f"The emulated npu-smi does not implement '{asked}'; it knows 'npu-smi info' only. Try 'npu-smi -h'.")
     return 1

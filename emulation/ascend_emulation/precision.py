@@ -46,4 +46,5 @@ def saturates(soc_version: str) -> bool:
     CANN's documents on aclrtFloatOverflowMode: Atlas inference (310, 310P), training (910A) and 200I/500 A2 (310B)
     products have the saturation mode only; Atlas A2 and A3 (910B, 910_93) run in Inf/NaN mode by default.
     """
-    return not soc_version.startswith(("Ascend910B", "Ascend910_93"))
+    is_first_generation = soc_version == "Ascend910B"
+    return is_first_generation or not soc_version.startswith(("Ascend910B", "Ascend910_93"))

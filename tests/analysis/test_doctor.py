@@ -23,12 +23,14 @@ from yolact_ascend.analysis.doctor import (
     render_text,
 )
 from yolact_ascend.cli import main
+from yolact_ascend.cli.doctor import expand_stage
 from yolact_ascend.models.classes import with_numbers
 from yolact_ascend.models.config import CONFIGS, DEFAULT_CONFIG, ModelConfig
 from yolact_ascend.models.weights import expected_shapes
 from yolact_ascend.pipeline.settings import parse_words
 from yolact_ascend.slots import SHARED_MEMORY
 from yolact_ascend.targets.ascend.errors import COMPILER_MODULES
+from yolact_ascend.targets.ascend.target import AscendTarget
 
 NAMES = [
     *("libraries", "environment", "card", "atc", "ais_bench"),
@@ -54,6 +56,28 @@ class Machine:
     def damage_weights(self) -> None:
         path = self.folder / "a.pth"
         path.write_bytes(path.read_bytes().replace(b"proto_net.10.bias", b"proto_net.11.bias"))
+
+    def add_python_config(self) -> None:
+        """Let python3-config name a folder with the shared library that atc opens."""
+        library = self.folder / "prefix" / "lib" / "libpython{}.{}.so.1.0".format(*sys.version_info)
+        library.parent.mkdir(parents=True)
+        library.touch()
+        program = self.programs / "python3-config"
+        program.write_text(f"#!/bin/sh\necho {self.folder}/prefix\n")
+        program.chmod(0o700)
+
+    def install_cann(self, version: str) -> None:
+        """Write the toolkit's record of its release."""
+        record = self.folder / "cann" / "x86_64-linux" / "ascend_toolkit_install.info"
+        record.parent.mkdir()
+        record.write_text(f"package_name=Ascend-cann-toolkit\nversion={version}\n")
+        self.monkeypatch.setenv("ASCEND_HOME_PATH", str(self.folder / "cann"))
+
+    def enter_container(self) -> None:
+        for name in (".dockerenv", "dev/davinci0"):
+            path = self.folder / "root" / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.touch()
 
     def npu_smi(self, *chips: str) -> None:
         rows = [f"| {index}   {chip}   | OK    | 15.8 |\n" for index, chip in enumerate(chips)]
@@ -92,6 +116,7 @@ def machine(fake_cann, small_coco, monkeypatch) -> Machine:
         path.parent.mkdir(exist_ok=True)
         path.touch()
     (machine.packages / "numpy.py").write_text("__version__ = '1.26.4'\n")
+    machine.add_python_config()
     machine.write_weights(CONFIGS[DEFAULT_CONFIG])
     machine.free(10**12)
     monkeypatch.chdir(machine.folder)
@@ -132,7 +157,7 @@ NO_ATC = {"environment": (FAIL, "There is no atc on PATH. Source CANN's"), "atc"
     [
         (lambda m: (m.programs / "atc").unlink(), NO_ATC),
         (lambda m: m.npu_smi(), {"card": (FAIL, "dcmi model initialized failed. Is the driver loaded")}),
-        (lambda m: m.npu_smi("Ascend910"), {"card": (FAIL, "pass it as soc=")}),
+        (lambda m: m.npu_smi("Ascend910"), {"card": (FAIL, "Pass it as soc=")}),
         (lambda m: m.words.append("npus=0,1"), {"card": (FAIL, "npus=0,1: npu-smi info shows no device 1")}),
         (lambda m: (m.packages / "aclruntime.py").unlink(), {"ais_bench": (FAIL, "name the Python .* ASCEND_PYTHON")}),
         (lambda m: m.monkeypatch.setenv("ASCEND_PYTHON", "/no/python"), {"ais_bench": (FAIL, "Cannot start /no/pyth")}),
@@ -144,6 +169,15 @@ NO_ATC = {"environment": (FAIL, "There is no atc on PATH. Source CANN's"), "atc"
             lambda m: (m.packages / "sympy.py").write_text("raise ImportError"),
             {"atc": (WARN, "is missing sympy; .*E40000: python3 -m pip install")},
         ),
+        (
+            lambda m: m.install_cann("8.5.0"),
+            {"atc": (WARN, "CANN 8.5.0, .*ascend_ops_install.info.*Ascend-cann-310p-ops .*card.md")},
+        ),
+        (
+            lambda m: m.words.append("precision=fp32"),
+            {"atc": (WARN, "precision=fp32: Ascend310P3 convolves in float16")},
+        ),
+        (Machine.enter_container, {"card": (WARN, "container was not given davinci_manager.*--device /dev/hisi_hdc")}),
         (lambda m: (m.folder / "a.pth").unlink(), {"weights": (FAIL, "The official weights are at .*weights=")}),
         (
             lambda m: (m.folder / "a.pth").write_bytes(b"<html>"),
@@ -203,6 +237,9 @@ NO_ATC = {"environment": (FAIL, "There is no atc on PATH. Source CANN's"), "atc"
             "no such Python",
             "numpy 2",
             "no sympy",
+            "no operators",
+            "float32",
+            "a container",
         ),
         *(
             "no weights",
@@ -260,13 +297,62 @@ def test_the_weights_line_says_what_a_run_would_say_of_the_file(machine):
 def test_without_any_tool_the_rest_is_still_checked(no_cann, small_coco):
     checks = examine(parse_words(["device=npu", f"coco={small_coco}"]))
     assert [check.name for check in checks] == [name for name in NAMES if name not in ("card", "atc", "ais_bench")]
-    assert checks[1].status == FAIL and "Source CANN's set_env.sh first, or use device=emulation" in checks[1].text
+    assert checks[1].status == FAIL and "source CANN's set_env.sh first, or use device=emulation" in checks[1].text
 
 
 def test_soc_overrides_a_card_whose_name_does_not_tell_it(machine):
     machine.npu_smi("Ascend910")
     card = examine(parse_words([*machine.words, "soc=Ascend910_9391"]))[2]
     assert (card.status, card.facts["soc_version"]) == (OK, "Ascend910_9391")
+
+
+def without_card(machine):
+    """A build host: atc, and neither a card nor ais_bench (first_contact.md: conversion needs no NPU)."""
+    machine.npu_smi()
+    (machine.packages / "aclruntime.py").unlink()
+
+
+def without_atc(machine):
+    """A host with NNRT, CANN's runtime alone."""
+    (machine.programs / "atc").unlink()
+
+
+NOTHING = dict.fromkeys(("card", "atc", "ais_bench"), "not needed for these stages")
+ONLY_ATC = {"card": "soc_version Ascend310P3, from soc=; no card is needed", "ais_bench": NOTHING["ais_bench"]}
+ONLY_DEVICE = {"card": "310P3 (npu-smi unknown, ", "atc": NOTHING["atc"]}
+
+
+@pytest.mark.parametrize(
+    ("harm", "words", "texts", "failed"),
+    [
+        (without_card, "stage=export", NOTHING, set()),
+        (without_card, "stage=postprocess", NOTHING, set()),
+        (without_card, "stage=compile soc=Ascend310P3", ONLY_ATC, set()),
+        (without_card, "to=compile soc=Ascend310P3", ONLY_ATC, set()),
+        (without_card, "stage=compile", {}, {"card"}),
+        (without_card, "stage=infer", {}, {"card", "ais_bench"}),
+        (without_atc, "stage=infer", ONLY_DEVICE, set()),
+        (without_atc, "stage=stream", ONLY_DEVICE, set()),
+        (without_atc, "stage=benchmark", ONLY_DEVICE, set()),
+        (without_atc, "stage=compile", {}, {"environment", "atc"}),
+    ],
+)
+def test_a_stage_is_asked_for_its_own_tools(machine, harm, words, texts, failed):
+    harm(machine)
+    request = parse_words(expand_stage(words.split())).devices
+    checks = {check.name: check for check in AscendTarget.check(request)}
+    assert {name for name, check in checks.items() if check.status == FAIL} == failed
+    for name, text in texts.items():
+        assert checks[name].text.startswith(text)
+
+
+def test_a_stage_is_a_range_of_one(capsys):
+    assert expand_stage(["bs=8", "stage=infer"]) == ["bs=8", "from=infer", "to=infer"]
+    assert expand_stage(["stage=stream"]) == ["stream=1", "from=stream", "to=stream"]
+    assert expand_stage(["mode=perf", "stage=benchmark"]) == ["mode=perf", "from=benchmark", "to=benchmark"]
+    for words in (["stage=inference"], ["stage=infer", "to=infer"], ["stage=infer", "stage=export"]):
+        assert main.main(["doctor", *words]) == 2
+        assert re.search(r"error: stage=\w+(:| is a range) ", capsys.readouterr().err)
 
 
 def test_perf_mode_needs_no_data_set(machine):

@@ -60,3 +60,28 @@ def test_everything_else_is_refused(run: Run, arguments: list[str]) -> None:
 
 def test_runs_without_pythonpath(run: Run) -> None:
     assert run("npu-smi", "info", env={"PYTHONPATH": ""}).code == 0
+
+
+@pytest.mark.parametrize(
+    ("soc", "name", "board"),
+    [
+        ("Ascend310B4", "310B4", {"NPU ID": "0", "Chip ID": "0", "Chip Name": "310B4"}),
+        ("Ascend910B", "910B", {"NPU ID": "0", "Chip ID": "0", "Chip Name": "910B"}),
+        (
+            *("Ascend910_9392", "Ascend910"),
+            {"NPU ID": "0", "NPU Name": "9392", "Chip ID": "0", "Chip Name": "Ascend910"},
+        ),
+    ],
+)
+def test_the_emulated_chip_is_chosen(run, soc, name, board):
+    """Only an Atlas A3 names its chip by the series, and the rest on its board (xLLM's guides)."""
+    env = {"EMULATED_SOC": soc}
+    assert re.search(rf"^\| 0 +{name} +\| OK ", run("npu-smi", "info", env=env).stdout, re.MULTILINE)
+    rows = run("npu-smi", "info", "-t", "board", "-i", "0", "-c", "0", env=env).stdout
+    assert dict(re.findall(r"^ +(.*?) +: (\S+)$", rows, re.MULTILINE)) == board
+
+
+def test_a_chip_that_there_is_not_is_refused(run):
+    result = run("npu-smi", "info", env={"EMULATED_SOC": "Ascend310P"})
+    assert result.code == 1
+    assert "EMULATED_SOC=Ascend310P is no chip that the stand-ins imitate" in result.stdout

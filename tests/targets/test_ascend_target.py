@@ -34,7 +34,8 @@ class Runner:
         self.commands = []
 
     def run(self, command, env, log=None, explain=None):
-        assert env == ON_CARD.env
+        self.env = env
+        assert {**ON_CARD.env, **env} == env
         self.commands.append(command)
         return self.work()
 
@@ -89,6 +90,47 @@ def test_compile_runs_atc_and_closes_the_model_to_others(tmp_path, image):
         f"{tmp_path}/a.onnx", "onnx"
     )
     assert inputs["aipp"] == (aipp.read_text() if aipp.exists() else None)
+
+
+def test_atc_leaves_nothing_in_the_users_folder(tmp_path, monkeypatch):
+    """kernel_meta/ and fusion_result.json go where ASCEND_WORK_PATH says; CANN's logs would go there, too.
+
+    Source: CANN's page on ASCEND_WORK_PATH ("--debug_dir > ASCEND_WORK_PATH > the current folder").
+    """
+    monkeypatch.chdir(tmp_path)
+
+    def atc():
+        (Path(runner.env.get("ASCEND_WORK_PATH", ".")) / "kernel_meta").mkdir()
+        (tmp_path / "m.om").write_bytes(b"compiled")
+        return "ATC run success"
+
+    runner = Runner(atc)
+    tools = replace(ON_CARD, env={"A": "1", "HOME": "/home/me"})
+    AscendTarget(tools).compile(compile_job(tmp_path), runner, tmp_path / "log")
+    assert not Path(runner.env["ASCEND_WORK_PATH"]).exists()
+    assert runner.env["ASCEND_PROCESS_LOG_PATH"] == "/home/me/ascend/log"
+    assert {path.name for path in tmp_path.iterdir()} == {"m.om"}
+    own = tmp_path / "own"
+    own.mkdir()
+    tools = replace(ON_CARD, env={"A": "1", "ASCEND_WORK_PATH": str(own)})
+    AscendTarget(tools).compile(compile_job(tmp_path), runner, tmp_path / "log")
+    assert [path.name for path in own.iterdir()] == ["kernel_meta"]  # the user's own choice holds
+
+
+def test_what_was_added_to_the_environment_is_pasted_too():
+    tools = replace(ON_CARD, libraries=("/driver/lib64", "/driver/lib64/common"), remark="Device 0 is npu-smi's 1.")
+    target = AscendTarget(tools)
+    added = "export LD_LIBRARY_PATH=$LD_LIBRARY_PATH:/driver/lib64:/driver/lib64/common"
+    assert target.how_to_paste() == f"source /set_env.sh && {added}"
+    assert AscendTarget(replace(tools, set_env=None)).how_to_paste() == added
+    assert target.describe().endswith("(it is there). Device 0 is npu-smi's 1.")
+
+
+def test_float32_is_warned_of_where_a_chip_convolves_in_float16(capsys):
+    AscendTarget(ON_CARD).require_precision("fp16")
+    assert capsys.readouterr().err == ""
+    AscendTarget(ON_CARD).require_precision("fp32")
+    assert capsys.readouterr().err.startswith("warning: precision=fp32: Ascend310P3 convolves in float16")
 
 
 @pytest.mark.parametrize(

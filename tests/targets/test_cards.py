@@ -1,13 +1,19 @@
 """Which chips npu-smi shows, in every layout: drivers and chips differ in columns, captions and numbers."""
 
+import re
+
 import pytest
 
 from yolact_ascend.errors import ToolError, UsageError
+from yolact_ascend.targets.ascend import cards, installation
 from yolact_ascend.targets.ascend.cards import (
     Chip,
     choose_chips,
     parse_npu_smi,
+    read_chips,
+    require_chip,
     soc_version_of,
+    visible_chips,
 )
 
 # Layouts as drivers 22 to 26 print them; the figures in them are made up.
@@ -160,11 +166,14 @@ NO_DRIVER = "dcmi model initialized failed, because the device is used. ret is -
         (GAP_310P3, [Chip(0, 4, "310P3"), Chip(2, 32, "310P3")]),
         (NO_NUMBER_310P3, [Chip(0, 4, "310P3"), Chip(1, 32, "310P3")]),
         (NA_310P3, [Chip(0, 4, "310P3"), Chip(1, 32, "310P3")]),
-        (DUAL_310P3, [Chip(0, 1, "310P3"), Chip(1, 1, "310P3"), Chip(2, 2, "310P3"), Chip(3, 2, "310P3")]),
-        (FOUR_CHIPS_310, [Chip(0, 3, "310"), Chip(1, 3, "310"), Chip(2, 3, "310"), Chip(3, 3, "310")]),
+        (
+            DUAL_310P3,
+            [Chip(0, 1, "310P3", 0), Chip(1, 1, "310P3", 1), Chip(2, 2, "310P3", 0), Chip(3, 2, "310P3", 1)],
+        ),
+        (FOUR_CHIPS_310, [Chip(number, 3, "310", number) for number in range(4)]),
         (ALARMED_310B4, [Chip(0, 0, "310B4")]),
         (TWO_910B3, [Chip(0, 0, "910B3"), Chip(1, 1, "910B3")]),
-        (ONE_CARD_OF_A3, [Chip(0, 2, "Ascend910"), Chip(1, 2, "Ascend910")]),
+        (ONE_CARD_OF_A3, [Chip(0, 2, "Ascend910", 0), Chip(1, 2, "Ascend910", 1)]),
     ],
     ids=[
         "empty",
@@ -198,7 +207,191 @@ def test_devices_are_chosen_by_their_numbers():
         choose_chips(chips, (3, 0))
 
 
-def test_soc_version_is_the_chip_with_its_prefix():
-    assert soc_version_of("310P3") == "Ascend310P3"
-    with pytest.raises(ToolError, match="'Ascend910', which is no --soc_version .*soc="):
-        soc_version_of("Ascend910")
+# npu-smi 25.0 to 25.2 name a chip with a hyphen; beside another kind its row must not get lost.
+BESIDE_910B4_1 = TWO_910B3.replace("| 0     910B3               ", "| 0     910B4-1             ")
+VIRTUAL_310P = ONE_310P3.replace("| 0       310P3                 ", "| 7       310Pvir01             ")
+BARE_310B = ALARMED_310B4.replace("310B4", "310B ")  # Atlas 500 A2, npu-smi 24.1.RC2
+NO_HEALTH_310B4 = ALARMED_310B4.replace("Alarm", "NA   ")
+NEWEST = ONE_CARD_OF_A3.replace("Ascend910   ", "Ascend950PR ")
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        (BESIDE_910B4_1, ["910B4-1", "910B3"]),
+        (VIRTUAL_310P, ["310Pvir01"]),
+        (BARE_310B, ["310B"]),
+        (NO_HEALTH_310B4, ["310B4"]),
+        (NEWEST, ["Ascend950PR", "Ascend950PR"]),
+        (ONE_310P3.replace("| OK  ", "| General Warning  "), ["310P3"]),
+    ],
+    ids=["a hyphen", "a vNPU", "a series", "no health", "Ascend950PR", "health of two words"],
+)
+def test_every_name_of_a_chip_is_read(text, names):
+    """The names are those of first_contact.md, Cards."""
+    chips = parse_npu_smi(text)
+    assert [chip.name for chip in chips] == names
+    assert [chip.device_id for chip in chips] == list(range(len(names)))
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        "| 1     Kirin               | OK            | 92.1        50                0    / 0             |",
+        "| 1     910B3               | 93            | 92.1        50                0    / 0             |",
+        "| the driver is being updated                                                                    |",
+    ],
+)
+def test_a_row_that_is_not_understood_is_shown(row):
+    """Dropping it would make the next chip device 0."""
+    lines = [row if line.startswith("| 1     910B3") else line for line in TWO_910B3.splitlines()]
+    assert row in lines
+    with pytest.raises(ToolError, match=re.escape(row)):
+        parse_npu_smi("\n".join(lines))
+    with pytest.raises(ToolError, match="not understood"):
+        parse_npu_smi(f"{row}\n{TWO_910B3}")
+
+
+@pytest.fixture
+def npu_smi(tmp_path, monkeypatch):
+    """An npu-smi that runs lines of a shell; `root` is the file system that is looked at."""
+    monkeypatch.setattr(installation, "ROOT", tmp_path / "root")
+
+    def write(lines):
+        program = tmp_path / "npu-smi"
+        program.write_text(f"#!/bin/sh\n{lines}\n")
+        program.chmod(0o700)
+        return {"PATH": f"{tmp_path}:/usr/bin:/bin"}
+
+    return write
+
+
+@pytest.mark.parametrize(
+    ("output", "hint"),
+    [
+        (  # Project-HAMi/HAMi#615
+            "npu-smi: error while loading shared libraries: libc_sec.so: cannot open shared object file: No such file",
+            r"driver's: add .*/driver/lib64/driver to LD_LIBRARY_PATH",
+        ),
+        (  # vllm-project/vllm-ascend#2698
+            "DrvMngGetConsoleLogLevel failed. (g_conLogLevel=3)\ndcmi module initialize failed. ret is -8005",
+            "-8005. Another container or process holds the device.*--privileged",
+        ),
+        (  # Ascend/cann-container-image#46
+            "dcmi model initialized failed, because the device is used. ret is -8020",
+            r"-8020\. Another container",
+        ),
+        ("npu-smi: Permission denied", "add it to the group HwHiAiUser .*log in again"),
+        ("dcmi model initialized failed", "Is the driver loaded"),
+        ("", "no output. Is the driver loaded"),
+    ],
+    ids=["no libraries", "-8005", "-8020", "no permission", "other words", "no words"],
+)
+def test_known_failures_of_npu_smi_get_a_hint(npu_smi, output, hint):
+    env = npu_smi(f"cat <<'END' >&2\n{output}\nEND\nexit 255")
+    with pytest.raises(ToolError, match=rf"shows no card \(exit code 255\): (.|\n)*{hint}"):
+        read_chips(env)
+
+
+def test_a_user_outside_the_group_is_told(npu_smi, tmp_path, monkeypatch):
+    """Whatever npu-smi says then: the devices' files belong to the group HwHiAiUser."""
+    device = tmp_path / "root" / "dev" / "davinci0"
+    device.parent.mkdir(parents=True)
+    device.touch()
+    monkeypatch.setattr(cards.os, "access", lambda path, mode: path != device)
+    with pytest.raises(ToolError, match="add it to the group HwHiAiUser"):
+        read_chips(npu_smi("exit 1"))
+
+
+def test_npu_smi_that_hangs_is_ended(npu_smi, monkeypatch):
+    """In pods of HAMi it can wait for good."""
+    monkeypatch.setattr(cards, "NPU_SMI_LIMIT_S", 0.1)
+    with pytest.raises(ToolError, match=r"npu-smi info gave no answer within 0\.1 s .*HAMi"):
+        read_chips(npu_smi("exec sleep 60"))
+
+
+TWO, GAP = [Chip(0, 0, "310P3"), Chip(1, 1, "310P3")], [Chip(0, 4, "310P3"), Chip(2, 32, "310P3")]
+
+
+@pytest.mark.parametrize(
+    ("word", "chips", "seen", "remark"),
+    [
+        (None, TWO, [(0, 0), (1, 1)], ""),
+        ("0,1", TWO, [(0, 0), (1, 1)], "device 0 is npu-smi's 0, 1 is npu-smi's 1."),
+        ("1", TWO, [(0, 1)], "device 0 is npu-smi's 1."),
+        ("0,9", TWO, [(0, 0)], "device 0 is npu-smi's 0; CANN ignores 9 (npu-smi info shows 0, 1)."),
+        (" 0, 2", GAP, [(0, 4), (1, 32)], "device 0 is npu-smi's 0, 1 is npu-smi's 2."),
+    ],
+)
+def test_visible_devices_are_numbered_from_0(word, chips, seen, remark):
+    """vllm-ascend#10227: CANN drops numbers that are not there silently; verl#7507: programs count the visible ones."""
+    found, said = visible_chips(chips, {} if word is None else {"ASCEND_RT_VISIBLE_DEVICES": word})
+    assert [(chip.device_id, chip.card) for chip in found] == seen
+    assert said == (f"ASCEND_RT_VISIBLE_DEVICES={word}: {remark}" if remark else "")
+
+
+@pytest.mark.parametrize(
+    ("word", "message"),
+    [
+        (
+            "1,0",
+            "ascending numbers only, .*no device at all. Set ASCEND_RT_VISIBLE_DEVICES=0,1; npus=",
+        ),
+        ("0,0", "ascending numbers only.* Set ASCEND_RT_VISIBLE_DEVICES=0;"),
+        ("9", "names no device that is there: npu-smi info shows 0, 1"),
+        ("", "expected device numbers.*unset it"),
+        ("all", "expected device numbers"),
+        ("0;1", "expected device numbers"),
+    ],
+)
+def test_visible_devices_that_hide_all_are_refused(word, message):
+    """gpustack#2527, Trinity-RFT#618: "it must be configured in ascending order", and no device is left."""
+    with pytest.raises(ToolError, match=f"ASCEND_RT_VISIBLE_DEVICES=.*{message}"):
+        visible_chips(TWO, {"ASCEND_RT_VISIBLE_DEVICES": word})
+
+
+@pytest.mark.parametrize("name", ["310P3", "310B4", "910B3", "910B4-1", "910B", "910A"])
+def test_soc_version_is_the_chip_with_its_prefix(name):
+    """Ascend910B is a chip, too: the first generation."""
+    assert soc_version_of(Chip(0, 0, name), {}) == f"Ascend{name}"
+
+
+@pytest.mark.parametrize("series", ["310P", "310B"])
+def test_a_series_is_refused_with_its_chips(series):
+    """atc knows Ascend310B1 to Ascend310B4, and not Ascend310B, which npu-smi 24.1 prints on an Atlas 500 A2."""
+    with pytest.raises(UsageError, match=f"npu-smi names the chip '{series}': a series.*soc=: .*Ascend{series}1"):
+        soc_version_of(Chip(0, 0, series), {})
+    with pytest.raises(UsageError, match=f"soc=Ascend{series}: a series"):
+        require_chip(f"Ascend{series}", f"soc=Ascend{series}")
+    assert require_chip(f"Ascend{series}1", "") == f"Ascend{series}1"
+
+
+def test_a_virtual_npu_is_explained():
+    with pytest.raises(ToolError, match=r"'310Pvir02': a virtual NPU.*Ascend310P3 with .*Vir02.*soc=.*HAMi#1846"):
+        soc_version_of(Chip(0, 0, "310Pvir02"), {})
+
+
+# The rows of guides to Atlas A3; Ascend 950's is asked for by card alone (CANN's guide to atc; its number is made up).
+BOARD_A3 = """\
+        NPU ID                         : 2
+        NPU Name                       : 9392
+        Chip ID                        : 1
+        Chip Name                      : Ascend910
+"""
+BOARD_950 = """\
+              NPU ID                         : 2
+              NPU Name                       : 9589
+              Chip Name                      : Ascend950PR
+"""
+
+
+def test_a_series_of_a3_is_asked_for_by_its_board(npu_smi):
+    chip = Chip(1, 2, "Ascend910", 1)
+    env = npu_smi(f'[ "$*" = "info -t board -i 2 -c 1" ] && cat <<END\n{BOARD_A3}END')
+    assert soc_version_of(chip, env) == "Ascend910_9392"
+    env = npu_smi(f'[ "$*" = "info -t board -i 2" ] && cat <<END\n{BOARD_950}END')
+    assert soc_version_of(Chip(0, 2, "Ascend950PR"), env) == "Ascend950PR_9589"
+    with pytest.raises(ToolError, match=r"-t board -i 2 -c 1` states no .*: no such card\. Pass it as soc="):
+        soc_version_of(chip, npu_smi("echo no such card; exit 1"))
+    with pytest.raises(ToolError, match="states no Chip Name and NPU Name"):
+        soc_version_of(chip, npu_smi("echo '  Chip Name  : Ascend910'"))

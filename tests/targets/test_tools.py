@@ -13,6 +13,7 @@ from yolact_ascend.errors import ToolError, UsageError
 from yolact_ascend.process import capture
 from yolact_ascend.targets.ascend import tools
 from yolact_ascend.targets.ascend.tools import Tools, find_tools, source_set_env
+from yolact_ascend.targets.target import COMPILE, RUN
 
 
 def test_soc_overrides_what_npu_smi_says(fake_cann):
@@ -58,6 +59,20 @@ def test_without_cann_auto_says_that_it_emulates(no_cann):
     assert "no npu-smi or atc on PATH" in tools.reason
 
 
+@pytest.mark.parametrize("sign", ["dev/davinci0", "dev/davinci_manager", "usr/local/Ascend/driver/version.info"])
+def test_a_host_with_a_card_is_not_emulated_unasked(no_cann, tmp_path, sign):
+    """Driver and device files show a card (first_contact.md, Where CANN is); only the user chooses the emulation."""
+    path = tmp_path / "root" / sign
+    path.parent.mkdir(parents=True)
+    path.touch()
+    with pytest.raises(
+        ToolError, match=r"shows that this host has a card, but .*no npu-smi or atc.*docs/card\.md.*device=emulation"
+    ):
+        find_tools("auto")
+    assert find_tools("auto", work=frozenset()).is_emulated  # an export, say
+    assert find_tools("emulation").is_emulated
+
+
 def test_without_cann_npu_is_refused(no_cann):
     with pytest.raises(ToolError, match="device=npu, but there is no npu-smi or atc on PATH"):
         find_tools("npu")
@@ -65,12 +80,16 @@ def test_without_cann_npu_is_refused(no_cann):
 
 def test_an_installed_cann_is_sourced(fake_cann, monkeypatch):
     programs, packages = os.environ["PATH"].split(":")[0], os.environ["PYTHONPATH"]
-    set_env = fake_cann / "set_env.sh"
-    set_env.write_text(f"export PATH={programs}:$PATH PYTHONPATH={packages}\n")
+    set_env = fake_cann / "home" / "Ascend" / "cann" / "set_env.sh"
+    set_env.parent.mkdir(parents=True)
+    # As CANN's own it reads a variable that may not be set.
+    set_env.write_text(f"export PATH={programs}:$PATH PYTHONPATH={packages}${{NOT_SET}}\n")
     monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}:/usr/bin:/bin")
     monkeypatch.delenv("PYTHONPATH")
-    monkeypatch.setattr(tools, "CANN_SET_ENV", set_env)
-    assert find_tools("auto").kind == "npu"
+    monkeypatch.setenv("SHELLOPTS", "braceexpand:nounset")  # a user's shell may export set -u
+    found = find_tools("auto")
+    assert (found.kind, found.set_env) == ("npu", set_env)
+    assert found.reason == f"{set_env} is there"
 
 
 def test_the_stand_ins_are_no_npu(no_cann, monkeypatch):
@@ -86,6 +105,99 @@ def test_mixed_tools_are_refused(fake_cann, monkeypatch):
     monkeypatch.setenv("PATH", f"{os.environ['PATH']}:{CHECKOUT / 'emulation' / 'bin'}")
     with pytest.raises(ToolError, match="PATH mixes"):
         find_tools("auto")
+
+
+COMPILING, RUNNING = frozenset((COMPILE,)), frozenset((RUN,))
+
+
+def test_compiling_for_a_soc_needs_no_card_and_no_ais_bench(fake_cann, monkeypatch):
+    """A build host has atc, no npu-smi and no card (first_contact.md: GE's documents)."""
+    (fake_cann / "cann" / "bin" / "npu-smi").unlink()
+    monkeypatch.delenv("PYTHONPATH")
+    found = find_tools("auto", "Ascend310P3", work=COMPILING)
+    assert (found.kind, found.soc_version, found.chip) == ("npu", "Ascend310P3", "unknown")
+    with pytest.raises(ToolError, match="There is no npu-smi on PATH, which shows what chip .* soc=.*card.md"):
+        find_tools("auto", work=COMPILING)
+    with pytest.raises(ToolError, match="cannot import ais_bench"):
+        find_tools("auto", "Ascend310P3")
+
+
+def test_a_card_has_the_records_of_a_model_that_was_compiled_elsewhere(fake_cann):
+    """The driver's version, which npu-smi prints, is part of the outputs' records only."""
+    (fake_cann / "npu-smi.txt").write_text("| npu-smi 23.0.0  Version: 23.0.0 |\n| 0  310P3  | OK  | 15.8 |\n")
+    built, card = find_tools("auto", "Ascend310P3", work=COMPILING), find_tools("auto")
+    assert built.identity(COMPILE) == card.identity(COMPILE)
+    assert built.identity() != card.identity()
+
+
+def test_running_a_model_needs_no_atc_and_no_soc_version(fake_cann):
+    """NNRT, CANN's runtime, has no atc; what a chip is called for atc does not matter to a compiled model."""
+    (fake_cann / "cann" / "bin" / "atc").unlink()
+    (fake_cann / "npu-smi.txt").write_text("| 0       Ascend910 | OK    | -    |\n")
+    found = find_tools("auto", work=RUNNING)
+    assert (found.kind, found.chip, found.soc_version) == ("npu", "Ascend910", "unknown")
+    with pytest.raises(ToolError, match="There is no atc on PATH"):
+        find_tools("auto")
+
+
+def test_a_container_with_a_device_and_no_npu_smi_runs_models(fake_cann):
+    """Many containers get /dev/davinci<N> and not the driver's programs."""
+    (fake_cann / "cann" / "bin" / "npu-smi").unlink()
+    with pytest.raises(ToolError, match="no npu-smi on PATH and no /dev/davinci0: .*docs/card.md"):
+        find_tools("auto", work=RUNNING)
+    device = fake_cann / "root" / "dev" / "davinci3"
+    device.parent.mkdir(parents=True)
+    device.touch()
+    assert find_tools("auto", work=RUNNING).remark == "There is no npu-smi on PATH: the devices were not checked."
+
+
+def test_the_libraries_of_the_driver_are_added(fake_cann, monkeypatch):
+    """As CANN's images do beside set_env.sh (Ascend/cann-container-image); a build host gets devlib (hicann/ge)."""
+    home = fake_cann / "cann"
+    (home / "x86_64-linux" / "devlib").mkdir(parents=True)
+    monkeypatch.setenv("ASCEND_HOME_PATH", str(home))
+    monkeypatch.setenv("LD_LIBRARY_PATH", "/mine")
+    assert find_tools("auto").env["LD_LIBRARY_PATH"] == f"/mine:{home}/x86_64-linux/devlib"
+    library = fake_cann / "root" / "usr" / "local" / "Ascend" / "driver" / "lib64"
+    (library / "driver").mkdir(parents=True)
+    found = find_tools("auto")
+    assert found.env["LD_LIBRARY_PATH"] == f"/mine:{library}:{library}/driver"
+    assert found.libraries == (str(library), f"{library}/driver")
+    assert "LD_LIBRARY_PATH" not in found.own_env or found.own_env["LD_LIBRARY_PATH"] == "/mine"
+
+
+def test_what_visible_devices_hides_is_said(fake_cann, monkeypatch):
+    (fake_cann / "npu-smi.txt").write_text("".join(f"| {i}  310P3  | OK  | 15.8  |\n" for i in range(2)))
+    monkeypatch.setenv("ASCEND_RT_VISIBLE_DEVICES", "1")
+    assert find_tools("auto").remark == "ASCEND_RT_VISIBLE_DEVICES=1: device 0 is npu-smi's 1."
+    with pytest.raises(UsageError, match=r"npus=1: CANN shows no device 1; it shows 0 \(310P3\)\. ASCEND_RT_VISIBLE"):
+        find_tools("auto", npus=(1,))
+    assert find_tools("emulation").remark == ""  # the stand-ins number their cards without it
+
+
+def test_the_first_910b_is_told_from_the_second(fake_cann):
+    """npu-smi prints 910B for the 32 GB cards of the first generation, whose soc_version is Ascend910B."""
+    (fake_cann / "npu-smi.txt").write_text("| 0       910B | OK    | 70.1    |\n")
+    found = find_tools("auto")
+    assert found.soc_version == "Ascend910B"
+    assert "first generation" in found.remark and "Ascend910B1 to Ascend910B4" in found.remark
+
+
+def test_the_emulated_card_follows_soc(no_cann):
+    found = find_tools("emulation", "Ascend310B4")
+    assert (found.chip, found.soc_version) == ("310B4", "Ascend310B4")
+    assert find_tools("emulation", "Ascend910_9392").chip == "Ascend910"
+    with pytest.raises(ToolError, match="EMULATED_SOC=Ascend999 is no chip that the stand-ins imitate.*another soc="):
+        find_tools("emulation", "Ascend999")
+    with pytest.raises(ToolError, match="EMULATED_SOC=Ascend999"):
+        find_tools("emulation", "Ascend999", work=COMPILING)  # before the export, not in atc
+    with pytest.raises(UsageError, match="soc=Ascend310B: a series.*Ascend310B4"):
+        find_tools("emulation", "Ascend310B")
+
+
+def test_an_emulated_a3_is_asked_for_its_board(no_cann, monkeypatch):
+    monkeypatch.setenv("EMULATED_SOC", "Ascend910_9392")
+    assert find_tools("emulation").soc_version == "Ascend910_9392"
 
 
 def test_half_an_installation_is_no_reason_to_fall_back(fake_cann):
@@ -199,14 +311,13 @@ def test_a_runtime_of_another_installation_is_refused(fake_cann, monkeypatch):
 def test_a_driver_without_the_toolkit_on_path_sources_its_script(fake_cann, monkeypatch):
     """The driver puts npu-smi on PATH for everybody; atc comes with CANN's script."""
     programs, packages = os.environ["PATH"].split(":")[0], os.environ["PYTHONPATH"]
-    toolkit = fake_cann / "toolkit"
-    toolkit.mkdir()
+    toolkit = fake_cann / "root" / "usr" / "local" / "Ascend" / "ascend-toolkit"
+    toolkit.mkdir(parents=True)
     shutil.move(f"{programs}/atc", toolkit)
     with pytest.raises(ToolError, match="There is no atc on PATH"):
         find_tools("auto")
-    set_env = fake_cann / "set_env.sh"
+    set_env = toolkit / "set_env.sh"
     set_env.write_text(f"export PATH={toolkit}:$PATH PYTHONPATH={packages}\n[ -f /no/such/file ]\n")
-    monkeypatch.setattr(tools, "CANN_SET_ENV", set_env)
     found = find_tools("auto")
     assert (found.kind, found.set_env) == ("npu", set_env)
 
@@ -249,18 +360,3 @@ def test_a_set_env_that_ends_the_shell_is_named(tmp_path):
         source_set_env(tmp_path / "set_env.sh", os.environ)
     with pytest.raises(ToolError, match="There is no .*none"):
         source_set_env(tmp_path / "none", os.environ)
-
-
-@pytest.mark.parametrize(
-    ("name", "text", "version"),
-    [
-        ("version.cfg", "runtime_running_version=[6.3.0:CANN-6.3]\n", "6.3.0:CANN-6.3"),
-        ("x86_64-linux/ascend_toolkit_install.info", "package_name=Ascend-cann-toolkit\nversion=8.0.RC2\n", "8.0.RC2"),
-        ("other", "", "unknown"),
-    ],
-)
-def test_cann_version_is_read_from_the_toolkit(tmp_path, name, text, version):
-    (tmp_path / name).parent.mkdir(exist_ok=True)
-    (tmp_path / name).write_text(text)
-    tools = Tools("npu", "", {"ASCEND_TOOLKIT_HOME": str(tmp_path)}, {}, "python3", None, "310P3", "Ascend310P3", "")
-    assert tools.cann_version() == version

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 
 from yolact_ascend.cli.flags import add_switch
 from yolact_ascend.cli.run import add_words
-from yolact_ascend.errors import ToolError
-from yolact_ascend.pipeline.settings import parse_words
+from yolact_ascend.errors import ToolError, UsageError
+from yolact_ascend.pipeline.settings import ALL_STAGES, STAGES_OF_WAY, parse_words
 
-HELP = "Check what is missing for a run with these settings, and how to fix it."
+HELP = "Check what is missing for a run with these settings (stage=NAME: for one stage), and how to fix it."
+STAGE = "stage="  # of doctor alone, beside a run's settings
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -20,7 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Do the work of the verb."""
-    settings = parse_words(arguments.words)
+    settings = parse_words(expand_stage(arguments.words))
     from yolact_ascend.analysis import doctor
 
     checks = doctor.examine(settings)
@@ -28,3 +30,22 @@ def run(arguments: argparse.Namespace) -> None:
     failed = doctor.failed(checks)
     if failed:
         raise ToolError(f"{len(failed)} of {len(checks)} checks failed: {', '.join(failed)}.")
+
+
+def expand_stage(words: Sequence[str]) -> list[str]:
+    """Return a run's words in place of `stage=NAME`: the range of that stage alone, of the way that has it.
+
+    Raises UsageError for a name that is no stage, and beside from= and to=.
+    """
+    names = [word[len(STAGE) :] for word in words if word.startswith(STAGE)]
+    others = [word for word in words if not word.startswith(STAGE)]
+    if not names:
+        return others
+    name = names[0]
+    if len(names) > 1 or any(word.startswith(("from=", "to=")) for word in others):
+        raise UsageError(f"{STAGE}{name} is a range of one stage: leave out from=, to= and another {STAGE}NAME.")
+    if name not in ALL_STAGES:
+        raise UsageError(f"{STAGE}{name}: expected one of {', '.join(ALL_STAGES)}.")
+    ways = [way for way, stages in STAGES_OF_WAY.items() if name in stages]
+    chosen = [] if ways[0] == next(iter(STAGES_OF_WAY)) or ways[0] in others else [ways[0]]
+    return [*others, *chosen, f"from={name}", f"to={name}"]

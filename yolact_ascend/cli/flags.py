@@ -20,7 +20,7 @@ from yolact_ascend.models.config import CONFIGS, DEFAULT_CONFIG, DEFAULT_WEIGHTS
 from yolact_ascend.models.families import all_cuts, default_cut, family_of
 from yolact_ascend.targets.folder import find_work_folder
 from yolact_ascend.targets.registry import find_target, target_of_model
-from yolact_ascend.targets.target import DeviceRequest, Engine
+from yolact_ascend.targets.target import RUN, DeviceRequest, Engine
 from yolact_ascend.words import one_of
 
 if TYPE_CHECKING:  # not for `--help`
@@ -134,7 +134,7 @@ def add_engine(parser: argparse.ArgumentParser) -> None:
 
 def chosen_devices(arguments: argparse.Namespace) -> DeviceRequest:
     """Return which devices the flags ask for."""
-    return DeviceRequest(arguments.device, arguments.soc, arguments.npus, arguments.threads)
+    return DeviceRequest(arguments.device, arguments.soc, arguments.npus, arguments.threads, frozenset((RUN,)))
 
 
 @contextlib.contextmanager

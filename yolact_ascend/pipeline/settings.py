@@ -13,12 +13,14 @@ from yolact_ascend.models.config import DEFAULT_CONFIG, DEFAULT_WEIGHTS, get_con
 from yolact_ascend.models.families import all_cuts, default_cut, family_of
 from yolact_ascend.models.inputs import DTYPE_OF_EMBED, RESIZE
 from yolact_ascend.targets.registry import DEFAULT_TARGET, TARGETS, read_device, read_embed, read_precision
-from yolact_ascend.targets.target import BATCH_CONTENTS, DeviceRequest, Target
+from yolact_ascend.targets.target import BATCH_CONTENTS, COMPILE, RUN, DeviceRequest, Target
 from yolact_ascend.words import listed, one_of, optional, path, switch, whole_number
 
 FULL_STAGES = ("patch", "export", "compile", "preprocess", "infer", "postprocess", "report")
 STREAM_STAGES = ("patch", "export", "compile", "stream", "report")
 PERF_STAGES = ("patch", "export", "compile", "benchmark", "report")
+# What a stage needs a target's programs for; a stage that is not here needs none of them.
+WORK_OF_STAGE = {"compile": COMPILE, "infer": RUN, "stream": RUN, "benchmark": RUN}
 WITHOUT_DATASET = frozenset(("patch", "export", "compile"))
 # The ways of a run: the word that chooses one, and its stages.
 STAGES_OF_WAY = {"mode=full": FULL_STAGES, "stream=1": STREAM_STAGES, "mode=perf": PERF_STAGES}
@@ -72,7 +74,8 @@ class RunSettings:
     @property
     def devices(self) -> DeviceRequest:
         """Which devices of the target are asked for."""
-        return DeviceRequest(self.device, self.soc, self.npus, self.threads)
+        work = frozenset(WORK_OF_STAGE[stage] for stage in self.stages if stage in WORK_OF_STAGE)
+        return DeviceRequest(self.device, self.soc, self.npus, self.threads, work, self.precision)
 
     @property
     def needs_dataset(self) -> bool:

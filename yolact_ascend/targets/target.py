@@ -21,6 +21,8 @@ if TYPE_CHECKING:  # `--help` needs no package beside Python
     from yolact_ascend.slots import Slots
 
 Timing = tuple[float, float]
+COMPILE, RUN = "compile", "run"  # what a device's programs are needed for
+ALL_WORK = frozenset((COMPILE, RUN))
 BATCH_CONTENTS = ("zeros", "random", "dataset")  # what the batch of a benchmark may hold
 
 
@@ -32,6 +34,8 @@ class DeviceRequest:
     soc: str | None = None  # the chip to compile for, where the target cannot ask it
     npus: tuple[int, ...] = (0,)  # numbers of the devices
     threads: int | None = None  # of a model that runs on the host's CPU; None: all cores
+    work: frozenset[str] = ALL_WORK  # of COMPILE and RUN: programs that are needed for none of it may be missing
+    precision: str = ""  # of the models to compile, if that is known
 
 
 @dataclass(frozen=True)
@@ -145,10 +149,10 @@ class Target(Protocol):
         """Raise UsageError for a work folder that this target's programs would refuse."""
 
     def require_precision(self, precision: str) -> None:
-        """Raise UsageError for a precision that the device does not have."""
+        """Raise UsageError for a precision that the device does not have; warn of one that it may not have."""
 
-    def identity(self) -> dict[str, str]:
-        """Return what a compiled model and its outputs depend on, beside the job."""
+    def identity(self, work: str = RUN) -> dict[str, str]:
+        """Return what a compiled model (COMPILE) or its outputs (RUN) depend on, beside the job."""
 
     def made_for(self) -> dict[str, str]:
         """Return what a model that is compiled now is for, as its side-car states it."""

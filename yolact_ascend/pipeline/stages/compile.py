@@ -12,7 +12,7 @@ from yolact_ascend.pipeline.context import RunContext
 from yolact_ascend.pipeline.steps import Step
 from yolact_ascend.targets.compiled import SCHEMA, describe_model, files_of_model, write_sidecar
 from yolact_ascend.targets.folder import sidecar_file
-from yolact_ascend.targets.target import CompileJob
+from yolact_ascend.targets.target import COMPILE, CompileJob
 
 
 def steps(run: RunContext) -> list[Step]:
@@ -36,7 +36,7 @@ def _step(run: RunContext, batch_size: int) -> Step:
         return {
             "onnx_sha256": sha256_file(run.folder.onnx),
             "target": run.settings.target,
-            "tools": target.identity(),
+            "tools": target.identity(COMPILE),
             **target.compile_inputs(job),
             "sidecar_schema": SCHEMA,  # a model of an earlier version gets a side-car of today
         }

@@ -2,41 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-
 from yolact_ascend.checks import OK, WARN, Check, run_check
 from yolact_ascend.errors import ToolError
-from yolact_ascend.process import capture
-from yolact_ascend.targets.ascend.cards import choose_chips, read_chips, soc_version_of
-from yolact_ascend.targets.ascend.errors import COMPILER_MODULES, COMPILER_PIP
+from yolact_ascend.targets.ascend.cards import find_card
+from yolact_ascend.targets.ascend.host_needs import access_troubles, compiler_troubles, precision_trouble
+from yolact_ascend.targets.ascend.installation import CARD_GUIDE, UNKNOWN, read_cann_version, which
 from yolact_ascend.targets.ascend.tools import (
     CPU_EMULATION,
     NPU,
     Shell,
     find_shell,
-    read_cann_version,
+    play_chip,
     require_ais_bench,
     require_one_kind,
-    which,
 )
-from yolact_ascend.targets.target import DeviceRequest
+from yolact_ascend.targets.target import ALL_WORK, COMPILE, RUN, DeviceRequest
 
-# Names, of the modules that it gets and numpy<2, those that the Python that runs it does not have.
-_COMPILER_PROBE = """
-import importlib, sys
-try:
-    import numpy
-    has_numpy = int(numpy.__version__.split(".")[0]) < 2
-except Exception:
-    has_numpy = False
-if not has_numpy:
-    print("numpy<2")
-for name in sys.argv[1:]:
-    try:
-        importlib.import_module(name)
-    except Exception:
-        print(name)
-"""
+NOT_NEEDED = "not needed for these stages"
 
 
 def check_tools(request: DeviceRequest) -> list[Check]:
@@ -45,56 +27,71 @@ def check_tools(request: DeviceRequest) -> list[Check]:
     if shell is None:
         return [environment]
     kind = environment.facts.get("kind")
+    if kind is not None:
+        shell = play_chip(shell, kind, request.soc)
+    card = run_check("card", lambda: check_card(shell, kind, request))
+    soc_version = card.facts.get("soc_version", request.soc or UNKNOWN)
     return [
         environment,
-        run_check("card", lambda: check_card(shell, request.soc, request.npus)),
-        run_check("atc", lambda: check_atc(shell, kind)),
-        run_check("ais_bench", lambda: check_ais_bench(shell, kind)),
+        card,
+        run_check("atc", lambda: check_atc(shell, kind, request, soc_version)),
+        run_check("ais_bench", lambda: check_ais_bench(shell, kind, request)),
     ]
 
 
-def check_card(shell: Shell, soc: str | None, npus: Sequence[int]) -> Check:
-    """The cards that npu-smi shows, and the soc_version that atc is given for them."""
-    path = which("npu-smi", shell.env)
-    if path is None:
-        raise ToolError(
-            "There is no npu-smi on PATH. Install the driver, or use device=emulation for the CPU emulation."
-        )
-    found, version = read_chips(shell.env)
-    chips = [chip.name for chip in found]
-    chosen = choose_chips(found, npus)[0]
-    soc_version = soc or soc_version_of(chosen.name)
-    text = f"{', '.join(chips)} (npu-smi {version}, {path}); soc_version {soc_version}{', from soc=' if soc else ''}"
-    facts = {"chips": chips, "soc_version": soc_version, "npu_smi": version, "npu_smi_path": path}
-    if len(set(chips)) > 1:
-        text += f". The cards differ; this run uses device {chosen.device_id}, a {chosen.name} (npus= selects)"
-    return Check("card", OK, text, facts)
+def check_card(shell: Shell, kind: str | None, request: DeviceRequest) -> Check:
+    """The cards that npu-smi shows, the soc_version that atc is given for them, and whether this user may use them."""
+    is_emulated = kind == CPU_EMULATION  # the stand-ins always have a card to ask
+    card = find_card(shell.env, not is_emulated, request.soc, request.npus, ALL_WORK if is_emulated else request.work)
+    names = [chip.name for chip in card.chips]
+    facts = {
+        "chips": names,
+        "soc_version": card.soc_version,
+        "npu_smi": card.npu_smi,
+        "npu_smi_path": which("npu-smi", shell.env),
+    }
+    source = ", from soc=" if request.soc else ""
+    if card.chosen is None:
+        needed = f"soc_version {card.soc_version}{source}" if request.work else NOT_NEEDED
+        sentences = [f"{needed}; no card is needed" if request.work == {COMPILE} else needed]
+    else:
+        text = f"{', '.join(names)} (npu-smi {card.npu_smi}, {facts['npu_smi_path']})"
+        sentences = [f"{text}; soc_version {card.soc_version}{source}"]
+        if len(set(names)) > 1:
+            sentences.append(
+                f"The cards differ; this run uses device {card.chosen.device_id}, a {card.chosen.name} (npus= selects)"
+            )
+    troubles = access_troubles() if kind == NPU and RUN in request.work else []
+    remarks = [card.remark.rstrip(".")] if card.remark else []
+    return Check("card", WARN if troubles else OK, ". ".join([*sentences, *remarks, *troubles]), facts)
 
 
-def check_atc(shell: Shell, kind: str | None) -> Check:
-    """Where atc is, of which CANN, and whether the Python that it compiles operators in has what it imports."""
+def check_atc(shell: Shell, kind: str | None, request: DeviceRequest, soc_version: str) -> Check:
+    """Where atc is, of which CANN, whether the host has what it needs, and the chip what the model needs."""
+    if COMPILE not in request.work:
+        return Check("atc", OK, NOT_NEEDED, {"path": which("atc", shell.env), "cann": None})
     path = which("atc", shell.env)
     if path is None:
         raise ToolError(
-            "There is no atc on PATH. Source CANN's set_env.sh, or use device=emulation for the CPU emulation."
+            f"There is no atc on PATH. Source CANN's set_env.sh ({CARD_GUIDE}), or use device=emulation for the CPU "
+            "emulation."
         )
+    precision = precision_trouble(soc_version, request.precision)
+    troubles = [precision] if precision else []
     if kind == CPU_EMULATION:
-        return Check("atc", OK, f"stand-in, {path}", {"path": path, "cann": None})
-    version = read_cann_version(shell.env)
-    text, facts = f"CANN {version}, {path}", {"path": path, "cann": version}
-    trouble = _compiler_trouble(shell.env)
-    if trouble:
-        return Check(
-            "atc",
-            WARN,
-            f"{text}. Its compiler's Python ({which('python3', shell.env)}) {trouble}: {COMPILER_PIP}",
-            facts,
-        )
-    return Check("atc", OK, text, facts)
+        text, version = f"stand-in, {path}", None
+    else:
+        version = read_cann_version(shell.env)
+        text = f"CANN {version}, {path}"
+        troubles += compiler_troubles(shell.env, version, soc_version)
+    facts = {"path": path, "cann": version}
+    return Check("atc", WARN if troubles else OK, ". ".join([text, *troubles]), facts)
 
 
-def check_ais_bench(shell: Shell, kind: str | None) -> Check:
+def check_ais_bench(shell: Shell, kind: str | None, request: DeviceRequest) -> Check:
     """The Python of ais_bench, and where ais_bench and aclruntime lie in it."""
+    if RUN not in request.work:
+        return Check("ais_bench", OK, NOT_NEEDED)
     facts = require_ais_bench(shell, kind)
     tools = "; ".join(f"{name} {facts[f'{name}_version']}, {facts[name]}" for name in ("ais_bench", "aclruntime"))
     return Check("ais_bench", OK, f"{tools}; Python {facts['python_version']}, {facts['python']}", facts)
@@ -105,19 +102,19 @@ def _check_environment(request: DeviceRequest) -> tuple[Shell | None, Check]:
     shells: list[Shell] = []
 
     def look() -> Check:
-        shells.append(find_shell(request.device))
-        kind = require_one_kind(shells[0], request.device)
+        shells.append(find_shell(request.device, request.work))
+        shell = shells[0]
+        kind = require_one_kind(shell, request.device, request.work)
         name = "CANN and its NPU" if kind == NPU else "CPU emulation"
-        sourced = f", by sourcing {shells[0].set_env}" if shells[0].set_env else ""
-        facts = {"kind": kind, "reason": shells[0].reason, "set_env": shells[0].set_env and str(shells[0].set_env)}
-        return Check("environment", OK, f"{name}: {shells[0].reason}{sourced}", facts)
+        sourced = f", by sourcing {shell.set_env}" if shell.set_env else ""
+        added = f", with {', '.join(shell.libraries)} on LD_LIBRARY_PATH" if shell.libraries else ""
+        facts = {
+            "kind": kind,
+            "reason": shell.reason,
+            "set_env": shell.set_env and str(shell.set_env),
+            "libraries": list(shell.libraries),
+        }
+        return Check("environment", OK, f"{name}: {shell.reason}{sourced}{added}", facts)
 
     check = run_check("environment", look)
     return (shells[0] if shells else None), check
-
-
-def _compiler_trouble(env: Mapping[str, str]) -> str:
-    """Return what is missing in atc's Python, from known causes of E40000; "" when nothing is."""
-    result = capture(["python3", "-c", _COMPILER_PROBE, *COMPILER_MODULES], env)
-    lacking = result.stdout.split()
-    return f"is missing {', '.join(lacking)}; atc may then fail with E40000" if lacking else ""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
+import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
@@ -32,10 +34,13 @@ from yolact_ascend.targets.ascend.atc import (
 from yolact_ascend.targets.ascend.checks import check_tools
 from yolact_ascend.targets.ascend.devices import clear_devices, collect_outputs, devices_for, merge_summaries
 from yolact_ascend.targets.ascend.errors import explain_atc_failure
+from yolact_ascend.targets.ascend.host_needs import precision_trouble
+from yolact_ascend.targets.ascend.installation import LIBRARIES
 from yolact_ascend.targets.ascend.tools import AUTO, ON_EMULATION, ON_NPU, Tools, find_tools
 from yolact_ascend.targets.folder import BENCHMARK_DIRNAME, OUTPUT_DIRNAME, WorkFolder
 from yolact_ascend.targets.target import (
     BATCH_CONTENTS,
+    RUN,
     BenchmarkJob,
     CompileJob,
     DeviceRequest,
@@ -45,6 +50,7 @@ from yolact_ascend.targets.target import (
 )
 
 EMULATION_NOTE = "CPU emulation: throughput and latency are this CPU's under ONNX Runtime, not an NPU's."
+_WORK_PATH, _LOG_PATH = "ASCEND_WORK_PATH", "ASCEND_PROCESS_LOG_PATH"
 NPU_NOTE = "Throughput is the device's compute time, without copies."
 
 
@@ -72,7 +78,7 @@ class AscendTarget(Target):
                 f"threads={request.threads}: target=ascend computes on the device. Leave out threads=, or set "
                 "target=onnxruntime or target=openvino."
             )
-        return cls(find_tools(request.device, request.soc, request.npus))
+        return cls(find_tools(request.device, request.soc, request.npus, request.work))
 
     @classmethod
     def check(cls, request: DeviceRequest) -> list[Check]:
@@ -83,19 +89,23 @@ class AscendTarget(Target):
         require_usable_paths(work_folder)
 
     def require_precision(self, precision: str) -> None:
-        pass
+        trouble = precision_trouble(self.tools.soc_version, precision)
+        if trouble:
+            print(f"warning: {trouble}", file=sys.stderr, flush=True)
 
-    def identity(self) -> dict[str, str]:
-        return self.tools.identity()
+    def identity(self, work: str = RUN) -> dict[str, str]:
+        return self.tools.identity(work)
 
     def made_for(self) -> dict[str, str]:
         return {"soc_version": self.tools.soc_version, "cann": self.tools.cann}
 
     def describe(self) -> str:
         tools = self.tools
+        remark = f" {tools.remark}" if tools.remark else ""
         if tools.is_emulated:
-            return f"Device: CPU emulation of {tools.soc_version} ({tools.reason}). {EMULATION_NOTE}"
-        return f"Device: {tools.soc_version}, npu-smi {tools.npu_smi}, CANN {tools.cann_version()} ({tools.reason})."
+            return f"Device: CPU emulation of {tools.soc_version} ({tools.reason}). {EMULATION_NOTE}{remark}"
+        versions = f"npu-smi {tools.npu_smi}, CANN {tools.cann_version()}"
+        return f"Device: {tools.soc_version}, {versions} ({tools.reason}).{remark}"
 
     def describe_device(self, npu: int) -> str:
         soc = self.tools.soc_version
@@ -114,7 +124,11 @@ class AscendTarget(Target):
         }
 
     def how_to_paste(self) -> str | None:
-        return None if self.tools.set_env is None else format_command(["source", str(self.tools.set_env)])
+        set_env, libraries = self.tools.set_env, self.tools.libraries
+        steps = [] if set_env is None else [format_command(["source", str(set_env)])]
+        if libraries:
+            steps.append(f"export {LIBRARIES}=${LIBRARIES}:{os.pathsep.join(libraries)}")
+        return " && ".join(steps) or None
 
     def compile_inputs(self, job: CompileJob) -> dict[str, Any]:
         aipp = aipp_config(job.preprocessing) if takes_pixels(job.input) else None
@@ -130,7 +144,8 @@ class AscendTarget(Target):
             write_bytes(aipp_file, aipp_config(job.preprocessing).encode())
         command = self._atc_command(job, job.onnx, prefix, aipp_file)
         try:
-            output = runner.run(command, self.tools.env, log, explain_atc_failure)
+            with tempfile.TemporaryDirectory(prefix="atc_") as scratch:
+                output = runner.run(command, _atc_environment(self.tools.env, scratch), log, explain_atc_failure)
             if ATC_SUCCESS not in output or not adopt_model(prefix).is_file():
                 missing = job.model.name if ATC_SUCCESS in output else f"its line '{ATC_SUCCESS}'"
                 what = f"atc ended with exit code 0, but without {missing}."
@@ -219,6 +234,17 @@ class AscendTarget(Target):
             if collect is not None:
                 collect(output_folder, npus)
             merge_summaries(output_folder, npus)
+
+
+def _atc_environment(env: Mapping[str, str], scratch: str) -> dict[str, str]:
+    """Return `env` for atc, with its by-products (kernel_meta/, fusion_result.json) out of the current folder.
+
+    Its logs stay where they are without ASCEND_WORK_PATH. Source: CANN's page on that variable.
+    """
+    if env.get(_WORK_PATH):
+        return dict(env)
+    logs = env.get(_LOG_PATH) or str(Path(env.get("HOME") or Path.home()) / "ascend" / "log")
+    return {**env, _WORK_PATH: scratch, _LOG_PATH: logs}
 
 
 def _aipp_file(job: CompileJob) -> Path:

@@ -7,10 +7,8 @@ from __future__ import annotations
 
 import ast
 import os
-import re
-import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import metadata
 from pathlib import Path
 
@@ -21,13 +19,25 @@ from yolact_ascend.files import (
     digest_files,
 )
 from yolact_ascend.process import capture
-from yolact_ascend.targets.ascend.cards import choose_chips, read_chips, soc_version_of
+from yolact_ascend.targets.ascend.cards import find_card
 from yolact_ascend.targets.ascend.devices import DIVIDE_FLAG
+from yolact_ascend.targets.ascend.installation import (
+    CARD_GUIDE,
+    UNKNOWN,
+    describe_search,
+    find_set_env,
+    missing_libraries,
+    read_cann_version,
+    sign_of_card,
+    which,
+    with_libraries,
+)
+from yolact_ascend.targets.target import ALL_WORK, COMPILE, RUN
 
 EMULATION = CHECKOUT / "emulation"
-CANN_SET_ENV = Path("/usr/local/Ascend/ascend-toolkit/set_env.sh")
 STAND_INS = "ascend_emulation"  # the package of atc and npu-smi in emulation/, which no CANN has
 PLAYED_CANN = "EMULATED_CANN"  # the release that the emulated atc plays
+PLAYED_CHIP = "EMULATED_SOC"  # the chip of the emulated cards
 NPU, CPU_EMULATION = "npu", "cpu-emulation"  # report.json's device.kind
 AUTO, ON_NPU, ON_EMULATION = "auto", "npu", "emulation"  # values of device=
 
@@ -47,14 +57,18 @@ class Tools:
     npu_smi: str  # its version line
     npus: tuple[int, ...] = (0,)  # the devices of the run
     has_divide_flag: bool = True  # of ais_bench; asked only when there are several devices
+    remark: str = ""  # on the card, for the user
+    libraries: tuple[str, ...] = ()  # folders that were added to LD_LIBRARY_PATH
 
     @property
     def is_emulated(self) -> bool:
         return self.kind == CPU_EMULATION
 
-    def identity(self) -> dict[str, str]:
-        """What a compiled model and its outputs depend on."""
-        versions = {"npu_smi": self.npu_smi, "cann": self.cann_version()}
+    def identity(self, work: str = RUN) -> dict[str, str]:
+        """What a compiled model (COMPILE) or its outputs (RUN) depend on."""
+        versions = {"cann": self.cann_version()}
+        if work == RUN:  # a model may be compiled on a host without a card
+            versions["npu_smi"] = self.npu_smi
         if self.is_emulated:
             sources = sorted([*EMULATION.rglob("*.py"), *(EMULATION / "bin").iterdir()])
             versions = {"emulation": digest_files(sources), "onnxruntime": metadata.version("onnxruntime")}
@@ -70,7 +84,7 @@ class Tools:
         return f"none, CPU emulation of CANN {played}" if played else "none, CPU emulation"
 
     def cann_version(self) -> str:
-        """The toolkit's version as its `version.cfg` or install info states it, else "unknown"."""
+        """The toolkit's release, "unknown" where nothing states it."""
         return read_cann_version(self.env)
 
 
@@ -82,18 +96,24 @@ class Shell:
     reason: str  # why these tools were chosen, for the user
     set_env: Path | None  # the script that was sourced to get here, if any
     python: str  # the Python in which ais_bench should be installed
+    libraries: tuple[str, ...] = ()  # folders that were added to LD_LIBRARY_PATH
 
 
-def find_tools(device: str, soc: str | None = None, npus: tuple[int, ...] = (0,)) -> Tools:
+def find_tools(
+    device: str, soc: str | None = None, npus: tuple[int, ...] = (0,), work: frozenset[str] = ALL_WORK
+) -> Tools:
     """Choose the tools for `device` ("auto", "npu", "emulation") and read their cards; `soc` overrides soc_version.
 
-    Raises ToolError when tools are missing, mixed or show no card, and UsageError when a device of `npus` is not there.
+    Raises ToolError when tools that `work` needs are missing, mixed or show no card, and UsageError when a device of
+    `npus` is not there.
     """
-    shell = find_shell(device)
-    kind = require_one_kind(shell, device)
-    require_ais_bench(shell, kind)
-    chips, version = read_chips(shell.env)
-    chip = choose_chips(chips, npus)[0].name
+    shell = find_shell(device, work)
+    kind = require_one_kind(shell, device, work)
+    shell = play_chip(shell, kind, soc)
+    if RUN in work:
+        require_ais_bench(shell, kind)
+    is_real = kind == NPU  # the stand-ins always have a card to ask
+    card = find_card(shell.env, is_real, soc, npus, work if is_real else ALL_WORK)
     return Tools(
         kind=kind,
         reason=shell.reason,
@@ -101,12 +121,21 @@ def find_tools(device: str, soc: str | None = None, npus: tuple[int, ...] = (0,)
         own_env=shell_environment(),
         python=shell.python,
         set_env=shell.set_env,
-        chip=chip,
-        soc_version=soc or soc_version_of(chip),
-        npu_smi=version,
+        chip=card.chosen.name if card.chosen else UNKNOWN,
+        soc_version=card.soc_version,
+        npu_smi=card.npu_smi,
         npus=npus,
-        has_divide_flag=len(npus) == 1 or _has_divide_flag(shell),
+        has_divide_flag=RUN not in work or len(npus) == 1 or _has_divide_flag(shell),
+        remark=card.remark,
+        libraries=shell.libraries,
     )
+
+
+def play_chip(shell: Shell, kind: str, soc: str | None) -> Shell:
+    """Return the shell whose emulated cards are of the chip `soc`; as it is where the tools are real."""
+    if soc is None or kind != CPU_EMULATION:
+        return shell
+    return replace(shell, env={**shell.env, PLAYED_CHIP: soc})
 
 
 def _has_divide_flag(shell: Shell) -> bool:
@@ -119,76 +148,69 @@ def _has_divide_flag(shell: Shell) -> bool:
     return DIVIDE_FLAG in result.stdout
 
 
-def find_shell(device: str) -> Shell:
+def find_shell(device: str, work: frozenset[str] = ALL_WORK) -> Shell:
     """Find the environment of the tools for `device` ("auto", "npu", "emulation"); does not check whether they work.
 
-    auto chooses CANN's tools where they are on PATH or in their default location, otherwise the stand-ins; it never
-    falls back from tools that exist but do not work. Raises ToolError when device=npu finds none of them.
+    auto chooses CANN's tools where they are on PATH or installed, otherwise the stand-ins; it never falls back from
+    tools that exist but do not work, nor, where `work` is to be done, on a host that has a card. Raises ToolError then,
+    and when device=npu finds none of them.
     """
     env = shell_environment()
     set_env: Path | None = None
+    installed = None if device == ON_EMULATION or which("atc", env) else find_set_env(env)
     if device == ON_EMULATION:
         reason, set_env = "device=emulation was requested", EMULATION / "set_env.sh"
     elif which("atc", env):
         reason, set_env = "its tools are on PATH", _set_env_of_our_own(env)
-    elif CANN_SET_ENV.is_file():
+    elif installed:
         # The driver alone puts npu-smi on PATH; the toolkit comes with its script.
-        reason, set_env = f"{CANN_SET_ENV} is there", CANN_SET_ENV
+        reason, set_env = installed.reason, installed.set_env
     elif which("npu-smi", env):
         reason = "npu-smi is on PATH"
-    elif device == AUTO:
-        reason, set_env = f"no npu-smi or atc on PATH and no {CANN_SET_ENV}", EMULATION / "set_env.sh"
+    elif device == AUTO and not (work and sign_of_card()):
+        reason, set_env = "no npu-smi or atc on PATH, no installed CANN and no card", EMULATION / "set_env.sh"
     else:
+        why = "device=npu" if device == ON_NPU else f"{sign_of_card()} shows that this host has a card"
         raise ToolError(
-            f"device=npu, but there is no npu-smi or atc on PATH and no {CANN_SET_ENV}. "
-            "Source CANN's set_env.sh first, or use device=emulation for the emulation."
+            f"{why}, but there is no npu-smi or atc on PATH, and no CANN was found: {describe_search(env)}. Install it "
+            f"({CARD_GUIDE}), or source CANN's set_env.sh first, or use device=emulation for the emulation."
         )
     if set_env is not None:
         env = source_set_env(set_env, env)
     python = env.get("ASCEND_PYTHON", "python3")
-    if set(_kinds(env).values()) == {CPU_EMULATION}:
+    kinds = set(_kinds(env).values())
+    if kinds == {CPU_EMULATION}:
         # The stand-ins compute in the Python that runs now, which has ONNX Runtime, not in whichever is python3.
         env = environment_of_our_python(env, packages=EMULATION)
         env["PATH"] = os.pathsep.join([str(EMULATION / "bin"), env["PATH"]])
-        python = "python3"
-    return Shell(env, reason, set_env, python)
+        return Shell(env, reason, set_env, "python3")
+    libraries = missing_libraries(env)
+    return Shell(with_libraries(env, libraries), reason, set_env, python, tuple(libraries))
 
 
-def require_one_kind(shell: Shell, device: str) -> str:
-    """Return the kind of the tools by their location; raises ToolError when missing, mixed or not as requested."""
+def require_one_kind(shell: Shell, device: str, work: frozenset[str] = ALL_WORK) -> str:
+    """Return the kind of the tools by their location; raises ToolError when missing, mixed or not as requested.
+
+    Only compiling needs atc; who needs npu-smi depends on the settings, too (`find_card`).
+    """
     kinds = _kinds(shell.env)
-    for program, kind in kinds.items():
-        if kind is None:
-            raise ToolError(
-                f"There is no {program} on PATH. Source CANN's set_env.sh (and install the driver), "
-                "or use device=emulation for the emulation."
-            )
-    if len(set(kinds.values())) > 1:
+    if kinds["atc"] is None and COMPILE in work:
+        raise ToolError(
+            f"There is no atc on PATH. Source CANN's set_env.sh (its toolkit has atc, its runtime NNRT has not; see "
+            f"{CARD_GUIDE}), or use device=emulation for the emulation. What is compiled already runs without atc."
+        )
+    found = {kind for kind in kinds.values() if kind}
+    if len(found) > 1:
         raise ToolError(
             f"PATH mixes the stand-ins with CANN's tools ({kinds}). Open a new shell and source one set_env.sh only."
         )
-    if device == ON_NPU and kinds["atc"] != NPU:
+    kind = found.pop() if found else NPU  # a runtime alone has neither atc nor npu-smi
+    if device == ON_NPU and kind != NPU:
         raise ToolError(
             f"device=npu, but {which('atc', shell.env)} is the stand-in. "
             "Open a shell without emulation/set_env.sh and source CANN's own."
         )
-    return kinds["atc"] or NPU
-
-
-def which(program: str, env: Mapping[str, str]) -> str | None:
-    """Return the path of a program as a shell with `env` would find it."""
-    return shutil.which(program, path=env.get("PATH"))
-
-
-def read_cann_version(env: Mapping[str, str]) -> str:
-    """Return the toolkit's version as its `version.cfg` or install info states it, else "unknown"."""
-    home = Path(env.get("ASCEND_TOOLKIT_HOME", ""))
-    for path in (home / "version.cfg", *sorted(home.glob("*-linux/ascend_toolkit_install.info"))):
-        if path.is_file():
-            found = re.search(r"(?:version|running_version)\s*=\s*\[?([^\]\s]+)", path.read_text(errors="replace"))
-            if found:
-                return found.group(1)
-    return "unknown"
+    return kind
 
 
 def source_set_env(script: Path, env: Mapping[str, str]) -> dict[str, str]:
@@ -199,7 +221,9 @@ def source_set_env(script: Path, env: Mapping[str, str]) -> dict[str, str]:
             "or use device=npu where CANN is installed."
         )
     # Its own exit code means nothing (it may end in a test that fails); the tools are checked afterwards.
-    result = capture(["bash", "-c", 'source "$1" >/dev/null; env -0', "bash", str(script)], env)
+    # CANN's own reads variables that are not set, which ends a shell with -u; one may come by SHELLOPTS.
+    lines = 'set +eu +o pipefail; source "$1" >/dev/null; env -0'
+    result = capture(["bash", "-c", lines, "bash", str(script)], env)
     if result.returncode != 0:
         raise ToolError(f"{script} ended the shell with exit code {result.returncode}: {result.stderr.strip()}")
     return dict(line.split("=", 1) for line in result.stdout.split("\0") if "=" in line)
@@ -275,7 +299,7 @@ def _explain_no_ais_bench(python: str, stderr: str) -> str:
         )
     return (
         f"{python} cannot import ais_bench and aclruntime: {error[0]}. Install the ais_bench inference tool in that "
-        "Python, or name the Python that has it in ASCEND_PYTHON."
+        f"Python ({CARD_GUIDE}), or name the Python that has it in ASCEND_PYTHON."
     )
 
 

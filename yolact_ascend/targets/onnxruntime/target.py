@@ -17,6 +17,7 @@ from yolact_ascend.sources import made_by
 from yolact_ascend.targets.folder import BENCHMARK_DIRNAME, OUTPUT_DIRNAME
 from yolact_ascend.targets.target import (
     BATCH_CONTENTS,
+    RUN,
     BenchmarkJob,
     CompileJob,
     DeviceRequest,
@@ -71,7 +72,7 @@ class OnnxRuntimeTarget(Target):
     def require_precision(self, precision: str) -> None:
         pass
 
-    def identity(self) -> dict[str, str]:
+    def identity(self, work: str = RUN) -> dict[str, str]:
         return {"kind": self.kind, "onnxruntime": self.version}
 
     def made_for(self) -> dict[str, str]:

@@ -28,7 +28,7 @@ from yolact_ascend.targets.openvino.runtime import (
     instruction_sets,
     require_openvino,
 )
-from yolact_ascend.targets.target import BenchmarkJob, CompileJob, DeviceRequest, Engine, InferJob, Target
+from yolact_ascend.targets.target import RUN, BenchmarkJob, CompileJob, DeviceRequest, Engine, InferJob, Target
 
 WORDS = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}
 
@@ -90,7 +90,7 @@ class OpenVinoTarget(Target):
                 f"{', '.join(capabilities(self.device))}; OpenVINO would silently take float32. Set precision=fp32."
             )
 
-    def identity(self) -> dict[str, str]:
+    def identity(self, work: str = RUN) -> dict[str, str]:
         return {"kind": self.kind, "device": self.device, "chip": describe_chip(self.device), **self.made_for()}
 
     def made_for(self) -> dict[str, str]:
