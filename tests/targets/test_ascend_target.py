@@ -117,6 +117,15 @@ def test_atc_leaves_nothing_in_the_users_folder(tmp_path, monkeypatch):
     assert [path.name for path in own.iterdir()] == ["kernel_meta"]  # the user's own choice holds
 
 
+def test_a_chip_whose_soc_version_is_not_known_is_named_all_the_same(tmp_path):
+    """A run of a compiled model: nothing is expected of the model's soc_version then."""
+    target = AscendTarget(replace(ON_CARD, chip="Ascend910", soc_version="unknown"))
+    assert target.describe().startswith("Device: Ascend910, npu-smi 23.0,")
+    assert target.describe_device(0) == "Ascend910, device 0"
+    assert target.made_for() == {"cann": "unknown"}
+    assert AscendTarget(replace(target.tools, chip="unknown")).describe_device(2) == "NPU, device 2"
+
+
 def test_what_was_added_to_the_environment_is_pasted_too():
     tools = replace(ON_CARD, libraries=("/driver/lib64", "/driver/lib64/common"), remark="Device 0 is npu-smi's 1.")
     target = AscendTarget(tools)

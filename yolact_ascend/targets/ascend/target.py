@@ -35,7 +35,7 @@ from yolact_ascend.targets.ascend.checks import check_tools
 from yolact_ascend.targets.ascend.devices import clear_devices, collect_outputs, devices_for, merge_summaries
 from yolact_ascend.targets.ascend.errors import explain_atc_failure
 from yolact_ascend.targets.ascend.host_needs import precision_trouble
-from yolact_ascend.targets.ascend.installation import LIBRARIES
+from yolact_ascend.targets.ascend.installation import LIBRARIES, UNKNOWN
 from yolact_ascend.targets.ascend.tools import AUTO, ON_EMULATION, ON_NPU, Tools, find_tools
 from yolact_ascend.targets.folder import BENCHMARK_DIRNAME, OUTPUT_DIRNAME, WorkFolder
 from yolact_ascend.targets.target import (
@@ -97,7 +97,10 @@ class AscendTarget(Target):
         return self.tools.identity(work)
 
     def made_for(self) -> dict[str, str]:
-        return {"soc_version": self.tools.soc_version, "cann": self.tools.cann}
+        found = {"soc_version": self.tools.soc_version, "cann": self.tools.cann}
+        if self.tools.soc_version == UNKNOWN:  # without atc it need not be known
+            del found["soc_version"]
+        return found
 
     def describe(self) -> str:
         tools = self.tools
@@ -105,12 +108,17 @@ class AscendTarget(Target):
         if tools.is_emulated:
             return f"Device: CPU emulation of {tools.soc_version} ({tools.reason}). {EMULATION_NOTE}{remark}"
         versions = f"npu-smi {tools.npu_smi}, CANN {tools.cann_version()}"
-        return f"Device: {tools.soc_version}, {versions} ({tools.reason}).{remark}"
+        return f"Device: {self._chip()}, {versions} ({tools.reason}).{remark}"
 
     def describe_device(self, npu: int) -> str:
-        soc = self.tools.soc_version
+        soc = self._chip()
         name = f"CPU emulation of {soc}, not an NPU" if self.tools.is_emulated else soc
         return f"{name}, device {npu}"
+
+    def _chip(self) -> str:
+        """Return the chip by the best name that is known."""
+        names = (self.tools.soc_version, self.tools.chip, "NPU")
+        return next(name for name in names if name != UNKNOWN)
 
     def facts(self, precision: str) -> dict[str, Any]:
         return {
