@@ -402,6 +402,17 @@ def test_a_compiled_model_of_other_weights_is_refused_before_the_device_opens(om
         pass
 
 
+def test_a_model_for_another_chip_is_refused_before_the_emulated_device_opens(om):
+    sidecar = om.with_name("m.om.json")
+    sidecar.write_text(sidecar.read_text().replace("Ascend310P3", "Ascend310B4"))
+    request = DeviceRequest("emulation")
+    with (
+        pytest.raises(ArtifactError, match=r"m\.om was compiled for Ascend310B4, but .*Pass --soc=Ascend310B4"),
+        predict.open_engines(om, om.with_name("weights.pth"), request),
+    ):
+        pass
+
+
 def test_results_never_take_the_place_of_their_source(run, photographs, capsys):
     before = (photographs / "a.jpg").read_bytes()
     assert run(photographs, f"--save_path={photographs / '..' / photographs.name}") == 2

@@ -14,6 +14,7 @@ from yolact_ascend.targets.compiled import (
     SCHEMA,
     Need,
     describe_model,
+    find_made_for,
     find_weights_sha256,
     read_sidecar,
     require_inputs,
@@ -46,6 +47,12 @@ def model(tmp_path):
     path.write_bytes(b"compiled")
     write_sidecar(path, describe_model(path, NEED, ["atc"], "atc --model a.onnx"))
     return path
+
+
+def test_what_a_model_was_compiled_for_is_found_in_its_side_car(model):
+    assert find_made_for(model) == NEED.made_for
+    sidecar_file(model).unlink()
+    assert find_made_for(model) == {}
 
 
 def test_a_side_car_says_all_about_its_model(model):

@@ -183,6 +183,15 @@ def test_the_first_910b_is_told_from_the_second(fake_cann):
     assert "first generation" in found.remark and "Ascend910B1 to Ascend910B4" in found.remark
 
 
+def test_a_soc_that_is_not_the_cards_is_said(fake_cann):
+    """A model for one chip does not load on another ("supported socVersion=…, but the model socVersion=…")."""
+    assert find_tools("auto", "Ascend310P3").remark == ""
+    said = "soc=Ascend310B4, but npu-smi shows Ascend310P3, on which such a model may not load."
+    assert find_tools("auto", "Ascend310B4").remark == said
+    (fake_cann / "npu-smi.txt").write_text("| 0       310P | OK    | 15.8 |\n")
+    assert find_tools("auto", "Ascend310P3").remark == ""  # what a series is cannot be told
+
+
 def test_the_emulated_card_follows_soc(no_cann):
     found = find_tools("emulation", "Ascend310B4")
     assert (found.chip, found.soc_version) == ("310B4", "Ascend310B4")

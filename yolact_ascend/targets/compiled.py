@@ -196,6 +196,14 @@ def find_weights_sha256(model: Path) -> str | None:
     return sidecar.weights_sha256
 
 
+def find_made_for(model: Path) -> dict[str, str]:
+    """Return what a model was compiled for, by its side-car; nothing when no current side-car states it."""
+    try:
+        return read_sidecar(model).made_for
+    except ArtifactError:
+        return {}
+
+
 def require_inputs(save_path: Path, spec: TensorSpec, count: int) -> None:
     """Raise ArtifactError unless the inputs 0..count-1 are, by their recipe and sizes, what the model takes.
 

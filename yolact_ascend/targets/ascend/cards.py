@@ -73,6 +73,7 @@ class Card:
     soc_version: str = UNKNOWN
     npu_smi: str = UNKNOWN  # its version line
     remark: str = ""  # for the user
+    doubt: str = ""  # why the run may fail
 
 
 def find_card(
@@ -96,7 +97,10 @@ def find_card(
     chosen = choose_chips(chips, npus, remark)[0]
     if soc is None:
         soc = soc_version_of(chosen, env) if COMPILE in work else _soc_version_if_known(chosen, env)
-    return Card(chips, chosen, soc, version, _join(remark, describe_generation(soc)))
+        return Card(chips, chosen, soc, version, _join(remark, describe_generation(soc)))
+    shown = _soc_version_if_known(chosen, env)
+    doubt = f"soc={soc}, but npu-smi shows {shown}, on which such a model may not load." if shown != soc else ""
+    return Card(chips, chosen, soc, version, _join(remark, describe_generation(soc)), doubt if shown != UNKNOWN else "")
 
 
 def _without_npu_smi(soc: str | None, work: frozenset[str]) -> Card:

@@ -61,7 +61,9 @@ def check_card(shell: Shell, kind: str | None, request: DeviceRequest) -> Check:
             sentences.append(
                 f"The cards differ; this run uses device {card.chosen.device_id}, a {card.chosen.name} (npus= selects)"
             )
-    troubles = access_troubles() if kind == NPU and RUN in request.work else []
+    troubles = [card.doubt] if card.doubt else []
+    if kind == NPU and RUN in request.work:
+        troubles += access_troubles()
     remarks = [card.remark.rstrip(".")] if card.remark else []
     return Check("card", WARN if troubles else OK, ". ".join([*sentences, *remarks, *troubles]), facts)
 

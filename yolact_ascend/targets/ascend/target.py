@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from yolact_ascend.checks import Check
-from yolact_ascend.errors import ToolError, UsageError
+from yolact_ascend.errors import ArtifactError, ToolError, UsageError
 from yolact_ascend.files import FILE_MODE, make_folder, write_bytes
 from yolact_ascend.models.inputs import NORMALISE, NOTHING, takes_pixels
 from yolact_ascend.process import Runner, describe_failure, format_command
@@ -37,6 +37,7 @@ from yolact_ascend.targets.ascend.errors import explain_atc_failure
 from yolact_ascend.targets.ascend.host_needs import precision_trouble
 from yolact_ascend.targets.ascend.installation import LIBRARIES, UNKNOWN
 from yolact_ascend.targets.ascend.tools import AUTO, ON_EMULATION, ON_NPU, Tools, find_tools
+from yolact_ascend.targets.compiled import find_made_for
 from yolact_ascend.targets.folder import BENCHMARK_DIRNAME, OUTPUT_DIRNAME, WorkFolder
 from yolact_ascend.targets.target import (
     BATCH_CONTENTS,
@@ -196,7 +197,17 @@ class AscendTarget(Target):
         from yolact_ascend.targets.ascend.engine import DeviceEngine  # here: most verbs open no device
 
         require_plain_files([model])
+        self._require_played_chip(model)
         return DeviceEngine(model, self.tools, npu)
+
+    def _require_played_chip(self, model: Path) -> None:
+        """Raise ArtifactError for a model that was compiled for another chip than the emulated one."""
+        made_for = find_made_for(model).get("soc_version") if self.tools.is_emulated else None
+        if made_for not in (None, self.tools.soc_version):
+            raise ArtifactError(
+                f"{model} was compiled for {made_for}, but the emulated card is {self.tools.soc_version}. "
+                f"Pass --soc={made_for}, which the emulated card follows."
+            )
 
     def _atc_command(self, job: CompileJob, onnx: Path, prefix: Path, aipp_file: Path) -> list[str]:
         aipp = aipp_file if takes_pixels(job.input) else None

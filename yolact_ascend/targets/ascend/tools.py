@@ -126,7 +126,7 @@ def find_tools(
         npu_smi=card.npu_smi,
         npus=npus,
         has_divide_flag=RUN not in work or len(npus) == 1 or _has_divide_flag(shell),
-        remark=card.remark,
+        remark=" ".join(filter(None, [card.remark, card.doubt])),
         libraries=shell.libraries,
     )
 
