@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from yolact_ascend.errors import ToolError
+from yolact_ascend.errors import ToolError, ToolTimeout
 from yolact_ascend.process import capture, format_command, run_tool
 
 
@@ -66,6 +66,12 @@ def test_a_missing_program_is_named():
         run_tool(["no-such-program"], os.environ)
     with pytest.raises(ToolError, match="Cannot start no-such-program"):
         capture(["no-such-program"], os.environ)
+
+
+def test_a_query_that_does_not_end_is_ended():
+    """Also where a child of it, which holds its output open, lives on."""
+    with pytest.raises(ToolTimeout, match=r"^sh -c 'sleep 5; true' gave no answer within 0\.1 s and was ended\.$"):
+        capture(["sh", "-c", "sleep 5; true"], os.environ, limit_s=0.1)
 
 
 def test_an_interrupt_ends_the_program_too(tmp_path, monkeypatch):

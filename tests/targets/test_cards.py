@@ -224,8 +224,17 @@ NEWEST = ONE_CARD_OF_A3.replace("Ascend910   ", "Ascend950PR ")
         (NO_HEALTH_310B4, ["310B4"]),
         (NEWEST, ["Ascend950PR", "Ascend950PR"]),
         (ONE_310P3.replace("| OK  ", "| General Warning  "), ["310P3"]),
+        (FOUR_CHIPS_310.replace("| OK  ", "| NA  "), ["310"] * 4),
     ],
-    ids=["a hyphen", "a vNPU", "a series", "no health", "Ascend950PR", "health of two words"],
+    ids=[
+        "a hyphen",
+        "a vNPU",
+        "a series",
+        "no health",
+        "Ascend950PR",
+        "health of two words",
+        "no health, a number for a name",
+    ],
 )
 def test_every_name_of_a_chip_is_read(text, names):
     """The names are those of first_contact.md, Cards."""
@@ -250,6 +259,14 @@ def test_a_row_that_is_not_understood_is_shown(row):
         parse_npu_smi("\n".join(lines))
     with pytest.raises(ToolError, match="not understood"):
         parse_npu_smi(f"{row}\n{TWO_910B3}")
+
+
+def test_a_third_row_of_a_chip_is_not_understood():
+    second = (
+        "| 0       0                     | 0000:01:00.0    | 0            1800 / 21527                            |"
+    )
+    with pytest.raises(ToolError, match="not understood"):
+        parse_npu_smi(ONE_310P3.replace(second, f"{second}\n{second}"))
 
 
 @pytest.fixture

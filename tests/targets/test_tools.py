@@ -12,7 +12,7 @@ from factories import CHECKOUT
 from yolact_ascend.errors import ToolError, UsageError
 from yolact_ascend.process import capture
 from yolact_ascend.targets.ascend import tools
-from yolact_ascend.targets.ascend.tools import Tools, find_tools, source_set_env
+from yolact_ascend.targets.ascend.tools import Tools, find_shell, find_tools, source_set_env
 from yolact_ascend.targets.target import COMPILE, RUN
 
 
@@ -69,8 +69,9 @@ def test_a_host_with_a_card_is_not_emulated_unasked(no_cann, tmp_path, sign):
         ToolError, match=r"shows that this host has a card, but .*no npu-smi or atc.*docs/card\.md.*device=emulation"
     ):
         find_tools("auto")
-    assert find_tools("auto", work=frozenset()).is_emulated  # an export, say
-    assert find_tools("emulation").is_emulated
+    emulated = CHECKOUT / "emulation" / "set_env.sh"
+    assert find_shell("auto", frozenset()).set_env == emulated  # an export, say
+    assert find_shell("emulation").set_env == emulated
 
 
 def test_without_cann_npu_is_refused(no_cann):

@@ -180,18 +180,21 @@ def parse_npu_smi(text: str) -> list[Chip]:
     """
     has_device_ids = _DEVICE_COLUMN.search(text)
     chips: list[Chip] = []
+    is_second = False  # whether the second row of a chip may come
     for line in text.splitlines():
         if _PROCESS_TABLE.match(line):
             break
         if not line.startswith("|") or _CAPTION.match(line):
             continue
         name_row, chip_row = _NAME_ROW.match(line), _CHIP_ROW.match(line)
-        if name_row and not (chip_row and chips and name_row.group(2).isdigit()):
+        if name_row and not (chip_row and is_second):
             chips.append(Chip(len(chips), int(name_row.group(1)), name_row.group(2)))
-        elif chip_row and chips:
+            is_second = True
+        elif chip_row and is_second:
             number = chip_row.group(2) or ""
             device_id = int(number) if has_device_ids and number.isdigit() else chips[-1].device_id
             chips[-1] = replace(chips[-1], device_id=device_id, index=int(chip_row.group(1)))
+            is_second = False
         else:
             raise ToolError(
                 f"npu-smi info has a row that is not understood: '{line.strip()}'. Without it, devices could be "

@@ -118,8 +118,9 @@ class AscendTarget(Target):
 
     def _chip(self) -> str:
         """Return the chip by the best name that is known."""
-        names = (self.tools.soc_version, self.tools.chip, "NPU")
-        return next(name for name in names if name != UNKNOWN)
+        if self.tools.soc_version != UNKNOWN:
+            return self.tools.soc_version
+        return "NPU" if self.tools.chip == UNKNOWN else self.tools.chip
 
     def facts(self, precision: str) -> dict[str, Any]:
         return {
