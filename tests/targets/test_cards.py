@@ -232,8 +232,8 @@ NEWEST = ONE_CARD_OF_A3.replace("Ascend910   ", "Ascend950PR ")
         "a series",
         "no health",
         "Ascend950PR",
-        "health of two words",
-        "no health, a number for a name",
+        "two words of health",
+        "310 without health",
     ],
 )
 def test_every_name_of_a_chip_is_read(text, names):
