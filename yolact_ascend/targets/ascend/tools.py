@@ -289,8 +289,8 @@ def _explain_no_ais_bench(python: str, stderr: str) -> str:
     if "No module named 'ais_bench.infer" in error[0]:
         return (
             f"{python} has another package called ais_bench, without the inference tool (AISBench's evaluator of "
-            f"language models has that name, too): {error[0]}. Uninstall it there (pip uninstall ais-bench-benchmark), or name "
-            f"a Python that has the inference tool in ASCEND_PYTHON. {CARD_GUIDE} says where that comes from."
+            f"language models has that name, too): {error[0]}. Uninstall it there (pip uninstall ais-bench-benchmark), "
+            f"or name a Python that has the inference tool in ASCEND_PYTHON. {CARD_GUIDE} says where that comes from."
         )
     if f"{Path.cwd()}/" in stderr:
         return (
