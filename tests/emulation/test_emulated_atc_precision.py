@@ -175,6 +175,7 @@ OVERFLOWS = {
     "310P3 saturates": ("Ascend310P3", 300.0, 65504.0),
     "310B4 saturates": ("Ascend310B4", 300.0, 65504.0),
     "910A saturates": ("Ascend910A", 300.0, 65504.0),
+    "910B of the first generation saturates": ("Ascend910B", 300.0, 65504.0),
     "910B3 becomes infinite": ("Ascend910B3", 300.0, np.inf),
     "910_93 becomes infinite": ("Ascend910_9391", 300.0, np.inf),
     "the largest": ("Ascend310P3", 255.875, 65472.0),  # 65472.0156…, between 65472 and 65504

@@ -132,6 +132,9 @@ def test_what_was_added_to_the_environment_is_pasted_too():
     added = "export LD_LIBRARY_PATH=$LD_LIBRARY_PATH:/driver/lib64:/driver/lib64/common"
     assert target.how_to_paste() == f"source /set_env.sh && {added}"
     assert AscendTarget(replace(tools, set_env=None)).how_to_paste() == added
+    emulated = replace(EMULATED, set_env=Path("/set_env.sh"), env={"EMULATED_SOC": "Ascend310B4"})
+    assert AscendTarget(emulated).how_to_paste() == "source /set_env.sh && export EMULATED_SOC=Ascend310B4"
+    assert AscendTarget(replace(emulated, own_env=emulated.env)).how_to_paste() == "source /set_env.sh"
     assert target.describe().endswith("(it is there). Device 0 is npu-smi's 1.")
 
 

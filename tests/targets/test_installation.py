@@ -59,6 +59,21 @@ def test_without_a_home_only_the_places_of_root_are_searched(host):
     assert find_set_env({"HOME": "", "ASCEND_HOME_PATH": ""}) is None
 
 
+def test_what_this_user_may_not_read_is_not_there(host, monkeypatch):
+    """Root's installations may be closed to others (mode 750)."""
+    write(host / "root" / "etc" / "Ascend" / "ascend_cann_install.info", "Toolkit_InstallPath=/opt/cann\n")
+    write(host / "root" / "opt" / "cann" / "set_env.sh")
+    write(host / "cann" / "version.cfg", "version=8.0.0\n")
+    env = {"ASCEND_HOME_PATH": str(host / "cann")}
+    assert find_set_env(env) and read_cann_version(env) == "8.0.0"
+
+    def refuse(*_, **__):
+        raise PermissionError
+
+    monkeypatch.setattr(installation.Path, "read_text", refuse)
+    assert find_set_env(env) is None and read_cann_version(env) == "unknown"
+
+
 def test_the_driver_is_where_its_record_says(host):
     assert driver_folder() == host / "root" / "usr" / "local" / "Ascend" / "driver"
     assert sign_of_card() is None

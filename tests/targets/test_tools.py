@@ -196,6 +196,8 @@ def test_a_soc_that_is_not_the_cards_is_said(fake_cann):
 def test_the_emulated_card_follows_soc(no_cann):
     found = find_tools("emulation", "Ascend310B4")
     assert (found.chip, found.soc_version) == ("310B4", "Ascend310B4")
+    assert found.played_chip == "Ascend310B4"
+    assert find_tools("emulation").played_chip is None
     assert find_tools("emulation", "Ascend910_9392").chip == "Ascend910"
     with pytest.raises(ToolError, match="EMULATED_SOC=Ascend999 is no chip that the stand-ins imitate.*another soc="):
         find_tools("emulation", "Ascend999")

@@ -144,7 +144,8 @@ KEYS = {
     "device": Key(
         DEVICE.default,
         str,
-        "ascend: auto (the NPU if Ascend's toolkit CANN is found, else the CPU emulation), npu, emulation; "
+        "ascend: auto (the NPU, or the CPU emulation where neither Ascend's toolkit CANN nor a card is found), npu, "
+        "emulation; "
         "onnxruntime: auto, cpu; openvino: auto, cpu, gpu, npu",
     ),
     "soc": Key("", optional(str), "chip to compile for (atc --soc_version), if npu-smi does not report it"),

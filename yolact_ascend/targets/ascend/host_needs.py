@@ -5,7 +5,6 @@ Each function returns what is missing and what to do, as sentences; none where e
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -20,6 +19,7 @@ from yolact_ascend.targets.ascend.installation import (
     device_files,
     driver_folder,
     homes,
+    read_if_there,
     release_of,
     which,
 )
@@ -165,8 +165,8 @@ def _missing_operators(env: Mapping[str, str], version: str, soc_version: str) -
             f"There is no ascend_ops_install.info beside the toolkit's record: {failure}. Install "
             f"Ascend-cann-{name}-ops of CANN {version} ({CARD_GUIDE})."
         )
-    text = records[0].read_text(errors="replace")
-    package = re.search(r"^package_name\s*=\s*Ascend-cann-(\S+)-ops\s*$", text, re.MULTILINE | re.IGNORECASE)
+    pattern = re.compile(r"^package_name\s*=\s*Ascend-cann-(\S+)-ops\s*$", re.MULTILINE | re.IGNORECASE)
+    package = pattern.search(read_if_there(records[0]))
     if package and package.group(1).lower() != name.lower():
         return (
             f"{records[0]} is of {package.group(0).partition('=')[2].strip()}, but the chip is {soc_version}: "
@@ -198,8 +198,7 @@ def _memory_bytes() -> int | None:
         ("proc/meminfo", r"^MemTotal:\s*(\d+) kB", 1024),
         ("sys/fs/cgroup/memory.max", r"^(\d+)$", 1),
     ):
-        path = installation.ROOT / name
-        number = re.search(pattern, path.read_text(), re.MULTILINE) if os.access(path, os.R_OK) else None
+        number = re.search(pattern, read_if_there(installation.ROOT / name), re.MULTILINE)
         if number:
             found.append(int(number.group(1)) * unit)
     return min(found, default=None)

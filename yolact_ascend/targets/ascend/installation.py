@@ -38,7 +38,7 @@ def which(program: str, env: Mapping[str, str]) -> str | None:
 def find_set_env(env: Mapping[str, str]) -> Found | None:
     """Return the set_env.sh of an installed CANN: by the variables, the installer's records, the usual folders."""
     for folder, reason in _candidates(env):
-        if (folder / _SET_ENV).is_file():
+        if os.access(folder / _SET_ENV, os.R_OK):  # raises nothing where this user may not look
             return Found(folder / _SET_ENV, reason)
     return None
 
@@ -85,10 +85,16 @@ def _under_root(path: str) -> Path:
 
 def _value_of(record: Path, key: str) -> str:
     """Return the value of `key=` in one of the installers' records; "" when it is not there."""
-    if not record.is_file():
-        return ""
-    found = re.search(rf"^{key}\s*=\s*(\S+)", record.read_text(errors="replace"), re.MULTILINE | re.IGNORECASE)
+    found = re.search(rf"^{key}\s*=\s*(\S+)", read_if_there(record), re.MULTILINE | re.IGNORECASE)
     return found.group(1) if found else ""
+
+
+def read_if_there(path: Path) -> str:
+    """Return the text of a file that CANN or the system writes; "" where there is none that this user may read."""
+    try:
+        return path.read_text(errors="replace")
+    except OSError:
+        return ""
 
 
 def homes(env: Mapping[str, str]) -> list[Path]:
@@ -110,7 +116,7 @@ def device_files() -> list[Path]:
 def sign_of_card() -> Path | None:
     """Return what shows that this host has a card: the file of a device, or the driver; None when nothing does."""
     places = [*device_files(), ROOT / "dev" / "davinci_manager", driver_folder()]
-    return next((place for place in places if place.exists()), None)
+    return next((place for place in places if os.access(place, os.F_OK)), None)
 
 
 def missing_libraries(env: Mapping[str, str]) -> list[str]:
@@ -120,7 +126,7 @@ def missing_libraries(env: Mapping[str, str]) -> list[str]:
     driver those for compiling alone, as the guide to ATC has it (hicann/ge).
     """
     library = driver_folder() / "lib64"
-    folders = [folder for folder in (library, library / "common", library / "driver") if folder.is_dir()]
+    folders = [folder for folder in (library, library / "common", library / "driver") if os.access(folder, os.X_OK)]
     if not folders:
         folders = [folder for home in homes(env) for folder in sorted(home.glob("*-linux/devlib"))]
     known = env.get(LIBRARIES, "").split(os.pathsep)
@@ -139,7 +145,7 @@ def read_cann_version(env: Mapping[str, str]) -> str:
     for home in homes(env):
         for pattern in _VERSION_FILES:
             for path in sorted(home.glob(pattern)):
-                found = _VERSION.search(path.read_text(errors="replace"))
+                found = _VERSION.search(read_if_there(path))
                 if found:
                     return found.group(1)
     return UNKNOWN

@@ -36,7 +36,7 @@ from yolact_ascend.targets.ascend.devices import clear_devices, collect_outputs,
 from yolact_ascend.targets.ascend.errors import explain_atc_failure
 from yolact_ascend.targets.ascend.host_needs import precision_trouble
 from yolact_ascend.targets.ascend.installation import LIBRARIES, UNKNOWN
-from yolact_ascend.targets.ascend.tools import AUTO, ON_EMULATION, ON_NPU, Tools, find_tools
+from yolact_ascend.targets.ascend.tools import AUTO, ON_EMULATION, ON_NPU, PLAYED_CHIP, Tools, find_tools
 from yolact_ascend.targets.compiled import find_made_for
 from yolact_ascend.targets.folder import BENCHMARK_DIRNAME, OUTPUT_DIRNAME, WorkFolder
 from yolact_ascend.targets.target import (
@@ -136,6 +136,9 @@ class AscendTarget(Target):
     def how_to_paste(self) -> str | None:
         set_env, libraries = self.tools.set_env, self.tools.libraries
         steps = [] if set_env is None else [format_command(["source", str(set_env)])]
+        played = self.tools.played_chip
+        if played:
+            steps.append(f"export {PLAYED_CHIP}={played}")
         if libraries:
             steps.append(f"export {LIBRARIES}=${LIBRARIES}:{os.pathsep.join(libraries)}")
         return " && ".join(steps) or None

@@ -83,6 +83,12 @@ class Tools:
         played = self.env.get(PLAYED_CANN)
         return f"none, CPU emulation of CANN {played}" if played else "none, CPU emulation"
 
+    @property
+    def played_chip(self) -> str | None:
+        """The chip of the emulated cards, where the user's own shell would have another one."""
+        chip = self.env.get(PLAYED_CHIP) if self.is_emulated else None
+        return chip if chip != self.own_env.get(PLAYED_CHIP) else None
+
     def cann_version(self) -> str:
         """The toolkit's release, "unknown" where nothing states it."""
         return read_cann_version(self.env)
