@@ -158,7 +158,7 @@ def dataset(small_coco, annotation_file):
 
 def leave_host(folder, monkeypatch):
     """Let no CANN, driver or card of this machine be found: the root of the file system and HOME lie in `folder`."""
-    for name in (*installation.HOMES, cards.VISIBLE_DEVICES):
+    for name in (*installation.HOMES, cards.VISIBLE_DEVICES, "CONDA_PREFIX"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(installation, "ROOT", folder / "root")
     monkeypatch.setenv("HOME", str(folder / "home"))

@@ -32,7 +32,15 @@ def test_the_places_of_cann_in_their_order(host):
     assert find_set_env(env) is None
     assert "home/Ascend/{cann,ascend-toolkit,nnrt}" in describe_search(env)
     root, home = host / "root" / "usr" / "local" / "Ascend", host / "home" / "Ascend"
-    for path in (home / "ascend-toolkit", home / "cann", root / "ascend-toolkit", root / "cann"):  # the worst first
+    env["CONDA_PREFIX"] = str(host / "conda")  # `conda install ascend::cann-toolkit` (guides to CANN 8.5 and 9.1)
+    conda = host / "conda" / "Ascend" / "cann"
+    for path in (
+        conda,
+        home / "ascend-toolkit",
+        home / "cann",
+        root / "ascend-toolkit",
+        root / "cann",
+    ):  # the worst first
         set_env = write(path / "set_env.sh")
         assert find_set_env(env).set_env == set_env
     own_record = write(home / "ascend_cann_install.info", "Toolkit_InstallPath=/own/ascend-toolkit\n")

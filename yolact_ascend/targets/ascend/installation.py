@@ -71,8 +71,9 @@ def _records(env: Mapping[str, str]) -> list[Path]:
 
 
 def _parents(env: Mapping[str, str]) -> list[Path]:
-    """The folders into which root and other users install by default."""
-    return [ROOT / "usr" / "local" / "Ascend", *(home / "Ascend" for home in _user_home(env))]
+    """The folders into which root, other users and conda (of the activated environment) install by default."""
+    conda = [Path(env["CONDA_PREFIX"])] if env.get("CONDA_PREFIX") else []
+    return [ROOT / "usr" / "local" / "Ascend", *(home / "Ascend" for home in (*_user_home(env), *conda))]
 
 
 def _user_home(env: Mapping[str, str]) -> list[Path]:
