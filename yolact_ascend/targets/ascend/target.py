@@ -31,7 +31,7 @@ from yolact_ascend.targets.ascend.atc import (
 )
 from yolact_ascend.targets.ascend.checks import check_tools
 from yolact_ascend.targets.ascend.devices import clear_devices, collect_outputs, devices_for, merge_summaries
-from yolact_ascend.targets.ascend.errors import explain_atc_failure
+from yolact_ascend.targets.ascend.explain import explain_atc_failure, explain_device_failure
 from yolact_ascend.targets.ascend.tools import AUTO, ON_EMULATION, ON_NPU, Tools, find_tools
 from yolact_ascend.targets.folder import BENCHMARK_DIRNAME, OUTPUT_DIRNAME, WorkFolder
 from yolact_ascend.targets.target import (
@@ -214,7 +214,7 @@ class AscendTarget(Target):
         clear_devices(output_folder)
         if len(npus) > 1:
             make_folder(output_folder)  # its processes may all try to make it at the same moment, and fail
-        runner.run(command, self.tools.env, log)
+        runner.run(command, self.tools.env, log, explain_device_failure)
         if len(npus) > 1:
             if collect is not None:
                 collect(output_folder, npus)

@@ -23,6 +23,7 @@ from yolact_ascend.files import (
 from yolact_ascend.process import capture
 from yolact_ascend.targets.ascend.cards import choose_chips, read_chips, soc_version_of
 from yolact_ascend.targets.ascend.devices import DIVIDE_FLAG
+from yolact_ascend.targets.ascend.explain import explain_import_failure
 
 EMULATION = CHECKOUT / "emulation"
 CANN_SET_ENV = Path("/usr/local/Ascend/ascend-toolkit/set_env.sh")
@@ -273,9 +274,10 @@ def _explain_no_ais_bench(python: str, stderr: str) -> str:
             f"{python} cannot import ais_bench and aclruntime, because Python searches the current folder "
             f"({Path.cwd()}) first: {error[0]}. Run from another folder, or rename that file."
         )
+    remedy = explain_import_failure(stderr) or "Install the ais_bench inference tool in that Python."
     return (
-        f"{python} cannot import ais_bench and aclruntime: {error[0]}. Install the ais_bench inference tool in that "
-        "Python, or name the Python that has it in ASCEND_PYTHON."
+        f"{python} cannot import ais_bench and aclruntime: {error[0]}. {remedy} If another Python has them, name it in "
+        "ASCEND_PYTHON."
     )
 
 
