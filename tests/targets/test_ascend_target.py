@@ -11,12 +11,14 @@ from factories import TINY_CONFIG
 from yolact_ascend.errors import ArtifactError, ToolError, UsageError
 from yolact_ascend.models.inputs import input_tensor
 from yolact_ascend.process import Runner as ProcessRunner
+from yolact_ascend.targets.ascend.ais_bench import AisBenchFlags
 from yolact_ascend.targets.ascend.target import EMULATION_NOTE, NPU_NOTE, AscendTarget
 from yolact_ascend.targets.ascend.tools import Tools
 from yolact_ascend.targets.target import BenchmarkJob, CompileJob, DeviceRequest, InferJob
 
 FLOAT32, UINT8 = (input_tensor(TINY_CONFIG, dtype) for dtype in ("float32", "uint8"))
 ON_CARD = Tools("npu", "it is there", {"A": "1"}, {}, "python3.9", Path("/set_env.sh"), "310P3", "Ascend310P3", "23.0")
+ON_CARD = replace(ON_CARD, known_flags=AisBenchFlags())
 EMULATED = replace(ON_CARD, kind="cpu-emulation", set_env=None)
 
 

@@ -180,10 +180,10 @@ class AscendTarget(Target):
         return atc_command(onnx, prefix, job.batch_size, job.network_input, self.tools.soc_version, job.precision, aipp)
 
     def _npus_for(self, job: InferJob) -> tuple[int, ...]:
-        return devices_for(self.npus, job.count, self.tools.has_divide_flag)
+        return devices_for(self.npus, job.count, not self.tools.ais_bench_flags.always_divides)
 
     def _infer_command(self, job: InferJob, python: str, model: Path, bin_folder: Path, run_folder: Path) -> list[str]:
-        return infer_command(python, model, bin_folder, run_folder, self._npus_for(job), self.tools.has_divide_flag)
+        return infer_command(python, model, bin_folder, run_folder, self._npus_for(job), self.tools.ais_bench_flags)
 
     def _benchmark_command(
         self, job: BenchmarkJob, python: str, model: Path, run_folder: Path, batch: Path | None
@@ -197,7 +197,7 @@ class AscendTarget(Target):
             BENCHMARK_DIRNAME,
             batch,
             self.npus,
-            self.tools.has_divide_flag,
+            self.tools.ais_bench_flags,
         )
 
     def _run_on_devices(

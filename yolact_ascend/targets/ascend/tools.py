@@ -11,6 +11,7 @@ import re
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from importlib import metadata
 from pathlib import Path
 
@@ -21,8 +22,8 @@ from yolact_ascend.files import (
     digest_files,
 )
 from yolact_ascend.process import capture
+from yolact_ascend.targets.ascend.ais_bench import AisBenchFlags, ask_flags
 from yolact_ascend.targets.ascend.cards import choose_chips, read_chips, soc_version_of
-from yolact_ascend.targets.ascend.devices import DIVIDE_FLAG
 from yolact_ascend.targets.ascend.explain import explain_import_failure
 
 EMULATION = CHECKOUT / "emulation"
@@ -47,11 +48,16 @@ class Tools:
     soc_version: str  # as `atc --soc_version` wants it: "Ascend310P3"
     npu_smi: str  # its version line
     npus: tuple[int, ...] = (0,)  # the devices of the run
-    has_divide_flag: bool = True  # of ais_bench; asked only when there are several devices
+    known_flags: AisBenchFlags | None = None  # of ais_bench, where they need not be asked
 
     @property
     def is_emulated(self) -> bool:
         return self.kind == CPU_EMULATION
+
+    @cached_property
+    def ais_bench_flags(self) -> AisBenchFlags:
+        """How this ais_bench spells its flags: it is asked once, and only where a command needs them."""
+        return self.known_flags or ask_flags(self.python, self.env)
 
     def identity(self) -> dict[str, str]:
         """What a compiled model and its outputs depend on."""
@@ -106,18 +112,13 @@ def find_tools(device: str, soc: str | None = None, npus: tuple[int, ...] = (0,)
         soc_version=soc or soc_version_of(chip),
         npu_smi=version,
         npus=npus,
-        has_divide_flag=len(npus) == 1 or _has_divide_flag(shell),
+        known_flags=AisBenchFlags() if kind == CPU_EMULATION and _has_our_ais_bench() else None,
     )
 
 
-def _has_divide_flag(shell: Shell) -> bool:
-    """Whether this ais_bench divides inputs only with a flag; releases cannot be told apart by their version."""
-    command = [shell.python, "-m", "ais_bench", "--help"]
-    result = capture(command, shell.env)
-    if result.returncode != 0:
-        last = (result.stdout + result.stderr).strip().splitlines()[-1:]
-        raise ToolError(f"{' '.join(command)} failed with exit code {result.returncode}: {''.join(last)}")
-    return DIVIDE_FLAG in result.stdout
+def _has_our_ais_bench() -> bool:
+    """Whether the emulation's ais_bench is the stand-in, whose flags are known: no real release has this file."""
+    return (EMULATION / "ais_bench" / "infer" / "options.py").is_file()
 
 
 def find_shell(device: str) -> Shell:
