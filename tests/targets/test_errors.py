@@ -237,6 +237,9 @@ def test_an_atc_that_a_signal_ended(code, output, expected):
             "EZ9999: Inner Error!\nEZ9999: [PID: 1] 2025-01-01-00:00:00.000.000 aicore. error code:507015",
             "Error 507015: ",
         ),
+        # vllm-ascend#8818: EL0003 beside a model's failure; ais_bench's FAQ 4: while a device is opened.
+        ("Invalid_Argument(EL0003): The argument is invalid.\nerror code is 507011", "Error 507011: the model failed"),
+        ("EL0003: The argument is invalid.\n       Failed to open device", "EL0003: the driver refuses .*firmware"),
         ("EH9999: Inner Error!\n        rtDeviceSynchronize failed\n", "EH9999: an internal error .*driver"),
         ("ret:207001", "Error 207001: the device has too little free memory"),
         ("failed, runtime result = 107002", "Error 107002: no device is open"),

@@ -110,6 +110,22 @@ def test_a_card_that_does_not_show_is_no_reason_to_fall_back(fake_cann):
         find_tools("auto")
 
 
+@pytest.mark.parametrize(
+    ("error", "remedy"),
+    [
+        ("libascendcl.so: cannot open shared object file: No such file or directory", "set_env.sh was not sourced"),
+        ("libascend_hal.so: cannot open shared object file: No such file or directory", "LD_LIBRARY_PATH"),
+        ("/x/aclruntime.so: undefined symbol: aclmdlSetConfigOpt", "built for another release of CANN"),
+    ],
+)
+def test_an_aclruntime_that_cannot_be_imported_gets_its_own_remedy(fake_cann, error, remedy):
+    """Public reports, by cause; tests/targets/test_errors.py has the others."""
+    (fake_cann / "cann" / "python" / "aclruntime.py").write_text(f"raise ImportError({error!r})")
+    with pytest.raises(ToolError, match=f"cannot import ais_bench and aclruntime: .*{remedy}") as caught:
+        find_tools("npu")
+    assert "Install the ais_bench inference tool" not in str(caught.value)
+
+
 def test_a_python_without_ais_bench_is_named(fake_cann, monkeypatch):
     monkeypatch.delenv("PYTHONPATH")
     with pytest.raises(ToolError, match="python3 cannot import ais_bench and aclruntime: .*ASCEND_PYTHON"):

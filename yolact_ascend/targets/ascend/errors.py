@@ -200,6 +200,7 @@ _TIMEOUT = "the device did not answer in time. Is it shared, overheated or fault
 _INPUT = "an input's size, type or AIPP does not fit the .om. Was it compiled with other AIPP or batch settings?"
 _CALL = f"a call to the runtime was refused; mostly {_VERSIONS}"
 
+VAGUE = "EL0003"  # comes with many causes, which a number beside it tells apart
 # The same of the card's runtime (ais_bench, InferSession).
 RUNTIME_ERRORS = {
     "EE1002": _TIMEOUT,
@@ -214,7 +215,10 @@ RUNTIME_ERRORS = {
     "EH0005": _INPUT,
     "EL0001": _DEVICE,
     "EL0002": _DEVICE,
-    "EL0003": f"the driver refuses an argument. {_DEVICE[0].upper()}{_DEVICE[1:]}",
+    VAGUE: (
+        "the driver refuses an argument. While a device is opened, that mostly means that driver, firmware and CANN do "
+        "not fit together, or that the card is faulty: compare their releases, and see `npu-smi info`."
+    ),
     "EL0004": _MEMORY,
     "EL0005": _BUSY,
     "EL0007": _PERMISSION,

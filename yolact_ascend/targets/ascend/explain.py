@@ -22,6 +22,7 @@ from yolact_ascend.targets.ascend.errors import (
     INNER_ON_DEVICE,
     PYTHON,
     RUNTIME_ERRORS,
+    VAGUE,
 )
 
 MOST_QUOTED = 240  # letters of a message
@@ -74,13 +75,14 @@ def explain_atc_failure(output: str, exit_code: int) -> str | None:
 def explain_device_failure(output: str, exit_code: int | None = None) -> str | None:
     """Explain in one line what the card's runtime says behind ais_bench; None when it says nothing that is known."""
     found = _find_message(output)
-    if found is not None and not found.is_inner and _table_text(found) is not None:
+    is_known = found is not None and not found.is_inner and _table_text(found) is not None
+    if found is not None and is_known and found.code != VAGUE:
         return _sentence(found, _advice(found, INNER_ON_DEVICE))
     numbers = [match[1] or match[2] for match in _NUMBER.finditer(output)]
     for number in numbers:
         if number in ACL_NUMBERS:
             return f"Error {number}: {ACL_NUMBERS[number]}"
-    imports = explain_import_failure(output)
+    imports = None if is_known else explain_import_failure(output)
     if imports is not None:
         return imports
     if found is not None:
