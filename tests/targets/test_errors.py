@@ -243,6 +243,7 @@ def test_an_atc_that_a_signal_ended(code, output, expected):
         ("EH9999: Inner Error!\n        rtDeviceSynchronize failed\n", "EH9999: an internal error .*driver"),
         ("ret:207001", "Error 207001: the device has too little free memory"),
         ("failed, runtime result = 107002", "Error 107002: no device is open"),
+        ("aclmdlLoadFromFile failed, errorCode is 500002", "Error 500002: an internal error"),
         ("failed, ret = 507903", "Error 507903 is not among"),
         ("EX0001: new words", "EX0001: it is not among"),
         ("[PID: 507011] all is well; image 207001.jpg", None),

@@ -28,7 +28,7 @@ from yolact_ascend.targets.ascend.errors import (
 MOST_QUOTED = 240  # letters of a message
 _MESSAGE = re.compile(r"\b(E\d{5}|E[A-Z]\d{4})\)?:[ \t]*(?:\[PID: ?\d+\][ \t]*[-\d:.]+[ \t]*)?([^\r\n]*)")
 _NO_TEXT = re.compile(r"(?i)\s*(?:inner|internal) error!?\s*")
-_NUMBER = re.compile(r"\b(?:ret|retCode|result|code|failed|error)(?: is)?[ :=]{1,3}(\d{6})\b|\[(\d{6})\]\[")
+_NUMBER = re.compile(r"(?:ret|[Cc]ode|result|failed|error)(?: is)?[ :=]{1,3}(\d{6})\b|\[(\d{6})\]\[")
 # "Value NHWC for parameter --input_format is invalid"; until CANN 8.0 value and name are in brackets.
 _VALUE_OF_FLAG = re.compile(r"Value \[?(?P<value>.*?)\]? (?:for|of) parameter \[?(?P<flag>[\w.-]+)\]? ")
 # Of CANN's Python, with and without a code.
