@@ -277,7 +277,7 @@ def _explain_no_ais_bench(python: str, stderr: str) -> str:
         )
     remedy = explain_import_failure(stderr) or "Install the ais_bench inference tool in that Python."
     return (
-        f"{python} cannot import ais_bench and aclruntime: {error[0]}. {remedy} If another Python has them, name it in "
+        f"{python} cannot import ais_bench and aclruntime: {error[0]}. {remedy} Or name the Python that has them in "
         "ASCEND_PYTHON."
     )
 
