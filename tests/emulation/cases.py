@@ -895,6 +895,7 @@ def outcome_in_words(outcome: Outcome) -> str:
     said = [line for line in out.splitlines() if re.match(r"(\[ERROR\]|\w+Error) ", line)]
     if outcome.result.code:
         usage = err.split("error: ")[-1].replace("'", "")  # Python's versions quote choices differently
+        usage = re.sub("[╭╮╰╯─│]", "", usage.split("─ Error ─")[-1])  # typer's box around its sentence
         said.append(usage if outcome.result.code == 2 else last_line(err))
     words = [f"exit {outcome.result.code}"]
     if outcome.written:
