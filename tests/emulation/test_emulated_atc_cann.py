@@ -109,7 +109,7 @@ def test_words_and_codes_since_cann_8_5(run: Run, tmp_path: Path, release: str) 
     ids=["no input", "no output", "two of one name"],
 )
 def test_graphs_that_the_parser_of_8_5_refuses(run: Run, tmp_path: Path, damage: Callable, text: str) -> None:
-    """What the open ONNX parser of August 2026 says (first_contact.md, "What GE's own ONNX parser says")."""
+    """What the open ONNX parser of August 2026 says (hicann/ge@ffdcbc9, built and run offline)."""
     model = small_model(batch=1)
     damage(model.graph)
     onnx.save(model, tmp_path / "m.onnx")

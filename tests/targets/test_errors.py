@@ -197,7 +197,7 @@ def test_what_has_no_code_or_several(output, expected):
 @pytest.mark.parametrize(
     ("code", "output", "expected"),
     [
-        # A bash that starts atc.bin reports its end as 128 + signal (cases/README.md, "cann"); Python as -signal.
+        # A bash that starts atc.bin reports its end as 128 + signal (atc: 137, 139); Python as -signal.
         (
             137,
             "atc: line 22:  6100 Killed                  atc.bin",
@@ -262,7 +262,7 @@ def test_an_ais_bench_that_a_signal_ended():
 
 
 def test_every_number_of_the_runtime_has_a_remedy():
-    """The numbers that the issue and the public reports name (Ascend/runtime, rt_error_codes.h)."""
+    """The numbers that public reports name (Ascend/runtime, rt_error_codes.h)."""
     named = "107001 107002 207001 207004 207018 507008 507010 507011 507014 507015 507018 507033 507034 507035"
     assert {*named.split(), "507046", "507899"} <= set(ACL_NUMBERS)
     for number, text in ACL_NUMBERS.items():
