@@ -14,7 +14,7 @@ test: setup
 parity: setup
 	.venv/bin/python scripts/parity.py
 
-# Writes docs/ais_bench_behaviours.md: needs AIS_BENCH_DIR with all three releases.
+# Writes docs/ais_bench_behaviours.md: needs AIS_BENCH_DIR with all four releases.
 behaviours: setup
 	.venv/bin/python scripts/behaviours.py
 

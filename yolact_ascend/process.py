@@ -6,6 +6,7 @@ import contextlib
 import os
 import re
 import shlex
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -20,7 +21,9 @@ from yolact_ascend.files import PACKAGE, make_folder
 from yolact_ascend.folders import open_own
 
 SHOWN_LINES = 12  # of a failed program's output
-_ERROR_LINE = re.compile(r"\[ERROR\]|ERROR|E[A-Z]?\d{4,5}\b")  # of ais_bench and atc
+# Of ais_bench and atc; from CANN 8.5 on, its messages begin with "[PID: 4711] 2026-08-01-10:00:00.000.000 ".
+_ERROR_LINE = re.compile(r"\[(ACL )?ERROR\]|ERROR|E[A-Z]?\d{4,5}\b|\[PID: ?\d+\] \S+ \S*\(E\w+\):")
+Explain = Callable[[str, int], "str | None"]  # from a program's output and exit code
 
 
 def format_command(command: Sequence[str]) -> str:
@@ -32,7 +35,7 @@ def run_tool(
     command: Sequence[str],
     env: Mapping[str, str],
     log: Path | None = None,
-    explain: Callable[[str], str | None] | None = None,
+    explain: Explain | None = None,
     pass_fds: Sequence[int] = (),
 ) -> str:
     """Run a program, showing its command line, and its output as it comes; return its output if logged.
@@ -40,17 +43,31 @@ def run_tool(
     With `log`, standard output and error also go to the end of that file and are returned; otherwise they are not
     captured.
     Raises ToolError when the program is missing or its exit code is not 0: it shows the command, the code, the last
-    lines and, if logged, the explanation that `explain` returns for the output.
+    lines and, if logged, the explanation that `explain` returns for the output and the code.
     """
     print(f"$ {format_command(command)}", file=sys.stderr, flush=True)
     with contextlib.nullcontext() if log is None else _open_log(log, command) as file:
         code, output = _run(command, env, file, pass_fds)
     if code != 0:
         if log is None:
-            raise ToolError(f"That command failed with exit code {code}; its own message is above.")
-        what = f"{Path(command[0]).name} failed with exit code {code}."
-        raise ToolError(describe_failure(what, command, output, log, explain))
+            raise ToolError(f"That command {describe_exit(code)}; its own message is above.")
+        what = f"{Path(command[0]).name} {describe_exit(code)}."
+        raise ToolError(describe_failure(what, command, output, log, explain, code))
     return output
+
+
+def signal_of(exit_code: int) -> signal.Signals | None:
+    """Return the signal that ended a program, by its exit code: negative as Python has it, 128 + n from a shell."""
+    number = -exit_code if exit_code < 0 else exit_code - 128
+    return signal.Signals(number) if number in set(signal.Signals) else None
+
+
+def describe_exit(exit_code: int) -> str:
+    """Return how a program failed: "failed with exit code 1", "was ended by signal SIGKILL (exit code 137)"."""
+    ended_by = signal_of(exit_code)
+    if ended_by is None:
+        return f"failed with exit code {exit_code}"
+    return f"was ended by signal {ended_by.name} (exit code {exit_code})"
 
 
 def _run(
@@ -99,7 +116,8 @@ def describe_failure(
     command: Sequence[str],
     output: str,
     log: Path,
-    explain: Callable[[str], str | None] | None = None,
+    explain: Explain | None = None,
+    exit_code: int = 0,
 ) -> str:
     """Return the message on a failed program: what happened, its command, its last lines, its log, and why."""
     parts = [f"{what} The command was: {format_command(command)}"]
@@ -112,7 +130,7 @@ def describe_failure(
     if lines:
         parts += ["Its last lines:", *(f"  {line}" for line in lines[-SHOWN_LINES:])]
     parts.append(f"Its whole output: {log}")
-    explanation = explain(output) if explain else None
+    explanation = explain(output, exit_code) if explain else None
     if explanation:
         parts.append(explanation)
     return "\n".join(parts)
@@ -153,7 +171,7 @@ class Runner:
         command: Sequence[str],
         env: Mapping[str, str],
         log: Path | None = None,
-        explain: Callable[[str], str | None] | None = None,
+        explain: Explain | None = None,
     ) -> str:
         """Run a program of a target in its environment; see `run_tool`."""
         return run_tool(command, env, log, explain, pass_fds=[self.lock])

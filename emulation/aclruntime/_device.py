@@ -64,12 +64,16 @@ def set_log_level(level: int) -> None:
 def log(level: int, message: str) -> None:
     """One line on stdout, as the real module prints it."""
     if level >= _state.log_level:
-        print(f"[{_LOG_LABELS[level]}] {message}", flush=True)
+        label = "WARNING" if RELEASE.logs_for_python and level == LOG_WARNING else _LOG_LABELS[level]
+        print(f"[{label}] {message}", flush=True)
 
 
 def acl_error(message: str) -> None:
     """The device's own words, which releases before 2025 print without a label."""
-    print(f"[ACL ERROR] {message}" if RELEASE.announces_contexts else message, flush=True)
+    if RELEASE.logs_for_python:
+        log(LOG_ERROR, f"[ACL ERROR] {message}")
+    else:
+        print(f"[ACL ERROR] {message}" if RELEASE.announces_contexts else message, flush=True)
 
 
 def runtime_error(error: tuple[int, str]) -> RuntimeError:

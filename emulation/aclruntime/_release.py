@@ -1,4 +1,4 @@
-"""Which of the real module's releases is played: all of them call themselves 0.0.2, and they differ."""
+"""Which of the real module's releases is played: those until 2025 call themselves 0.0.2, and all differ."""
 
 from __future__ import annotations
 
@@ -20,12 +20,14 @@ class Release:
     checks_arguments: bool  # path, permissions, loop, log level, device number: before anything is opened
     counts_feeds_first: bool
     capital_messages: bool
+    logs_for_python: bool = False  # spdlog: WARNING for WARN, a label before the device's words; Python logs through it
 
 
 RELEASES = {
     "2023": Release(False, True, True, False, False, False, True),  # Ascend/tools @9d6da90, June 2023
     "2024": Release(True, True, False, False, False, False, True),  # Ascend/msit @6394cfe1d^, June 2024
     "2025": Release(True, False, False, True, True, True, False),  # December 2025
+    "2026": Release(True, False, False, True, True, False, False, logs_for_python=True),  # @df1f9a44, August 2026
 }
 
 

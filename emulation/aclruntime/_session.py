@@ -41,6 +41,14 @@ class SessionOptions:
 
 
 @dataclass
+class SessionOptions2026(SessionOptions):
+    """`without_graph` frees host memory after loading, of which there is nothing to emulate."""
+
+    weight_dir: str = ""
+    without_graph: bool = False
+
+
+@dataclass
 class InferOptions:
     """Options of the pipeline mode, which is not emulated."""
 
@@ -99,11 +107,14 @@ class InferenceSession2023:
     def __init__(self, model_path: str, device: int, options: SessionOptions) -> None:
         if RELEASE.checks_arguments:
             self._check_arguments(model_path, device, options)
+        if getattr(options, "weight_dir", ""):
+            raise RuntimeError("the emulated aclruntime loads no weights from other files: leave weight_dir empty")
         if options.acl_json_path:
             raise RuntimeError("the emulated aclruntime has no profiling and no dump: leave acl_json_path empty")
         _device.set_log_level(options.log_level)
         self._device, self._options, self._summary = device, options, Summary()
         _device.open_device(device)
+        self._begin = time.perf_counter()
         self._load(model_path)
         self._zero_point = time.perf_counter()
 
@@ -139,16 +150,22 @@ class InferenceSession2023:
             _require_same_ends(header, self._session)
         except (OmError, OSError) as error:  # OSError: where RELEASE checks no paths, they are first seen here
             _device.acl_error(str(error))
-            log(LOG_ERROR, f"load model from file failed, model file is {model_path}")
-            log(LOG_WARNING, "Check failed:processModel->LoadModelFromFile(modelPath), ret:1\n")
+            self._log_failed_load(model_path)
             raise runtime_error(_device.ERROR_INVALID_PARAM) from error
         self._header = header
         self._inputs = [_tensor_desc(tensor) for tensor in header.inputs]
         self._outputs = [_tensor_desc(tensor) for tensor in header.outputs]
         self._model_id = _device.next_model_id()
         self._loaded = True
-        log(LOG_INFO, f"load model {model_path} success")
+        self._log_load(model_path)
         log(LOG_INFO, "create model description success")
+
+    def _log_load(self, model_path: str) -> None:
+        log(LOG_INFO, f"load model {model_path} success")
+
+    def _log_failed_load(self, model_path: str) -> None:
+        log(LOG_ERROR, f"load model from file failed, model file is {model_path}")
+        log(LOG_WARNING, "Check failed:processModel->LoadModelFromFile(modelPath), ret:1\n")
 
     def get_inputs(self) -> list[TensorDesc]:
         """Descriptions of the inputs in the model's order."""
@@ -219,7 +236,8 @@ class InferenceSession2023:
                 self._raise_bad_input(_device.ERROR_FAILURE)
         if len(sizes) != len(self._inputs):  # the real releases before 2025 read past the end where there are too many
             log(LOG_WARNING, f"intensors in:{len(sizes)} need:{len(self._inputs)} not match")
-            log(LOG_ERROR, f"Set InputsData failed ret:{_device.ERROR_FAILURE[0]}")
+            what = "set inputs data" if RELEASE.logs_for_python else "Set InputsData"
+            log(LOG_ERROR, f"{what} failed ret:{_device.ERROR_FAILURE[0]}")
             raise runtime_error(_device.ERROR_FAILURE)
 
     @staticmethod
@@ -239,7 +257,8 @@ class InferenceSession2023:
             end = time.perf_counter()
             self._note_times(1000 * (start - self._zero_point), 1000 * (end - self._zero_point))
             if loop > 1:
-                print(f"\rloop inference exec: ({count}/{loop})", end="", flush=True)
+                clear = "\x1b[2K" if RELEASE.logs_for_python else ""
+                print(f"\r{clear}loop inference exec: ({count}/{loop})", end="", flush=True)
         if loop > 1:
             sys.stdout.write("\n")
         return arrays
@@ -297,7 +316,49 @@ class InferenceSession2025(InferenceSession2024):
         """Nothing to do: there is one context."""
 
 
-SESSIONS = {"2023": InferenceSession2023, "2024": InferenceSession2024, "2025": InferenceSession2025}
+class InferenceSession2026(InferenceSession2025):
+    """The continuing fork: loads through a handle with options, and runs tensors that are on the device."""
+
+    def _log_load(self, model_path: str) -> None:
+        cost = f"cost : {1000 * (time.perf_counter() - self._begin):f} (ms)"
+        if getattr(self._options, "without_graph", False):
+            log(LOG_INFO, "ACL_MDL_WITHOUT_GRAPH_INT32 enabled")
+            log(LOG_INFO, "ACL_MDL_WORKSPACE_MEM_OPTIMIZE enabled")
+            log(LOG_INFO, f"aclmdlLoadWithConfig success {cost}")
+        else:
+            log(LOG_INFO, f"aclmdlLoadFromFile {Path(model_path).name}")
+            log(LOG_INFO, f"aclmdlLoadFromFile {cost}")
+        log(LOG_INFO, "Loaded model successfully")
+
+    def _log_failed_load(self, model_path: str) -> None:
+        with_config = getattr(self._options, "without_graph", False)
+        what = "aclmdlLoadWithConfig failed" if with_config else "Load model from file failed"
+        log(LOG_ERROR, f"{what}, model file is {model_path}")
+        call = "LoadModelFromFile( modelPath, options->weightDir, options)"
+        log(LOG_WARNING, f"Check failed:processModel->{call}, ret:1\n")
+
+    def reset_summaryinfo(self) -> int:
+        """Forget the times of the executions."""
+        return self.reset_sumaryinfo()
+
+    def summary(self) -> Summary:
+        """Times of the executions since the last reset."""
+        return self._summary
+
+    def run_from_tensors(self, output_names: Sequence[str], feeds: Sequence[Tensor]) -> list[Tensor]:
+        """Execute the model on tensors; their number is looked at first."""
+        if len(feeds) != len(self._inputs):
+            log(LOG_ERROR, f"feeds size: {len(feeds)} not equal to model tensor desc size: {len(self._inputs)}")
+            self._raise_bad_input(_device.ERROR_RUNTIME)
+        return self.run(output_names, feeds)
+
+
+SESSIONS = {
+    "2023": InferenceSession2023,
+    "2024": InferenceSession2024,
+    "2025": InferenceSession2025,
+    "2026": InferenceSession2026,
+}
 
 
 def _supported_soc_version() -> str:

@@ -63,9 +63,12 @@ class BaseTensor:
 class Tensor:
     """An array on the host or, by name only, on the device; np.array(tensor) works on the host."""
 
-    def __init__(self, array: Any) -> None:
+    def __init__(self, array: Any, device: int = -1) -> None:
+        """`device`: where it goes at once; since 2026, earlier modules take the array alone."""
         self._array = np.array(array, order="C")
         self._device = -1
+        if device >= 0:
+            self.to_device(device)
 
     @classmethod
     def on_device(cls, array: np.ndarray, device: int) -> Tensor:

@@ -26,6 +26,7 @@ def compile_model(options: AtcOptions, cann: Cann) -> None:
     blocks = aipp_config.read_aipp(options.insert_op_conf) if options.insert_op_conf else []
     model, content = onnx_graph.load_model(options.model)
     onnx_graph.check_operators(model, cann)
+    onnx_graph.check_graph(model, cann)
     model_ends.check_half_inputs(model, options.input_fp16_nodes)
     kept = kept_operators(options.keep_dtype, model) if options.keep_dtype else ()
     chosen = model_ends.select_outputs(model, options.out_nodes) if options.out_nodes else {}

@@ -1,12 +1,19 @@
-"""The error codes of atc that the stand-in reports, with the texts of CANN 6 to 8."""
+"""The error codes of atc that the stand-in reports, with the texts of CANN 6 to 8 and what CANN 8.5 changed in them.
+
+The changes are those of the pages in Ascend/ge, docs/en/user_guides/error_codes (August 2026): titles, no brackets
+around values, and a few texts. The form of a message is that of Ascend/runtime, src/dfx/error_manager/error_manager.cc.
+"""
 
 from __future__ import annotations
 
 import os
+import re
 import time
 
 from ascend_emulation.cann import Cann
 
+INNER = "E19999"
+_TRACEBACK = "TraceBack (most recent call last):"
 _INPUT_SHAPE_SAMPLE = '"input_name1:n1,c1,h1,w1;input_name2:n2,c2,h2,w2"'
 
 # code -> (text, what to do)
@@ -76,6 +83,11 @@ _TEXTS = {
         "The two parameters cannot be set at the same time.",
     ),
     "E13005": ("Failed to parse file [{value}].", "Try again with a valid file. {reason}"),
+    "E13009": (
+        "Operator {name} already exists in the graph. Ensure that operator names are unique.",
+        "Ensure that the operators in the graph have unique names.",
+    ),
+    "E16001": ("The model has no {end} node.", "Check whether the ONNX model contains the {end} node."),
     "E19010": (
         "No parser is registered for Op [{name}, optype [{domain}::{opset}::{optype}]].",
         "Export the model with standard operators and an opset from {opset_min} to {opset_max}, 11 best.",
@@ -89,19 +101,59 @@ _TEXTS = {
 }
 
 
+# From CANN 8.5 on: codes that take another's place, and texts of other words.
+_NEW_CODES = {"E19010": "E13010"}
+_NEW_TEXTS = {
+    "E10007": "--{parameter} is required. The value must be {support}.",
+    "E10016": (
+        "Op name {name} specified in --{parameter} is not found in the model. Confirm whether this node name exists, "
+        "or whether the node is not split with the specified delimiter ';'."
+    ),
+    "E13010": "No operator plugin is registered for Op: {name}, optype: {domain}::{opset}::{optype}.",
+    "EE1001": "The argument is invalid. Reason: Soc version {value} is invalid",
+}
+_TITLES = {
+    "E10002": "Invalid_Argument_Tensor_Input_Shape",
+    "E10011": "Invalid_Argument_Tensor_Input_Shape",
+    "E10016": "Invalid_Argument_Operator_Name",
+    "E10041": "Invalid_Argument_Model",
+    "E10049": "Invalid_Argument_Tensor_Input_Shape",
+    "E10055": "Not_Supported",
+    "E13005": "File_Operation_Error_Parse",
+    "E13009": "Invalid_Argument_Operator_Name",
+    "E13010": "Not_Supported_Operator",
+    "E16001": "Invalid_Argument_ONNX_Model_Data",
+    "E19999": "Inner_Error",
+    "E81012": "Compilation_Error",  # assumed: no page has it
+}
+_TITLE = "Invalid_Argument"  # of all others
+_FIELD_IN_BRACKETS = re.compile(r"\[((?:--)?\{\w+\})\]")
+
+
 class AtcError(Exception):
     """A failure of atc: a code, its text and a line of advice."""
 
     def __init__(self, code: str, **fields: object) -> None:
         """`fields` fill the text of `code`."""
-        self.code = code
+        self.code, self._fields = code, fields
         self.text, self.solution = (part.format(**fields) for part in _TEXTS[code])
         super().__init__(f"{code}: {self.text}")
 
     def render(self, cann: Cann) -> str:
         """The lines that atc of that release prints."""
         origin = f"[PID: {os.getpid()}] {_timestamp()} " if cann.dates_errors else ""
+        if cann.titles_errors:
+            return self._render_with_title(origin)
         return f"{self.code}: {origin}{self.text}\n        Solution: {self.solution}"
+
+    def _render_with_title(self, origin: str) -> str:
+        code = _NEW_CODES.get(self.code, self.code)
+        text = (_NEW_TEXTS.get(code) or _FIELD_IN_BRACKETS.sub(r"\1", _TEXTS[code][0])).format(**self._fields)
+        line = f"{origin}{_TITLES.get(code, _TITLE)}({code}): "
+        if code == INNER:
+            text = text.replace("Inner Error! ", "")
+            return f"{code}: Internal error!\n{code}{line} {text}\n{_TRACEBACK}"
+        return f"{line}{text}\n        Solution: {self.solution}\n{_TRACEBACK}\n        ATC model parse ret fail."
 
 
 class CommandLineError(Exception):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Collection
 from dataclasses import replace
 from pathlib import Path
@@ -52,6 +53,22 @@ def check_operators(model: onnx.ModelProto, cann: Cann) -> None:
                 opset_min=cann.opset_min,
                 opset_max=cann.opset_max,
             )
+
+
+def check_graph(model: onnx.ModelProto, cann: Cann) -> None:
+    """Raise AtcError where the parsers of CANN 8.5 refuse a graph: no input, no output, two nodes of one name.
+
+    Found by running the open ONNX parser of August 2026; what earlier releases say is not known.
+    """
+    if not cann.titles_errors:
+        return
+    for end, values in (("input", graph_inputs(model)), ("output", model.graph.output)):
+        if not values:
+            raise AtcError("E16001", end=end)
+    names = [node.name for node in model.graph.node if node.name]
+    twice = next((name for name, count in Counter(names).items() if count > 1), None)
+    if twice is not None:
+        raise AtcError("E13009", name=twice)
 
 
 def opset_of(model: onnx.ModelProto) -> int:

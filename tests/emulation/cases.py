@@ -1,7 +1,8 @@
 """The behaviours of ais_bench that are compared: with the real packages, and in docs/ais_bench_behaviours.md.
 
-A behaviour is a command line and what lies in its folder. What the real releases before 2025 do otherwise by design
-stands in LINES (single lines) and DIFFERENCES (whole outcomes), each with its reason.
+A behaviour is a command line and what lies in its folder. What the other real releases do otherwise by design stands in
+LINES (single lines) and DIFFERENCES (whole outcomes), each with its reason; `cases_2026` has those of the typer command
+line, whose spellings and console are new.
 """
 
 from __future__ import annotations
@@ -19,10 +20,12 @@ from typing import Callable
 import numpy as np
 import pytest
 
+from .cases_2026 import NEWEST, spelled, summary_in
 from .conftest import EMULATION, Result, Run, sample, write_bytes, write_samples
 
-LATEST = "2025"
+LATEST = "2025"  # the release that ours is the stand-in of
 LAYOUTS = {
+    "2026": "infer/common/validators.py",
     "2025": "infer/common",
     "2024": "infer/benchmark_process.py",
     "2023": "infer/io_oprations.py",
@@ -30,7 +33,7 @@ LAYOUTS = {
 
 
 def year_of(folder: Path) -> str | None:
-    """Which version of the real package lies in `folder`: all call themselves 0.0.2, their files differ."""
+    """Which version of the real package lies in `folder`: all until 2025 call themselves 0.0.2, their files differ."""
     return next((year for year, path in LAYOUTS.items() if (folder / "ais_bench" / path).exists()), None)
 
 
@@ -566,6 +569,7 @@ FLOAT = r"[0-9]+(\.[0-9]+)?(e-?[0-9]+)?"
 FILES = Path(__file__).with_name("behaviours.json")  # what each case writes: by scripts/behaviours.py
 DIGEST_LENGTH = 12  # hexadecimal digits: enough to see a change
 SUMMARY_NUMBERS = re.compile(rf"((?:min|max|mean|median|percentile\(99%\)) = |\.mean\(|\): ){FLOAT}")
+LOGGED = re.compile(r"\[(INFO|WARN|WARNING|ERROR|ACL ERROR)\] |(\x1b\[2K)?loop inference")
 PROGRESS = re.compile(r"\d+%\|.*?\| (?P<done>\d+)/(?P<all>\d+) \[[^]]*\]")
 DATE = re.compile(r"\d{4}_\d\d_\d\d-\d\d_\d\d_\d\d")
 # Several processes share a console: lines come in any order.
@@ -638,8 +642,9 @@ LINES = {
         Line(r"^\[ERROR\] create context failed\.", "CreateContext failed.", "printed past the log"),
     ],
     LATEST: [],
+    NEWEST: [],
 }
-WITH_MODES = {"2023": False, "2024": True, LATEST: True}  # 2023 leaves what it writes to the umask
+WITH_MODES = {"2023": False, "2024": True, LATEST: True, NEWEST: True}  # 2023 leaves what it writes to the umask
 
 
 @dataclass(frozen=True)
@@ -678,6 +683,14 @@ API_UNCHECKED = {
         "loop_no_integer": "load model small_bs4.om success",
     }.items()
 }
+BAD_ARGUMENTS = (
+    *("missing_single_file", "missing_input", "missing_model", "model_is_onnx", "model_is_folder"),
+    *("model_group_writable", "model_with_space", "output_0755", "output_0770", "output_is_file", "output_is_link"),
+    *("output_here", "dirname_is_0755_here", "input_folder_0775", "input_folder_link", "path_characters"),
+    *("path_name_too_long", "path_too_long", "loop_0", "loop_100001", "loop_text", "batchsize_0", "warmup_negative"),
+    *("threads_0", "device_256", "device_text", "devices_256", "devices_negative", "devices_comma_at_end"),
+    "devices_text",
+)
 DIFFERENCES: dict[str, dict[str, Difference]] = {
     "2023": {
         **dict.fromkeys(("loop_100001", "batchsize_4097", "warmup_10001", "axis_9"), UNLIMITED),
@@ -789,6 +802,17 @@ DIFFERENCES: dict[str, dict[str, Difference]] = {
         **API_UNCHECKED,
     },
     LATEST: {},
+    NEWEST: {
+        **dict.fromkeys(
+            ("batchsize_4097", "warmup_10001", "axis_9", "threads_65"), replace(UNLIMITED, reason="no bounds")
+        ),
+        **dict.fromkeys(BAD_ARGUMENTS, Difference(1, "ArgumentTypeError", "a bad argument ends in a traceback")),
+        "abbreviated": Difference(2, "No such option: --inp", "flags are spelled out"),
+        "warmup_dashed": Difference(0, FINISHED, "its own spelling"),
+        "infersession_device_tensor": Difference(0, "'memory_type' object is not callable", "takes arrays only"),
+        "infersession_wrong_counts": Difference(0, "[-1][ACL: general failure]", "the runtime counts tensors later"),
+        "infersession_finalized_twice": Difference(1, "has no attribute 'finalize'", "the end of Python finalizes"),
+    },
 }
 
 
@@ -855,7 +879,7 @@ def run_case(run: Run, case: Case, compiled: Path, folder: Path, env: dict[str, 
     for om in compiled.glob("*.om"):
         write_bytes(folder / om.name, om.read_bytes())
     case.prepare(folder)
-    words = ["-m", "ais_bench", *case.arguments.split()]
+    words = ["-m", "ais_bench", *spelled(env.get("EMULATED_ACLRUNTIME", LATEST), case.arguments).split()]
     if case.script:
         write_bytes(folder / "script.py", case.script.encode())
         words = ["script.py"]
@@ -871,6 +895,7 @@ def outcome_in_words(outcome: Outcome) -> str:
     said = [line for line in out.splitlines() if re.match(r"(\[ERROR\]|\w+Error) ", line)]
     if outcome.result.code:
         usage = err.split("error: ")[-1].replace("'", "")  # Python's versions quote choices differently
+        usage = re.sub("[╭╮╰╯─│]", "", usage.split("─ Error ─")[-1])  # typer's box around its sentence
         said.append(usage if outcome.result.code == 2 else last_line(err))
     words = [f"exit {outcome.result.code}"]
     if outcome.written:
@@ -899,6 +924,33 @@ def first_difference(year: str, case: Case, ours: Outcome, real: Outcome, with_m
     """The first thing in which the real release of `year` differs from ours, beyond LINES; None where there is none."""
     if real.result.code != ours.result.code:
         return f"exit code {real.result.code}, ours {ours.result.code}"
+    said = _difference_in_words(year, case, ours, real) if year != NEWEST else _difference_in_results(case, ours, real)
+    if said is not None:
+        return said
+    compared = (case.same_bytes, WITH_MODES[year] and with_modes)
+    files, own_files = files_of(real.folder, *compared), files_of(ours.folder, *compared)
+    if files != own_files:
+        names = sorted(name for name in files.keys() | own_files if files.get(name) != own_files.get(name))
+        return f"differs in {', '.join(names)}"
+    summaries = summaries_of(real.folder), [summary_in(year, summary) for summary in summaries_of(ours.folder)]
+    if summaries[0] != summaries[1]:
+        return f"sums up {summaries[0]}, ours {summaries[1]}"
+    return None
+
+
+def _difference_in_results(case: Case, ours: Outcome, real: Outcome) -> str | None:
+    """The first difference in what lines of Python print, beside the lines of the tool and its runtime."""
+    if not case.script:
+        return None
+    theirs, own = (
+        [line for line in normalised(outcome.result.stdout, outcome.folder).splitlines() if not LOGGED.match(line)]
+        for outcome in (real, ours)
+    )
+    return None if theirs == own else f"prints {theirs}, ours {own}"
+
+
+def _difference_in_words(year: str, case: Case, ours: Outcome, real: Outcome) -> str | None:
+    """The first difference on the console."""
     theirs = normalised(real.result.stdout, real.folder).splitlines()
     own = normalised(ours.result.stdout, ours.folder, year).splitlines()
     if theirs != own:
@@ -909,13 +961,4 @@ def first_difference(year: str, case: Case, ours: Outcome, real: Outcome, with_m
         normalised(outcome.result.stderr if usage else last_line(outcome.result.stderr), outcome.folder)
         for outcome in (real, ours)
     ]
-    if last_words[0] != last_words[1]:
-        return f"ends with {last_words[0]!r}, ours with {last_words[1]!r}"
-    compared = (case.same_bytes, WITH_MODES[year] and with_modes)
-    files, own_files = files_of(real.folder, *compared), files_of(ours.folder, *compared)
-    if files != own_files:
-        names = sorted(name for name in files.keys() | own_files if files.get(name) != own_files.get(name))
-        return f"differs in {', '.join(names)}"
-    if summaries_of(real.folder) != summaries_of(ours.folder):
-        return f"sums up {summaries_of(real.folder)}, ours {summaries_of(ours.folder)}"
-    return None
+    return None if last_words[0] == last_words[1] else f"ends with {last_words[0]!r}, ours with {last_words[1]!r}"

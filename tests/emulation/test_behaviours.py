@@ -16,7 +16,7 @@ from .cases import CASES, FILES, Outcome, files_in_words, outcome_in_words, run_
 from .conftest import EMULATION, run_in
 
 DOCUMENT = EMULATION.parent / "docs" / "ais_bench_behaviours.md"
-COLUMNS_AFTER_OURS = 3
+COLUMNS_AFTER_OURS = 4
 
 
 def rows() -> dict[str, str]:

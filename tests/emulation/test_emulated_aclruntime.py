@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import importlib.metadata
 import json
+import re
 from pathlib import Path
 from typing import Callable
 
@@ -427,5 +428,57 @@ def test_a_missing_model_is_the_devices_error_until_2024(script: Script, compile
 def test_unknown_release_is_refused(script: Script, compiled: Path) -> None:
     result = script("", compiled / "small_bs4.om", "2022")
     assert result.stderr.splitlines()[-1] == (
-        "ImportError: EMULATED_ACLRUNTIME=2022 names no release of aclruntime, expected one of 2023, 2024, 2025"
+        "ImportError: EMULATED_ACLRUNTIME=2022 names no release of aclruntime, expected one of 2023, 2024, 2025, 2026"
     )
+
+
+def test_the_module_of_2026(script: Script, compiled: Path) -> None:
+    """Yanguan619/aclruntime @df1f9a44: PyInterface.cpp (names), Log.h (labels), model_process.cpp (words at load)."""
+    result = script(
+        "options.without_graph = True\n"
+        "session = acl.InferenceSession(sys.argv[1], 0, options)\n"
+        "names = [acl.PURE_INFER_DATA, acl.PURE_INFER_DATA_ZERO, acl.PURE_INFER_DATA_RANDOM]\n"
+        "print(*names, acl.get_run_mode(), options.weight_dir == '')\n"
+        "outputs = [output.name for output in session.get_outputs()]\n"
+        "on_device = acl.Tensor(image, 0)\n"
+        "print(on_device.device, len(acl.MemorySummary.H2D_time_list))\n"
+        "found = session.run_from_tensors(outputs, [on_device])\n"
+        "found[0].to_host()\n"
+        "print(np.array(found[0]).shape, [len(times) for times in session.summary().exec_time_list])\n"
+        "acl.log_warning('to Python'); acl.set_log_level(acl.LOG_ERROR); acl.log_info('no'); acl.log_error('yes')\n"
+        "for feeds in [], [on_device, on_device]:\n"
+        "    try: session.run_from_tensors(outputs, feeds)\n"
+        "    except RuntimeError as error: print(error)\n",
+        compiled / "small_bs4.om",
+        "2026",
+    )
+    assert result.code == 0, result.stderr
+    lines = [re.sub(r" : [\d.]+ \(ms\)", " : N (ms)", line) for line in result.stdout.splitlines()]
+    assert lines[3:] == [
+        "[INFO] ACL_MDL_WITHOUT_GRAPH_INT32 enabled",
+        "[INFO] ACL_MDL_WORKSPACE_MEM_OPTIMIZE enabled",
+        "[INFO] aclmdlLoadWithConfig success cost : N (ms)",
+        "[INFO] Loaded model successfully",
+        "[INFO] create model description success",
+        "pure_infer_data pure_infer_data_zero pure_infer_data_random 1 True",
+        "0 1",
+        "(4, 2, 8, 8) [2]",
+        "[WARNING] to Python",
+        "[ERROR] yes",
+        "[ERROR] feeds size: 0 not equal to model tensor desc size: 1",
+        "[ERROR] check input vector failed ret:3",
+        "[3][ACL: runtime failure] ",
+        "[ERROR] feeds size: 2 not equal to model tensor desc size: 1",
+        "[ERROR] check input vector failed ret:3",
+        "[3][ACL: runtime failure] ",
+    ]
+
+
+def test_a_model_that_the_module_of_2026_cannot_load(script: Script, tmp_path: Path) -> None:
+    write_bytes(tmp_path / "foreign.om", b"IMOD")
+    result = script("acl.InferenceSession(sys.argv[1], 0, options)", tmp_path / "foreign.om", "2026")
+    lines = result.stdout.splitlines()
+    assert lines[3].startswith("[ERROR] [ACL ERROR] ")
+    assert lines[4] == f"[ERROR] Load model from file failed, model file is {tmp_path / 'foreign.om'}"
+    call = "processModel->LoadModelFromFile( modelPath, options->weightDir, options)"
+    assert lines[5] == f"[WARNING] Check failed:{call}, ret:1"

@@ -436,7 +436,7 @@ def test_every_code_has_a_case() -> None:
     tree = ast.parse((EMULATION / "ascend_emulation" / "atc_errors.py").read_text())
     (texts,) = (node.value for node in tree.body if isinstance(node, ast.Assign) and node.targets[0].id == "_TEXTS")
     cases = "".join(path.read_text() for path in Path(__file__).parent.glob("test_emulated_atc*.py"))
-    assert {key.value for key in texts.keys} == set(re.findall(r"\b(E\d{5}|E[A-Z]\d{4}): ", cases))
+    assert {key.value for key in texts.keys} == set(re.findall(r"\b(E\d{5}|E[A-Z]\d{4})\)?: ", cases)) - {"E13010"}
 
 
 def test_input_missing_from_the_shapes(run: Run, work: Path) -> None:

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import onnx
 import pytest
 
+from yolact_ascend.targets.ascend.explain import explain_atc_failure
+
 from .conftest import ATC_COMMON, Result, Run, small_model
 from .test_emulated_atc import START
 
-RELEASES = ("5.1", "6.0", "7.0", "8.0")
+ORIGIN = r"\[PID: \d+\] \d{4}-\d\d-\d\d-\d\d:\d\d:\d\d\.\d{3}\.\d{3} "
+RELEASES = ("5.1", "6.0", "7.0", "8.0", "8.5", "9.1")
 
 
 def atc(run: Run, folder: Path, release: str, *flags: str, opset: int = 11) -> Result:
@@ -45,6 +49,7 @@ def test_empty_is_the_default(run: Run, tmp_path: Path) -> None:
         ("8.0", 8, True),
         ("8.0", 18, True),
         ("8.0", 19, False),
+        ("9.1", 18, True),
     ],
 )
 def test_opsets(run: Run, tmp_path: Path, release: str, opset: int, accepted: bool) -> None:
@@ -61,7 +66,7 @@ def test_opsets(run: Run, tmp_path: Path, release: str, opset: int, accepted: bo
 @pytest.mark.parametrize("release", RELEASES)
 def test_precision_mode_v2_is_newer(run: Run, tmp_path: Path, release: str) -> None:
     result = atc(run, tmp_path, release, "--precision_mode_v2=origin")
-    if release in ("7.0", "8.0"):
+    if release not in ("5.1", "6.0"):
         assert result.code == 0
     else:
         assert (result.code, result.stderr) == (255, "ERROR: unknown command line flag 'precision_mode_v2'\n")
@@ -70,12 +75,51 @@ def test_precision_mode_v2_is_newer(run: Run, tmp_path: Path, release: str) -> N
 @pytest.mark.parametrize("release", RELEASES)
 def test_form_of_an_error(run: Run, tmp_path: Path, release: str) -> None:
     line = atc(run, tmp_path, release, "--input_format=NHWC").stdout.splitlines()[2]
-    origin = r"\[PID: \d+\] \d{4}-\d\d-\d\d-\d\d:\d\d:\d\d\.\d{3}\.\d{3} " if release == "8.0" else ""
-    assert re.match(rf"E10001: {origin}Value \[NHWC\] for parameter", line)
+    form = {"8.0": rf"E10001: {ORIGIN}", "8.5": rf"{ORIGIN}Invalid_Argument\(E10001\): ", "9.1": rf"{ORIGIN}Inva.*\): "}
+    value = "NHWC for parameter --input_format is" if release in ("8.5", "9.1") else r"\[NHWC\] for parameter \["
+    assert re.match(form.get(release, "E10001: ") + "Value " + value, line)
+
+
+@pytest.mark.parametrize("release", ["8.5", "9.1"])
+def test_words_and_codes_since_cann_8_5(run: Run, tmp_path: Path, release: str) -> None:
+    """Ascend/runtime, error_manager.cc (the form); Ascend/ge, docs/en/user_guides/error_codes (titles and texts)."""
+    output = atc(run, tmp_path, release, opset=19).stdout
+    assert (explain_atc_failure(output, 255) or "").startswith("E13010: this CANN has no ONNX parser")
+    lines = output.splitlines()
+    text = "No operator plugin is registered for Op: Conv_0, optype: ai.onnx::19::Conv."
+    assert re.fullmatch(rf"{ORIGIN}Not_Supported_Operator\(E13010\): {re.escape(text)}", lines[2])
+    assert lines[3].startswith("        Solution: ") and lines[4] == "TraceBack (most recent call last):"
+    lines = atc(run, tmp_path, release, "--out_nodes=none").stdout.splitlines()
+    assert lines[2] == "E19999: Internal error!"
+    assert re.fullmatch(
+        rf"E19999{ORIGIN}Inner_Error\(E19999\):  User specified tensor\[none\] is not output of graph\.", lines[3]
+    )
+    flags = ["--model=m.onnx", "--framework=5", "--output=m", "--soc_version=Ascend310P"]
+    text = "Invalid_Argument(EE1001): The argument is invalid. Reason: Soc version Ascend310P is"
+    assert text in run("atc", *flags, env={"EMULATED_CANN": release}).stdout
+
+
+@pytest.mark.parametrize(
+    ("damage", "text"),
+    [
+        (lambda graph: graph.input.pop(), "E16001): The model has no input node."),
+        (lambda graph: graph.output.__delitem__(slice(None)), "E16001): The model has no output node."),
+        (lambda graph: setattr(graph.node[1], "name", graph.node[0].name), "E13009): Operator Conv_0 already exists"),
+    ],
+    ids=["no input", "no output", "two of one name"],
+)
+def test_graphs_that_the_parser_of_8_5_refuses(run: Run, tmp_path: Path, damage: Callable, text: str) -> None:
+    """What the open ONNX parser of August 2026 says (hicann/ge@ffdcbc9, built and run offline)."""
+    model = small_model(batch=1)
+    damage(model.graph)
+    onnx.save(model, tmp_path / "m.onnx")
+    flags = ["--model", "m.onnx", "--output", "m", *ATC_COMMON]
+    assert text in run("atc", *flags, env={"EMULATED_CANN": "9.1"}).stdout
+    assert text.split("): ")[1] not in run("atc", *flags, env={"EMULATED_CANN": "8.0"}).stdout
 
 
 def test_unknown_release(run: Run, tmp_path: Path) -> None:
-    result = atc(run, tmp_path, "9.1")
-    text = "ERROR: EMULATED_CANN=9.1 is none of the releases that the emulated atc plays: 5.1, 6.0, 7.0, 8.0\n"
+    result = atc(run, tmp_path, "9.9")
+    text = f"ERROR: EMULATED_CANN=9.9 is none of the releases that the emulated atc plays: {', '.join(RELEASES)}\n"
     assert (result.code, result.stdout, result.stderr) == (255, "", text)
     assert START not in result.stdout

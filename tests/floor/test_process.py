@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from yolact_ascend.errors import ToolError, ToolTimeout
-from yolact_ascend.process import capture, format_command, run_tool
+from yolact_ascend.process import capture, format_command, run_tool, signal_of
 
 
 def python(code):
@@ -33,12 +33,12 @@ def test_a_logged_program_shows_and_keeps_both_streams(tmp_path, capfd):
 def test_a_failure_shows_command_code_last_lines_and_what_next(tmp_path):
     code = "import sys; print('\\n'.join(map(str, range(50)))); print('bar 10%\\rbar 90%'); sys.exit(3)"
     with pytest.raises(ToolError) as caught:
-        run_tool(python(code), os.environ, tmp_path / "a.log", lambda output: f"{output[:4]!r}: look at the card.")
+        run_tool(python(code), os.environ, tmp_path / "a.log", lambda output, code: f"{output[:4]!r}, {code}: look.")
     lines = str(caught.value).splitlines()
     assert "failed with exit code 3. The command was: " in lines[0]
     assert lines[2:-2] == [*(f"  {n}" for n in range(39, 50)), "  bar 90%"]
     assert lines[-2] == f"Its whole output: {tmp_path / 'a.log'}"
-    assert lines[-1] == "'0\\n1\\n': look at the card."
+    assert lines[-1] == "'0\\n1\\n', 3: look."
 
 
 def test_errors_above_a_long_usage_text_are_shown(tmp_path):
@@ -47,6 +47,33 @@ def test_errors_above_a_long_usage_text_are_shown(tmp_path):
         run_tool(python(code), os.environ, tmp_path / "a.log")
     lines = str(caught.value).splitlines()
     assert lines[1:4] == ["Its errors:", "  [ERROR] /x is group writable", "Its last lines:"]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "[ACL ERROR] EL0004: [PID: 106] 2025-10-30-08:21:08.817.477 Failed to allocate memory.",
+        "[PID: 4711] 2026-08-01-10:00:00.000.000 Not_Supported_Operator(E13010): No operator plugin is registered.",
+        "E19010: No parser is registered.",
+    ],
+)
+def test_what_the_device_says_is_shown_above_a_long_traceback(tmp_path, line):
+    """ais_bench prints the runtime's words, then ends with Python's traceback (captures of CANN 8.0 and 8.5)."""
+    code = f"print({line!r}); print('  File x\\n' * 40); raise SystemExit(1)"
+    with pytest.raises(ToolError) as caught:
+        run_tool(python(code), os.environ, tmp_path / "a.log")
+    assert str(caught.value).splitlines()[1:4] == ["Its errors:", f"  {line}", "Its last lines:"]
+
+
+@pytest.mark.parametrize(
+    ("end", "said"),
+    [("exit 137", r"SIGKILL \(exit code 137\)"), ("kill -SEGV $$", r"SIGSEGV \(exit code -11\)")],
+)
+def test_a_program_that_a_signal_ended_is_said(tmp_path, end, said):
+    """A shell's script passes on 128 + signal (cases of atc: 137, 139)."""
+    with pytest.raises(ToolError, match=f"^bash was ended by signal {said}. The command"):
+        run_tool(["bash", "-c", end], os.environ, tmp_path / "a.log")
+    assert [signal_of(code) for code in (0, 1, 128, 255)] == [None, None, None, None]
 
 
 def test_a_program_holds_the_descriptors_that_it_is_given(tmp_path):

@@ -307,6 +307,31 @@ def test_outputs_of_another_run_are_refused(tmp_path, files, message):
         require_outputs_of(tmp_path, [3, 1, 2])
 
 
+# What ais_bench of 2023 to 2025 writes where it is not called as `infer` calls it: without --output_dirname a folder by
+# date and time, with several devices, with --outfmt, without --input (docs/ais_bench_behaviours.md).
+@pytest.mark.parametrize(
+    ("files", "message"),
+    [
+        (["2026_08_01-10_00_00/0_0.bin"], r"inside it: pass \S+/2026_08_01-10_00_00\.$"),
+        (["2026_08_01-10_00_00/0_0.bin", "2026_08_02-09_00_00/0_0.bin"], r"/2026_08_02-09_00_00 \(2 runs; this is"),
+        (["device0_0/0_0.bin", "device1_1/1_0.bin"], r"a part for each device \(device0_0, device1_1\), .* mv "),
+        (["device0/0_0.bin", "device1/1_0.bin"], r"a part for each device \(device0, device1\)"),
+        (["0_0.npy", "1_0.npy"], r"files are \.npy, .*--outfmt NPY\. Use --outfmt BIN"),
+        (["0_0.txt"], r"files are \.txt"),
+        (["pure_infer_data_0.bin"], "It is of a benchmark"),
+        (["000000000139_0.bin", "sdk_0.bin"], "000000000139_0.bin is named after an input"),
+        (["notes.md"], "holds the outputs of 0 images, but ids.json lists 2"),
+    ],
+    ids=lambda value: value[0] if isinstance(value, list) else "",
+)
+def test_a_folder_that_ais_bench_wrote_otherwise_is_recognised(tmp_path, files, message):
+    for name in files:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    with pytest.raises(ArtifactError, match=message):
+        require_outputs_of(tmp_path, [3, 1])
+
+
 def test_the_stage_checks_its_outputs(run, tmp_path):
     (tmp_path / "output").mkdir()
     output_bin(tmp_path / "output", 2, 0).touch()

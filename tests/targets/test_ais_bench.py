@@ -4,26 +4,104 @@ from pathlib import Path
 
 import pytest
 
-from yolact_ascend.errors import UsageError
+from yolact_ascend.errors import ToolError, UsageError
 from yolact_ascend.targets.ascend.ais_bench import (
+    AisBenchFlags,
     benchmark_command,
     infer_command,
     prepare_run_folder,
+    read_flags,
     require_usable_paths,
 )
+
+FLAGS_2023, FLAGS_2026 = AisBenchFlags(divide=()), AisBenchFlags("--output-dirname", ("--divide-input",))
+# Lines of each release's `--help` at 200 columns: Ascend/tools @9d6da90, Ascend/msit @6394cfe1d^ (the same in 2025),
+# and Yanguan619/aclruntime @df1f9a44, whose descriptions still name flags by their older spelling.
+HELP_2023 = """usage: __main__.py [-h] --model MODEL [--input INPUT] [--output OUTPUT] [--output_dirname OUTPUT_DIRNAME]
+options:
+  -h, --help            show this help message and exit
+  --model MODEL, -m MODEL
+                        the path of the om model
+  --input INPUT, -i INPUT
+  --output OUTPUT, -o OUTPUT
+  --output_dirname OUTPUT_DIRNAME
+                        actual output directory name. such as --output_dirname 'tmp'
+  --loop LOOP, -l LOOP  the round of the PureInfer.
+  --device DEVICE, -d DEVICE
+  --batchsize BATCHSIZE
+"""
+HELP_2025 = f"""{HELP_2023}  --divide_input DIVIDE_INPUT
+                        Input datas need to be divided to match multi devices or not, --device should be list
+"""
+HELP_2026 = """
+ Usage: python -m ais_bench [OPTIONS]
+
+╭─ Options ──────────────────────────────────────────────────────────────────────────────────────────────────╮
+│ *  --model             -m                     <str>    The path of the om model [required]                 │
+│    --input             -i                     <str>    Input file or dir                                   │
+│    --output            -o                     <str>    Inference data output path.                         │
+│    --output-dirname                           <str>    Actual output directory name. such as               │
+│                                                        --output_dirname 'tmp', the final inference         │
+│    --loop              -l                     <str>    The round of the PureInfer. [default: 1]            │
+│    --device            -d                     <str>    The NPU device ID to use.                           │
+│    --batchsize                                <str>    Batch size of input tensor                          │
+│    --divide-input          --no-divide-input           Input datas need to be divided to match multi       │
+│                                                        --device should be list, default False              │
+╰────────────────────────────────────────────────────────────────────────────────────────────────────────────╯
+"""
+
+
+@pytest.mark.parametrize(
+    ("text", "flags"),
+    [(HELP_2023, FLAGS_2023), (HELP_2025, AisBenchFlags()), (HELP_2026, FLAGS_2026)],
+    ids=["2023", "2024 and 2025", "2026"],
+)
+def test_spellings_are_chosen_by_the_help_text(text, flags):
+    assert read_flags(text, "python3 -m ais_bench --help") == flags
+    assert flags.always_divides == (flags == FLAGS_2023)
+
+
+@pytest.mark.parametrize(
+    ("text", "lacking"),
+    [
+        (
+            "usage: ais_bench [--models MODELS] [--datasets D]\n  --models MODELS\n",
+            "--model, --input, .* or --output-",
+        ),
+        (HELP_2025.replace("\n  --loop", "\n  --rounds"), "does not list --loop: it is not"),
+        (
+            HELP_2025.replace("\n  --output_dirname", "\n  --output-folder"),
+            "--output_dirname or --output-dirname: it",
+        ),
+        ("", "It begins: nothing"),
+    ],
+    ids=["AISBench's evaluator", "another name", "another folder", "nothing"],
+)
+def test_an_unknown_command_line_is_refused_by_name(text, lacking):
+    with pytest.raises(ToolError, match=f"(?s)^python3 -m ais_bench --help .*{lacking}"):
+        read_flags(text, "python3 -m ais_bench --help")
+
+
+def test_commands_of_2026():
+    infer = infer_command("python3", Path("a.om"), Path("bins"), Path("run"), (0, 1), FLAGS_2026)
+    begin = "python3 -m ais_bench --model a.om --input bins/ --output run --output-dirname output"
+    assert " ".join(infer) == f"{begin} --device 0,1 --divide-input"
+    bench = benchmark_command("python3", Path("a.om"), 8, 9, Path("run"), "perf", Path("in.bin"), (0, 1), FLAGS_2026)
+    begin = "python3 -m ais_bench --model=a.om --loop=9 --batchsize=8 --input in.bin"
+    assert " ".join(bench) == f"{begin} --output run --output-dirname perf --device 0,1"
 
 
 def test_commands_for_several_devices():
     infer = [Path("a.om"), Path("bins"), Path("run"), (0, 1)]
     begin = "python3 -m ais_bench --model a.om --input bins/ --output run --output_dirname output --device 0,1"
     assert " ".join(infer_command("python3", *infer)) == f"{begin} --divide_input 1"
-    assert " ".join(infer_command("python3", *infer, has_divide_flag=False)) == begin
+    assert " ".join(infer_command("python3", *infer, flags=FLAGS_2023)) == begin
     bench = ["python3", Path("a.om"), 8, 100, Path("run"), "perf", Path("in.bin"), (0, 1)]
     begin = "python3 -m ais_bench --model=a.om --loop=100 --batchsize=8"
     end = "--output run --output_dirname perf --device 0,1"
     assert " ".join(benchmark_command(*bench)) == f"{begin} --input in.bin {end}"
     # A release that always divides gets the batch once for each device.
-    assert " ".join(benchmark_command(*bench, has_divide_flag=False)) == f"{begin} --input in.bin,in.bin {end}"
+    assert " ".join(benchmark_command(*bench, flags=FLAGS_2023)) == f"{begin} --input in.bin,in.bin {end}"
 
 
 def test_commands_are_the_guides():

@@ -10,12 +10,15 @@ from factories import TINY_CONFIG
 
 from yolact_ascend.errors import ArtifactError, ToolError, UsageError
 from yolact_ascend.models.inputs import input_tensor
+from yolact_ascend.process import Runner as ProcessRunner
+from yolact_ascend.targets.ascend.ais_bench import AisBenchFlags
 from yolact_ascend.targets.ascend.target import EMULATION_NOTE, NPU_NOTE, AscendTarget
 from yolact_ascend.targets.ascend.tools import Tools
 from yolact_ascend.targets.target import BenchmarkJob, CompileJob, DeviceRequest, InferJob
 
 FLOAT32, UINT8 = (input_tensor(TINY_CONFIG, dtype) for dtype in ("float32", "uint8"))
 ON_CARD = Tools("npu", "it is there", {"A": "1"}, {}, "python3.9", Path("/set_env.sh"), "310P3", "Ascend310P3", "23.0")
+ON_CARD = replace(ON_CARD, known_flags=AisBenchFlags())
 EMULATED = replace(ON_CARD, kind="cpu-emulation", set_env=None)
 
 
@@ -257,6 +260,28 @@ def test_a_benchmark_leaves_its_timings_and_what_a_user_put_there(tmp_path, fail
         "python3 -m ais_bench --model=om --loop=7 --batchsize=2 --input in --output run --output_dirname perf"
     )
     assert "--input" not in target.benchmark_inputs(replace(job, batch=None))["flags"]
+
+
+@pytest.mark.parametrize("stage", ["infer", "benchmark"])
+def test_what_the_device_says_to_ais_bench_is_explained(tmp_path, stage):
+    """A capture of CANN 8.0: the runtime's words, ais_bench's, and a traceback behind them."""
+    python = tmp_path / "python3"
+    said = "[ACL ERROR] EL0004: [PID: 106] 2025-10-30-08:21:08.817.477 Failed to allocate memory."
+    python.write_text(f"#!/bin/bash\necho '{said}'\nfor i in {{1..20}}; do echo '  File x'; done\nexit 1\n")
+    python.chmod(0o700)
+    model = write_file(tmp_path / "m.om")
+    write_file(tmp_path / "bins" / "0.bin")
+    target = AscendTarget(replace(ON_CARD, python=str(python), env={}))
+    with (tmp_path / "lock").open("w") as lock, pytest.raises(ToolError) as caught:
+        runner = ProcessRunner(lock.fileno(), {})
+        if stage == "infer":
+            target.infer(InferJob(model, tmp_path / "bins", 1, tmp_path / "run"), runner, tmp_path / "log")
+        else:
+            job = BenchmarkJob(model, 2, 7, tmp_path / "run", None, "fp16", FLOAT32)
+            target.benchmark(job, runner, tmp_path / "log")
+    lines = str(caught.value).splitlines()
+    assert lines[1:3] == ["Its errors:", f"  {said}"]
+    assert lines[-1].startswith("EL0004: the device has too little free memory")
 
 
 def test_threads_and_the_verb_compile_are_for_other_targets(tmp_path):

@@ -18,11 +18,12 @@ from yolact_ascend.targets.summary import read_timings
 @pytest.mark.parametrize(
     ("npus", "divide", "words"),
     [
-        ((0,), False, ""),
-        ((0,), True, ""),
-        ((1,), True, "--device 1"),
-        ((0, 1), False, "--device 0,1"),
-        ((2, 0), True, "--device 2,0 --divide_input 1"),
+        ((0,), (), ""),
+        ((0,), ("--divide_input", "1"), ""),
+        ((1,), ("--divide_input", "1"), "--device 1"),
+        ((0, 1), (), "--device 0,1"),
+        ((2, 0), ("--divide_input", "1"), "--device 2,0 --divide_input 1"),
+        ((2, 0), ("--divide-input",), "--device 2,0 --divide-input"),
     ],
 )
 def test_what_ais_bench_is_told(npus, divide, words):

@@ -138,7 +138,7 @@ def test_a_worker_that_is_killed_is_said_and_leaves_nothing(compiled, emulation,
         shared = engine._slots.path
         os.kill(engine._process.pid, signal.SIGKILL)
         engine._process.wait()
-        with pytest.raises(ToolError, match="ais_bench failed on the device: it ended with exit code -9"):
+        with pytest.raises(ToolError, match="ais_bench failed on the device: it was ended by signal SIGKILL"):
             engine.infer([images[:2]])
     assert not shared.exists()
 
@@ -160,7 +160,7 @@ def pretended_python(path, answer):
 @pytest.mark.parametrize(
     ("answer", "said"),
     [
-        ("exit 3", "it ended with exit code 3"),
+        ("exit 3", "it failed with exit code 3"),
         ("""echo '{"error": "RuntimeError: no device"}' >&"${@: -1}\"""", "RuntimeError: no device"),
     ],
     ids=["it ends", "it says why"],
@@ -168,6 +168,34 @@ def pretended_python(path, answer):
 def test_a_worker_that_does_not_come_up_is_said(tmp_path, answer, said):
     with pytest.raises(ToolError, match=f"ais_bench failed on the device: {said}"):
         DeviceEngine(tmp_path / "m.om", pretended_python(tmp_path / "python3", answer))
+
+
+# What the runtime prints before ais_bench's exception (a capture of CANN 8.0; the form of CANN 8.5).
+OUT_OF_MEMORY = "[ACL ERROR] EL0004: [PID: 106] 2025-10-30-08:21:08.817.477 Failed to allocate memory."
+TIMED_OUT = "[PID: 7] 2026-08-01-10:00:00.000.000 Execution_Error_Stream_Synchronize_Timeout(EE1002): x."
+INVALID = """echo '{"error": "RuntimeError: [1][ACL: invalid parameter] "}' >&"${@: -1}\""""
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        (f"echo '{OUT_OF_MEMORY}'; {INVALID}", "EL0004: the device has too little free memory"),
+        (f"echo '{TIMED_OUT}' >&2; {INVALID}", "EE1002: the device did not answer in time"),
+        (INVALID.replace("[1][ACL: invalid parameter]", "[507033][Error code unknown]"), "Error 507033: the device c"),
+        (
+            INVALID.replace("[1]", "libascendcl.so: cannot open shared object file"),
+            "set_env",
+        ),
+        ("kill -SEGV $$", "It crashed in CANN"),
+    ],
+    ids=["at load", "on standard error", "a number alone", "import", "crash"],
+)
+def test_what_the_device_says_is_explained_and_shown(tmp_path, capfd, answer, said):
+    with pytest.raises(ToolError, match=rf"(?s)ais_bench failed on the device: .*above\.\n.*{said}"):
+        DeviceEngine(tmp_path / "m.om", pretended_python(tmp_path / "python3", answer))
+    shown = capfd.readouterr()
+    assert shown.out == "" and shown.err.startswith("noise on standard output\n")
+    assert all(line in shown.err for line in (OUT_OF_MEMORY, TIMED_OUT) if line in answer)
 
 
 # Describes the model that it is told, and gives each input as the output of the same number.

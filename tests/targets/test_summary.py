@@ -21,6 +21,17 @@ def test_timings_of_old_and_new_summaries(tmp_path, entries):
     assert latency["p90"] == pytest.approx(8.0)
 
 
+def test_a_summary_of_2026(tmp_path):
+    """As ais_bench 0.1.0 writes it (Yanguan619/aclruntime @df1f9a44, on the emulated aclruntime): lengths, `P99`."""
+    times = {"min": 0.038, "max": 0.06, "mean": 0.049, "median": 0.049, "P99": 0.0602, "count": 2}
+    data = {"filesinfo": {}, "args": [], "NPU_compute_time": times, "H2D_latency": times, "D2H_latency": times}
+    data.update(npu_compute_time_list=[0.06, 0.038], throughput=81089.0, pid=7)
+    (tmp_path / "s.json").write_text(json.dumps(data))
+    timings = read_timings(tmp_path / "s.json")
+    assert (timings.throughput_images_per_s, timings.latencies_ms) == (81089.0, (0.06, 0.038))
+    assert (timings.h2d_ms, timings.d2h_ms) == (0.049, 0.049)
+
+
 def test_copies_are_read_where_the_summary_has_them(tmp_path):
     data = {"throughput": 1, "npu_compute_time_list": [1.0]}
     (tmp_path / "s.json").write_text(json.dumps(data))
@@ -66,10 +77,14 @@ def test_what_is_no_summary_is_refused(tmp_path, content):
             "bar 100%|#| 2/2\r[INFO] throughput 1000*batchsize.mean(4)/NPU_compute_time.mean(1.5): 7.25\n[INFO] end",
             7.25,
         ),
+        (
+            "[INFO] Throughput 1000*batchsize.mean(4)/NPU_compute_time.mean(0.0493): 81089.02461341152",
+            81089.02461341152,
+        ),
         ("[INFO] throughput unknown", None),
         ("[INFO] end to finalize acl", None),
     ],
-    ids=["2023 and later", "2022-11", "2022-07", "several devices", "behind a bar", "no number", "no line"],
+    ids=["2023 and later", "2022-11", "2022-07", "several devices", "behind a bar", "2026", "no number", "no line"],
 )
 def test_the_console_tells_the_throughput_where_no_summary_is(tmp_path, line, found):
     (tmp_path / "infer.log").write_text(f"[INFO] load model\n{line}\n")

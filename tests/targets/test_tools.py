@@ -12,6 +12,7 @@ from factories import CHECKOUT
 from yolact_ascend.errors import ToolError, UsageError
 from yolact_ascend.process import capture
 from yolact_ascend.targets.ascend import tools
+from yolact_ascend.targets.ascend.ais_bench import AisBenchFlags
 from yolact_ascend.targets.ascend.tools import Tools, find_shell, find_tools, source_set_env
 from yolact_ascend.targets.target import COMPILE, RUN
 
@@ -23,16 +24,25 @@ def test_soc_overrides_what_npu_smi_says(fake_cann):
     assert find_tools("npu", soc="Ascend910_9391").soc_version == "Ascend910_9391"
 
 
-@pytest.mark.parametrize(("help_text", "has_flag"), [("--device --divide_input", True), ("--device", False)])
-def test_what_this_ais_bench_knows_is_asked_when_there_are_several_devices(fake_cann, help_text, has_flag):
-    (fake_cann / "npu-smi.txt").write_text("".join(f"| {i}  310P3  | OK  | 15.8  |\n" for i in range(2)))
+def test_ais_bench_is_asked_for_its_flags_once_and_only_when_they_are_needed(fake_cann):
     main = next(Path(os.environ["PYTHONPATH"]).glob("ais_bench")) / "__main__.py"
     main.write_text("import sys; sys.exit('no help')")
-    assert find_tools("npu", npus=(1,)).npus == (1,)  # and nothing was asked
+    found = find_tools("npu")  # and nothing was asked
     with pytest.raises(ToolError, match="-m ais_bench --help failed with exit code 1: no help"):
-        find_tools("npu", npus=(0, 1))
-    main.write_text(f"print({help_text!r})")
-    assert find_tools("npu", npus=(0, 1)).has_divide_flag == has_flag
+        assert found.ais_bench_flags
+    # Typer shortens names to the terminal's width (`--output-dirna…`), so a wide one is asked for.
+    flags = ["model", "input", "output", "device", "loop", "batchsize"]
+    main.write_text(
+        f"import os\nfor flag in {flags!r}: print('  --' + flag)\n"
+        "print('│  --output-dirname' if int(os.environ['COLUMNS']) > 120 else '│  --output-dirna…')\n"
+    )
+    assert found.ais_bench_flags == AisBenchFlags("--output-dirname", ())
+    main.unlink()
+    assert found.ais_bench_flags.output_dirname == "--output-dirname"
+
+
+def test_the_flags_of_the_stand_in_are_known(no_cann):
+    assert find_tools("emulation").known_flags == AisBenchFlags()
 
 
 def test_a_device_that_is_not_there_is_said(fake_cann):
@@ -222,6 +232,22 @@ def test_a_card_that_does_not_show_is_no_reason_to_fall_back(fake_cann):
     (fake_cann / "npu-smi.txt").write_text("dcmi model initialized failed, because the device is used. ret is -8020\n")
     with pytest.raises(ToolError, match="shows no card .*dcmi model initialized failed"):
         find_tools("auto")
+
+
+@pytest.mark.parametrize(
+    ("error", "remedy"),
+    [
+        ("libascendcl.so: cannot open shared object file: No such file or directory", "set_env.sh was not sourced"),
+        ("libascend_hal.so: cannot open shared object file: No such file or directory", "LD_LIBRARY_PATH"),
+        ("/x/aclruntime.so: undefined symbol: aclmdlSetConfigOpt", "built for another release of CANN"),
+    ],
+)
+def test_an_aclruntime_that_cannot_be_imported_gets_its_own_remedy(fake_cann, error, remedy):
+    """Public reports, by cause; tests/targets/test_errors.py has the others."""
+    (fake_cann / "cann" / "python" / "aclruntime.py").write_text(f"raise ImportError({error!r})")
+    with pytest.raises(ToolError, match=f"cannot import ais_bench and aclruntime: .*{remedy}") as caught:
+        find_tools("npu")
+    assert "Install the ais_bench inference tool" not in str(caught.value)
 
 
 def test_a_python_without_ais_bench_is_named(fake_cann, monkeypatch):

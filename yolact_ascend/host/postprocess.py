@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -131,9 +132,44 @@ def require_outputs_of(output_folder: Path, image_ids: Sequence[int]) -> None:
     found = {path.name for path in output_folder.glob("*_0.bin")}
     if found == expected:
         return
+    if not found & expected:
+        recognised = _recognise(output_folder)
+        if recognised is not None:
+            raise ArtifactError(f"{output_folder} does not hold outputs as `infer` writes them. {recognised}")
     example = min(found ^ expected, key=lambda name: (len(name), name))
     raise ArtifactError(
         f"{output_folder} holds the outputs of {len(found)} images, but ids.json lists {len(expected)} "
         f"({example} is {'missing' if example in expected else 'too many'}). Are they of another run? "
         "Empty the folder and run `infer` again."
     )
+
+
+def _recognise(folder: Path) -> str | None:
+    """Return what ais_bench wrote here instead, and what to do; None for what is not known.
+
+    ais_bench without --output_dirname makes a folder named by date and time; with several devices, one for each device;
+    with --outfmt, other formats. It names outputs after the input files, and without --input pure_infer_data.
+    """
+    names = {path.name for path in folder.iterdir()}
+    parts = sorted(name for name in names if re.fullmatch(r"device\d+(_\d+)?", name))
+    if parts:
+        return (
+            f"It has a part for each device ({', '.join(parts)}), which ais_bench writes for --device with several "
+            f"numbers. Move them together: mv {folder}/device*/*.bin {folder}/"
+        )
+    inner = sorted(path.parent for path in folder.glob("*/0_0.*"))
+    if inner:
+        more = f" ({len(inner)} runs; this is the last)" if len(inner) > 1 else ""
+        return f"The outputs are in the folder inside it: pass {inner[-1]}{more}."
+    for suffix in ("npy", "txt"):
+        if any(re.fullmatch(rf".+_\d+\.{suffix}", name) for name in names):
+            return f"Its files are .{suffix}, which ais_bench writes with --outfmt {suffix.upper()}. Use --outfmt BIN."
+    if any(name.startswith("pure_infer_data") for name in names):
+        return "It is of a benchmark: ais_bench ran without --input. Run `infer` on what preprocess.py wrote."
+    other = sorted(name for name in names if name.endswith("_0.bin") and not re.fullmatch(r"(0|[1-9]\d*)_0\.bin", name))
+    if other:
+        return (
+            f"{other[0]} is named after an input that preprocess.py does not write: its inputs are <index>.bin. "
+            "Run preprocess.py, then `infer`."
+        )
+    return None

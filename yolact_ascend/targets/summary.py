@@ -88,7 +88,7 @@ def read_console_throughput(log: Path) -> float | None:
     Releases word that line differently, but all end it with the number.
     """
     text = log.read_text(errors="replace") if log.is_file() else ""
-    lines = [line for line in re.split(r"[\r\n]", text) if "throughput" in line]
+    lines = [line for line in re.split(r"[\r\n]", text) if "throughput" in line.lower()]
     found = re.search(r"[:=]?\s*([0-9.]+(?:e[+-]?\d+)?)\s*$", lines[-1]) if lines else None
     return float(found.group(1)) if found else None
 

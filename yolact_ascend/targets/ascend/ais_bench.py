@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import re
 import stat
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-from yolact_ascend.errors import ArtifactError, UsageError
+from yolact_ascend.errors import ArtifactError, ToolError, UsageError
 from yolact_ascend.files import (
     FOLDER_MODE,
     make_folder,
 )
+from yolact_ascend.process import capture
 from yolact_ascend.targets.ascend.devices import device_words
+from yolact_ascend.targets.ascend.explain import explain_device_failure
 from yolact_ascend.targets.folder import BENCHMARK_DIRNAME, OUTPUT_DIRNAME
 
 NOT_FOR_OTHERS = 0o027  # the permissions that ais_bench refuses on an output folder
@@ -20,6 +23,62 @@ WRITABLE_BY_OTHERS = 0o022  # those that it refuses on a file
 
 # What ais_bench accepts in a path; it checks the whole path, including the current folder.
 _PATH_CHARACTERS = re.compile(r"[A-Za-z0-9_/.-]+")
+
+_OUTPUT_DIRNAME = ("--output_dirname", "--output-dirname")
+_DIVIDE_INPUT = ("--divide_input", "--divide-input")
+_COMMON_FLAGS = ("--model", "--input", "--output", "--device", "--loop", "--batchsize")  # of all known releases
+# A line of argparse (`  --x X`) or typer (`│ *  --x`, `│    --x  -x`); their descriptions, further right, may name
+# flags by an older spelling.
+_FLAG_OF_HELP = re.compile(r"^[\s│|*]{1,8}(?:-\w,? )?(--[A-Za-z][\w-]*)", re.MULTILINE)
+_HELP_WIDTH = "200"  # columns: typer shortens names where the terminal is narrow
+
+
+@dataclass(frozen=True)
+class AisBenchFlags:
+    """How an ais_bench spells what our commands need; the defaults are those of 2024 and 2025."""
+
+    output_dirname: str = "--output_dirname"  # since 2026 --output-dirname
+    divide: tuple[str, ...] = ("--divide_input", "1")  # 2023: none, it always divides; since 2026 without a value
+
+    @property
+    def always_divides(self) -> bool:
+        """Whether it divides the files among several devices unasked."""
+        return not self.divide
+
+
+def ask_flags(python: str, env: Mapping[str, str]) -> AisBenchFlags:
+    """Ask the ais_bench of that Python for its flags; raises ToolError when that fails, or for an unknown program."""
+    command = [python, "-m", "ais_bench", "--help"]
+    result = capture(command, {**env, "COLUMNS": _HELP_WIDTH, "TERM": "dumb", "NO_COLOR": "1"})
+    if result.returncode != 0:
+        output = result.stdout + result.stderr
+        explained = explain_device_failure(output, result.returncode)
+        last = "".join(output.strip().splitlines()[-1:])
+        raise ToolError(
+            f"{' '.join(command)} failed with exit code {result.returncode}: {last}"
+            + (f"\n{explained}" if explained else "")
+        )
+    return read_flags(result.stdout, " ".join(command))
+
+
+def read_flags(help_text: str, command: str) -> AisBenchFlags:
+    """Choose the spellings by the text of `ais_bench --help`; raises ToolError for a command line of another kind."""
+    known = set(_FLAG_OF_HELP.findall(help_text))
+    dirname = next((flag for flag in _OUTPUT_DIRNAME if flag in known), None)
+    missing = [flag for flag in _COMMON_FLAGS if flag not in known]
+    if missing or dirname is None:
+        lacking = ", ".join([*missing, *([] if dirname else [" or ".join(_OUTPUT_DIRNAME)])])
+        first = next((line.strip() for line in help_text.splitlines() if line.strip()), "nothing")
+        raise ToolError(
+            f"{command} does not list {lacking}: it is not a release of the ais_bench inference tool that is known "
+            f"here (2023 to 2026). It begins: {first}. Install a known release, or name a Python that has one in "
+            "ASCEND_PYTHON."
+        )
+    divide = next((flag for flag in _DIVIDE_INPUT if flag in known), None)
+    if divide is None:
+        return AisBenchFlags(dirname, ())
+    has_value = re.search(rf"{divide} +--no-", help_text) is None  # typer lists --x and --no-x for one without
+    return AisBenchFlags(dirname, (divide, "1") if has_value else (divide,))
 
 
 def require_usable_paths(work_folder: Path) -> None:
@@ -62,7 +121,12 @@ def prepare_run_folder(folder: Path) -> None:
 
 
 def infer_command(
-    python: str, om: Path, bin_folder: Path, run_folder: Path, npus: Sequence[int] = (0,), has_divide_flag: bool = True
+    python: str,
+    om: Path,
+    bin_folder: Path,
+    run_folder: Path,
+    npus: Sequence[int] = (0,),
+    flags: AisBenchFlags = AisBenchFlags(),
 ) -> list[str]:
     """Build the guide's ais_bench command over a folder of inputs; outputs land in `run_folder/output`.
 
@@ -70,8 +134,8 @@ def infer_command(
     """
     return [
         *(python, "-m", "ais_bench", "--model", str(om), "--input", f"{bin_folder}/"),
-        *("--output", str(run_folder), "--output_dirname", OUTPUT_DIRNAME),
-        *device_words(npus, divide=has_divide_flag),
+        *("--output", str(run_folder), flags.output_dirname, OUTPUT_DIRNAME),
+        *device_words(npus, flags.divide),
     ]
 
 
@@ -84,7 +148,7 @@ def benchmark_command(
     dirname: str,
     batch: Path | None = None,
     npus: Sequence[int] = (0,),
-    has_divide_flag: bool = True,
+    flags: AisBenchFlags = AisBenchFlags(),
 ) -> list[str]:
     """Build the guide's pure-inference command (zeros, `loop` times), with an output folder for the timings' JSON.
 
@@ -92,10 +156,10 @@ def benchmark_command(
     input with random bytes, many of which are NaN or huge as float32. Every device runs it: a release that always
     divides gets it once for each.
     """
-    batches = [] if batch is None else [str(batch)] * (1 if has_divide_flag else len(npus))
+    batches = [] if batch is None else [str(batch)] * (len(npus) if flags.always_divides else 1)
     return [
         *(python, "-m", "ais_bench", f"--model={om}", f"--loop={loop}", f"--batchsize={batch_size}"),
         *(("--input", ",".join(batches)) if batches else ()),
-        *("--output", str(run_folder), "--output_dirname", dirname),
+        *("--output", str(run_folder), flags.output_dirname, dirname),
         *device_words(npus),
     ]

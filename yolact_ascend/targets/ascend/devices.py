@@ -12,14 +12,16 @@ from yolact_ascend.errors import ArtifactError
 from yolact_ascend.files import read_json, write_json
 from yolact_ascend.targets.summary import COPIES, merge_figures
 
-DIVIDE_FLAG = "--divide_input"
 _OF_A_DEVICE = re.compile(r"device\d+(_\d+)?(_summary\.json)?")
 
 
-def device_words(npus: Sequence[int], divide: bool = False) -> list[str]:
-    """Return ais_bench's flags for its devices; none for device 0 alone, which is its default."""
+def device_words(npus: Sequence[int], divide: Sequence[str] = ()) -> list[str]:
+    """Return ais_bench's flags for its devices; none for device 0 alone, which is its default.
+
+    `divide` are the words that let several devices divide the files.
+    """
     words = [] if tuple(npus) == (0,) else ["--device", ",".join(map(str, npus))]
-    return [*words, *([DIVIDE_FLAG, "1"] if divide and len(npus) > 1 else [])]
+    return [*words, *(divide if len(npus) > 1 else [])]
 
 
 def devices_for(npus: Sequence[int], files: int, has_divide_flag: bool) -> tuple[int, ...]:

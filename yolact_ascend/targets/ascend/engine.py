@@ -6,14 +6,18 @@ import contextlib
 import json
 import os
 import subprocess
+import threading
 from collections.abc import Mapping, Sequence
+from io import BufferedReader
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from yolact_ascend.errors import ArtifactError, ToolError
+from yolact_ascend.process import describe_exit
 from yolact_ascend.slots import Slots, open_slots
+from yolact_ascend.targets.ascend.explain import explain_device_failure
 from yolact_ascend.targets.ascend.tools import Tools
 from yolact_ascend.targets.target import OneByOne, Timing
 from yolact_ascend.tensors import TensorSpec
@@ -24,6 +28,7 @@ ACL_DTYPES = {
     **{0: "float32", 1: "float16", 2: "int8", 3: "int32", 4: "uint8", 6: "int16", 7: "uint16", 8: "uint32"},
     **{9: "int64", 10: "uint64", 11: "float64", 12: "bool"},
 }
+KEPT_BYTES = 1 << 16  # of the worker's messages, to explain a failure
 STANDARD_ERROR = 2  # the descriptor: sys.stderr may be an object without one, as in a notebook
 
 
@@ -41,19 +46,20 @@ class DeviceEngine(OneByOne):
             self._requests = self._exit.enter_context(os.fdopen(to_worker, "w"))
             command = [tools.python, str(WORKER), str(model), str(device), str(commands), str(answers)]
             try:
-                # It prints its messages on standard output, which is for our results.
                 self._process = subprocess.Popen(
                     command,
                     env=dict(tools.env),
                     pass_fds=(commands, answers),
                     stdin=subprocess.DEVNULL,
-                    stdout=STANDARD_ERROR,
+                    stdout=subprocess.PIPE,
+                    stderr=subprocess.STDOUT,
                 )
             except OSError as error:
                 raise ToolError(f"Cannot start {tools.python}: {error.strerror}.") from error
             finally:
                 os.close(commands)
                 os.close(answers)
+            self._messages = _Messages(self._process.stdout)  # type: ignore[arg-type]
             self._exit.callback(self._stop)
             description = self._receive()
             self.batch_size = int(description["inputs"][0]["shape"][0])
@@ -97,10 +103,17 @@ class DeviceEngine(OneByOne):
 
     def _receive(self) -> dict[str, Any]:
         line = self._replies.readline()
-        answer = json.loads(line) if line else {"error": f"it ended with exit code {self._process.wait()}"}
+        answer = json.loads(line) if line else {"error": f"it {describe_exit(self._process.wait())}"}
         if "error" in answer:
-            raise ToolError(f"ais_bench failed on the device: {answer['error']}. Its messages are above.")
+            raise ToolError(self._describe_failure(answer["error"].strip()))
         return answer
+
+    def _describe_failure(self, error: str) -> str:
+        """Return what the worker's exception says, and what the device's own words before it mean."""
+        self._stop()
+        said = f"ais_bench failed on the device: {error}. Its messages are above."
+        explanation = explain_device_failure(f"{self._messages.read()}\n{error}", self._process.returncode)
+        return said if explanation is None else f"{said}\n{explanation}"
 
     def _stop(self) -> None:
         """End the worker: no more commands come, so it leaves its loop and frees the device."""
@@ -111,6 +124,32 @@ class DeviceEngine(OneByOne):
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
+        self._messages.close()
+
+
+class _Messages:
+    """Passes a process's output on to standard error as it comes (ours is for results), and keeps its end."""
+
+    def __init__(self, stream: BufferedReader) -> None:
+        self._stream, self._kept = stream, b""
+        self._thread = threading.Thread(target=self._copy, daemon=True)
+        self._thread.start()
+
+    def _copy(self) -> None:
+        for chunk in iter(lambda: os.read(self._stream.fileno(), 1 << 16), b""):
+            self._kept = (self._kept + chunk)[-KEPT_BYTES:]
+            with contextlib.suppress(OSError):  # nobody reads our standard error
+                os.write(STANDARD_ERROR, chunk)
+
+    def read(self) -> str:
+        """Return the end of the output; the process must have ended."""
+        return self._kept.decode(errors="replace")
+
+    def close(self) -> None:
+        """Wait until everything is passed on; a child that a killed process left may hold the stream open."""
+        self._thread.join(timeout=5)
+        if not self._thread.is_alive():
+            self._stream.close()
 
 
 def _describe_tensor(tensor: dict[str, Any]) -> TensorSpec:

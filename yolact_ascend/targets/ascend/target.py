@@ -33,7 +33,7 @@ from yolact_ascend.targets.ascend.atc import (
 )
 from yolact_ascend.targets.ascend.checks import check_tools
 from yolact_ascend.targets.ascend.devices import clear_devices, collect_outputs, devices_for, merge_summaries
-from yolact_ascend.targets.ascend.errors import explain_atc_failure
+from yolact_ascend.targets.ascend.explain import explain_atc_failure, explain_device_failure
 from yolact_ascend.targets.ascend.host_needs import precision_trouble
 from yolact_ascend.targets.ascend.installation import LIBRARIES, UNKNOWN
 from yolact_ascend.targets.ascend.tools import AUTO, ON_EMULATION, ON_NPU, PLAYED_CHIP, Tools, find_tools
@@ -218,10 +218,10 @@ class AscendTarget(Target):
         return atc_command(onnx, prefix, job.batch_size, job.network_input, self.tools.soc_version, job.precision, aipp)
 
     def _npus_for(self, job: InferJob) -> tuple[int, ...]:
-        return devices_for(self.npus, job.count, self.tools.has_divide_flag)
+        return devices_for(self.npus, job.count, not self.tools.ais_bench_flags.always_divides)
 
     def _infer_command(self, job: InferJob, python: str, model: Path, bin_folder: Path, run_folder: Path) -> list[str]:
-        return infer_command(python, model, bin_folder, run_folder, self._npus_for(job), self.tools.has_divide_flag)
+        return infer_command(python, model, bin_folder, run_folder, self._npus_for(job), self.tools.ais_bench_flags)
 
     def _benchmark_command(
         self, job: BenchmarkJob, python: str, model: Path, run_folder: Path, batch: Path | None
@@ -235,7 +235,7 @@ class AscendTarget(Target):
             BENCHMARK_DIRNAME,
             batch,
             self.npus,
-            self.tools.has_divide_flag,
+            self.tools.ais_bench_flags,
         )
 
     def _run_on_devices(
@@ -252,7 +252,7 @@ class AscendTarget(Target):
         clear_devices(output_folder)
         if len(npus) > 1:
             make_folder(output_folder)  # its processes may all try to make it at the same moment, and fail
-        runner.run(command, self.tools.env, log)
+        runner.run(command, self.tools.env, log, explain_device_failure)
         if len(npus) > 1:
             if collect is not None:
                 collect(output_folder, npus)

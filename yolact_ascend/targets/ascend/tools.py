@@ -9,6 +9,7 @@ import ast
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from importlib import metadata
 from pathlib import Path
 
@@ -19,8 +20,9 @@ from yolact_ascend.files import (
     digest_files,
 )
 from yolact_ascend.process import capture
+from yolact_ascend.targets.ascend.ais_bench import AisBenchFlags, ask_flags
 from yolact_ascend.targets.ascend.cards import find_card
-from yolact_ascend.targets.ascend.devices import DIVIDE_FLAG
+from yolact_ascend.targets.ascend.explain import explain_import_failure
 from yolact_ascend.targets.ascend.installation import (
     CARD_GUIDE,
     UNKNOWN,
@@ -56,13 +58,18 @@ class Tools:
     soc_version: str  # as `atc --soc_version` wants it: "Ascend310P3"
     npu_smi: str  # its version line
     npus: tuple[int, ...] = (0,)  # the devices of the run
-    has_divide_flag: bool = True  # of ais_bench; asked only when there are several devices
+    known_flags: AisBenchFlags | None = None  # of ais_bench, where they need not be asked
     remark: str = ""  # on the card, for the user
     libraries: tuple[str, ...] = ()  # folders that were added to LD_LIBRARY_PATH
 
     @property
     def is_emulated(self) -> bool:
         return self.kind == CPU_EMULATION
+
+    @cached_property
+    def ais_bench_flags(self) -> AisBenchFlags:
+        """How this ais_bench spells its flags: it is asked once, and only where a command needs them."""
+        return self.known_flags or ask_flags(self.python, self.env)
 
     def identity(self, work: str = RUN) -> dict[str, str]:
         """What a compiled model (COMPILE) or its outputs (RUN) depend on."""
@@ -131,9 +138,9 @@ def find_tools(
         soc_version=card.soc_version,
         npu_smi=card.npu_smi,
         npus=npus,
-        has_divide_flag=RUN not in work or len(npus) == 1 or _has_divide_flag(shell),
         remark=" ".join(filter(None, [card.remark, card.doubt])),
         libraries=shell.libraries,
+        known_flags=_flags_known_without_asking(kind, work),
     )
 
 
@@ -144,14 +151,14 @@ def play_chip(shell: Shell, kind: str, soc: str | None) -> Shell:
     return replace(shell, env={**shell.env, PLAYED_CHIP: soc})
 
 
-def _has_divide_flag(shell: Shell) -> bool:
-    """Whether this ais_bench divides inputs only with a flag; releases cannot be told apart by their version."""
-    command = [shell.python, "-m", "ais_bench", "--help"]
-    result = capture(command, shell.env)
-    if result.returncode != 0:
-        last = (result.stdout + result.stderr).strip().splitlines()[-1:]
-        raise ToolError(f"{' '.join(command)} failed with exit code {result.returncode}: {''.join(last)}")
-    return DIVIDE_FLAG in result.stdout
+def _flags_known_without_asking(kind: str, work: frozenset[str]) -> AisBenchFlags | None:
+    """Return the stand-in's flags, and those of no ais_bench where nothing is run; None: ask the program."""
+    return AisBenchFlags() if RUN not in work or (kind == CPU_EMULATION and _has_our_ais_bench()) else None
+
+
+def _has_our_ais_bench() -> bool:
+    """Whether the emulation's ais_bench is the stand-in, whose flags are known: no real release has this file."""
+    return (EMULATION / "ais_bench" / "infer" / "options.py").is_file()
 
 
 def find_shell(device: str, work: frozenset[str] = ALL_WORK) -> Shell:
@@ -303,9 +310,10 @@ def _explain_no_ais_bench(python: str, stderr: str) -> str:
             f"{python} cannot import ais_bench and aclruntime, because Python searches the current folder "
             f"({Path.cwd()}) first: {error[0]}. Run from another folder, or rename that file."
         )
+    remedy = explain_import_failure(stderr) or "Install the ais_bench inference tool in that Python."
     return (
-        f"{python} cannot import ais_bench and aclruntime: {error[0]}. Install the ais_bench inference tool in that "
-        f"Python ({CARD_GUIDE}), or name the Python that has it in ASCEND_PYTHON."
+        f"{python} cannot import ais_bench and aclruntime: {error[0]}. {remedy} Or name the Python that has them in "
+        f"ASCEND_PYTHON ({CARD_GUIDE})."
     )
 
 

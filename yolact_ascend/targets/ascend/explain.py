@@ -1,0 +1,216 @@
+"""Reads why a tool failed: in atc's output, in what a card says behind ais_bench, in a failed import of aclruntime.
+
+Two forms of a message, by release: `CODE: [PID: n] time text` (without PID and time until CANN 7), and from CANN 8.5 on
+`[PID: n] time Title(CODE): text`, an internal one after `CODE: Internal error!` (Ascend/runtime, error_manager.cc).
+Either may come behind `[ACL ERROR] ` or another prefix of the program that prints it.
+"""
+
+from __future__ import annotations
+
+import re
+import signal
+from typing import NamedTuple
+
+from yolact_ascend.process import signal_of
+from yolact_ascend.targets.ascend.errors import (
+    ACL_NUMBERS,
+    ATC_ERRORS,
+    BY_MESSAGE,
+    COMPILE,
+    FLAG,
+    INNER,
+    INNER_ON_DEVICE,
+    PYTHON,
+    RUNTIME_ERRORS,
+    VAGUE,
+)
+
+MOST_QUOTED = 240  # letters of a message
+_MESSAGE = re.compile(r"\b(E\d{5}|E[A-Z]\d{4})\)?:[ \t]*(?:\[PID: ?\d+\][ \t]*[-\d:.]+[ \t]*)?([^\r\n]*)")
+_NO_TEXT = re.compile(r"(?i)\s*(?:inner|internal) error!?\s*")
+_NUMBER = re.compile(r"(?:ret|[Cc]ode|result|failed|error)(?: is)?[ :=]{1,3}(\d{6})\b|\[(\d{6})\]\[")
+# "Value NHWC for parameter --input_format is invalid"; until CANN 8.0 value and name are in brackets.
+_VALUE_OF_FLAG = re.compile(r"Value \[?(?P<value>.*?)\]? (?:for|of) parameter \[?(?P<flag>[\w.-]+)\]? ")
+# Of CANN's Python, with and without a code.
+_PYTHON_FAILURE = re.compile(r"Failed to import Python module|'FrameLocalsProxy'")
+_NUMPY = re.compile(
+    r"was removed in the NumPy|module 'numpy' has no attribute|multiarray failed to import|_ARRAY_API not found"
+    r"|compiled using NumPy 1|cannot import name '\w+' from 'numpy"
+)
+_NO_MODULE = re.compile(r"No module named '([\w.]+)'")
+_OWN_MODULES = ("tbe", "te", "impl", "opc_tool", "asc_op_compile_base", "op_gen")  # CANN's, which pip does not have
+_OPERATOR = re.compile(r"\b(?:[Oo]p(?:name|erator)?|[Nn]ode)(?: name)?[:=\[ ]+([\w./:-]*[A-Za-z_][\w./:-]*)")
+
+
+class Message(NamedTuple):
+    """A code in a tool's output, and the text behind it."""
+
+    code: str
+    text: str
+
+    @property
+    def is_inner(self) -> bool:
+        """Whether it is one of the internal errors, which accompany the one that caused them."""
+        return self.code.endswith("9999")
+
+
+def explain_atc_failure(output: str, exit_code: int) -> str | None:
+    """Explain atc's failure in one line, with a remedy; None when the output names no error.
+
+    Of several errors the first one that is not internal counts.
+    """
+    ended_by = signal_of(exit_code)
+    if ended_by is not None:
+        return _explain_signal_of_atc(output, ended_by)
+    python = _python_trouble(output)
+    found = _find_message(output)
+    if found is None or (found.is_inner and python):
+        return python and python[0].upper() + python[1:]
+    advice = _advice(found, INNER)
+    if advice in (COMPILE, PYTHON) and python:
+        advice = python  # which names the module
+    return _sentence(found, advice)
+
+
+def explain_device_failure(output: str, exit_code: int | None = None) -> str | None:
+    """Explain in one line what the card's runtime says behind ais_bench; None when it says nothing that is known."""
+    found = _find_message(output)
+    is_known = found is not None and not found.is_inner and _table_text(found) is not None
+    if found is not None and is_known and found.code != VAGUE:
+        return _sentence(found, _advice(found, INNER_ON_DEVICE))
+    numbers = [match[1] or match[2] for match in _NUMBER.finditer(output)]
+    for number in numbers:
+        if number in ACL_NUMBERS:
+            return f"Error {number}: {ACL_NUMBERS[number]}"
+    imports = None if is_known else explain_import_failure(output)
+    if imports is not None:
+        return imports
+    if found is not None:
+        return _sentence(found, _advice(found, INNER_ON_DEVICE))
+    ended_by = None if exit_code is None else signal_of(exit_code)
+    if ended_by == signal.SIGKILL:
+        return (
+            "The system ended it, mostly because the host's memory ran out (see `dmesg`). Use a smaller batch size, or "
+            "end other programs."
+        )
+    if ended_by in (signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS):
+        return (
+            "It crashed in CANN, the driver or aclruntime. Was aclruntime built for this CANN, and does the driver fit "
+            "it? Does the model run with zeros (mode=perf)?"
+        )
+    return f"Error {numbers[0]} is not among those explained here; see aclError in CANN's manual." if numbers else None
+
+
+def explain_import_failure(text: str) -> str | None:
+    """Return the remedy for a failed import of ais_bench or aclruntime; None for a cause that is not known.
+
+    The causes are those of the public reports: CANN's or the driver's libraries not found, a build for another CANN,
+    system, Python or machine, numpy missing or of another version, a module that is missing.
+    """
+    library = re.search(r"(lib[\w.+-]+\.so[\w.]*): cannot open shared object file", text)
+    if library is not None:
+        if re.match(r"libascend_hal|libdrv|libdcmi|libmmpa|libc_sec", library[1]):
+            return (
+                f"{library[1]} belongs to the driver. Add its folders to LD_LIBRARY_PATH: "
+                "/usr/local/Ascend/driver/lib64, and common and driver in it. A container needs its host's."
+            )
+        if library[1].startswith("libpython"):
+            return f"{library[1]} is missing: aclruntime was built for another Python. Install the build for this one."
+        return (
+            f"{library[1]} belongs to CANN, whose set_env.sh was not sourced in this shell (or CANN's toolkit or nnrt "
+            "is not installed). Source it, and run again."
+        )
+    wanted = re.search(r"version [`'](GLIBC(?:XX)?_[\d.]+)' not found|(GLIBC(?:XX)?_[\d.]+) not found", text)
+    if wanted is not None:
+        return (
+            f"aclruntime was built on a newer system ({wanted[1] or wanted[2]} is missing here). Build it from source "
+            "on this machine, install an older build, or use a newer system. In conda, its libstdc++ may be the older "
+            "one."
+        )
+    symbol = re.search(r"undefined symbol: (\w+)", text)
+    if symbol is not None:
+        return (
+            f"aclruntime was built for another release of CANN ({symbol[1]} is not in this one). Install the build for "
+            "this CANN, or build it from source with this CANN's set_env.sh sourced."
+        )
+    if re.search(r"wrong ELF class|invalid ELF header|cannot enable executable stack", text):
+        return "aclruntime was built for another kind of machine. Install the build for this architecture (`uname -m`)."
+    if _NUMPY.search(text):
+        return "It was built for numpy 1, and that Python has numpy 2. In that Python: python3 -m pip install 'numpy<2'"
+    if re.search(r"cannot import name '\w+' from 'aclruntime'|module 'aclruntime' has no attribute", text):
+        return "ais_bench and aclruntime are of different years. Install both from the same source."
+    missing = _NO_MODULE.search(text)
+    if missing is None:
+        return None
+    name = missing[1].split(".")[0]
+    if name == "ais_bench":
+        return None  # the caller knows which Python, and whether it has another package of that name
+    if name == "aclruntime":
+        return (
+            "ais_bench is there, but its runtime aclruntime is not. Install the aclruntime of the same release, built "
+            "for this Python, machine and CANN."
+        )
+    return f"The Python package {name} is missing. In that Python: python3 -m pip install {name}"
+
+
+def _find_message(output: str) -> Message | None:
+    """Return the message that counts: the first with a known code, then an unknown one, then an internal one."""
+    found = [Message(*match.groups()) for match in _MESSAGE.finditer(output)]
+    outer = [message for message in found if not message.is_inner]
+    known = [message for message in outer if _table_text(message) is not None]
+    told = [message for message in found if not _NO_TEXT.fullmatch(message.text)]  # one with words, where there is one
+    return next(iter([*known, *outer, *told, *found]), None)
+
+
+def _table_text(message: Message) -> str | None:
+    return ATC_ERRORS.get(message.code) or RUNTIME_ERRORS.get(message.code)
+
+
+def _advice(message: Message, inner: str) -> str:
+    """Return what the message means and what to do, naming the flag where the message does."""
+    for code, pattern, text in BY_MESSAGE:
+        if code == message.code and re.search(pattern, message.text):
+            return text
+    if message.is_inner:
+        return inner
+    text = _table_text(message) or "it is not among the errors that are explained here; see the log for its own text."
+    flag = _VALUE_OF_FLAG.search(message.text) if text == FLAG else None
+    if flag is not None:
+        return f"atc does not take {flag['flag']}={flag['value']}; fix that flag."
+    return text
+
+
+def _sentence(message: Message, advice: str) -> str:
+    """Return the explanation of one message: its code, the advice, and its own words, which a long output may hide."""
+    text = message.text.strip()
+    if not text or _NO_TEXT.fullmatch(text):
+        return f"{message.code}: {advice}"
+    quoted = text if len(text) <= MOST_QUOTED else f"{text[: MOST_QUOTED - 3]}..."
+    return f'{message.code}: {advice} (Its words: "{quoted}")'
+
+
+def _python_trouble(output: str) -> str | None:
+    """Return the advice where the Python of CANN's compiler is the cause; it runs in the shell's python3."""
+    missing = _NO_MODULE.search(output)
+    if missing is not None and missing[1].split(".")[0] in _OWN_MODULES:
+        return (
+            f"CANN's own Python package {missing[1]} was not found. Source CANN's set_env.sh in a new shell (it sets "
+            "PYTHONPATH); if that does not help, reinstall CANN."
+        )
+    named = f"{PYTHON} (missing: {missing[1]})" if missing is not None else PYTHON
+    return named if missing or _NUMPY.search(output) or _PYTHON_FAILURE.search(output) else None
+
+
+def _explain_signal_of_atc(output: str, ended_by: signal.Signals) -> str:
+    if ended_by == signal.SIGKILL:
+        return (
+            "The system ended atc, mostly because memory ran out (see `dmesg`). Compile with less: export "
+            "TE_PARALLEL_COMPILER=1 MAX_COMPILE_CORE_NUMBER=1, and run again. Otherwise end other programs, add swap, "
+            "or compile on a larger machine: the .om of the same soc= can be copied."
+        )
+    named = _OPERATOR.findall(output)
+    last = f"The operator that it named last is {named[-1]}." if named else "It named no operator."
+    return (
+        f"atc crashed ({ended_by.name}), which is a fault of CANN, mostly on one operator of the model. {last} Run the "
+        "atc command again with --log debug to see which came last. Then export without it, or use a newer CANN."
+    )
