@@ -3,7 +3,8 @@
     .venv/bin/python scripts/golden.py           new values for the scenes that lie there
     .venv/bin/python scripts/golden.py --draw    new scenes, too
 
-Run it when the demo's weights, its preprocessing or its outputs change. Float32 is ONNX Runtime's, float16 the stand-ins'.
+Run it when the demo's weights, its preprocessing or its outputs change. Float32 is by ONNX Runtime, float16 by the
+stand-ins.
 """
 
 from __future__ import annotations
@@ -51,9 +52,9 @@ from yolact_ascend.tensors import TensorSpec, read_tensor
 SCENES = 16
 BATCH_SIZE = 8
 CONFIG = CONFIGS[DEMO_CONFIG]
-# Width and height of the scenes, in turn. The network's input has twice as many pixels or as many on each side, so that a
-# bilinear resize weighs with 1/4 and 3/4, which no order of operations in float32 rounds: inputs are the same bytes
-# wherever they are made.
+# Width and height of the scenes, in turn. The network's input has twice as many pixels, or as many, on each side: a
+# bilinear resize then weighs with 1/4 and 3/4, which float32 does not round in any order of operations. So inputs are
+# the same bytes wherever they are made.
 SIZES = ((275, 275), (550, 275), (275, 275), (275, 550))
 STEP = 8  # between the levels of a pixel, so that the files stay small
 
@@ -128,6 +129,7 @@ def make_variant(work: Path, embed: str) -> Variant:
 
 
 def main() -> None:
+    """Make the files."""
     if "--draw" in sys.argv[1:]:
         draw(GOLDEN)
     with tempfile.TemporaryDirectory() as work:

@@ -13,11 +13,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from yolact_ascend.analysis.closeness import cosine
 from yolact_ascend.analysis.golden import sample
 from yolact_ascend.models.config import Preprocessing
 
-FITS = 0.995  # cosine of a fault's result with what was found; float16 alone stays above 0.9998 on the stand-ins
+FITS = 0.995  # likeness of a fault's result to what was found; float16 alone stays above 0.9998 on the stand-ins
 AS_CLOSE = 4.0  # and that many times closer than the right result
 FLOAT16_MAX = 65504.0
 TRIED_IMAGES = 2  # of those that are wrong; each fault of the input costs a run of the network on each
@@ -64,8 +63,8 @@ def find_cause(evidence: Evidence, network: Network) -> Cause:
 
 def find_input_fault(found: np.ndarray, right: np.ndarray, preprocessing: Preprocessing) -> Cause | None:
     """Return the fault that turns the right normalised input [3,H,W] into `found`; None where none does."""
-    own = _direction(found, right)
-    results = {cause: _direction(found, spoil(right)) for cause, spoil in input_faults(preprocessing).items()}
+    own = _likeness(found, right)
+    results = {cause: _likeness(found, spoil(right)) for cause, spoil in input_faults(preprocessing).items()}
     best = max(results, key=results.__getitem__)
     return best if _explains(results[best], own) else None
 
@@ -128,16 +127,20 @@ def _find_zeros(evidence: Evidence) -> Cause | None:
 def _find_rows(evidence: Evidence) -> Cause | None:
     count = len(evidence.inputs)
 
-    def rows(outputs: Sequence[np.ndarray]) -> np.ndarray:
-        """Return one vector an image [N,samples], in which each output counts the same."""
-        parts = [np.stack([sample(output[i], ROW_SAMPLES) for i in range(count)]) for output in outputs]
-        wide = [part.astype(np.float64) for part in parts]
-        return np.concatenate([part / (np.linalg.norm(part) or 1.0) for part in wide], axis=1)
+    def sampled(outputs: Sequence[np.ndarray]) -> list[np.ndarray]:
+        return [
+            np.stack([sample(output[i], ROW_SAMPLES) for i in range(count)]).astype(np.float64) for output in outputs
+        ]
 
-    found, right = rows(evidence.found), rows(evidence.right)
+    rights = sampled(evidence.right)
+    scales = [np.linalg.norm(part) or 1.0 for part in rights]  # each output counts the same
+    found, right = (
+        np.concatenate([part / scale for part, scale in zip(parts, scales)], axis=1)
+        for parts in (sampled(evidence.found), rights)
+    )
     others = {}
     for i in evidence.wrong_images:
-        alike = [cosine(found[i], right[j]) for j in range(count)]
+        alike = [_likeness(found[i], right[j]) for j in range(count)]
         best = int(np.argmax(alike))
         if best != i and _explains(alike[best], alike[i]):
             others[i] = best
@@ -153,9 +156,9 @@ def _find_layout(evidence: Evidence) -> Cause | None:
     explained: dict[str, str] = {}
     unexplained = 0
     for name, found, right in zip(evidence.names, evidence.found, evidence.right):
-        own = _direction(found[i], right[i])
+        own = _likeness(found[i], right[i])
         layouts = _layouts(right[i])
-        alike = {text: _direction(found[i], values) for text, values in layouts.items()}
+        alike = {text: _likeness(found[i], values) for text, values in layouts.items()}
         best = max(alike, key=alike.__getitem__, default="")
         if best and _explains(alike[best], own):
             explained[name] = best
@@ -172,9 +175,7 @@ def _layouts(right: np.ndarray) -> dict[str, np.ndarray]:
         return {}
     shape = right.shape
     orders = list(itertools.permutations(range(3)))[1:]
-    found = {f"stored as {[shape[axis] for axis in order]}": right.transpose(order) for order in orders}
-    if shape[1] == shape[2]:
-        found["stored with rows and columns exchanged"] = right.transpose(0, 2, 1)
+    found = {f"{list(shape)} stored with its axes in the order {order}": right.transpose(order) for order in orders}
     if shape[0] % BLOCK == 0:
         blocks = right.reshape(shape[0] // BLOCK, BLOCK, *shape[1:])
         found["in CANN's inner layout NC1HWC0"] = blocks.transpose(0, 2, 3, 1)
@@ -187,8 +188,8 @@ def _find_fault_of_input(evidence: Evidence, network: Network) -> Cause:
     found = [output[images] for output in evidence.found]
 
     def closeness(outputs: Sequence[np.ndarray]) -> float:
-        """Return the cosine of the output and image that fit worst."""
-        return min(_direction(f[n], o[n]) for f, o in zip(found, outputs) for n in range(len(images)))
+        """Return the likeness of the output and image that fit worst."""
+        return min(_likeness(f[n], o[n]) for f, o in zip(found, outputs) for n in range(len(images)))
 
     own = closeness([output[images] for output in evidence.right])
     results = {}
@@ -198,14 +199,17 @@ def _find_fault_of_input(evidence: Evidence, network: Network) -> Cause:
     best = max(results, key=results.__getitem__)
     if _explains(results[best], own):
         return Cause(f"AIPP: {best.kind}" if evidence.has_aipp else best.kind, best.text)
-    closest = f"the right outputs, cosine {own:.4f}"
+    closest = f"the right outputs, likeness {own:.4f}"
     if results[best] > own:
-        closest = f"{best.kind}: {best.text}, cosine {results[best]:.4f}"
+        closest = f"{best.kind}: {best.text}, likeness {results[best]:.4f}"
     return Cause(UNKNOWN, f"none of the faults that were tried gives these outputs; the closest: {closest}")
 
 
-def _direction(first: np.ndarray, second: np.ndarray) -> float:
-    return cosine(first.reshape(-1).astype(np.float64), second.reshape(-1).astype(np.float64))
+def _likeness(first: np.ndarray, second: np.ndarray) -> float:
+    """Return 1 for equal tensors; the cosine where both are as long, and less where one is a multiple of the other."""
+    a, b = (values.reshape(-1).astype(np.float64) for values in (first, second))
+    squares = float(a @ a + b @ b)
+    return 2 * float(a @ b) / squares if squares else 1.0
 
 
 def _explains(fault: float, right: float) -> bool:

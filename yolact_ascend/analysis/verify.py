@@ -5,10 +5,8 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +33,7 @@ from yolact_ascend.analysis.golden import (
     sample,
     sha256_of,
 )
+from yolact_ascend.analysis.verdict import CAUSE
 from yolact_ascend.checks import FAIL, OK, WARN, Check
 from yolact_ascend.detection.boxes import box_iou
 from yolact_ascend.detection.tasks import BOX
@@ -44,15 +43,13 @@ from yolact_ascend.images.decode import decode_image
 from yolact_ascend.images.transforms import normalise_pixels, prepare_pixels
 from yolact_ascend.models.config import ModelConfig
 from yolact_ascend.models.inputs import DTYPE_OF_EMBED, NOTHING, UINT8, input_tensor
-from yolact_ascend.targets.compiled import SideCar, read_sidecar
+from yolact_ascend.targets.compiled import SideCar
 from yolact_ascend.targets.folder import WorkFolder, input_bin, output_bin
 from yolact_ascend.targets.onnxruntime.target import OnnxRuntimeTarget
-from yolact_ascend.targets.target import DeviceRequest, Target
+from yolact_ascend.targets.target import DeviceRequest
 from yolact_ascend.tensors import TensorSpec, read_tensor
 
-SCHEMA_VERSION = 1
-CAUSE = "cause"  # in the facts of a check
-# Allowed: this many times what float16 costs on the stand-ins. A card adds in another order, with other roundings inside.
+# Allowed: this many times what float16 costs on the stand-ins. A card adds in another order and rounds elsewhere.
 MARGIN = 3.0
 FLOAT32 = Float16Cost(
     cosine_min=1 - 1e-6, relative=1e-3
@@ -194,22 +191,19 @@ def check_outputs(folder: WorkFolder, batch_size: int, sidecar: SideCar, scenes:
     ]
     if not wrong:
         return Check(name, OK, _describe(whole), facts)
-    cause = find_cause(_evidence(scenes, found, allowed, wrong), scenes.network)
     images = _wrong_images(scenes, found, allowed)
+    cause = find_cause(_evidence(scenes, found, images), scenes.network)
     facts.update({"wrong_images": images, CAUSE: asdict(cause)})
     said = f"{_describe(wrong)}, in {len(images)} of {scenes.variant.count} images"
     return Check(name, FAIL, f"{said}. Likely cause: {cause}.", facts)
 
 
-def _evidence(
-    scenes: Scenes, found: Sequence[np.ndarray], allowed: Sequence[Float16Cost], wrong: Sequence[OutputDifference]
-) -> Evidence:
-    images = _wrong_images(scenes, found, allowed) or list(range(scenes.variant.count))
+def _evidence(scenes: Scenes, found: Sequence[np.ndarray], wrong_images: Sequence[int]) -> Evidence:
     return Evidence(
         scenes.variant.outputs,
         found,
         scenes.outputs,
-        images,
+        wrong_images or list(range(scenes.variant.count)),  # none: only the golden samples are not met
         scenes.inputs,
         scenes.config.preprocessing,
         scenes.embed != NOTHING,
@@ -305,54 +299,3 @@ def _describe(differences: Sequence[OutputDifference]) -> str:
 
 def _names(specs: Sequence[TensorSpec]) -> str:
     return ", ".join(spec.name for spec in specs)
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """All checks of a verification, and what ran."""
-
-    checks: tuple[Check, ...]
-    device: Mapping[str, Any]
-    versions: Mapping[str, Any]
-    models: tuple[Mapping[str, Any], ...]  # what each compiled model was compiled for and how
-
-    @cached_property
-    def wrong(self) -> list[Check]:
-        return [check for check in self.checks if check.status == FAIL]
-
-    @property
-    def cause(self) -> Mapping[str, str] | None:
-        """The likely cause of the first thing that went wrong; what comes after it may follow from it."""
-        return next((check.facts[CAUSE] for check in self.wrong if CAUSE in check.facts), None)
-
-    def line(self) -> str:
-        """Return the one line that says it all."""
-        if not self.wrong:
-            differing = [check.name for check in self.checks if check.status == WARN]
-            noted = f" ({', '.join(differing)}: see above)" if differing else ""
-            return f"EQUAL to the golden values within the precision{noted}."
-        first = self.wrong[0]
-        likely = f" Likely cause: {self.cause['kind']} ({self.cause['text']})." if self.cause else f" {first.text}"
-        return f"NOT EQUAL to the golden values from '{first.name}' on.{likely}"
-
-    def to_json(self) -> dict[str, Any]:
-        return {
-            "schema_version": SCHEMA_VERSION,
-            "is_equal": not self.wrong,
-            "cause": self.cause,
-            "line": self.line(),
-            "device": dict(self.device),
-            "versions": dict(self.versions),
-            "models": [dict(model) for model in self.models],
-            "checks": [check.to_json() for check in self.checks],
-        }
-
-    def dumps(self) -> str:
-        return json.dumps(self.to_json(), indent=2)
-
-
-def describe_model(folder: WorkFolder, batch_size: int, target: type[Target], embed: str) -> tuple[SideCar, dict]:
-    """Return the side-car of a compiled model, and what of it the record states."""
-    sidecar = read_sidecar(folder.model(batch_size, target.model_suffix))
-    kept = ("target", "made_for", "flags", "precision", "batch_size", "model_sha256", "onnx_sha256")
-    return sidecar, {"embed": embed, **{name: getattr(sidecar, name) for name in kept}}

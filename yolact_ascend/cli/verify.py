@@ -20,7 +20,7 @@ from yolact_ascend.words import one_of
 
 if TYPE_CHECKING:
     from yolact_ascend.analysis.golden import Golden
-    from yolact_ascend.analysis.verify import Verdict
+    from yolact_ascend.analysis.verdict import Verdict
 
 HELP = "Check that a device computes what it should: 16 scenes, compared with golden values stage by stage."
 RECORD = "verify.json"
@@ -60,7 +60,8 @@ def verify(arguments: argparse.Namespace) -> Verdict:
     """Run each variant, and compare it; what fails on the way is one of the checks."""
     from yolact_ascend.analysis.doctor import check_libraries
     from yolact_ascend.analysis.golden import read_golden
-    from yolact_ascend.analysis.verify import Verdict, check_pictures
+    from yolact_ascend.analysis.verdict import Verdict
+    from yolact_ascend.analysis.verify import check_pictures
 
     kind = TARGETS[arguments.target]
     golden = read_golden()
@@ -74,11 +75,13 @@ def verify(arguments: argparse.Namespace) -> Verdict:
             models += described
         except YolactAscendError as error:
             checks.append(Check(f"run embed={embed}", FAIL, str(error)))
-    return Verdict(tuple(checks), target.facts(kind.precisions[0]), check_libraries().facts, tuple(models))
+    device = target.describe_device(target.npus[0])
+    return Verdict(tuple(checks), device, target.facts(kind.precisions[0]), check_libraries().facts, tuple(models))
 
 
 def _verify_variant(arguments: argparse.Namespace, golden: Golden, embed: str) -> tuple[list[Check], list[dict]]:
     from yolact_ascend.analysis import verify as stages
+    from yolact_ascend.analysis.verdict import describe_model
     from yolact_ascend.cli.orchestration import run_stages
 
     words = _words(arguments, golden, embed)
@@ -88,7 +91,7 @@ def _verify_variant(arguments: argparse.Namespace, golden: Golden, embed: str) -
     checks = [stages.check_export(scenes), stages.check_inputs(folder, scenes)]
     models = []
     for batch_size in arguments.batch_size:
-        sidecar, described = stages.describe_model(folder, batch_size, TARGETS[arguments.target], embed)
+        sidecar, described = describe_model(folder, batch_size, TARGETS[arguments.target], embed)
         models.append(described)
         checks.append(stages.check_outputs(folder, batch_size, sidecar, scenes))
     try:  # after the outputs: those that are not finite are refused here
