@@ -18,7 +18,6 @@ from yolact_ascend.analysis.golden import GOLDEN, read_golden, write_golden
 from yolact_ascend.analysis.verdict import Verdict
 from yolact_ascend.checks import FAIL, OK, WARN, Check
 from yolact_ascend.cli.main import main
-from yolact_ascend.cli.verify import RECORD
 from yolact_ascend.errors import ArtifactError, ToolError
 from yolact_ascend.files import sha256_file
 from yolact_ascend.models.config import CONFIGS, DEMO_CONFIG
@@ -27,7 +26,7 @@ from yolact_ascend.pipeline.demo import WEIGHTS
 from yolact_ascend.targets.ascend.aipp import aipp_config
 from yolact_ascend.targets.ascend.engine import DeviceEngine
 from yolact_ascend.targets.compiled import read_sidecar
-from yolact_ascend.targets.folder import WorkFolder, input_bin, output_bin
+from yolact_ascend.targets.folder import VERDICT, WorkFolder, input_bin, output_bin
 from yolact_ascend.tensors import TensorSpec, read_tensor
 
 CONFIG = CONFIGS[DEMO_CONFIG]
@@ -80,7 +79,7 @@ def write_outputs(folder, outputs):
 def test_the_stand_ins_compute_the_golden_values(verified):
     folder, code = verified
     assert code == 0
-    record = json.loads((folder / RECORD).read_text())
+    record = json.loads((folder / VERDICT).read_text())
     assert record["is_equal"] and record["cause"] is None
     assert record["line"].startswith("EQUAL to the golden values within the precision, on CPU emulation of Ascend310P3")
     assert "not an NPU" in record["line"] and record["device"]["kind"] == "cpu-emulation"
@@ -213,9 +212,9 @@ def test_a_stage_that_fails_is_recorded_and_ends_with_code_1(tmp_path, monkeypat
     assert main(["verify", "--device=emulation", f"--out={tmp_path / 'v'}"]) == 1
     said = capsys.readouterr()
     assert said.err.count("\n") == 1 and "NOT EQUAL" in said.err and "Please report it with" in said.err
-    checks = json.loads((tmp_path / "v" / RECORD).read_text())["checks"]
+    checks = json.loads((tmp_path / "v" / VERDICT).read_text())["checks"]
     assert [check["name"] for check in checks] == ["scenes", "run embed=0", "run embed=1"]
-    assert stat.S_IMODE((tmp_path / "v" / RECORD).stat().st_mode) & 0o022 == 0
+    assert stat.S_IMODE((tmp_path / "v" / VERDICT).stat().st_mode) & 0o022 == 0
 
 
 @pytest.mark.parametrize(
@@ -230,7 +229,7 @@ def test_a_stage_that_fails_is_recorded_and_ends_with_code_1(tmp_path, monkeypat
 def test_bad_flags_are_refused_before_any_work(tmp_path, capsys, words, said):
     assert main(["verify", *words, f"--out={tmp_path / 'v'}"]) == 2
     assert said in capsys.readouterr().err
-    assert not (tmp_path / "v" / RECORD).exists()
+    assert not (tmp_path / "v" / VERDICT).exists()
 
 
 def test_damaged_golden_values_are_refused(golden, tmp_path):

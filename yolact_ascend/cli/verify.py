@@ -14,7 +14,7 @@ from yolact_ascend.models.config import DEMO_CONFIG, get_config
 from yolact_ascend.models.inputs import RESIZE
 from yolact_ascend.pipeline.demo import WEIGHTS
 from yolact_ascend.pipeline.settings import parse_words, read_batch_sizes
-from yolact_ascend.targets.folder import WorkFolder
+from yolact_ascend.targets.folder import VERDICT, WorkFolder
 from yolact_ascend.targets.registry import DEFAULT_TARGET, TARGETS
 from yolact_ascend.words import one_of
 
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from yolact_ascend.analysis.verdict import Verdict
 
 HELP = "Check that a device computes what it should: 16 scenes, compared with golden values stage by stage."
-RECORD = "verify.json"
 ALL = "all"
 
 
@@ -36,7 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_flag(parser, flags.NPUS, help="device number")
     add_flag(parser, flags.BATCH_SIZE, type=reader(read_batch_sizes), default="1,8", help="batch sizes")
     add_flag(parser, flags.EMBED, default=ALL, help="0: float32 inputs; 1: uint8 inputs, normalised by the model; all")
-    add_flag(parser, flags.SAVE_PATH, default=Path("results/verify"), help=f"folder for the runs and for {RECORD}")
+    add_flag(parser, flags.SAVE_PATH, default=Path("results/verify"), help=f"folder for the runs and for {VERDICT}")
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -44,7 +43,7 @@ def run(arguments: argparse.Namespace) -> None:
     from yolact_ascend.files import write_bytes
     from yolact_ascend.folders import hold_results
 
-    record = arguments.save_path / RECORD
+    record = arguments.save_path / VERDICT
     with hold_results(arguments.save_path, [record], flags.SAVE_PATH.word("DIR")):
         verdict = verify(arguments)
         write_bytes(record, (verdict.dumps() + "\n").encode())
