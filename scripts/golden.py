@@ -12,7 +12,6 @@ from __future__ import annotations
 import platform
 import sys
 import tempfile
-from importlib import metadata
 from pathlib import Path
 
 import cv2
@@ -44,7 +43,7 @@ from yolact_ascend.models.config import CONFIGS, DEMO_CONFIG, DRAWN_CATEGORY_IDS
 from yolact_ascend.models.inputs import DTYPE_OF_EMBED, NORMALISE, NOTHING, input_tensor
 from yolact_ascend.pipeline.demo import IMAGES, SEED, WEIGHTS
 from yolact_ascend.scenes.scenes import DrawnObject, annotate, draw_scene
-from yolact_ascend.sources import LIBRARIES
+from yolact_ascend.sources import library_versions
 from yolact_ascend.targets.compiled import read_sidecar
 from yolact_ascend.targets.folder import WorkFolder, ids_file, input_bin, output_bin
 from yolact_ascend.tensors import TensorSpec, read_tensor
@@ -139,7 +138,7 @@ def main() -> None:
     names = {image["id"]: image["file_name"] for image in listed}
     images = tuple(names[image_id] for image_id in ids)
     pixels = tuple(sha256_of(decode_image(image_folder(GOLDEN) / name)) for name in images)
-    made_with = {"machine": platform.machine(), **{name: metadata.version(name) for name in LIBRARIES}}
+    made_with = {"machine": platform.machine(), **library_versions()}
     write_golden(Golden(GOLDEN, images, tuple(ids), pixels, sha256_file(WEIGHTS), variants), made_with)
     for embed, variant in variants.items():
         print(f"embed={embed}: mAP {variant.scores}, in float16 {variant.float16_scores}")
