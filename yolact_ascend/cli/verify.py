@@ -12,7 +12,6 @@ from yolact_ascend.cli.flags import add_flag, add_flags, reader
 from yolact_ascend.errors import ToolError, UsageError, YolactAscendError
 from yolact_ascend.models.config import DEMO_CONFIG, get_config
 from yolact_ascend.models.inputs import RESIZE
-from yolact_ascend.pipeline.demo import WEIGHTS
 from yolact_ascend.pipeline.settings import parse_words, read_batch_sizes
 from yolact_ascend.targets.folder import VERDICT, WorkFolder
 from yolact_ascend.targets.registry import DEFAULT_TARGET, TARGETS
@@ -118,6 +117,8 @@ def _work_folder(arguments: argparse.Namespace, embed: str) -> Path:
 
 def _words(arguments: argparse.Namespace, golden: Golden, embed: str) -> list[str]:
     """Return the settings of the run of one variant."""
+    from yolact_ascend.pipeline.demo import WEIGHTS
+
     settings = {
         "out": _work_folder(arguments, embed),
         "config": DEMO_CONFIG,
