@@ -25,7 +25,7 @@ from pip._vendor.packaging.version import Version
 CHECKOUT = Path(__file__).resolve().parent.parent
 CPU_TORCH = "https://download.pytorch.org/whl/cpu"  # as in setup.sh
 TORCH_INDEX = "TORCH_INDEX_URL"
-TOOLS = ("pip>=21.3", "setuptools>=77", "wheel")  # of the set-up itself
+TOOLS = ("pip>=21.3", "wheel")  # of the set-up itself
 MOST_ROUNDS = 10
 GLIBCS = range(17, 43)  # 2.17 is manylinux2014
 
