@@ -17,10 +17,13 @@ import zipfile
 from email.parser import Parser
 from pathlib import Path
 
-from pip._vendor.packaging.markers import default_environment
-from pip._vendor.packaging.requirements import InvalidRequirement, Requirement
-from pip._vendor.packaging.utils import canonicalize_name, parse_wheel_filename
-from pip._vendor.packaging.version import Version
+try:
+    from pip._vendor.packaging.markers import default_environment
+    from pip._vendor.packaging.requirements import InvalidRequirement, Requirement
+    from pip._vendor.packaging.utils import canonicalize_name, parse_wheel_filename
+    from pip._vendor.packaging.version import Version
+except ImportError:
+    sys.exit(f"error: {sys.executable} has no pip of its own. Name a Python that has: PYTHON=/path/to/python3")
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 CPU_TORCH = "https://download.pytorch.org/whl/cpu"  # as in setup.sh

@@ -107,7 +107,7 @@ def test_the_golden_values_are_of_the_shipped_weights_and_stay_small(golden):
         (
             lambda outputs: [outputs[0].transpose(0, 2, 3, 1), *outputs[1:]],
             LAYOUT,
-            "output0 is [64, 69, 69] stored with its axes in the order (1, 2, 0)",
+            "with axes in the order (1, 2, 0): output0",
             16,
         ),
         (
@@ -215,6 +215,22 @@ def test_a_stage_that_fails_is_recorded_and_ends_with_code_1(tmp_path, monkeypat
     checks = json.loads((tmp_path / "v" / VERDICT).read_text())["checks"]
     assert [check["name"] for check in checks] == ["scenes", "run embed=0", "run embed=1"]
     assert stat.S_IMODE((tmp_path / "v" / VERDICT).stat().st_mode) & 0o022 == 0
+
+
+def test_outputs_that_postprocess_refuses_are_compared_all_the_same(verified, tmp_path, monkeypatch):
+    """Values that are not finite end `postprocess`, and the outputs have the cause."""
+
+    def play(words):
+        if "to=infer" in words:
+            shutil.copytree(verified[0] / "embed1", tmp_path / "v" / "embed1")
+        else:
+            raise ArtifactError("0_0.bin to 0_5.bin give values that are not finite numbers.")
+
+    monkeypatch.setattr("yolact_ascend.cli.orchestration.run_stages", play)
+    assert main(["verify", "--device=emulation", "--bs=8", "--embed=1", f"--out={tmp_path / 'v'}"]) == 1
+    checks = json.loads((tmp_path / "v" / VERDICT).read_text())["checks"]
+    assert [check["name"] for check in checks][-2:] == ["outputs bs=8 embed=1", "postprocess embed=1"]
+    assert checks[-1]["status"] == FAIL and "not finite" in checks[-1]["text"]
 
 
 @pytest.mark.parametrize(

@@ -117,9 +117,7 @@ def test_openvino_is_added_when_it_is_asked_for(host):
     assert host.set_up("openvino") == ""
 
 
-@pytest.mark.parametrize(
-    ("version", "is_renewed"), [("20.2.3", True), ("21.2.4", True), ("21.3", False), ("26.1", False)]
-)
+@pytest.mark.parametrize(("version", "is_renewed"), [("9.0.3", True), ("21.2.4", True), ("21.3", False)])
 def test_a_pip_that_is_too_old_is_renewed_first(host, version, is_renewed):
     """21.2.4 refuses the editable install, 20.2.3 knows no manylinux_2_xx (first_contact.md, Hosts)."""
     host.pip_says(PIP_VERSION, version)
@@ -155,12 +153,10 @@ def torch_indices(host) -> list[str]:
     [
         ({}, "", [CPU_TORCH]),
         ({"TORCH_INDEX_URL": "https://mirror.example/cpu"}, "", ["https://mirror.example/cpu"]),
-        ({"TORCH_INDEX_URL": ""}, "", []),
         ({}, "global.index-url='https://mirror.example/simple'", []),
         ({}, ":env:.no-index='1'\n:env:.find-links='/wheels'", []),
-        ({"TORCH_INDEX_URL": "https://mirror.example/cpu"}, ":env:.index-url='x'", ["https://mirror.example/cpu"]),
     ],
-    ids=["nothing set", "another index", "none", "pip has an index", "offline", "both"],
+    ids=["nothing set", "another index", "pip has an index", "offline"],
 )
 def test_torch_is_the_cpu_build_where_there_is_no_gpu(host, variables, config, indices):
     """torch 2.13.0's wheels on PyPI require CUDA 13, on aarch64, too: gigabytes (first_contact.md, Hosts)."""

@@ -153,7 +153,7 @@ def _find_rows(evidence: Evidence) -> Cause | None:
 
 def _find_layout(evidence: Evidence) -> Cause | None:
     i = evidence.wrong_images[0]
-    explained: dict[str, str] = {}
+    explained: dict[str, list[str]] = {}  # layout -> outputs
     unexplained = 0
     for name, found, right in zip(evidence.names, evidence.found, evidence.right):
         own = _likeness(found[i], right[i])
@@ -161,23 +161,22 @@ def _find_layout(evidence: Evidence) -> Cause | None:
         alike = {text: _likeness(found[i], values) for text, values in layouts.items()}
         best = max(alike, key=alike.__getitem__, default="")
         if best and _explains(alike[best], own):
-            explained[name] = best
+            explained.setdefault(best, []).append(name)
         elif own < FITS:
             unexplained += 1
     if not explained or unexplained:
         return None
-    return Cause(LAYOUT, "; ".join(f"{name} is {text}" for name, text in explained.items()))
+    return Cause(LAYOUT, "; ".join(f"{text}: {', '.join(names)}" for text, names in explained.items()))
 
 
 def _layouts(right: np.ndarray) -> dict[str, np.ndarray]:
     """Return the values of an output [a,b,c] in other orders in memory."""
     if right.ndim != 3:
         return {}
-    shape = right.shape
     orders = list(itertools.permutations(range(3)))[1:]
-    found = {f"{list(shape)} stored with its axes in the order {order}": right.transpose(order) for order in orders}
-    if shape[0] % BLOCK == 0:
-        blocks = right.reshape(shape[0] // BLOCK, BLOCK, *shape[1:])
+    found = {f"with axes in the order {order}": right.transpose(order) for order in orders}
+    if right.shape[0] % BLOCK == 0:
+        blocks = right.reshape(right.shape[0] // BLOCK, BLOCK, *right.shape[1:])
         found["in CANN's inner layout NC1HWC0"] = blocks.transpose(0, 2, 3, 1)
     return found
 
