@@ -11,13 +11,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 from factories import compile_model
+from runs import verb_words
 
+from yolact_ascend import process
 from yolact_ascend.analysis import verify as stages
 from yolact_ascend.analysis.causes import CHANNELS, LAYOUT, OVERFLOW, ROWS, ZEROS
 from yolact_ascend.analysis.golden import GOLDEN, read_golden, write_golden
 from yolact_ascend.analysis.verdict import Verdict
 from yolact_ascend.checks import FAIL, OK, WARN, Check
 from yolact_ascend.cli.main import main
+from yolact_ascend.environment import RUN_VARIABLE
 from yolact_ascend.errors import ArtifactError, ToolError
 from yolact_ascend.files import sha256_file
 from yolact_ascend.models.config import CONFIGS, DEMO_CONFIG
@@ -35,10 +38,22 @@ BATCH_SIZE, EMBED = 8, "1"
 
 @pytest.fixture(scope="module")
 def verified(tmp_path_factory):
-    """A verification on the stand-ins with AIPP: its folder, exit code and what it printed."""
+    """A verification on the stand-ins with AIPP: its folder and exit code. Our own stages run in this process."""
     folder = tmp_path_factory.mktemp("verify") / "v"
     words = ["verify", "--device=emulation", f"--bs={BATCH_SIZE}", f"--embed={EMBED}", f"--out={folder}"]
-    return folder, main(words)
+    run_tool = process.run_tool
+
+    def run_here(command, env, *others, **options):
+        if not any(Path(word).name == "yolact_ascend" for word in command):
+            return run_tool(command, env, *others, **options)
+        with pytest.MonkeyPatch.context() as stage:
+            stage.setenv(RUN_VARIABLE, "1")
+            assert main(verb_words(command)) == 0
+        return ""
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(process, "run_tool", run_here)
+        return folder, main(words)
 
 
 @pytest.fixture(scope="module")
