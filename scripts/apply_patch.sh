@@ -13,6 +13,11 @@ declare -rA URLS=(
     [yolact_edge]=https://github.com/haotian-liu/yolact_edge.git
     [yolact]=https://github.com/dbolya/yolact.git
 )
+# Where else the pinned commit is, for when the first cannot be cloned: the repository's new owner.
+declare -rA OTHER_URLS=(
+    [yolact_edge]=https://github.com/WisconsinAIVision/yolact_edge.git
+    [yolact]=
+)
 declare -rA URL_VARIABLES=([yolact_edge]=YOLACT_EDGE_URL [yolact]=YOLACT_URL)
 declare -rA NETWORKS=([yolact_edge]=yolact_edge/yolact.py [yolact]=yolact.py) # a file that only this upstream has
 
@@ -21,7 +26,7 @@ readonly ROOT
 
 NAME=             # the upstream of this call, and its facts: see choose()
 PIN=
-URL=
+urls=()
 PATCH=
 
 scratch=          # temporary indexes and logs
@@ -53,7 +58,8 @@ $name
   Patch:          patches/$name.patch
   Default DIR:    third_party/$name
   Environment:    ${URL_VARIABLES[$name]}  where to clone from, for a mirror
-                  (default: ${URLS[$name]})
+                  (default: ${URLS[$name]}${OTHER_URLS[$name]:+, or else
+                  ${OTHER_URLS[$name]}})
 EOF
     done
 }
@@ -69,7 +75,8 @@ choose() {
     [[ -n $NAME && -v PINS[$NAME] ]] || die "unknown upstream '$NAME', expected one of: ${NAMES[*]}."
     local variable=${URL_VARIABLES[$NAME]}
     PIN=${PINS[$NAME]}
-    URL=${!variable:-${URLS[$NAME]}}
+    urls=("${!variable:-${URLS[$NAME]}}")
+    if [[ -z ${!variable-} && -n ${OTHER_URLS[$NAME]} ]]; then urls+=("${OTHER_URLS[$NAME]}"); fi
     PATCH=$ROOT/patches/$NAME.patch
 }
 
@@ -87,7 +94,7 @@ upstream_of() {
 
 # The line of a git log that says why.
 reason() {
-    grep -m 1 -E '^(fatal|error):' "$1" || tail -n 1 "$1"
+    grep -a -m 1 -E '^(fatal|error):' "$1" || tail -n 1 "$1"
 }
 
 # git in DIR on one of the indexes in $scratch.
@@ -174,10 +181,11 @@ patch_checkout() {
     half_patched=
 }
 
-# Clone upstream at the pinned commit into $partial/checkout, without the example videos: nothing here reads them.
+# Clone URL at the pinned commit into $partial/checkout, without the example videos: nothing here reads them.
 clone_pinned() {
-    local checkout=$partial/checkout
-    GIT_TERMINAL_PROMPT=0 git clone --no-checkout --filter=blob:none "$URL" "$checkout" &&
+    local url=$1 checkout=$partial/checkout
+    rm -rf -- "$checkout"
+    GIT_TERMINAL_PROMPT=0 git clone --no-checkout --filter=blob:none "$url" "$checkout" &&
         git -C "$checkout" config core.sparseCheckout true &&
         mkdir -p "$checkout/.git/info" &&
         printf '/*\n!/data/*.gif\n' >"$checkout/.git/info/sparse-checkout" &&
@@ -185,12 +193,16 @@ clone_pinned() {
 }
 
 clone_and_patch() {
-    local dir=$1 base=$1
+    local dir=$1 base=$1 url failed= is_cloned=
     until [[ -d $base ]]; do base=$(dirname -- "$base"); done # missing parents are made when the clone is complete
     partial=$(mktemp -d "$base/.$NAME.XXXXXX" 2>"$scratch/git.log") ||
         die "cannot write to $base, where $dir belongs: name another folder."
-    clone_pinned >"$scratch/git.log" 2>&1 ||
-        die "could not clone $URL at $PIN ($(reason "$scratch/git.log")): set ${URL_VARIABLES[$NAME]} to a mirror," \
+    for url in "${urls[@]}"; do
+        clone_pinned "$url" >"$scratch/git.log" 2>&1 && is_cloned=1 && break
+        failed+="${failed:+, nor }$url at $PIN ($(reason "$scratch/git.log"))"
+    done
+    [[ -n $is_cloned ]] ||
+        die "could not clone $failed: set ${URL_VARIABLES[$NAME]} to a mirror," \
             "or offline copy a checkout of upstream to this machine and name its folder."
     write_indexes "$partial/checkout"
     patch_checkout "$partial/checkout"

@@ -5,8 +5,11 @@
 #   bash scripts/setup.sh openvino    and what target=openvino needs
 #   bash scripts/setup.sh dev         and what the tests need, openvino included
 #
+#   bash scripts/setup.sh --lists KIND   print that kind's lists of packages, and do nothing
+#
 # PYTHON names the interpreter of .venv (default: the one that it has, or python3). pip's own configuration decides where
-# packages come from.
+# packages come from. Where pip has none and there is no NVIDIA GPU, torch is PyTorch's CPU build, without CUDA's
+# gigabytes; TORCH_INDEX_URL names another index for torch, or, empty, none. Without internet: docs/offline.md.
 [ -n "${BASH_VERSION:-}" ] || exec bash "$0" "$@" # sh scripts/…
 set -euo pipefail
 
@@ -19,6 +22,8 @@ checkout=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd -P) # one name, w
 readonly asked checkout venv=$checkout/.venv lock=$checkout/.setup.lock kind=${1:-run}
 # What each kind installs beside requirements.txt, and the kinds that it contains.
 declare -rA lists=([run]='' [openvino]=requirements-openvino.txt [dev]='requirements-openvino.txt requirements-dev.txt')
+readonly least_pip=21.3 # older ones cannot install the checkout, or know no wheels of manylinux_2_28
+readonly cpu_torch=https://download.pytorch.org/whl/cpu
 declare -rA contained=([run]=run [openvino]='run openvino' [dev]='run openvino dev')
 
 die() {
@@ -145,6 +150,40 @@ pip_install() {
     "$venv/bin/python" -I -m pip install --disable-pip-version-check --quiet --no-user --target= "$@"
 }
 
+# Bring a pip that is too old, as Pythons up to 3.9.10 and 3.10.2 bundle, up to date; "pip 21.2.4 from …" is its version.
+renew_pip() {
+    local found lowest
+    found=$("$venv/bin/python" -I -m pip --version 2>/dev/null)
+    found=${found#pip }
+    found=${found%% *}
+    [[ $found == +([0-9]).* ]] || return 0
+    lowest=$(printf '%s\n' "$found" "$least_pip" | sort -V | head -n 1)
+    if [[ $lowest == "$found" && $found != "$least_pip" ]]; then
+        echo "pip $found is too old: upgrading it in $venv." >&2
+        pip_install --upgrade "pip>=$least_pip"
+    fi
+}
+
+# Print where torch is from, if not from pip's own index.
+torch_index() {
+    if [[ -n ${TORCH_INDEX_URL+set} ]]; then
+        echo "$TORCH_INDEX_URL"
+    elif [[ ! -e /dev/nvidiactl ]] && ! command -v nvidia-smi >/dev/null &&
+        ! "$venv/bin/python" -I -m pip config list 2>/dev/null | grep -qE '(index-url|no-index|find-links)='; then
+        echo "$cpu_torch"
+    fi
+}
+
+# Install torch alone from its own index; what it needs comes with the other packages.
+install_torch() {
+    local index wanted
+    index=$(torch_index)
+    mapfile -t wanted < <(grep -E '^torch[<=>]' "$checkout/requirements.txt")
+    [[ -n $index && ${#wanted[@]} -gt 0 ]] || return 0
+    pip_install --no-deps --retries 1 --index-url "$index" "${wanted[@]}" || echo "note: torch is not from $index (the" \
+        "message is above), but from pip's own index; on Linux that brings gigabytes of CUDA. TORCH_INDEX_URL= names another." >&2
+}
+
 install_packages() {
     local list arguments=()
     while read -r list; do arguments+=(-r "$checkout/$list"); done < <(lists_of "$kind")
@@ -167,8 +206,10 @@ set_up() {
         echo "Setting up $venv (once; needs network, some minutes) ..." >&2
     fi
     make_venv
+    renew_pip || die "$failed"
     if ! has_packages; then
         for each in ${contained[dev]}; do rm -f -- "$venv/.setup-$each"; done # true again at the end, even if lists change back
+        install_torch
         install_packages || die "$failed"
     fi
     place || die "$failed"
@@ -177,6 +218,10 @@ set_up() {
     echo "Set-up done." >&2
 }
 
+if [[ $kind == --lists && -n ${contained[${2-}]-} ]]; then
+    lists_of "$2"
+    exit
+fi
 if [[ -z ${contained[$kind]-} ]]; then
     echo "error: setup.sh takes nothing, 'openvino' or 'dev', not '$kind'." >&2
     exit 2

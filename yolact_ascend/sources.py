@@ -14,13 +14,27 @@ from yolact_ascend.files import PACKAGE, digest_files
 LIBRARIES = (
     "torch",
     "onnx",
-    "onnxsim",
+    "onnxsim",  # may be missing, see OPTIONAL
     "onnxruntime",
     "numpy",
     "opencv-python-headless",
     "pycocotools",
     "faster-coco-eval",
 )
+
+# Aarch64 has no wheel of onnxsim for Python 3.9: the export then leaves out its simplification.
+OPTIONAL = frozenset({"onnxsim"})
+
+
+def library_versions() -> dict[str, str | None]:
+    """Return the version of each library; None for one that is missing."""
+    versions: dict[str, str | None] = {}
+    for name in LIBRARIES:
+        try:
+            versions[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            versions[name] = None
+    return versions
 
 
 def made_by(*modules: str) -> dict[str, Any]:
@@ -30,7 +44,7 @@ def made_by(*modules: str) -> dict[str, Any]:
     """
     return {
         "code": digest_files(sources_of(*modules)),
-        "libraries": {name: metadata.version(name) for name in LIBRARIES},
+        "libraries": library_versions(),
     }
 
 

@@ -13,6 +13,7 @@ import pytest
 import torch
 from factories import CHECKOUT
 
+from yolact_ascend import sources
 from yolact_ascend.analysis import doctor
 from yolact_ascend.analysis.doctor import (
     FAIL,
@@ -222,7 +223,7 @@ NO_ATC = {"environment": (FAIL, "There is no atc on PATH. Source CANN's"), "atc"
             {"work folder": (WARN, "its file system has no locks: start only one run in it")},
         ),
         (
-            lambda m: m.monkeypatch.setattr(doctor, "LIBRARIES", ("numpy", "no-such-library")),
+            lambda m: m.monkeypatch.setattr(sources, "LIBRARIES", ("numpy", "no-such-library")),
             {"libraries": (FAIL, "is missing no-such-library. Run bash scripts/setup.sh")},
         ),
         (Machine.break_check, {"weights": (FAIL, "please report it: ZeroDivisionError")}),

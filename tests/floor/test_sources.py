@@ -5,7 +5,7 @@ import shutil
 import pytest
 
 from yolact_ascend import sources
-from yolact_ascend.sources import LIBRARIES, made_by, sources_of
+from yolact_ascend.sources import LIBRARIES, OPTIONAL, made_by, sources_of
 
 EXPORT = "models.export"
 PREPROCESS = "host.preprocess"
@@ -121,3 +121,18 @@ def test_work_depends_on_the_versions_of_libraries(monkeypatch):
     assert set(before["libraries"]) == set(LIBRARIES) >= {"torch", "onnx", "onnxruntime", "numpy"}
     monkeypatch.setattr(sources.metadata, "version", lambda name: "0.0")
     assert made_by("tensors") == {"code": before["code"], "libraries": dict.fromkeys(LIBRARIES, "0.0")}
+
+
+def test_a_missing_library_has_no_version(monkeypatch):
+    """onnxsim may be missing: what a stage was made by states that, and its installation makes it stale."""
+    real = sources.metadata.version
+
+    def version(name):
+        if name == "onnxsim":
+            raise sources.metadata.PackageNotFoundError(name)
+        return real(name)
+
+    with_all = made_by("errors")["libraries"]
+    monkeypatch.setattr(sources.metadata, "version", version)
+    assert made_by("errors")["libraries"] == {**with_all, "onnxsim": None}
+    assert {"onnxsim"} == OPTIONAL

@@ -12,6 +12,7 @@ import sys
 
 JOURNAL = "journal"  # in the folder of the base Python: a line for each call that installs or runs something
 OFFLINE, NO_ENSUREPIP, SLOW = "offline", "no-ensurepip", "slow"  # names of files beside the journal: what is wrong
+PIP_VERSION, PIP_CONFIG = "pip-version", "pip-config"  # files there with what pip says of itself
 
 
 class Python:
@@ -27,6 +28,9 @@ class Python:
 
     def has(self, flaw: str) -> bool:
         return os.path.exists(f"{self.base}/{flaw}")
+
+    def says(self, name: str, otherwise: str) -> str:
+        return read(f"{self.base}/{name}") if self.has(name) else otherwise
 
     def note(self, words: list[str]) -> None:
         variables = {name: value for name, value in os.environ.items() if name.startswith(("PIP_", "PYTHON"))}
@@ -63,6 +67,10 @@ class Python:
             print(f"{self.prefix}/bin/python: No module named pip", file=sys.stderr)
             return 1
         if "--version" in words:
+            print(f"pip {self.says(PIP_VERSION, '26.1')} from {self.packages}/pip (python 3.11)")
+            return 0
+        if words[2:4] == ["config", "list"]:
+            print(self.says(PIP_CONFIG, ""))
             return 0
         self.note(words)
         if self.has(SLOW):
@@ -74,13 +82,18 @@ class Python:
         else:
             lists = [file for word, file in zip(words, words[1:]) if word == "-r"]
             wanted, needs_network = [name for file in lists for name in read(file).split()], True
+            wanted = [word for word in wanted if word[0].isalpha() and not word.startswith("python_version")]
+            if "--index-url" in words or "--upgrade" in words:
+                wanted = [word for word in words if word.startswith(("torch", "pip>"))]
         for name in wanted:
             if os.path.exists(f"{self.packages}/{name}-1.dist-info"):  # whole or not: as pip looks
                 continue
             if needs_network and self.has(OFFLINE):
                 print("ERROR: no network", file=sys.stderr)
                 return 1
-            add_package(self.packages, name)
+            if name.startswith("pip>"):
+                write(f"{self.base}/{PIP_VERSION}", "26.1")
+            add_package(self.packages, name.split("=")[0].split(">")[0])
         return 0
 
 

@@ -187,6 +187,26 @@ def test_a_mirror_without_the_pinned_commit_leaves_nothing(apply_patch, tmp_path
     assert sorted(tmp_path.iterdir()) == before
 
 
+OWNERS = tuple(f"https://github.com/{owner}/yolact_edge.git" for owner in ("haotian-liu", "WisconsinAIVision"))
+
+
+def instead_of(url, folder, config):
+    """Variables by which git takes a folder in place of a URL; `config` is the file that says so."""
+    config.write_text(f'[url "{folder.as_uri()}"]\ninsteadOf = {url}\n')
+    return {"GIT_CONFIG_GLOBAL": str(config), YOLACT_EDGE.url_variable: ""}
+
+
+def test_the_new_owner_is_asked_when_the_first_cannot_be_cloned(apply_patch, tmp_path, tiny):
+    """The pinned commit is also in WisconsinAIVision/yolact_edge (first_contact.md, Data and weights)."""
+    variables = instead_of(OWNERS[1], tiny, tmp_path / "gitconfig")
+    before = sorted(tmp_path.iterdir())
+    result = apply_patch("new/upstream", **variables)
+    assert_refused(result, f"could not clone {OWNERS[0]} at {PIN} (fatal: ", f"), nor {OWNERS[1]} at {PIN} (fatal: ")
+    assert result.stderr.count("not allowed") == 1  # the second is read
+    assert sorted(tmp_path.iterdir()) == before
+    assert OWNERS[1] in apply_patch("--help").stdout
+
+
 def test_missing_git_is_named(apply_patch, tmp_path):
     programs = tmp_path / "bin"
     programs.mkdir()
@@ -299,3 +319,12 @@ def test_clones_and_patches_from_a_local_mirror(apply_patch, git, checkout, proj
     assert git(clone, "rev-parse", "--abbrev-ref", "HEAD").strip() == "HEAD"  # detached
     assert changed_files(git, clone) == project.patched_files
     assert apply_patch(clone).stdout.startswith("Already patched: ")
+
+
+def test_a_clone_of_the_new_owner_is_patched(apply_patch, git, checkout, project, tmp_path):
+    if project is not YOLACT_EDGE:
+        pytest.skip("has one owner")
+    git(checkout, "config", "uploadpack.allowFilter", "true")
+    result = apply_patch("clone", **instead_of(OWNERS[1], checkout, tmp_path / "gitconfig"))
+    assert (result.returncode, result.stderr) == (0, "")
+    assert git(tmp_path / "clone", "rev-parse", "HEAD").strip() == project.pin

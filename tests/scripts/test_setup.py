@@ -10,7 +10,16 @@ from pathlib import Path
 
 import pytest
 from factories import CHECKOUT
-from fake_python import JOURNAL, NO_ENSUREPIP, OFFLINE, SLOW, add_package, make_python
+from fake_python import (
+    JOURNAL,
+    NO_ENSUREPIP,
+    OFFLINE,
+    PIP_CONFIG,
+    PIP_VERSION,
+    SLOW,
+    add_package,
+    make_python,
+)
 
 SCRIPTS = ("setup.sh", "run_all.sh", "test.sh")
 INSTALLS = "Setting up"
@@ -39,6 +48,9 @@ class Host:
     @property
     def packages(self) -> Path:
         return self.venv / "lib" / "python3.11" / "site-packages"
+
+    def pip_says(self, name: str, text: str) -> None:
+        (self.folder / "python" / name).write_text(text)
 
     def flaw(self, name: str, is_there: bool = True) -> None:
         path = self.folder / "python" / name
@@ -103,6 +115,88 @@ def test_openvino_is_added_when_it_is_asked_for(host):
     assert host.set_up("openvino") == host.set_up() == ""
     assert INSTALLS in host.set_up("dev")  # which contains it
     assert host.set_up("openvino") == ""
+
+
+@pytest.mark.parametrize(("version", "is_renewed"), [("9.0.3", True), ("21.2.4", True), ("21.3", False)])
+def test_a_pip_that_is_too_old_is_renewed_first(host, version, is_renewed):
+    """21.2.4 refuses the editable install, 20.2.3 knows no manylinux_2_xx (first_contact.md, Hosts)."""
+    host.pip_says(PIP_VERSION, version)
+    assert ("is too old: upgrading" in host.set_up()) == is_renewed
+    first = host.calls("-m", "pip", "install")[0]["words"]
+    assert ("pip>=21.3" in first) == is_renewed
+    assert host.is_whole() and host.set_up() == ""
+
+
+def test_a_pip_that_cannot_be_renewed_ends_the_set_up(host):
+    host.pip_says(PIP_VERSION, "20.2.3")
+    host.flaw(OFFLINE)
+    failed = host.run()
+    assert failed.returncode == 1 and "pip could not install the packages" in failed.stderr
+
+
+TORCH = 'torch==2.13.0; python_version >= "3.11"\ntorch>=2.1,<2.14; python_version < "3.11"\nnumpy\n'
+CPU_TORCH = "https://download.pytorch.org/whl/cpu"
+without_gpu = pytest.mark.skipif(Path("/dev/nvidiactl").exists(), reason="this host has an NVIDIA GPU")
+
+
+def torch_indices(host) -> list[str]:
+    """The indices that torch was asked for, alone."""
+    calls = [call["words"] for call in host.calls("-m", "pip", "install") if "--index-url" in call["words"]]
+    for words in calls:
+        assert words[-2:] == TORCH.splitlines()[:2] and "--no-deps" in words
+    return [words[words.index("--index-url") + 1] for words in calls]
+
+
+@without_gpu
+@pytest.mark.parametrize(
+    ("variables", "config", "indices"),
+    [
+        ({}, "", [CPU_TORCH]),
+        ({"TORCH_INDEX_URL": "https://mirror.example/cpu"}, "", ["https://mirror.example/cpu"]),
+        ({}, "global.index-url='https://mirror.example/simple'", []),
+        ({}, ":env:.no-index='1'\n:env:.find-links='/wheels'", []),
+    ],
+    ids=["nothing set", "another index", "pip has an index", "offline"],
+)
+def test_torch_is_the_cpu_build_where_there_is_no_gpu(host, variables, config, indices):
+    """torch 2.13.0's wheels on PyPI require CUDA 13, on aarch64, too: gigabytes (first_contact.md, Hosts)."""
+    (host.checkout / "requirements.txt").write_text(TORCH)
+    host.pip_says(PIP_CONFIG, config)
+    host.set_up(**variables)
+    assert torch_indices(host) == indices
+    assert host.is_whole() and host.set_up(**variables) == ""
+
+
+def test_torch_is_the_plain_one_beside_an_nvidia_gpu(host):
+    (host.checkout / "requirements.txt").write_text(TORCH)
+    program = host.folder / "python" / "bin" / "nvidia-smi"
+    program.write_text("#!/bin/sh\n")
+    program.chmod(0o755)
+    host.set_up()
+    assert torch_indices(host) == []
+
+
+def test_an_index_of_torch_that_is_out_of_reach_is_said(host):
+    """The other packages may come from a folder or a mirror."""
+    (host.checkout / "requirements.txt").write_text(TORCH)
+    add = host.set_up
+    host.flaw(OFFLINE)
+    said = host.run(TORCH_INDEX_URL="https://nowhere.example").stderr
+    assert "note: torch is not from https://nowhere.example" in said and "TORCH_INDEX_URL= names another" in said
+    host.flaw(OFFLINE, is_there=False)
+    add(TORCH_INDEX_URL="")
+    assert host.is_whole()
+
+
+def test_the_lists_of_a_kind_are_printed(host):
+    assert host.run("--lists", "dev").stdout.split() == [
+        "requirements.txt",
+        "requirements-openvino.txt",
+        "requirements-dev.txt",
+    ]
+    assert host.run("--lists", "run").stdout == "requirements.txt\n"
+    assert host.run("--lists", "other").returncode == 2
+    assert not host.venv.exists()
 
 
 def test_a_run_on_openvino_sets_it_up(host):

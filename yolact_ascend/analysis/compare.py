@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
+from yolact_ascend.analysis.closeness import DifferenceMeter, OutputDifference
 from yolact_ascend.detection.tasks import BOX, MASK
 from yolact_ascend.errors import ArtifactError
 from yolact_ascend.files import read_json
@@ -28,18 +29,6 @@ from yolact_ascend.targets.summary import read_timings
 from yolact_ascend.tensors import TensorSpec, read_tensor
 
 MAP_COLUMNS = ("all", "50", "75")
-
-
-@dataclass(frozen=True)
-class OutputDifference:
-    """How far one output of the second run is from the first's, over all images that both have."""
-
-    output: str
-    cosine_min: float  # of the image that is worst; 1 where both are all zero
-    cosine_mean: float
-    max_abs: float
-    relative: float  # max_abs over the largest magnitude in the first run
-    not_finite: int  # values that are infinite or NaN in one run and not equal in the other
 
 
 @dataclass(frozen=True)
@@ -102,7 +91,7 @@ def _compare_outputs(runs: tuple[_Run, _Run], image_ids: Sequence[int]) -> tuple
             f"{first.path} and {second.path} are of models with other outputs: {_describe(first.outputs)}, and "
             f"{_describe(second.outputs)}. Compare runs of one config and of the same classes."
         )
-    meters = [_DifferenceMeter(spec) for spec in first.outputs]
+    meters = [DifferenceMeter(spec.name) for spec in first.outputs]
     for image_id in tqdm(image_ids, desc="compare", unit="image"):
         for k, meter in enumerate(meters):
             meter.add(*(run.read_output(image_id, k) for run in runs))
@@ -216,34 +205,3 @@ def _find_model(folder: WorkFolder, batch_size: int) -> Path:
     models = [folder.model(batch_size, target.model_suffix) for target in TARGETS.values()]
     present = [model for model in models if sidecar_file(model).is_file()]
     return max(present, key=lambda model: sidecar_file(model).stat().st_mtime_ns) if present else models[0]
-
-
-class _DifferenceMeter:
-    """Gathers the difference of one output over images; holds one image's tensors at a time."""
-
-    def __init__(self, spec: TensorSpec) -> None:
-        self.spec = spec
-        self._cosines: list[float] = []
-        self._max_abs = self._largest = 0.0
-        self._not_finite = 0
-
-    def add(self, first: np.ndarray, second: np.ndarray) -> None:
-        a, b = first.ravel().astype(np.float64), second.ravel().astype(np.float64)
-        finite = np.isfinite(a) & np.isfinite(b)
-        self._not_finite += int((~finite & (a != b)).sum())
-        a, b = a[finite], b[finite]
-        norms = np.linalg.norm(a) * np.linalg.norm(b)
-        # Two tensors without direction are alike when both are zero.
-        self._cosines.append(min(1.0, float(a @ b / norms)) if norms else float(not a.any() and not b.any()))
-        self._max_abs = max(self._max_abs, float(np.abs(a - b).max(initial=0)))
-        self._largest = max(self._largest, float(np.abs(a).max(initial=0)))
-
-    def result(self) -> OutputDifference:
-        return OutputDifference(
-            self.spec.name,
-            min(self._cosines),
-            float(np.mean(self._cosines)),
-            self._max_abs,
-            self._max_abs / self._largest if self._largest else self._max_abs,
-            self._not_finite,
-        )

@@ -9,7 +9,6 @@ import os
 import platform
 import sys
 import tempfile
-from importlib import metadata
 from pathlib import Path
 
 from yolact_ascend import __version__
@@ -26,7 +25,7 @@ from yolact_ascend.pipeline.demo import IMAGES, NOTE, is_drawn, with_demo
 from yolact_ascend.pipeline.disk import describe_remedies, plan_disk
 from yolact_ascend.pipeline.settings import RunSettings
 from yolact_ascend.slots import SHARED_MEMORY
-from yolact_ascend.sources import LIBRARIES
+from yolact_ascend.sources import OPTIONAL, library_versions
 from yolact_ascend.targets.registry import TARGETS
 
 SCHEMA_VERSION = 1
@@ -74,14 +73,9 @@ def failed(checks: list[Check]) -> list[str]:
 
 def check_libraries() -> Check:
     """Our own Python and the libraries whose versions can change a result."""
-    versions: dict[str, str | None] = {}
-    for name in LIBRARIES:
-        try:
-            versions[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            versions[name] = None
+    versions = library_versions()
     facts = {"yolact_ascend": __version__, "python": platform.python_version(), **versions}
-    missing = [name for name, version in versions.items() if version is None]
+    missing = [name for name, version in versions.items() if version is None and name not in OPTIONAL]
     if missing:
         text = f"{sys.executable} is missing {', '.join(missing)}. Run bash scripts/setup.sh, and then .venv's Python."
         return Check("libraries", FAIL, text, facts)

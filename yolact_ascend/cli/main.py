@@ -28,6 +28,7 @@ from yolact_ascend.cli import (
     run,
     stream,
     train,
+    verify,
 )
 from yolact_ascend.cli.flags import HelpFormatter, held_work_folders
 from yolact_ascend.console import print_on_any_terminal
@@ -39,6 +40,7 @@ INTERRUPTED = 130  # as shells report SIGINT
 VERBS: dict[str, ModuleType] = {
     "run": run,
     "doctor": doctor,
+    "verify": verify,
     "download": download,
     "export": export,
     "compile": compile,

@@ -7,7 +7,7 @@ import time
 from collections.abc import Mapping, Sequence
 
 from yolact_ascend.environment import stage_environment
-from yolact_ascend.errors import ArtifactError, UsageError
+from yolact_ascend.errors import ArtifactError, UsageError, YolactAscendError
 from yolact_ascend.files import as_json
 from yolact_ascend.folders import lock_folder
 from yolact_ascend.models.classes import read_config, require_weights
@@ -26,6 +26,7 @@ from yolact_ascend.targets.registry import TARGETS
 from yolact_ascend.targets.target import Target
 
 FORCED = "forced"
+NO_LOCK = -1  # of a run that starts no program
 
 
 def run_stages(words: Sequence[str]) -> str:
@@ -65,6 +66,19 @@ def run_stages(words: Sequence[str]) -> str:
         if "report" not in settings.stages:
             return f"Stopped after {settings.last} (to={settings.last})."
         return write_report(run, outcomes, words)
+
+
+def plan_stages(words: Sequence[str]) -> str:
+    """Return the plan of a run without running anything, or, in its place, what keeps it from being made."""
+    try:
+        settings = with_demo(parse_words(words))
+        target = TARGETS[settings.target].find(settings.devices)
+        run = RunContext(settings, target, Records(WorkFolder(settings.out)), Runner(NO_LOCK, stage_environment()))
+        steps = plan_steps(run)
+        reasons = {step.label: stale_reason(step, run) for step in steps}
+        return describe_plan(settings, target, steps, reasons)
+    except (YolactAscendError, OSError) as error:
+        return f"No plan: {error}"
 
 
 def say_warnings(run: RunContext) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import platform
 from collections.abc import Sequence
 from datetime import datetime, timezone
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +21,7 @@ from yolact_ascend.process import format_command
 from yolact_ascend.report.markdown import render_markdown
 from yolact_ascend.report.overlays import remove_overlays, write_overlays
 from yolact_ascend.report.time_per_image import describe_time
-from yolact_ascend.sources import LIBRARIES
+from yolact_ascend.sources import library_versions
 from yolact_ascend.tables import counted
 from yolact_ascend.targets.compiled import read_sidecar
 from yolact_ascend.targets.folder import WorkFolder, timings_file
@@ -122,7 +121,7 @@ def _describe_versions(run: RunContext) -> dict[str, str | None]:
     return {
         "yolact_ascend": __version__,
         "python": platform.python_version(),
-        **{name: metadata.version(name) for name in LIBRARIES},
+        **library_versions(),
         "cann": run.target.facts(run.settings.precision)["cann"],
     }
 

@@ -17,6 +17,7 @@ from yolact_ascend.tensors import TensorSpec, require_size
 OUTPUT_DIRNAME = "output"
 BENCHMARK_DIRNAME = "perf"
 STREAM_DIRNAME = "stream"
+VERDICT = "verify.json"  # the record of a verification, in the folder of its runs
 RECORDS = ".stages"  # a folder with such a folder inside is a work folder
 DETECTIONS_OF = {BOX: "bbox_detections.json", MASK: "mask_detections.json"}  # by task
 

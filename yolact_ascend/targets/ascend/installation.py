@@ -19,6 +19,7 @@ _FOLDERS = ("cann", "ascend-toolkit", "nnrt")  # from CANN 8.5 on; before; the r
 _RECORD = "ascend_cann_install.info"  # the installer's own
 # A release in these files: "version=8.5.0", "version=[7.6.0.1.220:8.0.0]", "runtime_running_version=[…:CANN-6.3]".
 _VERSION_FILES = ("*-linux/ascend_toolkit_install.info", "*-linux/ascend_nnrt_install.info", "version.cfg")
+_NOTES_OF_TOOLKIT = ("version.cfg", "version.info", "*/ascend_toolkit_install.info", "*/ascend_ops_install.info")
 _VERSION = re.compile(r"^(?:\w+_running_)?version\s*=\s*\[?(?:[^\]\s]*:)?(?:CANN-)?([^\]\s:]+)", re.MULTILINE)
 
 
@@ -107,6 +108,16 @@ def driver_folder() -> Path:
     """Return where the driver is, by its own record, else where it is by default."""
     recorded = _value_of(ROOT / "etc" / "ascend_install.info", "Driver_Install_Path_Param")
     return _under_root(recorded or "/usr/local/Ascend") / "driver"
+
+
+def notes_of_installers(env: Mapping[str, str]) -> list[Path]:
+    """Return the files that are there of those in which driver, firmware and CANN state their versions."""
+    driver = driver_folder()
+    paths = [driver / "version.info", driver.parent / "firmware" / "version.info", ROOT / "etc" / "ascend_install.info"]
+    paths += _records(env)
+    for home in homes(env):
+        paths += [path for pattern in _NOTES_OF_TOOLKIT for path in sorted(home.glob(pattern))]
+    return [path for path in dict.fromkeys(paths) if path.is_file()]
 
 
 def device_files() -> list[Path]:
