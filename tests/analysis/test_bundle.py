@@ -111,20 +111,28 @@ def test_a_long_log_keeps_its_beginning_and_its_end(tmp_path, monkeypatch):
     assert texts == {"logs/infer_bs1.log": "fi\n[... 92 bytes left out ...]\n" + "." * 11 + "the end"}
 
 
-def test_tools_that_hang_or_are_missing_are_said(fake_cann, monkeypatch):
+def test_a_tool_that_hangs_is_ended_and_that_is_said(fake_cann, monkeypatch):
     """npu-smi can hang for good, in pods that HAMi shares a card with (first_contact.md, Cards)."""
-    (fake_cann / "cann" / "bin" / "npu-smi").write_text("#!/bin/sh\necho before; sleep 30\n")
-    (fake_cann / "cann" / "bin" / "atc").write_text(
-        "#!/bin/sh\necho 'libpython3.9.so.1.0: cannot open' >&2; exit 127\n"
-    )
+    (fake_cann / "cann" / "bin" / "npu-smi").write_text("#!/bin/sh\nexec sleep 600\n")
     monkeypatch.setattr(inspection, "NPU_SMI_LIMIT_S", 0.2)
+    assert inspection._ask(("npu-smi", "info"), None, os.environ) == "$ npu-smi info\n\n[ended after 0.2 s]\n"
+
+
+def test_what_tools_and_installers_say_is_taken_as_it_is(fake_cann, monkeypatch):
+    """An atc whose Python has no shared library, and a driver's record (first_contact.md, Where CANN is)."""
+    (fake_cann / "cann" / "bin" / "atc").write_text("#!/bin/sh\necho 'libpython3.9.so.1.0: no file' >&2; exit 127\n")
     version = installation.driver_folder() / "version.info"
     version.parent.mkdir(parents=True)
     version.write_text("Version=24.1.rc2\n")
+    home = fake_cann / "toolkit"
+    home.mkdir()
+    (home / "version.cfg").write_text("toolkit_running_version=[7.6.0.1.220:8.0.0]\n")
+    monkeypatch.setenv("ASCEND_HOME_PATH", str(home))
     texts, _ = inspect_tools("auto", dict(os.environ))
-    assert texts["npu-smi info"] == "$ npu-smi info\nbefore\n\n[ended after 0.2 s]\n"
-    assert "libpython3.9.so.1.0: no file" in texts["atc --help"] and "[exit code 127]" in texts["atc --help"]
+    assert texts["atc --help"] == "$ atc --help\nlibpython3.9.so.1.0: no file\n\n[exit code 127]\n"
+    assert "310P3" in texts["npu-smi info"]
     assert texts[str(version)] == "Version=24.1.rc2\n"
+    assert texts[str(home / "version.cfg")] == "toolkit_running_version=[7.6.0.1.220:8.0.0]\n"
 
 
 def test_a_host_without_tools_gets_a_bundle_as_well(no_cann):

@@ -98,7 +98,7 @@ def test_the_stand_ins_compute_the_golden_values(verified):
     assert record["is_equal"] and record["cause"] is None
     assert record["line"].startswith("EQUAL to the golden values within the precision, on CPU emulation of Ascend310P3")
     assert "not an NPU" in record["line"] and record["device"]["kind"] == "cpu-emulation"
-    names = ["scenes", "export embed=1", "inputs embed=1", "outputs bs=8 embed=1", "detections bs=8 embed=1"]
+    names = ["shipped files", "export embed=1", "inputs embed=1", "outputs bs=8 embed=1", "detections bs=8 embed=1"]
     assert [(check["name"], check["status"]) for check in record["checks"]] == [(name, OK) for name in names]
     (model,) = record["models"]
     assert model["batch_size"] == BATCH_SIZE and model["precision"] == "fp16" and model["embed"] == EMBED
@@ -203,11 +203,28 @@ def test_another_network_in_the_onnx_is_the_exports_fault(scenes):
     assert stages.check_export(scenes).status == OK
 
 
+def test_other_weights_and_damaged_scenes_are_no_fault_of_the_device(golden, tmp_path):
+    assert stages.check_shipped(golden, WEIGHTS).status == OK
+    other = tmp_path / "other.pth"
+    other.write_bytes(b"x")
+    check = stages.check_shipped(golden, other)
+    assert check.status == FAIL and "Restore it (git checkout weights)" in check.text
+    assert check.facts["cause"] == {"kind": "shipped files", "text": "other weights"}
+    shutil.copytree(golden.folder, tmp_path / "golden")
+    (tmp_path / "golden" / "images" / golden.images[1]).unlink()
+    shutil.copy(golden.image_folder / golden.images[0], tmp_path / "golden" / "images" / golden.images[1])
+    check = stages.check_shipped(replace(golden, folder=tmp_path / "golden"), WEIGHTS)
+    assert (
+        check.status == FAIL
+        and f"1 of 16 scenes are not decoded to the golden pixels, first {golden.images[1]}" in check.text
+    )
+
+
 def test_the_first_cause_is_named_and_a_failed_stage_is_one():
     cause = {"kind": ROWS, "text": "0 has those of 1"}
     failed = Check("outputs bs=8 embed=1", FAIL, "lowest cosine 0.2", {"cause": cause})
     later = Check("detections bs=8 embed=1", FAIL, "", {"cause": {"kind": "postprocess", "text": ""}})
-    verdict = Verdict((Check("scenes", OK, ""), failed, later), "Ascend310P3, device 0", {}, {}, ())
+    verdict = Verdict((Check("shipped files", OK, ""), failed, later), "Ascend310P3, device 0", {}, {}, ())
     assert verdict.line() == (
         "NOT EQUAL to the golden values on Ascend310P3, device 0, from 'outputs bs=8 embed=1' on. Likely cause: "
         "another image's rows (0 has those of 1)."
@@ -228,7 +245,7 @@ def test_a_stage_that_fails_is_recorded_and_ends_with_code_1(tmp_path, monkeypat
     said = capsys.readouterr()
     assert said.err.count("\n") == 1 and "NOT EQUAL" in said.err and "Please report it with" in said.err
     checks = json.loads((tmp_path / "v" / VERDICT).read_text())["checks"]
-    assert [check["name"] for check in checks] == ["scenes", "run embed=0", "run embed=1"]
+    assert [check["name"] for check in checks] == ["shipped files", "run embed=0", "run embed=1"]
     assert stat.S_IMODE((tmp_path / "v" / VERDICT).stat().st_mode) & 0o022 == 0
 
 

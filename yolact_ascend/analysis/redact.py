@@ -21,7 +21,7 @@ LEAST_SECRET = 6  # letters: what is shorter is no secret, and occurs everywhere
 # What of the environment a tool of ours or of CANN's reads; of all others only the names are given.
 _KNOWN = re.compile(
     r"ASCEND|ACL_|ATC_|GE_|TE_|TBE_|MAX_COMPILE|INF_NAN|DUMP_|NPU|DEVICE_|CANN|EMULATED|YOLACT|COCO|PYTHON|PIP_|VIRTUAL_ENV"
-    r"|CONDA|OMP_|MKL_|OPENBLAS|OPENVINO|OV_|OPENCV|CUDA|LD_|LANG|LC_|(PATH|HOME|TMPDIR|SHELL|TERM|CI)$"
+    r"|CONDA|TORCH|OMP_|MKL_|OPENBLAS|OPENVINO|OV_|OPENCV|CUDA|LD_|LANG|LC_|(PATH|HOME|TMPDIR|SHELL|TERM|CI)$"
 )
 
 

@@ -38,7 +38,7 @@ from yolact_ascend.checks import FAIL, OK, WARN, Check
 from yolact_ascend.detection.boxes import box_iou
 from yolact_ascend.detection.tasks import BOX
 from yolact_ascend.errors import ArtifactError
-from yolact_ascend.files import read_json
+from yolact_ascend.files import read_json, sha256_file
 from yolact_ascend.images.decode import decode_image
 from yolact_ascend.images.transforms import normalise_pixels, prepare_pixels
 from yolact_ascend.models.config import ModelConfig
@@ -58,6 +58,7 @@ LEVELS = 1.0  # allowed between two builds of OpenCV, of 255; a resize in anothe
 SURE, LISTED = 0.5, 0.3  # scores of golden detections that are looked for, and of those that are listed
 SAME_BOX, SAME_SCORE = 0.8, 0.1  # least IoU and largest difference
 LEAST_FOUND = 0.9  # of the sure detections
+SHIPPED = "shipped files"
 LEAST_POINTS = 1.0  # of mAP in percent that are always allowed
 
 
@@ -99,14 +100,20 @@ def _run_onnx(onnx: Path, inputs: np.ndarray) -> list[np.ndarray]:
         return engine.infer([inputs])
 
 
-def check_pictures(golden: Golden) -> Check:
-    """Whether the shipped scenes are decoded to the right pixels."""
+def check_shipped(golden: Golden, weights: Path) -> Check:
+    """Whether the weights are those of the golden values, and the scenes are decoded to the right pixels."""
+    sha256 = sha256_file(weights)
+    if sha256 != golden.weights_sha256:
+        text = (
+            f"{weights} has the SHA-256 {sha256}, expected {golden.weights_sha256}. Restore it (git checkout weights)."
+        )
+        return Check(SHIPPED, FAIL, text, {CAUSE: asdict(Cause("shipped files", "other weights"))})
     found = [sha256_of(decode_image(golden.image_folder / name)) for name in golden.images]
     wrong = [name for name, one, right in zip(golden.images, found, golden.pixels_sha256) if one != right]
     if wrong:
         text = f"{len(wrong)} of {len(found)} scenes are not decoded to the golden pixels, first {wrong[0]}. {REMEDY}"
-        return Check("scenes", FAIL, text, {CAUSE: asdict(Cause("golden files", "scenes are damaged"))})
-    return Check("scenes", OK, f"{len(found)} scenes, pixels byte for byte")
+        return Check(SHIPPED, FAIL, text, {CAUSE: asdict(Cause("shipped files", "scenes are damaged"))})
+    return Check(SHIPPED, OK, f"weights, and the pixels of {len(found)} scenes, byte for byte")
 
 
 def check_export(scenes: Scenes) -> Check:

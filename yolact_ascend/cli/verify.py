@@ -59,13 +59,14 @@ def verify(arguments: argparse.Namespace) -> Verdict:
     from yolact_ascend.analysis.doctor import check_libraries
     from yolact_ascend.analysis.golden import read_golden
     from yolact_ascend.analysis.verdict import Verdict
-    from yolact_ascend.analysis.verify import check_pictures
+    from yolact_ascend.analysis.verify import check_shipped
+    from yolact_ascend.pipeline.demo import WEIGHTS
 
     kind = TARGETS[arguments.target]
     golden = read_golden()
     embeds = _embeds(arguments, golden)
     target = kind.find(parse_words(_words(arguments, golden, embeds[0])).devices)
-    checks, models = [check_pictures(golden)], []
+    checks, models = [check_shipped(golden, WEIGHTS)], []
     for embed in embeds:
         try:
             found, described = _verify_variant(arguments, golden, embed)
