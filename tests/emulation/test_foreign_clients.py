@@ -24,6 +24,7 @@ HERE = Path(__file__).resolve().parent
 CLIENT = HERE / "ultralytics_client.py"
 BATCH = 4
 COMPARED = 50  # batches
+CLEAR_SCORE = 0.3  # the client asks for 0.25: float16 moves scores at the threshold to its other side
 
 
 def folder_of(variable: str) -> Path:
@@ -51,8 +52,8 @@ def succeed(result: Result) -> Result:
 def test_ultralytics_finds_the_same_boxes_as_with_onnx_runtime(config: str, tmp_path: Path) -> None:
     """ultralytics/utils/export/ascend.py calls atc; ultralytics/nn/backends/ascend.py calls ais_bench's InferSession.
 
-    Without float16 its Ascend backend finds the same numbers. In float16, which it always asks for, boxes move:
-    numbers from 256 to 512 are 1/4 apart there, and the random network enlarges what its first layers round.
+    Without float16 its Ascend backend finds the same numbers. In float16, which its export always asks for, boxes move:
+    PyTorch's float16 moves these by as much (95 % within 0.3 to 0.5 px).
     """
     python = str(folder_of("ULTRALYTICS_DIR") / "bin" / "python")
     offline = {"YOLO_OFFLINE": "true", "YOLO_CONFIG_DIR": str(tmp_path), "YOLO_AUTOINSTALL": "false"}
@@ -70,13 +71,13 @@ def test_ultralytics_finds_the_same_boxes_as_with_onnx_runtime(config: str, tmp_
     moved = []
     for expected, half in zip(found["onnx"], found["ascend"]):
         wanted, boxes = np.array(expected["boxes"]), np.array(half["boxes"])
-        assert abs(len(wanted) - len(boxes)) <= max(2, 0.02 * len(wanted))  # scores at the threshold
+        wanted = wanted[wanted[:, 4] > CLEAR_SCORE]
         distances = np.abs(wanted[:, None, :4] - boxes[None, :, :4]).max(axis=2)  # [N,M]
         moved.extend(distances.min(axis=1))
     median, most = np.median(moved), np.quantile(moved, 0.95)
-    print(f"parity: {len(moved)} boxes of {config}: equal to ONNX Runtime's without float16; ", end="")
-    print(f"in float16 {median:.2f} px away (median), 95 % within {most:.2f} px")
-    assert 0 < median <= 0.5 and most <= 2
+    print(f"parity: boxes of {config} equal ONNX Runtime's without float16; in float16, ", end="")
+    print(f"{len(moved)} boxes are {median:.2f} px away (median), 95 % within {most:.2f} px")
+    assert 0 < median <= 0.25 and most <= 0.5
 
 
 def commands_of(guide: str, start: str) -> list[str]:
