@@ -94,14 +94,14 @@ def commands_of(guide: str, start: str) -> list[str]:
 def test_the_lprnet_guide_reads_its_number_plates(tmp_path: Path) -> None:
     """Its atc and ais_bench commands as they are typed, in the umask that ais_bench of 2025 asks for.
 
-    Inputs get other names: that ais_bench, unlike the guide's of 2022, refuses Chinese letters in paths. The guide
+    Inputs get other names: that ais_bench, unlike that of 2023, refuses Chinese letters in paths. The guide
     measured 88.3 to 90.2 % on a 310P3 for batches of 1 to 64 (its network takes means over the whole batch).
     """
     import onnxruntime
 
     work = shutil.copytree(folder_of("LPRNET_GUIDE_DIR"), tmp_path / "guide", ignore=shutil.ignore_patterns(".git"))
     guide = (work / "README.md").read_text()
-    everything = installed(tmp_path, EMULATED_CANN="")
+    everything = installed(tmp_path)
 
     def script(line: str) -> Result:
         return succeed(everything("python3", HERE / "lprnet_guide.py", *line.split()[1:], cwd=work))
