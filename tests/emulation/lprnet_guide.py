@@ -1,4 +1,6 @@
-"""Runs a script of ModelZoo's LPRNet guide, written for torch 1.10, on a newer one: `python lprnet_guide.py SCRIPT ARGUMENTS…`
+"""Runs a script of ModelZoo's LPRNet guide, written for torch 1.10, on a newer one.
+
+    python lprnet_guide.py SCRIPT ARGUMENTS…
 
 - `torch.onnx.export` is called as its default was in torch 1.10.
 - The guide's LPRNet_modify_onnx.py turns MaxPool3d, which ONNX has not for [C,H,W], into MaxPool. It finds nodes by the
