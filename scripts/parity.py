@@ -62,6 +62,14 @@ def describe_ais_bench(folder: Path) -> str:
     return f"release of {year_of(folder)}; {describe_version(folder)}"
 
 
+def describe_ultralytics(folder: Path) -> str:
+    """Return the version of Ultralytics in a virtual environment."""
+    found = metadata.distributions(
+        name="ultralytics", path=[str(path) for path in folder.glob("lib/python3*/site-packages")]
+    )
+    return " ".join(f"version {distribution.version}" for distribution in found)
+
+
 @dataclass(frozen=True)
 class Referee:
     """Code to compare with: where it is, what it judges, and the command that compares."""
@@ -95,6 +103,19 @@ REFEREES = (
         "files, messages and exit codes of our stand-in; streams",
         marked_tests("ais_bench"),
         version=describe_ais_bench,
+    ),
+    Referee(
+        "Ultralytics",
+        "ULTRALYTICS_DIR",
+        "its `format=ascend` export and predict on the installed stand-ins: boxes",
+        marked_tests("ultralytics"),
+        version=describe_ultralytics,
+    ),
+    Referee(
+        "LPRNet guide (Ascend ModelZoo)",
+        "LPRNET_GUIDE_DIR",
+        "its atc and ais_bench commands on the installed stand-ins: outputs, number plates",
+        marked_tests("lprnet"),
     ),
     Referee(
         "YolactEdge guide (Ascend ModelZoo)",

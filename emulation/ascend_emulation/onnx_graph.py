@@ -97,8 +97,8 @@ def _shape_text(shape: tuple[int, ...]) -> str:
 def fix_input_shapes(model: onnx.ModelProto, shapes: dict[str, tuple[int, ...]]) -> None:
     """Write `shapes` into the inputs of `model`; afterwards no input has a free dimension.
 
-    Raises AtcError E10016, E10049, and E10001 for a free dimension without a value and for a value that contradicts
-    the model.
+    A value replaces a fixed dimension, too: GE's ONNX parser compares ranks and nothing else. Raises AtcError E10016,
+    E10049, and E10001 for a free dimension without a value.
     """
     inputs = {value.name: value for value in graph_inputs(model)}
     for name in shapes:
@@ -113,8 +113,7 @@ def fix_input_shapes(model: onnx.ModelProto, shapes: dict[str, tuple[int, ...]])
             reason = "maybe you should set input_shape to specify its shape"
             raise AtcError("E10001", value=-1, parameter=name, reason=reason)
         if any(dim not in (wanted, -1) for dim, wanted in zip(free, shape)):
-            reason = f"the model has fixed dimensions here: {_shape_text(free)} (-1 is free)"
-            raise AtcError("E10001", value=f"{name}:{_shape_text(shape)}", parameter="--input_shape", reason=reason)
+            del model.graph.value_info[:]  # the shapes that followed from the old one; they are inferred again
         for dim, size in zip(value.type.tensor_type.shape.dim, shape):
             dim.Clear()
             dim.dim_value = size

@@ -100,8 +100,24 @@ def test_the_version_is_the_commit_where_there_is_one(referee_folder):
 
 
 def test_every_marker_of_the_suite_has_its_referee():
-    markers = {words[words.index("-m", 2) + 1] for words in (r.command(CHECKOUT) for r in REFEREES[:3])}
+    commands = [referee.command(CHECKOUT) for referee in REFEREES if referee.variable != "GUIDE_DIR"]
+    markers = {words[words.index("-m", 2) + 1] for words in commands}
     text = (CHECKOUT / "pyproject.toml").read_text()
     assert markers == set(re.findall(r'^ +"(\w+): needs', text, re.MULTILINE))
-    assert {referee.variable for referee in REFEREES} == {"YOLACT_EDGE_DIR", "YOLACT_DIR", "AIS_BENCH_DIR", "GUIDE_DIR"}
+    variables = {referee.variable for referee in REFEREES}
+    assert variables == {
+        *("YOLACT_EDGE_DIR", "YOLACT_DIR", "AIS_BENCH_DIR", "ULTRALYTICS_DIR", "LPRNET_GUIDE_DIR", "GUIDE_DIR"),
+    }
+    documented = (CHECKOUT / "CONTRIBUTING.md").read_text()
+    assert all(f"- `{variable}=DIR" in documented for variable in variables)
+
+
+def test_the_version_of_ultralytics_is_that_of_the_environment(tmp_path):
+    folder = tmp_path / "lib" / "python3.11" / "site-packages" / "ultralytics-8.4.190.dist-info"
+    folder.mkdir(parents=True)
+    (folder / "METADATA").write_text("Metadata-Version: 2.1\nName: ultralytics\nVersion: 8.4.190\n")
+    assert parity.describe_ultralytics(tmp_path) == "version 8.4.190"
+
+
+def test_the_record_is_in_docs():
     assert parity.DOCUMENT == CHECKOUT / "docs" / "parity.md"

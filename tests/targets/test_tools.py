@@ -340,6 +340,22 @@ def test_the_stand_ins_of_another_checkout_are_stand_ins_and_not_taken(no_cann, 
         find_tools("npu")
 
 
+def test_installed_stand_ins_are_stand_ins_and_not_taken(no_cann, tmp_path, monkeypatch):
+    """`pip install ./emulation` in the active environment; the text is what pip 23.2 writes for an entry point."""
+    for name, function in (("atc", "atc"), ("npu-smi", "npu_smi")):
+        (tmp_path / name).write_text(
+            f"#!{sys.executable}\n# -*- coding: utf-8 -*-\nimport re\nimport sys\n"
+            f"from ascend_emulation.installed import {function}\n"
+            f"if __name__ == '__main__':\n    sys.exit({function}())\n"
+        )
+        (tmp_path / name).chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    found = find_tools("auto")
+    assert (found.kind, found.set_env) == ("cpu-emulation", CHECKOUT / "emulation" / "set_env.sh")
+    with pytest.raises(ToolError, match="is the stand-in. .* in which ascend-emulation is installed"):
+        find_tools("npu")
+
+
 def test_a_runtime_of_another_installation_is_refused(fake_cann, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", str(CHECKOUT / "emulation"))
     with pytest.raises(ToolError, match="does not belong to the same installation as atc"):

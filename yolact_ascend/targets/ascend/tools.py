@@ -221,7 +221,8 @@ def require_one_kind(shell: Shell, device: str, work: frozenset[str] = ALL_WORK)
     if device == ON_NPU and kind != NPU:
         raise ToolError(
             f"device=npu, but {which('atc', shell.env)} is the stand-in. "
-            "Open a shell without emulation/set_env.sh and source CANN's own."
+            "Open a shell without emulation/set_env.sh, and without an environment in which ascend-emulation is "
+            "installed; then source CANN's own."
         )
     return kind
 
@@ -324,8 +325,19 @@ def _kinds(env: Mapping[str, str]) -> dict[str, str | None]:
 
 
 def _is_stand_in(program: str) -> bool:
-    """Whether a program or a package's file is one of the stand-ins, of this checkout or of another."""
-    return (Path(program).resolve().parent.parent / STAND_INS).is_dir()
+    """Whether a program or a package's file is one of the stand-ins: of this checkout, of another, or installed.
+
+    The program of an installed stand-in is pip's script of a few lines, which imports their package.
+    """
+    path = Path(program).resolve()
+    if (path.parent.parent / STAND_INS).is_dir():
+        return True
+    try:
+        with path.open("rb") as file:
+            head = file.read(4096)
+    except OSError:
+        return False
+    return head.startswith(b"#!") and STAND_INS.encode() in head
 
 
 def _set_env_of_our_own(env: Mapping[str, str]) -> Path | None:
