@@ -352,8 +352,13 @@ def test_installed_stand_ins_are_stand_ins_and_not_taken(no_cann, tmp_path, monk
     monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
     found = find_tools("auto")
     assert (found.kind, found.set_env) == ("cpu-emulation", CHECKOUT / "emulation" / "set_env.sh")
-    with pytest.raises(ToolError, match="is the stand-in. .* in which ascend-emulation is installed"):
+    with pytest.raises(ToolError, match="device=npu, but there is no npu-smi or atc on PATH, and no CANN was found"):
         find_tools("npu")
+    davinci = tmp_path / "root" / "dev" / "davinci0"
+    davinci.parent.mkdir(parents=True)
+    davinci.touch()
+    with pytest.raises(ToolError, match=r"dev/davinci0 shows that this host has a card, but there is no npu-smi"):
+        find_tools("auto")
 
 
 def test_a_runtime_of_another_installation_is_refused(fake_cann, monkeypatch):

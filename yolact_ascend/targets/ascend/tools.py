@@ -34,10 +34,10 @@ from yolact_ascend.targets.ascend.installation import (
     which,
     with_libraries,
 )
+from yolact_ascend.targets.ascend.stand_ins import is_installed_stand_in, is_stand_in
 from yolact_ascend.targets.target import ALL_WORK, COMPILE, RUN
 
 EMULATION = CHECKOUT / "emulation"
-STAND_INS = "ascend_emulation"  # the package of atc and npu-smi in emulation/, which no CANN has
 PLAYED_CANN = "EMULATED_CANN"  # the release that the emulated atc plays
 PLAYED_CHIP = "EMULATED_SOC"  # the chip of the emulated cards
 NPU, CPU_EMULATION = "npu", "cpu-emulation"  # report.json's device.kind
@@ -170,15 +170,16 @@ def find_shell(device: str, work: frozenset[str] = ALL_WORK) -> Shell:
     """
     env = shell_environment()
     set_env: Path | None = None
-    installed = None if device == ON_EMULATION or which("atc", env) else find_set_env(env)
+    atc, npu_smi = (_chosen(program, env) for program in ("atc", "npu-smi"))
+    installed = None if device == ON_EMULATION or atc else find_set_env(env)
     if device == ON_EMULATION:
         reason, set_env = "device=emulation was requested", EMULATION / "set_env.sh"
-    elif which("atc", env):
+    elif atc:
         reason, set_env = "its tools are on PATH", _set_env_of_our_own(env)
     elif installed:
         # The driver alone puts npu-smi on PATH; the toolkit comes with its script.
         reason, set_env = installed.reason, installed.set_env
-    elif which("npu-smi", env):
+    elif npu_smi:
         reason = "npu-smi is on PATH"
     elif device == AUTO and not (work and sign_of_card()):
         reason, set_env = "no npu-smi or atc on PATH, no installed CANN and no card", EMULATION / "set_env.sh"
@@ -289,7 +290,7 @@ def require_ais_bench(shell: Shell, kind: str | None) -> dict[str, str]:
             f"{shell.python} -m ais_bench would import {shadows[0]} instead of the module that it needs, because "
             "Python searches the current folder first. Run from another folder, or rename that file."
         )
-    if kind and _is_stand_in(facts["aclruntime"]) != (kind == CPU_EMULATION):
+    if kind and is_stand_in(facts["aclruntime"]) != (kind == CPU_EMULATION):
         raise ToolError(
             f"aclruntime is {Path(facts['aclruntime']).resolve()}, which does not belong to the same installation as "
             "atc. Open a new shell and source one set_env.sh only."
@@ -321,28 +322,18 @@ def _explain_no_ais_bench(python: str, stderr: str) -> str:
 def _kinds(env: Mapping[str, str]) -> dict[str, str | None]:
     """Return the kind of each tool by its location; None where it is missing."""
     paths = {program: which(program, env) for program in ("npu-smi", "atc")}
-    return {program: path and (CPU_EMULATION if _is_stand_in(path) else NPU) for program, path in paths.items()}
+    return {program: path and (CPU_EMULATION if is_stand_in(path) else NPU) for program, path in paths.items()}
 
 
-def _is_stand_in(program: str) -> bool:
-    """Whether a program or a package's file is one of the stand-ins: of this checkout, of another, or installed.
-
-    The program of an installed stand-in is pip's script of a few lines, which imports their package.
-    """
-    path = Path(program).resolve()
-    if (path.parent.parent / STAND_INS).is_dir():
-        return True
-    try:
-        with path.open("rb") as file:
-            head = file.read(4096)
-    except OSError:
-        return False
-    return head.startswith(b"#!") and STAND_INS.encode() in head
+def _chosen(program: str, env: Mapping[str, str]) -> str | None:
+    """Return the path of a program; None for an installed stand-in, which no user put on PATH for this run."""
+    path = which(program, env)
+    return None if path is None or is_installed_stand_in(path) else path
 
 
 def _set_env_of_our_own(env: Mapping[str, str]) -> Path | None:
     """Return what to source where PATH has the stand-ins of another checkout; None where it has not."""
     atc = which("atc", env)
-    if atc is None or not _is_stand_in(atc) or EMULATION in Path(atc).resolve().parents:
+    if atc is None or not is_stand_in(atc) or EMULATION in Path(atc).resolve().parents:
         return None
     return EMULATION / "set_env.sh"
