@@ -23,6 +23,8 @@ from yolact_ascend.cli.main import main
 from yolact_ascend.environment import RUN_VARIABLE
 from yolact_ascend.errors import ArtifactError, ToolError
 from yolact_ascend.files import sha256_file
+from yolact_ascend.images.decode import decode_image
+from yolact_ascend.images.transforms import prepare_pixels
 from yolact_ascend.models.config import CONFIGS, DEMO_CONFIG
 from yolact_ascend.models.inputs import input_tensor
 from yolact_ascend.pipeline.demo import WEIGHTS
@@ -175,6 +177,32 @@ def test_other_inputs_are_found_and_explained(copied, scenes):
     assert check.status == WARN and "at most one level of 255: another build of OpenCV" in check.text
     check = check_with(np.zeros_like(right))
     assert check.status == FAIL and check.facts["cause"]["kind"] == "not known"
+
+
+@pytest.mark.parametrize(
+    ("spoil", "status", "kind"),
+    [
+        (lambda x: x, OK, None),
+        (lambda x: x + np.float32(0.01), WARN, None),  # 0.6 levels: another build of OpenCV
+        (lambda x: x[::-1], FAIL, CHANNELS),
+        (lambda x: x.transpose(0, 2, 1), FAIL, LAYOUT),
+        (lambda x: x * np.float32(0.5), FAIL, "not known"),
+    ],
+    ids=["right", "rounded otherwise", "channels", "rows and columns", "half"],
+)
+def test_normalised_inputs_are_compared_and_explained(verified, golden, tmp_path, spoil, status, kind):
+    """Inputs of embed=0, made here: the golden ones, and each fault in one of them."""
+    onnx = WorkFolder(verified[0] / "embed1").onnx
+    pictures = [decode_image(golden.image_folder / name) for name in golden.images]
+    normalised = [prepare_pixels(picture, CONFIG.preprocessing, "float32") for picture in pictures]
+    scenes = stages.Scenes(CONFIG, golden.variants["0"], "0", np.stack(normalised), np.stack(normalised), (), onnx)
+    folder = WorkFolder(tmp_path)
+    input_bin(folder.inputs, 0).parent.mkdir(parents=True)
+    for i, one in enumerate(normalised):
+        np.ascontiguousarray(spoil(one) if i == 5 else one).tofile(input_bin(folder.inputs, i))
+    check = stages.check_inputs(folder, scenes)
+    assert check.status == status and check.facts["different"] == ([] if status == OK else [5])
+    assert check.facts.get("cause", {}).get("kind") == kind
 
 
 def test_fewer_detections_with_right_outputs_are_the_hosts(copied, scenes, golden):
