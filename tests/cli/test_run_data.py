@@ -82,7 +82,8 @@ def test_a_data_set_of_any_layout_is_named_by_its_folder_and_file(copied, tmp_pa
     shutil.move(annotation_file(copied), annotations)
     del copied.words["coco"]
     copied(images=str(images), annotations=str(annotations))
-    assert copied.report()["dataset"]["name"] == "labels"
+    named = copied.report()["dataset"]["name"]
+    assert named.startswith("pictures, 8 classes (") and named.endswith(", …)")
     assert copied(images=str(images), annotations=str(annotations)) == []
     with pytest.raises(UsageError, match=r"images=.*pictures needs annotations=FILE"):
         copied(images=str(images))

@@ -108,12 +108,20 @@ def test_the_fastest_batch_is_named_when_there_is_a_choice():
         ({2: 100, 8: 200, 4: 150}, (0, 0, 0), "Use bs=8: the fastest here, 200.00 images/s, 100.0 % more than bs=2."),
         ({8: 104, 1: 100}, (0, 1), "Use bs=1: bs=8 is the fastest here, 104.00 images/s, but only 4.0 % more than"),
         ({1: 100, 8: 104}, (0, 1), "more than bs=1, and a smaller batch has a lower latency."),
-        ({1: 100, 8: 120}, (0, -25), "which is within the drift of these figures (25.0 %), and"),
-        ({1: 100, 8: 120}, (25, 0), "which is within the drift of these figures (25.0 %), and"),
+        (
+            {1: 100, 8: 103},
+            (0, -4),
+            "only 3.0 % more than bs=1, which is within the drift of these figures (4.0 %), and",
+        ),
+        ({1: 100, 8: 120}, (0, -25), "No batch size is advised: that takes figures of a real device, which change by"),
+        ({1: 100, 8: 120}, (25, 0), "No batch size is advised"),
         ({1: 100, 8: 120}, (None, None), "Use bs=8: the fastest here, 120.00 images/s, 20.0 % more than bs=1."),
         ({1: 100, 8: 100}, (0, 0), "Use bs=1: the fastest here, 100.00 images/s."),
     ],
-    ids=["larger", "no bs=1", "small", "small, why", "drift of the best", "drift of the first", "no drift", "equal"],
+    ids=[
+        *("larger", "no bs=1", "small", "small, why", "within the drift", "drift of the best", "drift of the first"),
+        *("no drift", "equal"),
+    ],
 )
 def test_a_gain_that_the_figures_do_not_show_is_no_advice(speeds, drifts, said):
     results = [
@@ -121,6 +129,16 @@ def test_a_gain_that_the_figures_do_not_show_is_no_advice(speeds, drifts, said):
         for (batch_size, speed), drift in zip(speeds.items(), drifts)
     ]
     assert said in render(*results)
+
+
+@pytest.mark.parametrize(
+    "changes", [{"kind": "cpu-emulation"}, {"batches": 7}], ids=["an emulation", "too few batches"]
+)
+def test_figures_that_support_no_advice_give_none(changes):
+    device = {**REPORT["device"], **changes}
+    results = [{"batch_size": bs, "throughput_images_per_s": 100 * bs, **changes} for bs in (1, 8)]
+    text = render(*results, device=device)
+    assert "No batch size is advised" in text and "Use bs=" not in text
 
 
 @pytest.mark.parametrize(("drift", "shown"), [(None, False), (4.9, False), (-4.9, False), (12.3, True), (-7.0, True)])

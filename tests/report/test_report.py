@@ -150,7 +150,7 @@ def test_a_report_says_which_images_it_is_about(finish, words, images, annotated
     run = finish((BOX, MASK), *words)
     write_report(run, OUTCOMES, [])
     report, markdown = written(run)
-    name = "instances_val2017"
+    name = "coco/val2017, 8 classes (ball, crate, star, leaf, ring, …)"
     assert report["dataset"] == {
         **{"name": name, "images": images, "annotated_images": annotated, "of_images": 4},
         "warnings": [],

@@ -12,14 +12,21 @@ from yolact_ascend.detection.tasks import BOX, MASK
 from yolact_ascend.models.inputs import NORMALISE, NOTHING, RESIZE
 from yolact_ascend.pipeline.steps import FRESH
 from yolact_ascend.report.overlays import OVERLAY_SCORE
-from yolact_ascend.report.time_per_image import CARD_IMAGES_PER_S, time_rows
+from yolact_ascend.report.time_per_image import PUBLISHED_IMAGES_PER_S, time_rows
 from yolact_ascend.tables import format_number, markdown_table
 
+EMULATION_KIND = "cpu-emulation"  # of device.kind
 NOTABLE_DRIFT_PERCENT = 5.0  # more than the stand-ins' and published cards' figures vary by themselves
+LEAST_BATCHES = 8  # timed at a batch size, to say anything of it
+WITHOUT_ADVICE = (
+    "No batch size is advised: that takes figures of a real device, which change by at most "
+    f"{NOTABLE_DRIFT_PERCENT:g} % during the run, over at least {LEAST_BATCHES} batches each."
+)
 TIME_NOTE = (
-    "Host times are CPU time, without waiting. The last column is the number of host cores that keep up with one Atlas "
-    f"310P at {CARD_IMAGES_PER_S} images/s, the speed in Ascend ModelZoo's YolactEdge guide. End to end is measured on "
-    "this machine, from the first stage that reads images to the scores, including the start-up of each stage."
+    "Host times are CPU time, without waiting. The last columns say how many host cores keep up with how many images/s "
+    "of the device: as measured, and on an Atlas 310P with YolactEdge's ResNet-50 at least the "
+    f"{PUBLISHED_IMAGES_PER_S} of Ascend ModelZoo's guide. End to end is measured on this machine, from the first "
+    "stage that reads images to the scores, including the start-up of each stage."
 )
 EMBEDDED = {
     NOTHING: "",
@@ -68,7 +75,7 @@ def _name_device(device: dict[str, Any]) -> str:
     """Return what computed; where that was no NPU, with the host."""
     if device["kind"] == "npu":
         return str(device["soc_version"])
-    names = {"cpu-emulation": f"CPU emulation of {device['soc_version']}", "cpu": "CPU"}
+    names = {EMULATION_KIND: f"CPU emulation of {device['soc_version']}", "cpu": "CPU"}
     return f"{names.get(device['kind'], device['chip'])} on {device['host']}"
 
 
@@ -88,9 +95,9 @@ def _accuracy_tables(results: Sequence[dict[str, Any]]) -> list[str]:
 
 
 def _throughput_table(results: Sequence[dict[str, Any]], device: dict[str, Any]) -> list[str]:
-    titles = {"cpu": "Throughput on the CPU", "cpu-emulation": "Throughput on the CPU emulation"}
+    titles = {"cpu": "Throughput on the CPU", EMULATION_KIND: "Throughput on the CPU emulation"}
     title = titles.get(device["kind"], "Throughput of the device alone")
-    chip = f"{device['chip']} (emulated)" if device["kind"] == "cpu-emulation" else device["chip"]
+    chip = f"{device['chip']} (emulated)" if device["kind"] == EMULATION_KIND else device["chip"]
     names = ("mean", "median", "p90", "p95", "p99")
     heads = ["chip", "batch", "precision", "input", "images/s", *names, "H2D", "D2H", "batches"]
     rows = []
@@ -111,7 +118,7 @@ def _advice(results: Sequence[dict[str, Any]], device: dict[str, Any]) -> list[s
     if any(len(result["npus"]) > 1 for result in results):
         lines.append("With several devices, it is the sum of theirs.")
     if len(results) > 1:
-        lines.append(_advise_batch_size(results))
+        lines.append(_advise_batch_size(results) if _supports_advice(results, device) else WITHOUT_ADVICE)
     busy = "That is usual on a CPU that does other work, too. " if device["kind"] != "npu" else ""
     remedy = f"{busy}Run longer, on an idle and cool machine."
     for result in results:
@@ -124,6 +131,12 @@ def _advice(results: Sequence[dict[str, Any]], device: dict[str, Any]) -> list[s
     return lines
 
 
+def _supports_advice(results: Sequence[dict[str, Any]], device: dict[str, Any]) -> bool:
+    """Whether figures tell batch sizes apart: of a real device, steady, and over enough batches."""
+    steady = all(abs(result["drift_percent"] or 0) <= NOTABLE_DRIFT_PERCENT for result in results)
+    return device["kind"] != EMULATION_KIND and steady and all(r["batches"] >= LEAST_BATCHES for r in results)
+
+
 def _advise_batch_size(results: Sequence[dict[str, Any]]) -> str:
     """Say which batch size to use: the fastest, or the smallest where the figures do not tell them apart."""
     best = max(results, key=lambda result: result["throughput_images_per_s"])
@@ -134,7 +147,7 @@ def _advise_batch_size(results: Sequence[dict[str, Any]]) -> str:
     gain = 100 * (best["throughput_images_per_s"] / smallest["throughput_images_per_s"] - 1)
     drift = max(abs(result["drift_percent"] or 0) for result in (best, smallest))
     against = f"{gain:.1f} % more than bs={smallest['batch_size']}"
-    if gain > max(drift, NOTABLE_DRIFT_PERCENT):
+    if gain > NOTABLE_DRIFT_PERCENT:
         return f"Use bs={best['batch_size']}: the fastest here, {speed} images/s, {against}."
     drifts = f", which is within the drift of these figures ({drift:.1f} %)" if gain <= drift else ""
     return (

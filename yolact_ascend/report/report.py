@@ -18,9 +18,10 @@ from yolact_ascend.pipeline.demo import NOTE
 from yolact_ascend.pipeline.settings import RunSettings
 from yolact_ascend.pipeline.steps import Outcome
 from yolact_ascend.process import format_command
+from yolact_ascend.report.dataset_name import name_dataset
 from yolact_ascend.report.markdown import render_markdown
 from yolact_ascend.report.overlays import remove_overlays, write_overlays
-from yolact_ascend.report.time_per_image import describe_time
+from yolact_ascend.report.time_per_image import describe_time, rate_to_keep_up_with
 from yolact_ascend.sources import library_versions
 from yolact_ascend.tables import counted
 from yolact_ascend.targets.compiled import read_sidecar
@@ -109,7 +110,7 @@ def _describe_model(run: RunContext) -> dict[str, Any]:
 
 def _describe_dataset(run: RunContext) -> dict[str, Any]:
     return {
-        "name": "drawn scenes" if run.settings.is_demo else run.dataset.annotation_file.stem,
+        "name": "drawn scenes" if run.settings.is_demo else name_dataset(run.whole_dataset),
         "images": len(run.images),
         "annotated_images": run.dataset.annotated_count,
         "of_images": len(run.whole_dataset.images),
@@ -163,7 +164,10 @@ def _describe_time(
     host = [scores["host"]]
     if not run.settings.stream:
         host.insert(0, read_json(timings_file(run.folder.inputs), "the times of preprocess"))
-    return describe_time(host, timings.throughput_images_per_s, outcomes, batch_size)
+    facts = run.target.facts(run.settings.precision)
+    speed = timings.throughput_images_per_s
+    rate = rate_to_keep_up_with(facts["kind"], facts["chip"], run.settings.config, speed)
+    return describe_time(host, speed, outcomes, batch_size, rate)
 
 
 def _device_timings(settings: RunSettings, folder: WorkFolder, batch_size: int) -> DeviceTimings:
