@@ -163,6 +163,10 @@ NO_ATC = {"environment": (FAIL, "There is no atc on PATH. Source CANN's"), "atc"
         (lambda m: (m.packages / "aclruntime.py").unlink(), {"ais_bench": (FAIL, "name the Python .* ASCEND_PYTHON")}),
         (lambda m: m.monkeypatch.setenv("ASCEND_PYTHON", "/no/python"), {"ais_bench": (FAIL, "Cannot start /no/pyth")}),
         (
+            lambda m: (m.packages / "ais_bench" / "__main__.py").write_text("print('  --other-model')"),
+            {"ais_bench": (FAIL, "-m ais_bench --help does not list --model, .*known here.* ASCEND_PYTHON")},
+        ),
+        (
             lambda m: (m.packages / "numpy.py").write_text("__version__ = '2.1.0'"),
             {"atc": (WARN, "is missing numpy<2; .*E40000: python3 -m pip install 'numpy<2'")},
         ),
@@ -236,6 +240,7 @@ NO_ATC = {"environment": (FAIL, "There is no atc on PATH. Source CANN's"), "atc"
             "no such device",
             "no aclruntime",
             "no such Python",
+            "another command line",
             "numpy 2",
             "no sympy",
             "no operators",

@@ -195,6 +195,25 @@ def test_what_has_no_code_or_several(output, expected):
 
 
 @pytest.mark.parametrize(
+    ("version", "output", "numpy"),
+    [
+        ("8.5.0", "E40000: Failed to import Python module x", "'numpy<2' "),
+        ("9.1.0", "E40000: Failed to import Python module x", "numpy "),
+        ("9.1.0", "ModuleNotFoundError: No module named 'decorator'", "numpy "),
+        ("9.1.0", "AttributeError: `np.float_` was removed in the NumPy 2.0 release.", "'numpy<2' "),
+        # NumPy 1.24 removed the aliases of Python's types (its release notes).
+        ("5.1.RC2", "AttributeError: module 'numpy' has no attribute 'float'.", "'numpy<1.24' "),
+        ("unknown", "AttributeError: module 'numpy' has no attribute 'in1d'", "'numpy<2' "),
+    ],
+)
+def test_the_numpy_of_the_advice_is_what_the_release_takes(version, output, numpy):
+    """As doctor has it (test_host_needs.py), unless the output shows that the numpy which is there does not do."""
+    explanation = explain_atc_failure(output, 255, version)
+    assert f"pip install {numpy}decorator" in explanation
+    assert ("numpy is" in explanation) == (numpy != "numpy ")
+
+
+@pytest.mark.parametrize(
     ("code", "output", "expected"),
     [
         # A bash that starts atc.bin reports its end as 128 + signal (atc: 137, 139); Python as -signal.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from yolact_ascend.checks import OK, WARN, Check, run_check
 from yolact_ascend.errors import ToolError
+from yolact_ascend.targets.ascend.ais_bench import ask_flags
 from yolact_ascend.targets.ascend.cards import find_card
 from yolact_ascend.targets.ascend.host_needs import access_troubles, compiler_troubles, precision_trouble
 from yolact_ascend.targets.ascend.installation import CARD_GUIDE, UNKNOWN, read_cann_version, which
@@ -95,6 +96,8 @@ def check_ais_bench(shell: Shell, kind: str | None, request: DeviceRequest) -> C
     if RUN not in request.work:
         return Check("ais_bench", OK, NOT_NEEDED)
     facts = require_ais_bench(shell, kind)
+    if kind == NPU:  # the stand-in's flags are known
+        ask_flags(shell.python, shell.env)  # raises ToolError for a command line that a run could not use
     tools = "; ".join(f"{name} {facts[f'{name}_version']}, {facts[name]}" for name in ("ais_bench", "aclruntime"))
     return Check("ais_bench", OK, f"{tools}; Python {facts['python_version']}, {facts['python']}", facts)
 

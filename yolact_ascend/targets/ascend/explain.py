@@ -20,10 +20,15 @@ from yolact_ascend.targets.ascend.errors import (
     FLAG,
     INNER,
     INNER_ON_DEVICE,
+    NUMPY_1,
+    NUMPY_WITH_ALIASES,
     PYTHON,
     RUNTIME_ERRORS,
     VAGUE,
+    numpy_for,
+    python_advice,
 )
+from yolact_ascend.targets.ascend.installation import UNKNOWN
 
 MOST_QUOTED = 240  # letters of a message
 _MESSAGE = re.compile(r"\b(E\d{5}|E[A-Z]\d{4})\)?:[ \t]*(?:\[PID: ?\d+\][ \t]*[-\d:.]+[ \t]*)?([^\r\n]*)")
@@ -37,6 +42,7 @@ _NUMPY = re.compile(
     r"was removed in the NumPy|module 'numpy' has no attribute|multiarray failed to import|_ARRAY_API not found"
     r"|compiled using NumPy 1|cannot import name '\w+' from 'numpy"
 )
+_ALIASES = re.compile(r"module 'numpy' has no attribute '(?:float|int|bool|object|str|complex|long|unicode|typeDict)'")
 _NO_MODULE = re.compile(r"No module named '([\w.]+)'")
 _OWN_MODULES = ("tbe", "te", "impl", "opc_tool", "asc_op_compile_base", "op_gen")  # CANN's, which pip does not have
 _OPERATOR = re.compile(r"\b(?:[Oo]p(?:name|erator)?|[Nn]ode)(?: name)?[:=\[ ]+([\w./:-]*[A-Za-z_][\w./:-]*)")
@@ -54,21 +60,21 @@ class Message(NamedTuple):
         return self.code.endswith("9999")
 
 
-def explain_atc_failure(output: str, exit_code: int) -> str | None:
+def explain_atc_failure(output: str, exit_code: int, version: str = UNKNOWN) -> str | None:
     """Explain atc's failure in one line, with a remedy; None when the output names no error.
 
-    Of several errors the first one that is not internal counts.
+    Of several errors the first one that is not internal counts. `version` is CANN's release.
     """
     ended_by = signal_of(exit_code)
     if ended_by is not None:
         return _explain_signal_of_atc(output, ended_by)
-    python = _python_trouble(output)
+    python = _python_trouble(output, version)
     found = _find_message(output)
     if found is None or (found.is_inner and python):
         return python and python[0].upper() + python[1:]
     advice = _advice(found, INNER)
-    if advice in (COMPILE, PYTHON) and python:
-        advice = python  # which names the module
+    if advice == PYTHON or (advice == COMPILE and python):
+        advice = python or python_advice(numpy_for(version))  # the first names the module
     return _sentence(found, advice)
 
 
@@ -189,7 +195,7 @@ def _sentence(message: Message, advice: str) -> str:
     return f'{message.code}: {advice} (Its words: "{quoted}")'
 
 
-def _python_trouble(output: str) -> str | None:
+def _python_trouble(output: str, version: str) -> str | None:
     """Return the advice where the Python of CANN's compiler is the cause; it runs in the shell's python3."""
     missing = _NO_MODULE.search(output)
     if missing is not None and missing[1].split(".")[0] in _OWN_MODULES:
@@ -197,8 +203,12 @@ def _python_trouble(output: str) -> str | None:
             f"CANN's own Python package {missing[1]} was not found. Source CANN's set_env.sh in a new shell (it sets "
             "PYTHONPATH); if that does not help, reinstall CANN."
         )
-    named = f"{PYTHON} (missing: {missing[1]})" if missing is not None else PYTHON
-    return named if missing or _NUMPY.search(output) or _PYTHON_FAILURE.search(output) else None
+    has_aliases_removed, is_numpy = _ALIASES.search(output), _NUMPY.search(output)
+    numpy = NUMPY_WITH_ALIASES if has_aliases_removed else NUMPY_1 if is_numpy else numpy_for(version)
+    advice = python_advice(numpy)
+    if missing is not None:
+        return f"{advice} (missing: {missing[1]})"
+    return advice if is_numpy or _PYTHON_FAILURE.search(output) else None
 
 
 def _explain_signal_of_atc(output: str, ended_by: signal.Signals) -> str:
