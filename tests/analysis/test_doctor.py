@@ -179,6 +179,14 @@ NO_ATC = {"environment": (FAIL, "There is no atc on PATH. Source CANN's"), "atc"
             {"atc": (WARN, "CANN 8.5.0, .*ascend_ops_install.info.*Ascend-cann-310p-ops .*card.md")},
         ),
         (
+            lambda m: m.install_cann("5.1.RC2"),
+            {"ais_bench": (WARN, r"This is CANN 5\.1\.RC2, and ais_bench asks for 6\.0\.RC1 .*newer CANN \(docs/card")},
+        ),
+        (
+            lambda m: m.words.append("soc=310P3"),
+            {"card": (FAIL, "soc=310P3: expected atc's name.*Pass soc=Ascend310P3")},
+        ),
+        (
             lambda m: m.words.append("precision=fp32"),
             {"atc": (WARN, "precision=fp32: Ascend310P3 convolves in float16")},
         ),
@@ -244,6 +252,8 @@ NO_ATC = {"environment": (FAIL, "There is no atc on PATH. Source CANN's"), "atc"
             "numpy 2",
             "no sympy",
             "no operators",
+            "a CANN before ais_bench",
+            "npu-smi's name of the chip",
             "float32",
             "a container",
         ),

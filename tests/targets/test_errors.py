@@ -288,6 +288,17 @@ def test_every_number_of_the_runtime_has_a_remedy():
         assert explain_device_failure(f"failed, ret={number}", 1) == f"Error {number}: {text}"
 
 
+def test_a_library_of_cann_is_not_to_be_sourced_twice():
+    """A run sources set_env.sh itself; what is still missing then is not installed."""
+    text = "ImportError: libascendcl.so: cannot open shared object file: No such file or directory"
+    found = explain_import_failure(text, is_sourced=True)
+    assert "was sourced, but" in found and "reinstall its toolkit or nnrt" in found
+    system = "ImportError: libgomp.so.1: cannot open shared object file: No such file or directory"
+    assert explain_import_failure(system) == (
+        "libgomp.so.1 belongs to the system. Install the system's package that has it."
+    )
+
+
 # The import errors that users report, by cause.
 @pytest.mark.parametrize(
     ("error", "remedy"),

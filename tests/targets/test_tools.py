@@ -203,6 +203,29 @@ def test_a_soc_that_is_not_the_cards_is_said(fake_cann):
     assert find_tools("auto", "Ascend310P3").remark == ""  # what a series is cannot be told
 
 
+@pytest.mark.parametrize(("version", "is_told"), [("7.0.0", False), ("8.0.0", True)])
+def test_a_model_that_will_not_load_on_a_virtual_npu_is_said(fake_cann, monkeypatch, version, is_told):
+    """HAMi#1846: models of CANN 8 do not load on a virtual 310P; also where it is compiled without the card."""
+    (fake_cann / "npu-smi.txt").write_text("| 0       310Pvir02 | OK    | 15.8 |\n")
+    record = fake_cann / "cann" / "x86_64-linux" / "ascend_toolkit_install.info"
+    record.parent.mkdir()
+    record.write_text(f"version={version}\n")
+    monkeypatch.setenv("ASCEND_HOME_PATH", str(fake_cann / "cann"))
+    for work in (COMPILING, COMPILING | RUNNING):
+        remark = find_tools("auto", "Ascend310P3Vir02", work=work).remark
+        assert ("that CANN 8.0.0 compiles do not load" in remark) == is_told
+    assert find_tools("auto", work=RUNNING).remark == ""
+
+
+def test_an_atc_that_set_env_does_not_bring_is_not_asked_to_be_sourced(fake_cann, monkeypatch):
+    (fake_cann / "cann" / "bin" / "atc").unlink()
+    set_env = fake_cann / "home" / "Ascend" / "nnrt" / "set_env.sh"
+    set_env.parent.mkdir(parents=True)
+    set_env.touch()
+    with pytest.raises(ToolError, match=f"no atc on PATH. {set_env} was sourced, .*Install CANN's toolkit.*card.md"):
+        find_tools("auto")
+
+
 def test_the_emulated_card_follows_soc(no_cann):
     found = find_tools("emulation", "Ascend310B4")
     assert (found.chip, found.soc_version) == ("310B4", "Ascend310B4")

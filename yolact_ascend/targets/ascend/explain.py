@@ -43,6 +43,7 @@ _NUMPY = re.compile(
     r"|compiled using NumPy 1|cannot import name '\w+' from 'numpy"
 )
 _ALIASES = re.compile(r"module 'numpy' has no attribute '(?:float|int|bool|object|str|complex|long|unicode|typeDict)'")
+_SYSTEM_LIBRARY = re.compile(r"lib(?:gomp|stdc\+\+|gcc_s|gfortran|openblas|GL|ssl|crypto|ffi|sqlite3|z)[.-]")
 _NO_MODULE = re.compile(r"No module named '([\w.]+)'")
 _OWN_MODULES = ("tbe", "te", "impl", "opc_tool", "asc_op_compile_base", "op_gen")  # CANN's, which pip does not have
 _OPERATOR = re.compile(r"\b(?:[Oo]p(?:name|erator)?|[Nn]ode)(?: name)?[:=\[ ]+([\w./:-]*[A-Za-z_][\w./:-]*)")
@@ -107,8 +108,10 @@ def explain_device_failure(output: str, exit_code: int | None = None) -> str | N
     return f"Error {numbers[0]} is not among those explained here; see aclError in CANN's manual." if numbers else None
 
 
-def explain_import_failure(text: str) -> str | None:
+def explain_import_failure(text: str, is_sourced: bool = False) -> str | None:
     """Return the remedy for a failed import of ais_bench or aclruntime; None for a cause that is not known.
+
+    `is_sourced`: whether CANN's set_env.sh was sourced before.
 
     The causes are those of the public reports: CANN's or the driver's libraries not found, a build for another CANN,
     system, Python or machine, numpy missing or of another version, a module that is missing.
@@ -122,6 +125,14 @@ def explain_import_failure(text: str) -> str | None:
             )
         if library[1].startswith("libpython"):
             return f"{library[1]} is missing: aclruntime was built for another Python. Install the build for this one."
+        if _SYSTEM_LIBRARY.match(library[1]):
+            return f"{library[1]} belongs to the system. Install the system's package that has it."
+        if is_sourced:
+            return (
+                f"{library[1]} belongs to CANN, whose set_env.sh was sourced, but it is in none of the folders on "
+                "LD_LIBRARY_PATH. Is CANN installed completely, and for this architecture (`uname -m`)? Otherwise "
+                "reinstall its toolkit or nnrt."
+            )
         return (
             f"{library[1]} belongs to CANN, whose set_env.sh was not sourced in this shell (or CANN's toolkit or nnrt "
             "is not installed). Source it, and run again."

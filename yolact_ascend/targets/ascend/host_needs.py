@@ -155,7 +155,8 @@ def _missing_operators(env: Mapping[str, str], version: str, soc_version: str) -
         if any((folder / f"ascend{family}").is_dir() for folder in folders):
             return ""
         return (
-            f"There is no {folders[0]}/ascend{family}: {failure}. Install Ascend-cann-kernels-{name} of CANN {version}."
+            f"There is no {folders[0]}/ascend{family}: {failure}. Install Ascend-cann-kernels-{name} of CANN {version} "
+            f"({CARD_GUIDE})."
         )
     records = [record for home in homes(env) for record in sorted(home.glob("*-linux/ascend_ops_install.info"))]
     if not records:

@@ -15,10 +15,7 @@ from pathlib import Path
 
 from yolact_ascend.environment import environment_of_our_python, shell_environment
 from yolact_ascend.errors import ToolError
-from yolact_ascend.files import (
-    CHECKOUT,
-    digest_files,
-)
+from yolact_ascend.files import CHECKOUT, digest_files
 from yolact_ascend.process import capture
 from yolact_ascend.targets.ascend.ais_bench import AisBenchFlags, ask_flags
 from yolact_ascend.targets.ascend.cards import find_card
@@ -28,6 +25,7 @@ from yolact_ascend.targets.ascend.installation import (
     UNKNOWN,
     describe_search,
     find_set_env,
+    homes,
     missing_libraries,
     read_cann_version,
     sign_of_card,
@@ -209,10 +207,7 @@ def require_one_kind(shell: Shell, device: str, work: frozenset[str] = ALL_WORK)
     """
     kinds = _kinds(shell.env)
     if kinds["atc"] is None and COMPILE in work:
-        raise ToolError(
-            f"There is no atc on PATH. Source CANN's set_env.sh (its toolkit has atc, its runtime NNRT has not; see "
-            f"{CARD_GUIDE}), or use device=emulation for the emulation. What is compiled already runs without atc."
-        )
+        raise ToolError(f"{explain_no_atc(shell)} What is compiled already runs without atc.")
     found = {kind for kind in kinds.values() if kind}
     if len(found) > 1:
         raise ToolError(
@@ -226,6 +221,18 @@ def require_one_kind(shell: Shell, device: str, work: frozenset[str] = ALL_WORK)
             "installed; then source CANN's own."
         )
     return kind
+
+
+def explain_no_atc(shell: Shell) -> str:
+    """Return what to do where atc is missing."""
+    if shell.set_env:
+        step = f"{shell.set_env} was sourced, but brings none. Install CANN's toolkit"
+    else:
+        step = "Source CANN's set_env.sh"
+    return (
+        f"There is no atc on PATH. {step} (the toolkit has atc, the runtime NNRT has not; see {CARD_GUIDE}), or use "
+        "device=emulation for the CPU emulation."
+    )
 
 
 def source_set_env(script: Path, env: Mapping[str, str]) -> dict[str, str]:
@@ -282,7 +289,7 @@ def require_ais_bench(shell: Shell, kind: str | None) -> dict[str, str]:
     result = capture([shell.python, "-c", code], shell.env)
     _, is_whole, line = result.stdout.rpartition("facts: ")
     if result.returncode != 0 or not is_whole:  # a module of the user may end Python with exit code 0
-        raise ToolError(_explain_no_ais_bench(shell.python, result.stderr))
+        raise ToolError(_explain_no_ais_bench(shell, result.stderr))
     facts = ast.literal_eval(line.strip())
     shadows = facts.pop("shadows")
     if shadows:
@@ -298,8 +305,9 @@ def require_ais_bench(shell: Shell, kind: str | None) -> dict[str, str]:
     return facts
 
 
-def _explain_no_ais_bench(python: str, stderr: str) -> str:
+def _explain_no_ais_bench(shell: Shell, stderr: str) -> str:
     """Return what to do where Python cannot import ais_bench, from the import's last words."""
+    python, is_sourced = shell.python, bool(homes(shell.env))
     error = stderr.strip().splitlines()[-1:] or ["no message"]
     if "No module named 'ais_bench.infer" in error[0]:
         return (
@@ -312,10 +320,10 @@ def _explain_no_ais_bench(python: str, stderr: str) -> str:
             f"{python} cannot import ais_bench and aclruntime, because Python searches the current folder "
             f"({Path.cwd()}) first: {error[0]}. Run from another folder, or rename that file."
         )
-    remedy = explain_import_failure(stderr) or "Install the ais_bench inference tool in that Python."
+    remedy = explain_import_failure(stderr, is_sourced) or "Install the ais_bench inference tool in that Python"
     return (
-        f"{python} cannot import ais_bench and aclruntime: {error[0]}. {remedy} Or name the Python that has them in "
-        f"ASCEND_PYTHON ({CARD_GUIDE})."
+        f"{python} cannot import ais_bench and aclruntime: {error[0]}. {remedy.rstrip('.')}. Or name the Python "
+        f"that has them in ASCEND_PYTHON ({CARD_GUIDE})."
     )
 
 
