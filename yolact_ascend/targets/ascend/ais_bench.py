@@ -57,7 +57,11 @@ def ask_flags(python: str, env: Mapping[str, str]) -> AisBenchFlags:
         last = "".join(output.strip().splitlines()[-1:])
         raise ToolError(
             f"{' '.join(command)} failed with exit code {result.returncode}: {last}"
-            + (f"\n{explained}" if explained else "")
+            + (
+                f"\n{explained}"
+                if explained
+                else f". Fix that, or name another Python in ASCEND_PYTHON ({CARD_GUIDE})."
+            )
         )
     return read_flags(result.stdout, " ".join(command))
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 import signal
+from pathlib import Path
 from typing import NamedTuple
 
 from yolact_ascend.process import signal_of
@@ -28,7 +29,7 @@ from yolact_ascend.targets.ascend.errors import (
     numpy_for,
     python_advice,
 )
-from yolact_ascend.targets.ascend.installation import UNKNOWN
+from yolact_ascend.targets.ascend.installation import CARD_GUIDE, UNKNOWN
 
 MOST_QUOTED = 240  # letters of a message
 _MESSAGE = re.compile(r"\b(E\d{5}|E[A-Z]\d{4})\)?:[ \t]*(?:\[PID: ?\d+\][ \t]*[-\d:.]+[ \t]*)?([^\r\n]*)")
@@ -168,6 +169,27 @@ def explain_import_failure(text: str, is_sourced: bool = False) -> str | None:
             "for this Python, machine and CANN."
         )
     return f"The Python package {name} is missing. In that Python: python3 -m pip install {name}"
+
+
+def explain_no_ais_bench(python: str, stderr: str, is_sourced: bool) -> str:
+    """Return what to do where Python cannot import ais_bench, from the import's last words."""
+    error = stderr.strip().splitlines()[-1:] or ["no message"]
+    if "No module named 'ais_bench.infer" in error[0]:
+        return (
+            f"{python} has another package called ais_bench, without the inference tool (AISBench's evaluator of "
+            f"language models has that name, too): {error[0]}. Uninstall it there (pip uninstall ais-bench-benchmark), "
+            f"or name a Python that has the inference tool in ASCEND_PYTHON. {CARD_GUIDE} says where that comes from."
+        )
+    if f"{Path.cwd()}/" in stderr:
+        return (
+            f"{python} cannot import ais_bench and aclruntime, because Python searches the current folder "
+            f"({Path.cwd()}) first: {error[0]}. Run from another folder, or rename that file."
+        )
+    remedy = explain_import_failure(stderr, is_sourced) or "Install the ais_bench inference tool in that Python"
+    return (
+        f"{python} cannot import ais_bench and aclruntime: {error[0]}. {remedy.rstrip('.')}. Or name the Python "
+        f"that has them in ASCEND_PYTHON ({CARD_GUIDE})."
+    )
 
 
 def _find_message(output: str) -> Message | None:

@@ -114,7 +114,12 @@ def precision_trouble(soc_version: str, precision: str) -> str:
 def _lacking_in_python(env: Mapping[str, str], numpy: str) -> list[str]:
     """Return the modules and the library that the Python that CANN's operator compiler runs in does not have."""
     asked = "any" if numpy == ANY_NUMPY else "1"
-    return capture(["python3", "-c", _COMPILER_PROBE, asked, *COMPILER_MODULES], env).stdout.split()
+    try:
+        return capture(["python3", "-c", _COMPILER_PROBE, asked, *COMPILER_MODULES], env).stdout.split()
+    except ToolError as error:
+        raise ToolError(
+            f"{error} atc runs python3 and then fails with E40001: put one on PATH ({CARD_GUIDE})."
+        ) from None
 
 
 def _missing_modules(env: Mapping[str, str], lacking: list[str], numpy: str) -> str:
@@ -154,9 +159,9 @@ def _missing_operators(env: Mapping[str, str], version: str, soc_version: str) -
         folders = [home / "opp" / "built-in" / "op_impl" / "ai_core" / "tbe" / "kernel" for home in homes(env)]
         if any((folder / f"ascend{family}").is_dir() for folder in folders):
             return ""
+        package = "Atlas-A3-cann-kernels" if name == "A3" else f"Ascend-cann-kernels-{name}"
         return (
-            f"There is no {folders[0]}/ascend{family}: {failure}. Install Ascend-cann-kernels-{name} of CANN {version} "
-            f"({CARD_GUIDE})."
+            f"There is no {folders[0]}/ascend{family}: {failure}. Install {package} of CANN {version} ({CARD_GUIDE})."
         )
     records = [record for home in homes(env) for record in sorted(home.glob("*-linux/ascend_ops_install.info"))]
     if not records:
@@ -165,10 +170,10 @@ def _missing_operators(env: Mapping[str, str], version: str, soc_version: str) -
             f"Ascend-cann-{name}-ops of CANN {version} ({CARD_GUIDE})."
         )
     pattern = re.compile(r"^package_name\s*=\s*Ascend-cann-(\S+)-ops\s*$", re.MULTILINE | re.IGNORECASE)
-    package = pattern.search(read_if_there(records[0]))
-    if package and package.group(1).lower() != name.lower():
+    found = pattern.search(read_if_there(records[0]))
+    if found and found.group(1).lower() != name.lower():
         return (
-            f"{records[0]} is of {package.group(0).partition('=')[2].strip()}, but the chip is {soc_version}: "
+            f"{records[0]} is of {found.group(0).partition('=')[2].strip()}, but the chip is {soc_version}: "
             f"{failure}. Install Ascend-cann-{name}-ops of CANN {version} ({CARD_GUIDE})."
         )
     return ""
