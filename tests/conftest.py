@@ -178,6 +178,8 @@ def fake_cann(tmp_path, monkeypatch):
         "aclruntime.py",
     ):
         (packages / name).touch()
+    flags = ["model", "input", "output", "output_dirname", "device", "loop", "batchsize", "divide_input"]
+    (packages / "ais_bench" / "__main__.py").write_text(f"for flag in {flags!r}: print('  --' + flag)\n")
     (tmp_path / "npu-smi.txt").write_text("| 0       310P3     | OK              | 15.8     |\n")
     for name, body in (("npu-smi", f"cat {tmp_path / 'npu-smi.txt'}"), ("atc", "exit 0")):
         (programs / name).write_text(f"#!/bin/sh\n{body}\n")

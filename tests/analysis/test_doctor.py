@@ -150,7 +150,10 @@ def test_of_cards_that_differ_the_chosen_one_is_named(machine, words, chosen):
     assert re.search(rf"{chosen}.*npus= selects", card.text)
 
 
-NO_ATC = {"environment": (FAIL, "There is no atc on PATH. Source CANN's"), "atc": (FAIL, "Source CANN's set_env.sh")}
+NO_ATC = {
+    "environment": (FAIL, "There is no atc on PATH: no set_env.sh in .*What is compiled already runs"),
+    "atc": (FAIL, "Install CANN's toolkit .*card.md.*or source its set_env.sh"),
+}
 
 
 @pytest.mark.parametrize(
@@ -161,7 +164,14 @@ NO_ATC = {"environment": (FAIL, "There is no atc on PATH. Source CANN's"), "atc"
         (lambda m: m.npu_smi("Ascend910"), {"card": (FAIL, "Pass it as soc=")}),
         (lambda m: m.words.append("npus=0,1"), {"card": (FAIL, "npus=0,1: npu-smi info shows no device 1")}),
         (lambda m: (m.packages / "aclruntime.py").unlink(), {"ais_bench": (FAIL, "name the Python .* ASCEND_PYTHON")}),
-        (lambda m: m.monkeypatch.setenv("ASCEND_PYTHON", "/no/python"), {"ais_bench": (FAIL, "Cannot start /no/pyth")}),
+        (
+            lambda m: m.monkeypatch.setenv("ASCEND_PYTHON", "/no/python"),
+            {"ais_bench": (FAIL, "Cannot start /no/pyth.*set ASCEND_PYTHON")},
+        ),
+        (
+            lambda m: (m.packages / "ais_bench" / "__main__.py").write_text("print('  --other-model')"),
+            {"ais_bench": (FAIL, "-m ais_bench --help does not list --model, .*known here.* ASCEND_PYTHON")},
+        ),
         (
             lambda m: (m.packages / "numpy.py").write_text("__version__ = '2.1.0'"),
             {"atc": (WARN, "is missing numpy<2; .*E40000: python3 -m pip install 'numpy<2'")},
@@ -173,6 +183,14 @@ NO_ATC = {"environment": (FAIL, "There is no atc on PATH. Source CANN's"), "atc"
         (
             lambda m: m.install_cann("8.5.0"),
             {"atc": (WARN, "CANN 8.5.0, .*ascend_ops_install.info.*Ascend-cann-310p-ops .*card.md")},
+        ),
+        (
+            lambda m: m.install_cann("5.1.RC2"),
+            {"ais_bench": (WARN, r"This is CANN 5\.1\.RC2, and ais_bench asks for 6\.0\.RC1 .*newer CANN \(docs/card")},
+        ),
+        (
+            lambda m: m.words.append("soc=310P3"),
+            {"card": (FAIL, "soc=310P3: expected atc's name.*Pass soc=Ascend310P3")},
         ),
         (
             lambda m: m.words.append("precision=fp32"),
@@ -236,9 +254,12 @@ NO_ATC = {"environment": (FAIL, "There is no atc on PATH. Source CANN's"), "atc"
             "no such device",
             "no aclruntime",
             "no such Python",
+            "another command line",
             "numpy 2",
             "no sympy",
             "no operators",
+            "a CANN before ais_bench",
+            "npu-smi's name of the chip",
             "float32",
             "a container",
         ),

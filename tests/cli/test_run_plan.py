@@ -14,6 +14,7 @@ from runs import (
 
 from yolact_ascend.cli.orchestration import run_stages
 from yolact_ascend.errors import ArtifactError, DatasetError, ToolError, UsageError, WeightsError
+from yolact_ascend.targets.ascend import tools
 from yolact_ascend.targets.folder import sidecar_file
 
 
@@ -90,6 +91,20 @@ def test_a_path_that_ais_bench_refuses_is_said_before_any_work(copied, tmp_path)
     with pytest.raises(UsageError, match="the work folder is .*out put"):
         copied(out=str(tmp_path / "out put"))
     assert not (tmp_path / "out put").exists()
+
+
+@pytest.mark.parametrize("words", [{}, {"mode": "perf"}], ids=["acc", "perf"])
+def test_an_ais_bench_of_another_command_line_is_said_before_any_work(copied, tmp_path, monkeypatch, words):
+    """Not after the export, the compiler and the preprocessing."""
+
+    def refuse(*_):
+        raise ToolError("does not list --model")
+
+    monkeypatch.setattr(tools, "ask_flags", refuse)
+    monkeypatch.setattr(tools, "_has_our_ais_bench", lambda: False)
+    refuse_tools(monkeypatch)
+    with pytest.raises(ToolError, match="does not list --model"):
+        copied(out=str(tmp_path / "new"), **words)
 
 
 def test_a_work_folder_that_is_a_file_or_closed_is_said(copied, tmp_path):

@@ -382,6 +382,26 @@ def test_a_series_is_refused_with_its_chips(series):
     assert require_chip(f"Ascend{series}1", "") == f"Ascend{series}1"
 
 
+@pytest.mark.parametrize(
+    ("soc", "step"),
+    [
+        *(("310P3", "Ascend310P3"), ("ascend310b4", "Ascend310B4"), ("910b4-1", "Ascend910B4-1")),
+        *(("310P3Vir02", "Ascend310P3Vir02"), ("910_9392", "Ascend910_9392")),
+    ],
+)
+def test_a_chip_by_npu_smis_name_is_no_soc_version(soc, step):
+    """atc refuses it, but only after the export."""
+    with pytest.raises(UsageError, match=f"^soc={soc}: expected atc's name .* Pass soc={step}\\.$"):
+        require_chip(soc, f"soc={soc}")
+    assert require_chip(step, "") == step
+
+
+def test_a_series_without_its_prefix_is_a_series():
+    with pytest.raises(UsageError, match="soc=310b: a series.*Ascend310B4"):
+        require_chip("310b", "soc=310b")
+    assert require_chip("SD3403", "") == "SD3403"  # a chip of another kind, which atc knows
+
+
 def test_a_virtual_npu_is_explained():
     with pytest.raises(ToolError, match=r"'310Pvir02': a virtual NPU.*Ascend310P3 with .*Vir02.*soc=.*HAMi#1846"):
         soc_version_of(Chip(0, 0, "310Pvir02"), {})

@@ -195,6 +195,25 @@ def test_what_has_no_code_or_several(output, expected):
 
 
 @pytest.mark.parametrize(
+    ("version", "output", "numpy"),
+    [
+        ("8.5.0", "E40000: Failed to import Python module x", "'numpy<2' "),
+        ("9.1.0", "E40000: Failed to import Python module x", "numpy "),
+        ("9.1.0", "ModuleNotFoundError: No module named 'decorator'", "numpy "),
+        ("9.1.0", "AttributeError: `np.float_` was removed in the NumPy 2.0 release.", "'numpy<2' "),
+        # NumPy 1.24 removed the aliases of Python's types (its release notes).
+        ("5.1.RC2", "AttributeError: module 'numpy' has no attribute 'float'.", "'numpy<1.24' "),
+        ("unknown", "AttributeError: module 'numpy' has no attribute 'in1d'", "'numpy<2' "),
+    ],
+)
+def test_the_numpy_of_the_advice_is_what_the_release_takes(version, output, numpy):
+    """As doctor has it (test_host_needs.py), unless the output shows that the numpy which is there does not do."""
+    explanation = explain_atc_failure(output, 255, version)
+    assert f"pip install {numpy}decorator" in explanation
+    assert ("numpy is" in explanation) == (numpy != "numpy ")
+
+
+@pytest.mark.parametrize(
     ("code", "output", "expected"),
     [
         # A bash that starts atc.bin reports its end as 128 + signal (atc: 137, 139); Python as -signal.
@@ -267,6 +286,17 @@ def test_every_number_of_the_runtime_has_a_remedy():
     assert {*named.split(), "507046", "507899"} <= set(ACL_NUMBERS)
     for number, text in ACL_NUMBERS.items():
         assert explain_device_failure(f"failed, ret={number}", 1) == f"Error {number}: {text}"
+
+
+def test_a_library_of_cann_is_not_to_be_sourced_twice():
+    """A run sources set_env.sh itself; what is still missing then is not installed."""
+    text = "ImportError: libascendcl.so: cannot open shared object file: No such file or directory"
+    found = explain_import_failure(text, is_sourced=True)
+    assert "was sourced, but" in found and "reinstall its toolkit or nnrt" in found
+    system = "ImportError: libgomp.so.1: cannot open shared object file: No such file or directory"
+    assert explain_import_failure(system) == (
+        "libgomp.so.1 belongs to the system. Install the system's package that has it."
+    )
 
 
 # The import errors that users report, by cause.

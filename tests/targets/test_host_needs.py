@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from yolact_ascend.errors import ToolError
 from yolact_ascend.targets.ascend import cards, host_needs, installation
 from yolact_ascend.targets.ascend.host_needs import (
     access_troubles,
@@ -61,6 +62,13 @@ def test_a_host_with_everything_has_no_trouble(host):
     assert host.troubles() == []
 
 
+def test_a_host_without_python3_is_told_what_atc_needs(host):
+    host.env["PATH"] = str(host.bin)
+    (host.bin / "python3").unlink()
+    with pytest.raises(ToolError, match="Cannot start python3: .*E40001: put one on PATH .*card.md"):
+        host.troubles()
+
+
 def test_the_library_of_python_is_looked_for_as_atc_does(host):
     """hicann/ge, py_decouple.cc: below python3-config --prefix, else by the loader; failure is E40001."""
     kernels(host)
@@ -109,6 +117,8 @@ def test_what_the_probe_prints(tmp_path, words, numpy, printed):
         ),
         ("8.0.0", "Ascend910B3", "kernels 310p", "kernel/ascend910b"),
         ("8.0.0", "Ascend310P3", "kernels 310p", None),
+        # Its own name, as guides to A3 have it: Atlas-A3-cann-kernels_8.2.RC1_linux-aarch64.run
+        ("8.2.RC1", "Ascend910_9392", "", "kernel/ascend910_93: .*Install Atlas-A3-cann-kernels of .*docs/card.md"),
         ("8.5.0", "Ascend310P3", "kernels 310p", "no ascend_ops_install.info.* Ascend-cann-310p-ops of CANN 8.5.0"),
         ("8.5.0", "Ascend310B4", "ops 310b", None),
         ("8.5.0", "Ascend310B4", "ops 910b", "is of Ascend-cann-910b-ops, but the chip is Ascend310B4: .*-310b-ops"),

@@ -28,7 +28,7 @@ def test_ais_bench_is_asked_for_its_flags_once_and_only_when_they_are_needed(fak
     main = next(Path(os.environ["PYTHONPATH"]).glob("ais_bench")) / "__main__.py"
     main.write_text("import sys; sys.exit('no help')")
     found = find_tools("npu")  # and nothing was asked
-    with pytest.raises(ToolError, match="-m ais_bench --help failed with exit code 1: no help"):
+    with pytest.raises(ToolError, match="-m ais_bench --help failed with exit code 1: no help. Fix that, or name"):
         assert found.ais_bench_flags
     # Typer shortens names to the terminal's width (`--output-dirna…`), so a wide one is asked for.
     flags = ["model", "input", "output", "device", "loop", "batchsize"]
@@ -101,6 +101,15 @@ def test_an_installed_cann_is_sourced(fake_cann, monkeypatch):
     found = find_tools("auto")
     assert (found.kind, found.set_env) == ("npu", set_env)
     assert found.reason == f"{set_env} is there"
+
+
+def test_a_set_env_that_ends_the_shell_is_told(fake_cann, monkeypatch):
+    set_env = fake_cann / "home" / "Ascend" / "cann" / "set_env.sh"
+    set_env.parent.mkdir(parents=True)
+    set_env.write_text("exit 3\n")
+    monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}:/usr/bin:/bin")
+    with pytest.raises(ToolError, match="ended the shell with exit code 3: no message. .*install CANN again .*card.md"):
+        find_tools("auto")
 
 
 def test_the_stand_ins_are_no_npu(no_cann, monkeypatch):
@@ -201,6 +210,29 @@ def test_a_soc_that_is_not_the_cards_is_said(fake_cann):
     assert find_tools("auto", "Ascend310B4").remark == said
     (fake_cann / "npu-smi.txt").write_text("| 0       310P | OK    | 15.8 |\n")
     assert find_tools("auto", "Ascend310P3").remark == ""  # what a series is cannot be told
+
+
+@pytest.mark.parametrize(("version", "is_told"), [("7.0.0", False), ("8.0.0", True)])
+def test_a_model_that_will_not_load_on_a_virtual_npu_is_said(fake_cann, monkeypatch, version, is_told):
+    """HAMi#1846: models of CANN 8 do not load on a virtual 310P; also where it is compiled without the card."""
+    (fake_cann / "npu-smi.txt").write_text("| 0       310Pvir02 | OK    | 15.8 |\n")
+    record = fake_cann / "cann" / "x86_64-linux" / "ascend_toolkit_install.info"
+    record.parent.mkdir()
+    record.write_text(f"version={version}\n")
+    monkeypatch.setenv("ASCEND_HOME_PATH", str(fake_cann / "cann"))
+    for work in (COMPILING, COMPILING | RUNNING):
+        remark = find_tools("auto", "Ascend310P3Vir02", work=work).remark
+        assert ("that CANN 8.0.0 compiles do not load" in remark) == is_told
+    assert find_tools("auto", work=RUNNING).remark == ""
+
+
+def test_an_atc_that_set_env_does_not_bring_is_not_asked_to_be_sourced(fake_cann, monkeypatch):
+    (fake_cann / "cann" / "bin" / "atc").unlink()
+    set_env = fake_cann / "home" / "Ascend" / "nnrt" / "set_env.sh"
+    set_env.parent.mkdir(parents=True)
+    set_env.touch()
+    with pytest.raises(ToolError, match=f"no atc on PATH: {set_env} was sourced, .*Install CANN's toolkit.*card.md"):
+        find_tools("auto")
 
 
 def test_the_emulated_card_follows_soc(no_cann):

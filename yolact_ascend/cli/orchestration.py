@@ -55,6 +55,9 @@ def run_stages(words: Sequence[str]) -> str:
         _say(describe_plan(settings, target, steps, reasons))
         require_earlier(run, steps)
         require_disk(run, reasons)
+        for step in steps:
+            if step.stage in settings.stages and reasons[step.label] is not None:
+                step.require()  # such as an ais_bench whose command line is not known
         claim_files(run, steps, reasons)
         outcomes = [
             run_step(step, run) if step.stage in settings.stages else recall(step, records)

@@ -23,6 +23,7 @@ class Step:
     outputs: Callable[[], Sequence[Path]]
     work: Callable[[], int | None]
     made: Callable[[], Sequence[Path]] | None = None  # what it writes or removes, if that is not `outputs`
+    require: Callable[[], object] = lambda: None  # raises what would keep `work` from being done, before any work
 
     @property
     def label(self) -> str:

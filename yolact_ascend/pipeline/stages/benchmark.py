@@ -58,7 +58,10 @@ def _step(run: RunContext, batch_size: int) -> Step:
     def made() -> list[Path]:
         return [summary, folder.benchmark_outputs(batch_size), *([] if batch is None else [batch])]
 
-    return Step("benchmark", batch_size, inputs, lambda: [summary], work, made)
+    def require() -> None:
+        target.benchmark_inputs(job)  # the command, whose flags a program may not have
+
+    return Step("benchmark", batch_size, inputs, lambda: [summary], work, made, require)
 
 
 def _remove_batch(path: Path) -> None:

@@ -45,7 +45,10 @@ def _step(run: RunContext, batch_size: int) -> Step:
         require_outputs(output_folder, count, run.outputs)
         return count
 
-    return Step("infer", batch_size, inputs, outputs, work, made=lambda: [summary, output_folder])
+    def require() -> None:
+        target.infer_inputs(job)  # the command, whose flags a program may not have
+
+    return Step("infer", batch_size, inputs, outputs, work, lambda: [summary, output_folder], require)
 
 
 def _remove_outputs(folder: Path) -> None:

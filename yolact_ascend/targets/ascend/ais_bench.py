@@ -16,6 +16,7 @@ from yolact_ascend.files import (
 from yolact_ascend.process import capture
 from yolact_ascend.targets.ascend.devices import device_words
 from yolact_ascend.targets.ascend.explain import explain_device_failure
+from yolact_ascend.targets.ascend.installation import CARD_GUIDE
 from yolact_ascend.targets.folder import BENCHMARK_DIRNAME, OUTPUT_DIRNAME
 
 NOT_FOR_OTHERS = 0o027  # the permissions that ais_bench refuses on an output folder
@@ -56,7 +57,11 @@ def ask_flags(python: str, env: Mapping[str, str]) -> AisBenchFlags:
         last = "".join(output.strip().splitlines()[-1:])
         raise ToolError(
             f"{' '.join(command)} failed with exit code {result.returncode}: {last}"
-            + (f"\n{explained}" if explained else "")
+            + (
+                f"\n{explained}"
+                if explained
+                else f". Fix that, or name another Python in ASCEND_PYTHON ({CARD_GUIDE})."
+            )
         )
     return read_flags(result.stdout, " ".join(command))
 
@@ -71,8 +76,8 @@ def read_flags(help_text: str, command: str) -> AisBenchFlags:
         first = next((line.strip() for line in help_text.splitlines() if line.strip()), "nothing")
         raise ToolError(
             f"{command} does not list {lacking}: it is not a release of the ais_bench inference tool that is known "
-            f"here (2023 to 2026). It begins: {first}. Install a known release, or name a Python that has one in "
-            "ASCEND_PYTHON."
+            f"here (2023 to 2026). It begins: {first}. Install a known release ({CARD_GUIDE}), or name a Python that "
+            "has one in ASCEND_PYTHON."
         )
     divide = next((flag for flag in _DIVIDE_INPUT if flag in known), None)
     if divide is None:

@@ -9,7 +9,15 @@ from dataclasses import dataclass, replace
 
 from yolact_ascend.errors import ToolError, ToolTimeout, UsageError, YolactAscendError
 from yolact_ascend.process import capture
-from yolact_ascend.targets.ascend.installation import CARD_GUIDE, UNKNOWN, device_files, driver_folder, which
+from yolact_ascend.targets.ascend.installation import (
+    CARD_GUIDE,
+    UNKNOWN,
+    device_files,
+    driver_folder,
+    read_cann_version,
+    release_of,
+    which,
+)
 from yolact_ascend.targets.target import COMPILE, RUN
 
 NPU_SMI_LIMIT_S = 60.0  # it answers in seconds, and in some pods never (HAMi)
@@ -34,6 +42,8 @@ _SERIES = {
 }
 _FIRST_910B = "Ascend910B"
 _VIRTUAL = re.compile(r"vir\d+", re.IGNORECASE)
+_NOT_ON_SHARES_SINCE = (8, 0)  # models of these releases of CANN do not load on a virtual 310P (HAMi#1846)
+_CHIP_WORD = re.compile(r"(?:ascend)?(\d{3}[\w-]*)", re.IGNORECASE)  # as npu-smi and users write it
 
 # What npu-smi prints when it fails, and what helps; the sources are in the tests.
 _HINTS = (
@@ -84,6 +94,13 @@ def find_card(
     Compiling for a `soc` needs no card; running needs no soc_version, and no npu-smi where the devices' files are
     there. Raises ToolError when something is missing, UsageError when a device of `npus` is not there.
     """
+    card = _find_card(env, is_real, soc, npus, work)
+    return replace(card, doubt=_join(card.doubt, _doubt_of_share(card.soc_version, env))) if COMPILE in work else card
+
+
+def _find_card(
+    env: Mapping[str, str], is_real: bool, soc: str | None, npus: Sequence[int], work: frozenset[str]
+) -> Card:
     if soc is not None:
         require_chip(soc, f"soc={soc}")
     if RUN not in work and (COMPILE not in work or soc is not None):
@@ -270,7 +287,18 @@ def soc_version_of(chip: Chip, env: Mapping[str, str]) -> str:
 
 
 def require_chip(soc_version: str, said: str) -> str:
-    """Return a soc_version; raises UsageError for the name of a series, which atc refuses. `said`: where it is from."""
+    """Return a soc_version; raises UsageError for what atc refuses: the name of a series, or one without Ascend.
+
+    `said`: where it is from.
+    """
+    word = _CHIP_WORD.fullmatch(soc_version)
+    if word and not soc_version.startswith("Ascend"):
+        name = word[1] if _VIRTUAL.search(word[1]) else word[1].upper()
+        if f"Ascend{name}" not in _SERIES:
+            raise UsageError(
+                f"{said}: expected atc's name of the chip, which begins with Ascend. Pass soc=Ascend{name}."
+            )
+        soc_version = f"Ascend{name}"
     if soc_version in _SERIES:
         raise UsageError(
             f"{said}: a series, which atc does not compile for. Pass the chip as soc=: {_SERIES[soc_version]}."
@@ -285,6 +313,18 @@ def describe_generation(soc_version: str | None) -> str:
     return (
         f"{_FIRST_910B} is the first generation (Atlas 300T, 800; 32 GB). Cards of the second, Atlas A2, are "
         "Ascend910B1 to Ascend910B4, and do not run its models."
+    )
+
+
+def _doubt_of_share(soc_version: str, env: Mapping[str, str]) -> str:
+    """Return why a model of this CANN will not load on a share of a card; "" where it does, or that is not known."""
+    version = read_cann_version(env)
+    is_share = soc_version.startswith("Ascend310P") and _VIRTUAL.search(soc_version)
+    if not is_share or (release_of(version) or (0, 0)) < _NOT_ON_SHARES_SINCE:
+        return ""
+    return (
+        f"{soc_version} is a virtual NPU, on which models that CANN {version} compiles do not load (HAMi#1846): use "
+        "the whole card, or CANN 7."
     )
 
 

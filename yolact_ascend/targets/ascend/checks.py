@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from yolact_ascend.checks import OK, WARN, Check, run_check
 from yolact_ascend.errors import ToolError
+from yolact_ascend.targets.ascend.ais_bench import ask_flags
 from yolact_ascend.targets.ascend.cards import find_card
 from yolact_ascend.targets.ascend.host_needs import access_troubles, compiler_troubles, precision_trouble
-from yolact_ascend.targets.ascend.installation import CARD_GUIDE, UNKNOWN, read_cann_version, which
+from yolact_ascend.targets.ascend.installation import CARD_GUIDE, UNKNOWN, read_cann_version, release_of, which
 from yolact_ascend.targets.ascend.tools import (
     CPU_EMULATION,
     NPU,
     Shell,
+    explain_no_atc,
     find_shell,
     play_chip,
     require_ais_bench,
@@ -18,6 +20,7 @@ from yolact_ascend.targets.ascend.tools import (
 )
 from yolact_ascend.targets.target import ALL_WORK, COMPILE, RUN, DeviceRequest
 
+_LEAST_CANN = (6, 0)  # of ais_bench, by its own documents
 NOT_NEEDED = "not needed for these stages"
 
 
@@ -74,10 +77,7 @@ def check_atc(shell: Shell, kind: str | None, request: DeviceRequest, soc_versio
         return Check("atc", OK, NOT_NEEDED, {"path": which("atc", shell.env), "cann": None})
     path = which("atc", shell.env)
     if path is None:
-        raise ToolError(
-            f"There is no atc on PATH. Source CANN's set_env.sh ({CARD_GUIDE}), or use device=emulation for the CPU "
-            "emulation."
-        )
+        raise ToolError(explain_no_atc(shell))
     precision = precision_trouble(soc_version, request.precision)
     troubles = [precision] if precision else []
     if kind == CPU_EMULATION:
@@ -95,8 +95,18 @@ def check_ais_bench(shell: Shell, kind: str | None, request: DeviceRequest) -> C
     if RUN not in request.work:
         return Check("ais_bench", OK, NOT_NEEDED)
     facts = require_ais_bench(shell, kind)
+    if kind == NPU:  # the stand-in's flags are known
+        ask_flags(shell.python, shell.env)  # raises ToolError for a command line that a run could not use
     tools = "; ".join(f"{name} {facts[f'{name}_version']}, {facts[name]}" for name in ("ais_bench", "aclruntime"))
-    return Check("ais_bench", OK, f"{tools}; Python {facts['python_version']}, {facts['python']}", facts)
+    text = f"{tools}; Python {facts['python_version']}, {facts['python']}"
+    version = read_cann_version(shell.env)
+    if kind == NPU and (release_of(version) or _LEAST_CANN) < _LEAST_CANN:
+        text += (
+            f". This is CANN {version}, and ais_bench asks for 6.0.RC1 or newer: compile here, and run the model on a "
+            f"host with a newer CANN ({CARD_GUIDE})."
+        )
+        return Check("ais_bench", WARN, text, facts)
+    return Check("ais_bench", OK, text, facts)
 
 
 def _check_environment(request: DeviceRequest) -> tuple[Shell | None, Check]:
@@ -109,6 +119,8 @@ def _check_environment(request: DeviceRequest) -> tuple[Shell | None, Check]:
         kind = require_one_kind(shell, request.device, request.work)
         name = "CANN and its NPU" if kind == NPU else "CPU emulation"
         sourced = f", by sourcing {shell.set_env}" if shell.set_env else ""
+        if shell.set_env and str(shell.set_env) in shell.reason:
+            sourced = ", and was sourced"
         added = f", with {', '.join(shell.libraries)} on LD_LIBRARY_PATH" if shell.libraries else ""
         facts = {
             "kind": kind,

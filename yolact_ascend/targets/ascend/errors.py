@@ -7,14 +7,36 @@ before CANN 8.5 CANN's documents and users' captures. `explain` finds them in th
 
 from __future__ import annotations
 
+from yolact_ascend.targets.ascend.installation import UNKNOWN, release_of
+
 # Of the Python that CANN's operator compiler runs in: what it imports, as modules, and what installs them.
 COMPILER_MODULES = ("decorator", "attr", "absl", "psutil", "google.protobuf", "sympy", "scipy", "cffi", "yaml")
-COMPILER_PIP = "python3 -m pip install 'numpy<2' decorator attrs absl-py psutil protobuf sympy scipy cffi pyyaml"
+_COMPILER_PACKAGES = "decorator attrs absl-py psutil protobuf sympy scipy cffi pyyaml"
+_NUMPY_2_SINCE = (9, 0)  # CANN's images pin numpy below 2 up to 8.x (Ascend/cann-container-image)
+# What pip is given: any; not version 2; one that still has np.float, np.int, np.bool.
+ANY_NUMPY, NUMPY_1, NUMPY_WITH_ALIASES = "numpy", "'numpy<2'", "'numpy<1.24'"
 
-PYTHON = (
-    "CANN's compiler runs in the python3 of this shell (not in .venv), where packages are missing, numpy is version 2, "
-    f"or Python is too new (3.11 fails with CANN 8.1). In that Python: {COMPILER_PIP}"
-)
+
+def numpy_for(version: str) -> str:
+    """Return the numpy that this release of CANN takes, as pip is given it; an unknown release gets the older one."""
+    return ANY_NUMPY if (release_of(version) or (0, 0)) >= _NUMPY_2_SINCE else NUMPY_1
+
+
+def compiler_pip(numpy: str) -> str:
+    """Return the command that installs what CANN's operator compiler imports."""
+    return f"python3 -m pip install {numpy} {_COMPILER_PACKAGES}"
+
+
+def python_advice(numpy: str) -> str:
+    """Return what to do where the Python of CANN's operator compiler is the cause."""
+    too_new = {ANY_NUMPY: "", NUMPY_1: ", numpy is version 2", NUMPY_WITH_ALIASES: ", numpy is 1.24 or newer"}[numpy]
+    return (
+        f"CANN's compiler runs in the python3 of this shell (not in .venv), where packages are missing{too_new}, "
+        f"or Python is too new (3.11 fails with CANN 8.1). In that Python: {compiler_pip(numpy)}"
+    )
+
+
+PYTHON = python_advice(numpy_for(UNKNOWN))  # in the table; `explain` puts that of the release in its place
 _PYTHON_ITSELF = (
     "CANN's compiler found no Python that it can use. It runs `python3 -V`, and opens the libpython3.*.so that "
     "`python3-config --prefix` leads to. Put a supported python3 (3.7.5 to 3.12 by release) with its shared library "

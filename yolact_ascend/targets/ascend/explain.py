@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 import signal
+from pathlib import Path
 from typing import NamedTuple
 
 from yolact_ascend.process import signal_of
@@ -20,10 +21,15 @@ from yolact_ascend.targets.ascend.errors import (
     FLAG,
     INNER,
     INNER_ON_DEVICE,
+    NUMPY_1,
+    NUMPY_WITH_ALIASES,
     PYTHON,
     RUNTIME_ERRORS,
     VAGUE,
+    numpy_for,
+    python_advice,
 )
+from yolact_ascend.targets.ascend.installation import CARD_GUIDE, UNKNOWN
 
 MOST_QUOTED = 240  # letters of a message
 _MESSAGE = re.compile(r"\b(E\d{5}|E[A-Z]\d{4})\)?:[ \t]*(?:\[PID: ?\d+\][ \t]*[-\d:.]+[ \t]*)?([^\r\n]*)")
@@ -37,6 +43,8 @@ _NUMPY = re.compile(
     r"was removed in the NumPy|module 'numpy' has no attribute|multiarray failed to import|_ARRAY_API not found"
     r"|compiled using NumPy 1|cannot import name '\w+' from 'numpy"
 )
+_ALIASES = re.compile(r"module 'numpy' has no attribute '(?:float|int|bool|object|str|complex|long|unicode|typeDict)'")
+_SYSTEM_LIBRARY = re.compile(r"lib(?:gomp|stdc\+\+|gcc_s|gfortran|openblas|GL|ssl|crypto|ffi|sqlite3|z)[.-]")
 _NO_MODULE = re.compile(r"No module named '([\w.]+)'")
 _OWN_MODULES = ("tbe", "te", "impl", "opc_tool", "asc_op_compile_base", "op_gen")  # CANN's, which pip does not have
 _OPERATOR = re.compile(r"\b(?:[Oo]p(?:name|erator)?|[Nn]ode)(?: name)?[:=\[ ]+([\w./:-]*[A-Za-z_][\w./:-]*)")
@@ -54,21 +62,21 @@ class Message(NamedTuple):
         return self.code.endswith("9999")
 
 
-def explain_atc_failure(output: str, exit_code: int) -> str | None:
+def explain_atc_failure(output: str, exit_code: int, version: str = UNKNOWN) -> str | None:
     """Explain atc's failure in one line, with a remedy; None when the output names no error.
 
-    Of several errors the first one that is not internal counts.
+    Of several errors the first one that is not internal counts. `version` is CANN's release.
     """
     ended_by = signal_of(exit_code)
     if ended_by is not None:
         return _explain_signal_of_atc(output, ended_by)
-    python = _python_trouble(output)
+    python = _python_trouble(output, version)
     found = _find_message(output)
     if found is None or (found.is_inner and python):
         return python and python[0].upper() + python[1:]
     advice = _advice(found, INNER)
-    if advice in (COMPILE, PYTHON) and python:
-        advice = python  # which names the module
+    if advice == PYTHON or (advice == COMPILE and python):
+        advice = python or python_advice(numpy_for(version))  # the first names the module
     return _sentence(found, advice)
 
 
@@ -101,8 +109,10 @@ def explain_device_failure(output: str, exit_code: int | None = None) -> str | N
     return f"Error {numbers[0]} is not among those explained here; see aclError in CANN's manual." if numbers else None
 
 
-def explain_import_failure(text: str) -> str | None:
+def explain_import_failure(text: str, is_sourced: bool = False) -> str | None:
     """Return the remedy for a failed import of ais_bench or aclruntime; None for a cause that is not known.
+
+    `is_sourced`: whether CANN's set_env.sh was sourced before.
 
     The causes are those of the public reports: CANN's or the driver's libraries not found, a build for another CANN,
     system, Python or machine, numpy missing or of another version, a module that is missing.
@@ -116,6 +126,14 @@ def explain_import_failure(text: str) -> str | None:
             )
         if library[1].startswith("libpython"):
             return f"{library[1]} is missing: aclruntime was built for another Python. Install the build for this one."
+        if _SYSTEM_LIBRARY.match(library[1]):
+            return f"{library[1]} belongs to the system. Install the system's package that has it."
+        if is_sourced:
+            return (
+                f"{library[1]} belongs to CANN, whose set_env.sh was sourced, but it is in none of the folders on "
+                "LD_LIBRARY_PATH. Is CANN installed completely, and for this architecture (`uname -m`)? Otherwise "
+                "reinstall its toolkit or nnrt."
+            )
         return (
             f"{library[1]} belongs to CANN, whose set_env.sh was not sourced in this shell (or CANN's toolkit or nnrt "
             "is not installed). Source it, and run again."
@@ -151,6 +169,27 @@ def explain_import_failure(text: str) -> str | None:
             "for this Python, machine and CANN."
         )
     return f"The Python package {name} is missing. In that Python: python3 -m pip install {name}"
+
+
+def explain_no_ais_bench(python: str, stderr: str, is_sourced: bool) -> str:
+    """Return what to do where Python cannot import ais_bench, from the import's last words."""
+    error = stderr.strip().splitlines()[-1:] or ["no message"]
+    if "No module named 'ais_bench.infer" in error[0]:
+        return (
+            f"{python} has another package called ais_bench, without the inference tool (AISBench's evaluator of "
+            f"language models has that name, too): {error[0]}. Uninstall it there (pip uninstall ais-bench-benchmark), "
+            f"or name a Python that has the inference tool in ASCEND_PYTHON. {CARD_GUIDE} says where that comes from."
+        )
+    if f"{Path.cwd()}/" in stderr:
+        return (
+            f"{python} cannot import ais_bench and aclruntime, because Python searches the current folder "
+            f"({Path.cwd()}) first: {error[0]}. Run from another folder, or rename that file."
+        )
+    remedy = explain_import_failure(stderr, is_sourced) or "Install the ais_bench inference tool in that Python"
+    return (
+        f"{python} cannot import ais_bench and aclruntime: {error[0]}. {remedy.rstrip('.')}. Or name the Python "
+        f"that has them in ASCEND_PYTHON ({CARD_GUIDE})."
+    )
 
 
 def _find_message(output: str) -> Message | None:
@@ -189,7 +228,7 @@ def _sentence(message: Message, advice: str) -> str:
     return f'{message.code}: {advice} (Its words: "{quoted}")'
 
 
-def _python_trouble(output: str) -> str | None:
+def _python_trouble(output: str, version: str) -> str | None:
     """Return the advice where the Python of CANN's compiler is the cause; it runs in the shell's python3."""
     missing = _NO_MODULE.search(output)
     if missing is not None and missing[1].split(".")[0] in _OWN_MODULES:
@@ -197,8 +236,12 @@ def _python_trouble(output: str) -> str | None:
             f"CANN's own Python package {missing[1]} was not found. Source CANN's set_env.sh in a new shell (it sets "
             "PYTHONPATH); if that does not help, reinstall CANN."
         )
-    named = f"{PYTHON} (missing: {missing[1]})" if missing is not None else PYTHON
-    return named if missing or _NUMPY.search(output) or _PYTHON_FAILURE.search(output) else None
+    has_aliases_removed, is_numpy = _ALIASES.search(output), _NUMPY.search(output)
+    numpy = NUMPY_WITH_ALIASES if has_aliases_removed else NUMPY_1 if is_numpy else numpy_for(version)
+    advice = python_advice(numpy)
+    if missing is not None:
+        return f"{advice} (missing: {missing[1]})"
+    return advice if is_numpy or _PYTHON_FAILURE.search(output) else None
 
 
 def _explain_signal_of_atc(output: str, ended_by: signal.Signals) -> str:

@@ -13,7 +13,7 @@ from yolact_ascend.errors import ToolError
 from yolact_ascend.process import capture
 from yolact_ascend.targets.ascend import installation
 from yolact_ascend.targets.ascend.cards import barred_devices, describe_group
-from yolact_ascend.targets.ascend.errors import COMPILER_MODULES, COMPILER_PIP
+from yolact_ascend.targets.ascend.errors import ANY_NUMPY, COMPILER_MODULES, compiler_pip, numpy_for
 from yolact_ascend.targets.ascend.installation import (
     CARD_GUIDE,
     device_files,
@@ -26,7 +26,6 @@ from yolact_ascend.targets.ascend.installation import (
 
 LEAST_MEMORY_BYTES = 10 * 10**9  # boards of 8 GB are too small for atc's parallel compilation (their own guides)
 LESS_MEMORY = {"TE_PARALLEL_COMPILER": "1", "MAX_COMPILE_CORE_NUMBER": "1"}
-_NUMPY_2_SINCE = (9, 0)  # CANN's images pin numpy below 2 up to 8.x (Ascend/cann-container-image)
 _KERNELS_SINCE, _OPS_SINCE = (8, 0), (8, 5)  # the chip's operators are a package of their own
 _CONTROL_FILES = ("davinci_manager", "devmm_svm", "hisi_hdc")  # beside /dev/davinci<N>
 # soc_version -> the name in package names and folders; the longer ones come first.
@@ -68,10 +67,10 @@ _LIBRARY = "libpython"
 
 def compiler_troubles(env: Mapping[str, str], version: str, soc_version: str) -> list[str]:
     """Return what would make atc of this release fail, where that can be seen before."""
-    takes_numpy_2 = (release_of(version) or (0, 0)) >= _NUMPY_2_SINCE
-    lacking = _lacking_in_python(env, takes_numpy_2)
+    numpy = numpy_for(version)
+    lacking = _lacking_in_python(env, numpy)
     troubles = [
-        _missing_modules(env, [name for name in lacking if not name.startswith(_LIBRARY)], takes_numpy_2),
+        _missing_modules(env, [name for name in lacking if not name.startswith(_LIBRARY)], numpy),
         *(_missing_library(env, name) for name in lacking if name.startswith(_LIBRARY)),
         _missing_operators(env, version, soc_version),
         _little_memory(env),
@@ -112,20 +111,24 @@ def precision_trouble(soc_version: str, precision: str) -> str:
     )
 
 
-def _lacking_in_python(env: Mapping[str, str], takes_numpy_2: bool) -> list[str]:
+def _lacking_in_python(env: Mapping[str, str], numpy: str) -> list[str]:
     """Return the modules and the library that the Python that CANN's operator compiler runs in does not have."""
-    numpy = "any" if takes_numpy_2 else "1"
-    return capture(["python3", "-c", _COMPILER_PROBE, numpy, *COMPILER_MODULES], env).stdout.split()
+    asked = "any" if numpy == ANY_NUMPY else "1"
+    try:
+        return capture(["python3", "-c", _COMPILER_PROBE, asked, *COMPILER_MODULES], env).stdout.split()
+    except ToolError as error:
+        raise ToolError(
+            f"{error} atc runs python3 and then fails with E40001: put one on PATH ({CARD_GUIDE})."
+        ) from None
 
 
-def _missing_modules(env: Mapping[str, str], lacking: list[str], takes_numpy_2: bool) -> str:
+def _missing_modules(env: Mapping[str, str], lacking: list[str], numpy: str) -> str:
     """Modules, from known causes of E40000."""
     if not lacking:
         return ""
-    pip = COMPILER_PIP.replace("'numpy<2'", "numpy") if takes_numpy_2 else COMPILER_PIP
     return (
         f"Its compiler's Python ({which('python3', env)}) is missing {', '.join(lacking)}; atc may then fail with "
-        f"E40000: {pip}"
+        f"E40000: {compiler_pip(numpy)}"
     )
 
 
@@ -156,8 +159,9 @@ def _missing_operators(env: Mapping[str, str], version: str, soc_version: str) -
         folders = [home / "opp" / "built-in" / "op_impl" / "ai_core" / "tbe" / "kernel" for home in homes(env)]
         if any((folder / f"ascend{family}").is_dir() for folder in folders):
             return ""
+        package = "Atlas-A3-cann-kernels" if name == "A3" else f"Ascend-cann-kernels-{name}"
         return (
-            f"There is no {folders[0]}/ascend{family}: {failure}. Install Ascend-cann-kernels-{name} of CANN {version}."
+            f"There is no {folders[0]}/ascend{family}: {failure}. Install {package} of CANN {version} ({CARD_GUIDE})."
         )
     records = [record for home in homes(env) for record in sorted(home.glob("*-linux/ascend_ops_install.info"))]
     if not records:
@@ -166,10 +170,10 @@ def _missing_operators(env: Mapping[str, str], version: str, soc_version: str) -
             f"Ascend-cann-{name}-ops of CANN {version} ({CARD_GUIDE})."
         )
     pattern = re.compile(r"^package_name\s*=\s*Ascend-cann-(\S+)-ops\s*$", re.MULTILINE | re.IGNORECASE)
-    package = pattern.search(read_if_there(records[0]))
-    if package and package.group(1).lower() != name.lower():
+    found = pattern.search(read_if_there(records[0]))
+    if found and found.group(1).lower() != name.lower():
         return (
-            f"{records[0]} is of {package.group(0).partition('=')[2].strip()}, but the chip is {soc_version}: "
+            f"{records[0]} is of {found.group(0).partition('=')[2].strip()}, but the chip is {soc_version}: "
             f"{failure}. Install Ascend-cann-{name}-ops of CANN {version} ({CARD_GUIDE})."
         )
     return ""

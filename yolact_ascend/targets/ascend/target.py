@@ -7,6 +7,7 @@ import re
 import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -156,13 +157,14 @@ class AscendTarget(Target):
         if takes_pixels(job.input):
             write_bytes(aipp_file, aipp_config(job.preprocessing).encode())
         command = self._atc_command(job, job.onnx, prefix, aipp_file)
+        explain = partial(explain_atc_failure, version=self.tools.cann_version())
         try:
             with tempfile.TemporaryDirectory(prefix="atc_") as scratch:
-                output = runner.run(command, _atc_environment(self.tools.env, scratch), log, explain_atc_failure)
+                output = runner.run(command, _atc_environment(self.tools.env, scratch), log, explain)
             if ATC_SUCCESS not in output or not adopt_model(prefix).is_file():
                 missing = job.model.name if ATC_SUCCESS in output else f"its line '{ATC_SUCCESS}'"
                 what = f"atc ended with exit code 0, but without {missing}."
-                raise ToolError(describe_failure(what, command, output, log, explain_atc_failure))
+                raise ToolError(describe_failure(what, command, output, log, explain))
             job.model.chmod(FILE_MODE)  # ais_bench refuses one that group or others may write
         except BaseException:
             remove_models(prefix)  # a broken .om would look finished

@@ -15,19 +15,17 @@ from pathlib import Path
 
 from yolact_ascend.environment import environment_of_our_python, shell_environment
 from yolact_ascend.errors import ToolError
-from yolact_ascend.files import (
-    CHECKOUT,
-    digest_files,
-)
+from yolact_ascend.files import CHECKOUT, digest_files
 from yolact_ascend.process import capture
 from yolact_ascend.targets.ascend.ais_bench import AisBenchFlags, ask_flags
 from yolact_ascend.targets.ascend.cards import find_card
-from yolact_ascend.targets.ascend.explain import explain_import_failure
+from yolact_ascend.targets.ascend.explain import explain_no_ais_bench
 from yolact_ascend.targets.ascend.installation import (
     CARD_GUIDE,
     UNKNOWN,
     describe_search,
     find_set_env,
+    homes,
     missing_libraries,
     read_cann_version,
     sign_of_card,
@@ -209,10 +207,7 @@ def require_one_kind(shell: Shell, device: str, work: frozenset[str] = ALL_WORK)
     """
     kinds = _kinds(shell.env)
     if kinds["atc"] is None and COMPILE in work:
-        raise ToolError(
-            f"There is no atc on PATH. Source CANN's set_env.sh (its toolkit has atc, its runtime NNRT has not; see "
-            f"{CARD_GUIDE}), or use device=emulation for the emulation. What is compiled already runs without atc."
-        )
+        raise ToolError(f"{explain_no_atc(shell)} What is compiled already runs without atc.")
     found = {kind for kind in kinds.values() if kind}
     if len(found) > 1:
         raise ToolError(
@@ -228,6 +223,15 @@ def require_one_kind(shell: Shell, device: str, work: frozenset[str] = ALL_WORK)
     return kind
 
 
+def explain_no_atc(shell: Shell) -> str:
+    """Return what to do where atc is missing."""
+    looked = f"{shell.set_env} was sourced, but brings none" if shell.set_env else describe_search(shell.env)
+    return (
+        f"There is no atc on PATH: {looked}. Install CANN's toolkit (its runtime NNRT has no atc; see {CARD_GUIDE}), "
+        "or source its set_env.sh, or use device=emulation for the CPU emulation."
+    )
+
+
 def source_set_env(script: Path, env: Mapping[str, str]) -> dict[str, str]:
     """Return the environment that a shell has after sourcing `script`; raises ToolError when there is none."""
     if not script.is_file():
@@ -240,7 +244,10 @@ def source_set_env(script: Path, env: Mapping[str, str]) -> dict[str, str]:
     lines = 'set +eu +o pipefail; source "$1" >/dev/null; env -0'
     result = capture(["bash", "-c", lines, "bash", str(script)], env)
     if result.returncode != 0:
-        raise ToolError(f"{script} ended the shell with exit code {result.returncode}: {result.stderr.strip()}")
+        raise ToolError(
+            f"{script} ended the shell with exit code {result.returncode}: {result.stderr.strip() or 'no message'}. "
+            f"Is it CANN's own and complete? Otherwise install CANN again ({CARD_GUIDE})."
+        )
     return dict(line.split("=", 1) for line in result.stdout.split("\0") if "=" in line)
 
 
@@ -279,10 +286,15 @@ def require_ais_bench(shell: Shell, kind: str | None) -> dict[str, str]:
     Also when aclruntime is not of `kind` (None: unknown), or the current folder has files that ais_bench would import.
     """
     code = _NOT_FROM_HERE + _AIS_BENCH_PROBE if kind == CPU_EMULATION else _AIS_BENCH_PROBE
-    result = capture([shell.python, "-c", code], shell.env)
+    try:
+        result = capture([shell.python, "-c", code], shell.env)
+    except ToolError as error:
+        raise ToolError(
+            f"{error} It should be the Python that has ais_bench: set ASCEND_PYTHON to that one ({CARD_GUIDE})."
+        ) from None
     _, is_whole, line = result.stdout.rpartition("facts: ")
     if result.returncode != 0 or not is_whole:  # a module of the user may end Python with exit code 0
-        raise ToolError(_explain_no_ais_bench(shell.python, result.stderr))
+        raise ToolError(explain_no_ais_bench(shell.python, result.stderr, bool(homes(shell.env))))
     facts = ast.literal_eval(line.strip())
     shadows = facts.pop("shadows")
     if shadows:
@@ -296,27 +308,6 @@ def require_ais_bench(shell: Shell, kind: str | None) -> dict[str, str]:
             "atc. Open a new shell and source one set_env.sh only."
         )
     return facts
-
-
-def _explain_no_ais_bench(python: str, stderr: str) -> str:
-    """Return what to do where Python cannot import ais_bench, from the import's last words."""
-    error = stderr.strip().splitlines()[-1:] or ["no message"]
-    if "No module named 'ais_bench.infer" in error[0]:
-        return (
-            f"{python} has another package called ais_bench, without the inference tool (AISBench's evaluator of "
-            f"language models has that name, too): {error[0]}. Uninstall it there (pip uninstall ais-bench-benchmark), "
-            f"or name a Python that has the inference tool in ASCEND_PYTHON. {CARD_GUIDE} says where that comes from."
-        )
-    if f"{Path.cwd()}/" in stderr:
-        return (
-            f"{python} cannot import ais_bench and aclruntime, because Python searches the current folder "
-            f"({Path.cwd()}) first: {error[0]}. Run from another folder, or rename that file."
-        )
-    remedy = explain_import_failure(stderr) or "Install the ais_bench inference tool in that Python."
-    return (
-        f"{python} cannot import ais_bench and aclruntime: {error[0]}. {remedy} Or name the Python that has them in "
-        f"ASCEND_PYTHON ({CARD_GUIDE})."
-    )
 
 
 def _kinds(env: Mapping[str, str]) -> dict[str, str | None]:
