@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 REDACTED = "<redacted>"
 _SECRET_NAME = re.compile(
@@ -65,6 +66,14 @@ class Redactor:
         text = _HEADER.sub(rf"\1\2{REDACTED}", text)
         text = _TOKEN.sub(REDACTED, text)
         return _IN_TEXT.sub(_hide_value, text)
+
+    def values(self, value: Any) -> Any:
+        """Return a value of JSON, its texts without what is private."""
+        if isinstance(value, Mapping):
+            return {name: self.values(one) for name, one in value.items()}
+        if isinstance(value, (list, tuple)):
+            return [self.values(one) for one in value]
+        return self.text(value) if isinstance(value, str) else value
 
     def environment(self, env: Mapping[str, str]) -> str:
         """Return variables, one a line; those that no tool here reads by their names only."""
