@@ -44,7 +44,10 @@ class Verdict:
             return f"EQUAL to the golden values within the precision, on {self.device_line}{noted}."
         first = self.wrong[0]
         if first.name.split()[0] in (RUN, POSTPROCESS):
-            return f"NOT VERIFIED on {self.device_line}: '{first.name}' failed. {first.text}"
+            said = first.text.splitlines() or [""]  # a tool's last lines are shown with the checks
+            if len(said) > 1:
+                said = [said[0].split(" The command was: ")[0], f"{said[-1].rstrip('.')}."]
+            return f"NOT VERIFIED on {self.device_line}: '{first.name}' failed. {' '.join(said)}"
         likely = f" Likely cause: {self.cause['kind']} ({self.cause['text']})." if self.cause else f" {first.text}"
         return f"NOT EQUAL to the golden values on {self.device_line}, from '{first.name}' on.{likely}"
 
