@@ -36,8 +36,29 @@ def redactor():
         ("x stays: secrets of less than six letters are words", "x stays: secrets of less than six letters are words"),
         ("--token=qwertz --device=0", "--token=<redacted> --device=0"),
         ('{"password": "qwertz", "batch": 8}', '{"password": "<redacted>", "batch": 8}'),
-        ("Authorization: Bearer abc.def", "Authorization: Bearer <redacted>"),
+        ('{"token": "two words", "batch": 8}', '{"token": "<redacted>", "batch": 8}'),
+        ("--password qwertz --device 0", "--password <redacted> --device 0"),
+        ("pwd=qwertz passphrase=qwertz PWD=/data/run", "pwd=<redacted> passphrase=<redacted> PWD=/data/run"),
+        ("Authorization: Bearer abc.def", "Authorization: <redacted>"),
+        ("Authorization: Basic bTpwYXNz\nnext line", "Authorization: <redacted>\nnext line"),
+        ("Cookie: session=qwertz", "Cookie: <redacted>"),
+        ("X-Auth-Key: 12345abcde", "X-Auth-Key: <redacted>"),
         ("https://u:p@host/x and https://host/x", "https://<redacted>@host/x and https://host/x"),
+        ("https://u:p@ss@host/x", "https://<redacted>@host/x"),
+        ("git+https://host/x@v1", "git+https://host/x@v1"),
+        (
+            "https://host/f?X-Amz-Signature=beef&X-Amz-Credential=A1&size=1 https://host/f?sv=1&sig=beef",
+            "https://host/f?X-Amz-Signature=<redacted>&X-Amz-Credential=<redacted>&size=1 "
+            "https://host/f?sv=1&sig=<redacted>",
+        ),
+        ("cloned with ghp_0123456789abcdef, hf_0123456789abcdef", "cloned with <redacted>, <redacted>"),
+        ("key AKIAIOSFODNN7EXAMPLE, eyJhbGciOiJI.eyJzdWIi.c2ln", "key <redacted>, <redacted>"),
+        (
+            "-----BEGIN RSA PRIVATE KEY-----\nMIIE\n-----END RSA PRIVATE KEY-----\nx",
+            "-----BEGIN RSA PRIVATE KEY----- <redacted> -----END RSA PRIVATE KEY-----\nx",
+        ),
+        (r"/Users/otto/x C:\Users\otto\x", r"/Users/<user>/x C:\Users\<user>\x"),
+        ("token: 4 tokens, secrets, pixel_key=3, design=2", "token: <redacted> tokens, secrets, pixel_key=3, design=2"),
         ("atc --soc_version=Ascend310P3", "atc --soc_version=Ascend310P3"),
         (
             "[ERROR] E10001: Value [1] for parameter [--input_shape]",
@@ -68,4 +89,7 @@ def test_the_environment(redactor):
 
 
 def test_a_secret_of_a_tool_is_no_exception():
-    assert "qwertz" not in Redactor({}, Path("/root"), "").environment({"ASCEND_TOKEN": "qwertz"})
+    secrets = {"ASCEND_TOKEN": "qwertz", "PIP_PASS": "qwertz", "PIP_PAT": "qwertz", "NPU_PASSPHRASE": "qwertz"}
+    shown = Redactor({}, Path("/root"), "").environment(secrets)
+    assert "qwertz" not in shown and shown.count("<redacted>") == len(secrets)
+    assert "PYTHONPATH=/x" in Redactor({}, Path("/root"), "").environment({"PYTHONPATH": "/x"})

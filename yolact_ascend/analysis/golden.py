@@ -83,7 +83,10 @@ def annotation_file(folder: Path) -> Path:
 
 def read_golden(folder: Path = GOLDEN) -> Golden:
     """Read the golden values; raises ArtifactError when files are missing or damaged."""
-    values = read_json(_values_file(folder), "the golden values of `verify`")
+    try:
+        values = read_json(_values_file(folder), "the golden values of `verify`")
+    except ArtifactError as error:
+        raise ArtifactError(f"{error} {REMEDY}") from error
     try:
         if values["schema"] != SCHEMA or sha256_file(_arrays_file(folder)) != values["arrays_sha256"]:
             raise ValueError(f"{_arrays_file(folder).name} is not the file that {_values_file(folder).name} names")
@@ -111,8 +114,10 @@ def read_golden(folder: Path = GOLDEN) -> Golden:
             values["weights_sha256"],
             variants,
         )
-    except (KeyError, TypeError, ValueError, OSError) as error:
-        raise ArtifactError(f"The golden values in {folder} are damaged: {error}. {REMEDY}") from error
+    except KeyError as error:
+        raise ArtifactError(f"The golden values in {folder} are damaged: there is no {error}. {REMEDY}") from error
+    except (ArtifactError, TypeError, ValueError, OSError) as error:
+        raise ArtifactError(f"The golden values in {folder} are damaged: {str(error).rstrip('.')}. {REMEDY}") from error
 
 
 def write_golden(golden: Golden, made_with: Mapping[str, Any]) -> None:

@@ -5,16 +5,30 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 REDACTED = "<redacted>"
-_SECRET_NAME = re.compile(r"TOKEN|SECRET|PASSW|PWD_|_PWD|CREDENTIAL|AUTH|COOKIE|APIKEY|(^|_)KEY(_|$|S$)", re.IGNORECASE)
-_IN_TEXT = re.compile(
-    r"((?:token|secret|passw(?:or)?d|passwd|credential|api[-_]?key|authorization)[\"']?\s*[=:]\s*[\"']?(?:bearer\s+)?)"
-    r"[^\s\"',;}&]+",
+_SECRET_NAME = re.compile(
+    r"TOKEN|SECRET|PASSW|PASSPHRASE|PWD_|_PWD|CREDENTIAL|AUTH|COOKIE|APIKEY|(^|_)(KEY|KEYS|PASS|PAT)(_|$)",
     re.IGNORECASE,
 )
-_USER_OF_URL = re.compile(r"(\w[\w+.-]*://)[^/@\s\"']+@")
-_OTHER_HOME = re.compile(r"/home/[^/\s\"':;,]+")
+_PRIVATE_KEY = re.compile(r"(-----BEGIN [A-Z ]*PRIVATE KEY-----).*?(-----END |\Z)", re.DOTALL)
+_HEADER = re.compile(
+    r"\b((?:proxy-)?authorization|(?:set-)?cookie|x-[\w-]*(?:key|token))([\"']?\s*:\s*[\"']?)[^\r\n\"']+", re.IGNORECASE
+)
+_IN_TEXT = re.compile(
+    r"((?:token|secret|password|passwd|passphrase|credential|api[-_]?key|access[-_]?key|amz-signature|(?<=[?&])sig"
+    r"|(?<![a-z])pwd(?!=/))"  # PWD=/… is the current folder
+    r"[\"']?(?:\s*[=:]\s*|(?<=--token)\s+|(?<=--password)\s+))"
+    r"(?:\"[^\"\r\n]*\"|'[^'\r\n]*'|[^\s\"',;}&]+)",
+    re.IGNORECASE,
+)
+# Of GitHub, GitLab, Hugging Face, AWS, PyPI and Slack, and JSON web tokens.
+_TOKEN = re.compile(
+    r"\b(?:gh[pousr]_|github_pat_|glpat-|hf_|AKIA|ASIA|pypi-|xox[abprs]-)[\w-]{10,}|\beyJ[\w-]{8,}\.[\w-]+\.[\w-]*"
+)
+_USER_OF_URL = re.compile(r"(\w[\w+.-]*://)[^/\s\"']+@")
+_OTHER_HOME = re.compile(r"(/home/|/Users/|[A-Z]:\\Users\\)[^/\\\s\"':;,]+")
 # Names of users and hosts that are words of these texts as well.
 _PLAIN = {"", "root", "localhost", "ascend", "HwHiAiUser", "davinci", "cann", "npu", "atlas", "linux", "python"}
 LEAST_SECRET = 6  # letters: what is shorter is no secret, and occurs everywhere
@@ -46,9 +60,20 @@ class Redactor:
             text = text.replace(secret, REDACTED)
         for pattern, shown in self._patterns:
             text = re.sub(pattern, shown, text)
-        text = _OTHER_HOME.sub("/home/<user>", text)
+        text = _OTHER_HOME.sub(r"\1<user>", text)
         text = _USER_OF_URL.sub(rf"\1{REDACTED}@", text)
-        return _IN_TEXT.sub(rf"\1{REDACTED}", text)
+        text = _PRIVATE_KEY.sub(rf"\1 {REDACTED} \2", text)
+        text = _HEADER.sub(rf"\1\2{REDACTED}", text)
+        text = _TOKEN.sub(REDACTED, text)
+        return _IN_TEXT.sub(_hide_value, text)
+
+    def values(self, value: Any) -> Any:
+        """Return a value of JSON, its texts without what is private."""
+        if isinstance(value, Mapping):
+            return {name: self.values(one) for name, one in value.items()}
+        if isinstance(value, (list, tuple)):
+            return [self.values(one) for one in value]
+        return self.text(value) if isinstance(value, str) else value
 
     def environment(self, env: Mapping[str, str]) -> str:
         """Return variables, one a line; those that no tool here reads by their names only."""
@@ -56,3 +81,11 @@ class Redactor:
         lines = [f"{name}={REDACTED if _SECRET_NAME.search(name) else self.text(env[name])}" for name in known]
         others = sorted(set(env) - set(known))
         return "\n".join([*lines, f"# set, too, values left out: {' '.join(others) or 'none'}"]) + "\n"
+
+
+def _hide_value(found: re.Match[str]) -> str:
+    """Return a name and its separator, with the value replaced; quotes stay."""
+    name = found.group(1)
+    value = found.group()[len(name) :]
+    quote = value[0] if value[0] in "\"'" else ""
+    return f"{name}{quote}{REDACTED}{quote}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,6 +14,7 @@ from yolact_ascend.targets.target import Target
 
 SCHEMA_VERSION = 1
 CAUSE = "cause"  # in the facts of a check
+RUN, POSTPROCESS = "run", "postprocess"  # checks that hold the error of a stage: nothing could be compared
 
 
 @dataclass(frozen=True)
@@ -43,6 +43,11 @@ class Verdict:
             noted = f" ({', '.join(differing)}: see above)" if differing else ""
             return f"EQUAL to the golden values within the precision, on {self.device_line}{noted}."
         first = self.wrong[0]
+        if first.name.split()[0] in (RUN, POSTPROCESS):
+            said = first.text.splitlines() or [""]  # a tool's last lines are shown with the checks
+            if len(said) > 1:
+                said = [said[0].split(" The command was: ")[0], f"{said[-1].rstrip('.')}."]
+            return f"NOT VERIFIED on {self.device_line}: '{first.name}' failed. {' '.join(said)}"
         likely = f" Likely cause: {self.cause['kind']} ({self.cause['text']})." if self.cause else f" {first.text}"
         return f"NOT EQUAL to the golden values on {self.device_line}, from '{first.name}' on.{likely}"
 
@@ -57,9 +62,6 @@ class Verdict:
             "models": [dict(model) for model in self.models],
             "checks": [check.to_json() for check in self.checks],
         }
-
-    def dumps(self) -> str:
-        return json.dumps(self.to_json(), indent=2)
 
 
 def describe_model(folder: WorkFolder, batch_size: int, target: type[Target], embed: str) -> tuple[SideCar, dict]:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import json
+import re
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from yolact_ascend import flags
 from yolact_ascend.checks import FAIL, Check
@@ -20,6 +22,7 @@ from yolact_ascend.words import one_of
 if TYPE_CHECKING:
     from yolact_ascend.analysis.golden import Golden
     from yolact_ascend.analysis.verdict import Verdict
+    from yolact_ascend.targets.target import DeviceRequest, Target
 
 HELP = "Check that a device computes what it should: 16 scenes, compared with golden values stage by stage."
 ALL = "all"
@@ -45,42 +48,78 @@ def run(arguments: argparse.Namespace) -> None:
     record = arguments.save_path / VERDICT
     with hold_results(arguments.save_path, [record], flags.SAVE_PATH.word("DIR")):
         verdict = verify(arguments)
-        write_bytes(record, (verdict.dumps() + "\n").encode())
+        write_bytes(record, (json.dumps(_without_private(verdict.to_json()), indent=2) + "\n").encode())
     from yolact_ascend.analysis.doctor import render_text
+    from yolact_ascend.analysis.verify import SHIPPED
 
     print(f"\n{render_text(list(verdict.checks))}\nRecord: {record}", flush=True)
-    if verdict.wrong:
-        raise ToolError(f"{verdict.line()} Please report it with {record} (docs/hosts.md).")
-    print(verdict.line())
+    if not verdict.wrong:
+        print(verdict.line())
+        return
+    bundle = f"`doctor --bundle=report.zip out={arguments.save_path}`"
+    report = f" Please report it with {record} and the file of {bundle} (docs/hosts.md)."
+    raise ToolError(verdict.line() + ("" if verdict.wrong[0].name == SHIPPED else report))
+
+
+def _without_private(record: dict[str, Any]) -> Any:
+    """Return the record as a user may paste it: an error's text can name home folders."""
+    import socket
+
+    from yolact_ascend.analysis.redact import Redactor
+    from yolact_ascend.environment import shell_environment
+
+    return Redactor(shell_environment(), Path.home(), socket.gethostname()).values(record)
 
 
 def verify(arguments: argparse.Namespace) -> Verdict:
-    """Run each variant, and compare it; what fails on the way is one of the checks."""
-    from yolact_ascend.analysis.doctor import check_libraries
+    """Run each variant, and compare it; what fails on the way is one of the checks.
+
+    Raises UsageError for a folder or a device that no run takes: that is nothing to report.
+    """
     from yolact_ascend.analysis.golden import read_golden
-    from yolact_ascend.analysis.verdict import Verdict
+    from yolact_ascend.analysis.verdict import RUN, Verdict
     from yolact_ascend.analysis.verify import check_shipped
     from yolact_ascend.pipeline.demo import WEIGHTS
 
     kind = TARGETS[arguments.target]
     golden = read_golden()
     embeds = _embeds(arguments, golden)
-    target = kind.find(parse_words(_words(arguments, golden, embeds[0])).devices)
+    request = parse_words(_words(arguments, golden, embeds[0])).devices
+    target = kind.find(request)
     checks, models = [check_shipped(golden, WEIGHTS)], []
     for embed in embeds:
         try:
             found, described = _verify_variant(arguments, golden, embed)
             checks += found
             models += described
+        except UsageError as error:
+            raise UsageError(_as_flag(str(error))) from error
         except YolactAscendError as error:
-            checks.append(Check(f"run embed={embed}", FAIL, str(error)))
+            checks.append(Check(f"{RUN} embed={embed}", FAIL, _as_flag(str(error))))
     device = target.describe_device(target.npus[0])
-    return Verdict(tuple(checks), device, target.facts(kind.precisions[0]), check_libraries().facts, tuple(models))
+    return Verdict(tuple(checks), device, target.facts(kind.precisions[0]), _versions(kind, request), tuple(models))
+
+
+def _as_flag(text: str) -> str:
+    """Return an error of a run, whose advice is a run's `out=DIR`, with this verb's flag."""
+    return re.sub(r"(?<![\w-])out=DIR", "--out=DIR", text)
+
+
+def _versions(kind: type[Target], request: DeviceRequest) -> dict[str, Any]:
+    """Return what docs/hosts.md lists of a host: its system, our libraries, and the target's programs."""
+    import platform
+
+    from yolact_ascend.analysis.doctor import check_libraries
+
+    facts = {name: value for check in kind.check(request) for name, value in check.facts.items()}
+    named = ("ais_bench_version", "aclruntime_version")
+    tools = {name.replace("_version", ""): facts[name] for name in named if name in facts}
+    return {"system": platform.platform(), "machine": platform.machine(), **check_libraries().facts, **tools}
 
 
 def _verify_variant(arguments: argparse.Namespace, golden: Golden, embed: str) -> tuple[list[Check], list[dict]]:
     from yolact_ascend.analysis import verify as stages
-    from yolact_ascend.analysis.verdict import describe_model
+    from yolact_ascend.analysis.verdict import POSTPROCESS, describe_model
     from yolact_ascend.cli.orchestration import run_stages
 
     words = _words(arguments, golden, embed)
@@ -96,7 +135,7 @@ def _verify_variant(arguments: argparse.Namespace, golden: Golden, embed: str) -
     try:  # after the outputs: those that are not finite are refused here
         run_stages([*words, "to=postprocess"])
     except YolactAscendError as error:
-        return [*checks, Check(f"postprocess embed={embed}", FAIL, str(error))], models
+        return [*checks, Check(f"{POSTPROCESS} embed={embed}", FAIL, str(error))], models
     checks += [stages.check_detections(folder, size, golden, scenes) for size in arguments.batch_size]
     return checks, models
 
