@@ -178,6 +178,6 @@ def test_a_folder_that_may_not_be_written_is_named_with_another_place(tmp_path, 
         raise PermissionError(errno.EACCES, "Permission denied", str(path))
 
     monkeypatch.setattr("yolact_ascend.folders.open_own", refuse)  # root may write everywhere
-    with pytest.raises(ArtifactError, match=r"may not be written by this user. Choose another folder: --out=DIR\."):
-        with lock_folder(tmp_path, "--out=DIR"):
-            pass
+    said = r"may not be written by this user. Choose another folder: --out=DIR\."
+    with pytest.raises(ArtifactError, match=said), lock_folder(tmp_path, "--out=DIR"):
+        pass
