@@ -35,7 +35,10 @@ def lock_folder(folder: Path, advice: str = "out=DIR") -> Iterator[int]:
     if place in _held:
         yield _held[place]
         return
-    descriptor = open_own(folder / LOCK)
+    try:
+        descriptor = open_own(folder / LOCK)
+    except PermissionError as error:
+        raise ArtifactError(f"{folder} may not be written by this user. Choose another folder: {advice}.") from error
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

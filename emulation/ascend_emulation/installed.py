@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -40,6 +41,7 @@ def _run(name: str, main: Callable[[list[str]], int], failure: int) -> int:
             file=sys.stderr,
         )
         return failure
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `npu-smi info | head` ends quietly, as the real program does
     return main(sys.argv[1:])
 
 

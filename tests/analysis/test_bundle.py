@@ -9,6 +9,7 @@ import pytest
 
 from yolact_ascend.analysis import bundle
 from yolact_ascend.cli import main
+from yolact_ascend.errors import UsageError
 from yolact_ascend.targets.ascend import inspection, installation
 from yolact_ascend.targets.ascend.inspection import inspect_tools
 
@@ -100,6 +101,16 @@ def test_a_bad_name_is_refused_before_any_check(tmp_path, capsys, name, said):
     printed = capsys.readouterr()
     assert said in printed.err and printed.out == ""
     assert (tmp_path / "old.zip").read_text() == "kept"
+
+
+def test_a_folder_that_cannot_be_written_is_refused_before_any_check(tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UsageError, match="file is not a folder that this user may write to. Choose another"):
+        bundle.require_bundle_path(tmp_path / "file" / "b.zip")
+    bundle.require_bundle_path(tmp_path / "new" / "deep" / "b.zip")
+    monkeypatch.setattr(os, "access", lambda path, mode: False)  # root may write everywhere
+    with pytest.raises(UsageError, match=f"{tmp_path} is not a folder"):
+        bundle.require_bundle_path(tmp_path / "b.zip")
 
 
 def test_a_long_log_keeps_its_beginning_and_its_end(tmp_path, monkeypatch):

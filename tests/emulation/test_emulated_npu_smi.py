@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
+import signal
+import subprocess
 
 import pytest
 
@@ -85,3 +88,15 @@ def test_a_chip_that_there_is_not_is_refused(run):
     result = run("npu-smi", "info", env={"EMULATED_SOC": "Ascend310P"})
     assert result.code == 1
     assert "EMULATED_SOC=Ascend310P is no chip that the stand-ins imitate" in result.stdout
+
+
+@pytest.mark.parametrize("command", [["npu-smi", "info"], ["atc", "--help"]], ids=" ".join)
+def test_a_reader_that_ends_early_ends_the_tool_quietly(command: list[str], emulated_env) -> None:
+    """`npu-smi info | head -1`; Python would print a BrokenPipeError."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    try:
+        result = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, env=emulated_env, check=False)
+    finally:
+        os.close(writer)
+    assert (result.returncode, result.stderr) == (-signal.SIGPIPE, b"")

@@ -171,3 +171,13 @@ def test_a_damaged_ledger_is_a_sentence(tmp_path, content):
     (tmp_path / LEDGER).write_text(content)
     with pytest.raises(ArtifactError, match=f"{LEDGER} "):
         Ledger(tmp_path)
+
+
+def test_a_folder_that_may_not_be_written_is_named_with_another_place(tmp_path, monkeypatch):
+    def refuse(path):
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    monkeypatch.setattr("yolact_ascend.folders.open_own", refuse)  # root may write everywhere
+    said = r"may not be written by this user. Choose another folder: --out=DIR\."
+    with pytest.raises(ArtifactError, match=said), lock_folder(tmp_path, "--out=DIR"):
+        pass

@@ -6,6 +6,7 @@ No images, no weights, no models; private things are taken out (`redact`).
 from __future__ import annotations
 
 import io
+import os
 import platform
 import socket
 import zipfile
@@ -43,6 +44,9 @@ def require_bundle_path(path: Path) -> None:
         raise UsageError(f"--bundle={path}: expected a name that ends in {SUFFIX}.")
     if path.exists():
         raise UsageError(f"--bundle={path} exists and is not overwritten. Choose another name, or remove it.")
+    parent = next(folder for folder in path.absolute().parents if folder.exists())
+    if not (parent.is_dir() and os.access(parent, os.W_OK)):
+        raise UsageError(f"--bundle={path}: {parent} is not a folder that this user may write to. Choose another.")
 
 
 def gather(settings: RunSettings, checks: Sequence[Check], plan: str) -> dict[str, bytes]:
