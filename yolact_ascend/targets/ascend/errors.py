@@ -32,7 +32,7 @@ def python_advice(numpy: str) -> str:
     too_new = {ANY_NUMPY: "", NUMPY_1: ", numpy is version 2", NUMPY_WITH_ALIASES: ", numpy is 1.24 or newer"}[numpy]
     return (
         f"CANN's compiler runs in the python3 of this shell (not in .venv), where packages are missing{too_new}, "
-        f"or Python is too new (3.11 fails with CANN 8.1). In that Python: {compiler_pip(numpy)}"
+        f"or Python is too new (3.13 fails with CANN 8.1). In that Python: {compiler_pip(numpy)}"
     )
 
 
@@ -278,15 +278,15 @@ ACL_NUMBERS = {
     **_each(_VERSIONS, "507051", "507052", "507899", "507900", "507901", "507902"),
 }  # fmt: skip
 
+_SOC_VERSION = (
+    "the soc_version is not one that this CANN knows. See the Name column of `npu-smi info` and give "
+    "soc=Ascend<Name>, such as soc=Ascend310P3 (abbreviations like Ascend310P are not accepted). "
+    f"From CANN 8.5 on, the chip's ops package must also be installed ({CARD_GUIDE})."
+)
 # Where one code means several things: the first of these (code, pattern of its message, advice) that fits counts.
 BY_MESSAGE = (
-    (
-        "EE1001",
-        r"(?i)soc.?version",
-        "the soc_version is not one that this CANN knows. See the Name column of `npu-smi info` and give "
-        "soc=Ascend<Name>, such as soc=Ascend310P3 (abbreviations like Ascend310P are not accepted). "
-        "From CANN 8.5 on, the chip's ops package must also be installed.",
-    ),
+    ("EE1001", r"(?i)soc.?version", _SOC_VERSION),
+    ("E10001", r"--soc_version\b", _SOC_VERSION),
     ("EE1001", r"(?i)device id", _DEVICE),
     (
         "E10001",
