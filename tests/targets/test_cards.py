@@ -9,12 +9,14 @@ from yolact_ascend.targets.ascend import cards, installation
 from yolact_ascend.targets.ascend.cards import (
     Chip,
     choose_chips,
+    find_card,
     parse_npu_smi,
     read_chips,
     require_chip,
     soc_version_of,
     visible_chips,
 )
+from yolact_ascend.targets.target import ALL_WORK
 
 # Layouts as drivers 22 to 26 print them; the figures in them are made up.
 TWO_310P3 = """\
@@ -300,8 +302,9 @@ def npu_smi(tmp_path, monkeypatch):
         ("npu-smi: Permission denied", "add it to the group HwHiAiUser .*log in again"),
         ("dcmi model initialized failed", "Is the driver loaded"),
         ("", "no output. Is the driver loaded"),
+        ("+====+\n| no devices |\n+====+", "no devices .\\. Is the driver loaded"),
     ],
-    ids=["no libraries", "-8005", "-8020", "no permission", "other words", "no words"],
+    ids=["no libraries", "-8005", "-8020", "no permission", "other words", "no words", "a frame"],
 )
 def test_known_failures_of_npu_smi_get_a_hint(npu_smi, output, hint):
     env = npu_smi(f"cat <<'END' >&2\n{output}\nEND\nexit 255")
@@ -324,6 +327,19 @@ def test_npu_smi_that_hangs_is_ended(npu_smi, monkeypatch):
     monkeypatch.setattr(cards, "NPU_SMI_LIMIT_S", 0.1)
     with pytest.raises(ToolError, match=r"npu-smi info gave no answer within 0\.1 s .*HAMi"):
         read_chips(npu_smi("exec sleep 60"))
+
+
+@pytest.mark.parametrize("arguments", ["info", "info -t board -i 2 -c 0"])
+def test_each_question_to_npu_smi_has_a_limit(npu_smi, monkeypatch, arguments):
+    monkeypatch.setattr(cards, "NPU_SMI_LIMIT_S", 0.1)
+    env = npu_smi(f'[ "$*" = "{arguments}" ] && exec sleep 60\ncat <<END\n{ONE_CARD_OF_A3}END')
+    with pytest.raises(ToolError, match=f"npu-smi {arguments} gave no answer .*HAMi"):
+        find_card(env, True, None, (0,), ALL_WORK)
+
+
+def test_a_table_with_an_exit_code_is_a_failure(npu_smi):
+    with pytest.raises(ToolError, match=r"npu-smi info failed \(exit code 1\): "):
+        read_chips(npu_smi(f"cat <<END\n{ONE_310P3}END\nexit 1"))
 
 
 TWO, GAP = [Chip(0, 0, "310P3"), Chip(1, 1, "310P3")], [Chip(0, 4, "310P3"), Chip(2, 32, "310P3")]

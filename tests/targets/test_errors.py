@@ -145,6 +145,8 @@ def test_an_explanation_holds_the_remedy(code, layout):
             "--dynamic_batch_size=1.1,2;",
         ),
         ("E10001", "something else", "the flag that the message names"),
+        # A run's user passes soc=, not the flag.
+        ("E10001", "Value [Ascend310X] for parameter [--soc_version] is invalid. Reason: x", "give soc=Ascend<Name>"),
     ],
 )
 def test_the_flag_that_a_message_names_is_named(code, text, advice):
@@ -167,7 +169,7 @@ def test_the_flag_that_a_message_names_is_named(code, text, advice):
         ),
         (
             "ModuleNotFoundError\nEZ9999: Inner Error! TypeError: cannot pickle 'FrameLocalsProxy' object",
-            "CANN's compiler runs in the python3 of this shell",
+            r"CANN's compiler runs in the python3 of this shell .*3\.13 fails",  # the type is Python 3.13's (PEP 667)
         ),
         # What atc's Python prints when it cannot import: no code comes with it.
         ("ModuleNotFoundError: No module named 'decorator'\n", r"CANN's compiler runs .*\(missing: decorator\)"),
@@ -227,6 +229,7 @@ def test_the_numpy_of_the_advice_is_what_the_release_takes(version, output, nump
         # NonMaxSuppression with three inputs ends so: ultralytics#25436.
         (-11, "Parse op[Conv_0]\nParse op[NonMaxSuppression_7]\n", "last is NonMaxSuppression_7"),
         (134, "", r"atc crashed \(SIGABRT\)"),
+        (134, "terminate called after throwing an instance of 'std::bad_alloc'", "memory .*TE_PARALLEL_COMPILER=1"),
     ],
 )
 def test_an_atc_that_a_signal_ended(code, output, expected):
@@ -286,6 +289,29 @@ def test_every_number_of_the_runtime_has_a_remedy():
     assert {*named.split(), "507046", "507899"} <= set(ACL_NUMBERS)
     for number, text in ACL_NUMBERS.items():
         assert explain_device_failure(f"failed, ret={number}", 1) == f"Error {number}: {text}"
+
+
+LOADING = "atc.bin: error while loading shared libraries: {}: cannot open shared object file: No such file or directory"
+
+
+@pytest.mark.parametrize(
+    ("output", "expected"),
+    [
+        (LOADING.format("libascend_hal.so"), "libascend_hal.so belongs to the driver"),
+        (LOADING.format("libge_compiler.so"), "belongs to CANN, whose set_env.sh was sourced.*reinstall its toolkit"),
+        (LOADING.format("libpython3.9.so.1.0"), "libpython3.9.so.1.0 is missing: .*python3-dev"),
+        (
+            "atc.bin: /lib64/libm.so.6: version `GLIBC_2.34' not found (required by atc.bin)",
+            "a newer system .GLIBC_2.34",
+        ),
+        ("/x/bin/atc.bin: cannot execute binary file: Exec format error", "another architecture.*uname -m"),
+        ("something else", None),
+    ],
+)
+def test_an_atc_that_does_not_start(output, expected):
+    """The words of Linux's loader and of bash."""
+    explanation = explain_atc_failure(output, 127)
+    assert explanation is None if expected is None else re.search(expected, explanation)
 
 
 def test_a_library_of_cann_is_not_to_be_sourced_twice():

@@ -6,6 +6,7 @@ import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from subprocess import CompletedProcess
 
 from yolact_ascend.errors import ToolError, ToolTimeout, UsageError, YolactAscendError
 from yolact_ascend.process import capture
@@ -60,7 +61,6 @@ _HINTS = (
     (re.compile(r"[Pp]ermission denied"), "{group}"),
     (re.compile(r"no chip that the stand-ins imitate"), "Pass another soc=, or compile and run on the card itself."),
 )
-_GROUP = "This user may not use the card: add it to the group HwHiAiUser (see {guide}), and log in again."
 _NO_HINT = "Is the driver loaded and the card healthy? See {guide}. Without a card, use device=emulation."
 
 
@@ -152,22 +152,28 @@ def read_chips(env: Mapping[str, str]) -> tuple[list[Chip], str]:
 
     Raises ToolError when it shows none, does not answer, or has a row that is not understood.
     """
+    result = _ask_npu_smi(["npu-smi", "info"], env)
+    chips = parse_npu_smi(result.stdout)
+    if result.returncode != 0 or not chips:
+        text = (result.stdout + result.stderr).strip()
+        words = [line for line in text.splitlines() if re.search("[A-Za-z]", line)]  # and not the frame of a table
+        raise ToolError(
+            f"npu-smi info {'failed' if chips else 'shows no card'} (exit code {result.returncode}): "
+            f"{words[-1].strip() if words else 'no output'}. {_hint(text)}"
+        )
+    version = _NPU_SMI_VERSION.search(result.stdout)
+    return chips, re.sub(r"\s+", " ", version.group(1)) if version else "unknown"
+
+
+def _ask_npu_smi(command: Sequence[str], env: Mapping[str, str]) -> CompletedProcess[str]:
+    """Run npu-smi; raises ToolError where it does not answer."""
     try:
-        result = capture(["npu-smi", "info"], env, NPU_SMI_LIMIT_S)
+        return capture(command, env, NPU_SMI_LIMIT_S)
     except ToolTimeout as error:
         raise ToolError(
             f"{error} Some driver locks are left behind by killed processes and, in pods, by HAMi's library: try "
             "npu-smi in a new shell or on the host, and restart the container or the machine."
         ) from error
-    chips = parse_npu_smi(result.stdout)
-    if result.returncode != 0 or not chips:
-        text = (result.stdout + result.stderr).strip()
-        raise ToolError(
-            f"npu-smi info shows no card (exit code {result.returncode}): "
-            f"{text.splitlines()[-1] if text else 'no output'}. {_hint(text)}"
-        )
-    version = _NPU_SMI_VERSION.search(result.stdout)
-    return chips, re.sub(r"\s+", " ", version.group(1)) if version else "unknown"
 
 
 def _hint(text: str) -> str:
@@ -186,7 +192,7 @@ def barred_devices() -> list[str]:
 
 def describe_group() -> str:
     """Return what to do where this user may not use the card."""
-    return _GROUP.format(guide=CARD_GUIDE)
+    return f"This user may not use the card: add it to the group HwHiAiUser (see {CARD_GUIDE}), and log in again."
 
 
 def parse_npu_smi(text: str) -> list[Chip]:
@@ -287,10 +293,7 @@ def soc_version_of(chip: Chip, env: Mapping[str, str]) -> str:
 
 
 def require_chip(soc_version: str, said: str) -> str:
-    """Return a soc_version; raises UsageError for what atc refuses: the name of a series, or one without Ascend.
-
-    `said`: where it is from.
-    """
+    """Return a soc_version from `said`; raises UsageError for a series or a name without Ascend, which atc refuses."""
     word = _CHIP_WORD.fullmatch(soc_version)
     if word and not soc_version.startswith("Ascend"):
         name = word[1] if _VIRTUAL.search(word[1]) else word[1].upper()
@@ -335,7 +338,7 @@ def _ask_board(chip: Chip, env: Mapping[str, str]) -> str:
     """
     by_card = ["npu-smi", "info", "-t", "board", "-i", str(chip.card)]
     for command in ([*by_card, "-c", str(chip.index)], by_card):
-        result = capture(command, env, NPU_SMI_LIMIT_S)
+        result = _ask_npu_smi(command, env)
         rows = dict(re.findall(r"^\s*(Chip Name|NPU Name)\s*:\s*(\S+)\s*$", result.stdout, re.MULTILINE))
         if result.returncode == 0 and len(rows) == 2:
             return f"{rows['Chip Name']}_{rows['NPU Name']}"

@@ -7,7 +7,7 @@ before CANN 8.5 CANN's documents and users' captures. `explain` finds them in th
 
 from __future__ import annotations
 
-from yolact_ascend.targets.ascend.installation import UNKNOWN, release_of
+from yolact_ascend.targets.ascend.installation import CARD_GUIDE, UNKNOWN, release_of
 
 # Of the Python that CANN's operator compiler runs in: what it imports, as modules, and what installs them.
 COMPILER_MODULES = ("decorator", "attr", "absl", "psutil", "google.protobuf", "sympy", "scipy", "cffi", "yaml")
@@ -32,12 +32,12 @@ def python_advice(numpy: str) -> str:
     too_new = {ANY_NUMPY: "", NUMPY_1: ", numpy is version 2", NUMPY_WITH_ALIASES: ", numpy is 1.24 or newer"}[numpy]
     return (
         f"CANN's compiler runs in the python3 of this shell (not in .venv), where packages are missing{too_new}, "
-        f"or Python is too new (3.11 fails with CANN 8.1). In that Python: {compiler_pip(numpy)}"
+        f"or Python is too new (3.13 fails with CANN 8.1). In that Python: {compiler_pip(numpy)}"
     )
 
 
 PYTHON = python_advice(numpy_for(UNKNOWN))  # in the table; `explain` puts that of the release in its place
-_PYTHON_ITSELF = (
+PYTHON_ITSELF = (
     "CANN's compiler found no Python that it can use. It runs `python3 -V`, and opens the libpython3.*.so that "
     "`python3-config --prefix` leads to. Put a supported python3 (3.7.5 to 3.12 by release) with its shared library "
     "(package python3-dev, or a Python built with --enable-shared) first on PATH, or its folder on LD_LIBRARY_PATH."
@@ -48,13 +48,13 @@ _PARSER = (
 )
 _ENGINE = (
     "no engine of this card runs an operator of the model. Is soc= the card's own, and is the chip's operator package "
-    "(Ascend-cann-kernels-<chip>, from CANN 8.5 on Ascend-cann-<chip>-ops) installed? Was it precision=fp32 (or "
-    "--precision_mode must_keep_origin_dtype)? Some cards convolve in float16 only: use precision=fp16. Otherwise use "
-    "a newer CANN, or rewrite that operator in the network and export again."
+    f"(Ascend-cann-kernels-<chip>, from CANN 8.5 on Ascend-cann-<chip>-ops; {CARD_GUIDE}) installed? Was it "
+    "precision=fp32 (or --precision_mode must_keep_origin_dtype)? Some cards convolve in float16 only: "
+    "use precision=fp16. Otherwise use a newer CANN, or rewrite that operator in the network and export again."
 )
 _IR = (
-    "this CANN does not know an operator type of the model. Is the operator package installed and set_env.sh sourced "
-    "(ASCEND_OPP_PATH)? Export again with opset 11, or use a newer CANN."
+    "this CANN does not know an operator type of the model. Is the operator package installed "
+    f"({CARD_GUIDE}) and set_env.sh sourced (ASCEND_OPP_PATH)? Export again with opset 11, or use a newer CANN."
 )
 INNER = (
     "an internal error of CANN, whose cause is often in another line of the log. Is soc= the card's own, the disk and "
@@ -153,8 +153,8 @@ ATC_ERRORS = {
     "E22001": "the operator compiler ended early. Too little memory? Try TE_PARALLEL_COMPILER=1 "
     "MAX_COMPILE_CORE_NUMBER=1 before the command.",
     "E40000": PYTHON,
-    "E40001": _PYTHON_ITSELF,
-    "E40002": _PYTHON_ITSELF,
+    "E40001": PYTHON_ITSELF,
+    "E40002": PYTHON_ITSELF,
     "E40003": _INSTALLATION,
     "E40020": PYTHON,
     "E40021": COMPILE,
@@ -278,15 +278,15 @@ ACL_NUMBERS = {
     **_each(_VERSIONS, "507051", "507052", "507899", "507900", "507901", "507902"),
 }  # fmt: skip
 
+_SOC_VERSION = (
+    "the soc_version is not one that this CANN knows. See the Name column of `npu-smi info` and give "
+    "soc=Ascend<Name>, such as soc=Ascend310P3 (abbreviations like Ascend310P are not accepted). "
+    f"From CANN 8.5 on, the chip's ops package must also be installed ({CARD_GUIDE})."
+)
 # Where one code means several things: the first of these (code, pattern of its message, advice) that fits counts.
 BY_MESSAGE = (
-    (
-        "EE1001",
-        r"(?i)soc.?version",
-        "the soc_version is not one that this CANN knows. See the Name column of `npu-smi info` and give "
-        "soc=Ascend<Name>, such as soc=Ascend310P3 (abbreviations like Ascend310P are not accepted). "
-        "From CANN 8.5 on, the chip's ops package must also be installed.",
-    ),
+    ("EE1001", r"(?i)soc.?version", _SOC_VERSION),
+    ("E10001", r"--soc_version\b", _SOC_VERSION),
     ("EE1001", r"(?i)device id", _DEVICE),
     (
         "E10001",

@@ -24,6 +24,7 @@ from yolact_ascend.targets.ascend.errors import (
     NUMPY_1,
     NUMPY_WITH_ALIASES,
     PYTHON,
+    PYTHON_ITSELF,
     RUNTIME_ERRORS,
     VAGUE,
     numpy_for,
@@ -44,6 +45,8 @@ _NUMPY = re.compile(
     r"|compiled using NumPy 1|cannot import name '\w+' from 'numpy"
 )
 _ALIASES = re.compile(r"module 'numpy' has no attribute '(?:float|int|bool|object|str|complex|long|unicode|typeDict)'")
+_LIBRARY = re.compile(r"(lib[\w.+-]+\.so[\w.]*): cannot open shared object file")
+_SYMBOLS_OF_SYSTEM = re.compile(r"version [`'](GLIBC(?:XX)?_[\d.]+)' not found|(GLIBC(?:XX)?_[\d.]+) not found")
 _SYSTEM_LIBRARY = re.compile(r"lib(?:gomp|stdc\+\+|gcc_s|gfortran|openblas|GL|ssl|crypto|ffi|sqlite3|z)[.-]")
 _NO_MODULE = re.compile(r"No module named '([\w.]+)'")
 _OWN_MODULES = ("tbe", "te", "impl", "opc_tool", "asc_op_compile_base", "op_gen")  # CANN's, which pip does not have
@@ -73,7 +76,7 @@ def explain_atc_failure(output: str, exit_code: int, version: str = UNKNOWN) -> 
     python = _python_trouble(output, version)
     found = _find_message(output)
     if found is None or (found.is_inner and python):
-        return python and python[0].upper() + python[1:]
+        return (python and python[0].upper() + python[1:]) or (None if found else _explain_no_start_of_atc(output))
     advice = _advice(found, INNER)
     if advice == PYTHON or (advice == COMPILE and python):
         advice = python or python_advice(numpy_for(version))  # the first names the module
@@ -117,28 +120,12 @@ def explain_import_failure(text: str, is_sourced: bool = False) -> str | None:
     The causes are those of the public reports: CANN's or the driver's libraries not found, a build for another CANN,
     system, Python or machine, numpy missing or of another version, a module that is missing.
     """
-    library = re.search(r"(lib[\w.+-]+\.so[\w.]*): cannot open shared object file", text)
+    library = _LIBRARY.search(text)
     if library is not None:
-        if re.match(r"libascend_hal|libdrv|libdcmi|libmmpa|libc_sec", library[1]):
-            return (
-                f"{library[1]} belongs to the driver. Add its folders to LD_LIBRARY_PATH: "
-                "/usr/local/Ascend/driver/lib64, and common and driver in it. A container needs its host's."
-            )
         if library[1].startswith("libpython"):
             return f"{library[1]} is missing: aclruntime was built for another Python. Install the build for this one."
-        if _SYSTEM_LIBRARY.match(library[1]):
-            return f"{library[1]} belongs to the system. Install the system's package that has it."
-        if is_sourced:
-            return (
-                f"{library[1]} belongs to CANN, whose set_env.sh was sourced, but it is in none of the folders on "
-                "LD_LIBRARY_PATH. Is CANN installed completely, and for this architecture (`uname -m`)? Otherwise "
-                "reinstall its toolkit or nnrt."
-            )
-        return (
-            f"{library[1]} belongs to CANN, whose set_env.sh was not sourced in this shell (or CANN's toolkit or nnrt "
-            "is not installed). Source it, and run again."
-        )
-    wanted = re.search(r"version [`'](GLIBC(?:XX)?_[\d.]+)' not found|(GLIBC(?:XX)?_[\d.]+) not found", text)
+        return _explain_missing_library(library[1], is_sourced)
+    wanted = _SYMBOLS_OF_SYSTEM.search(text)
     if wanted is not None:
         return (
             f"aclruntime was built on a newer system ({wanted[1] or wanted[2]} is missing here). Build it from source "
@@ -169,6 +156,42 @@ def explain_import_failure(text: str, is_sourced: bool = False) -> str | None:
             "for this Python, machine and CANN."
         )
     return f"The Python package {name} is missing. In that Python: python3 -m pip install {name}"
+
+
+def _explain_missing_library(name: str, is_sourced: bool) -> str:
+    if re.match(r"libascend_hal|libdrv|libdcmi|libmmpa|libc_sec", name):
+        return (
+            f"{name} belongs to the driver. Add its folders to LD_LIBRARY_PATH: /usr/local/Ascend/driver/lib64, and "
+            "common and driver in it. A container needs its host's; to compile on a host without a driver, CANN has "
+            "it in <arch>-linux/devlib."
+        )
+    if _SYSTEM_LIBRARY.match(name):
+        return f"{name} belongs to the system. Install the system's package that has it."
+    if is_sourced:
+        return (
+            f"{name} belongs to CANN, whose set_env.sh was sourced, but it is in none of the folders on "
+            "LD_LIBRARY_PATH. Is CANN installed completely, and for this architecture (`uname -m`)? Otherwise "
+            "reinstall its toolkit or nnrt."
+        )
+    return (
+        f"{name} belongs to CANN, whose set_env.sh was not sourced in this shell (or CANN's toolkit or nnrt "
+        "is not installed). Source it, and run again."
+    )
+
+
+def _explain_no_start_of_atc(output: str) -> str | None:
+    """Return why atc itself did not start; None where it did."""
+    library, wanted = _LIBRARY.search(output), _SYMBOLS_OF_SYSTEM.search(output)
+    if library is not None and "error while loading shared libraries" in output:
+        if library[1].startswith("libpython"):
+            return f"{library[1]} is missing: {PYTHON_ITSELF}"
+        return _explain_missing_library(library[1], is_sourced=True)
+    if wanted is not None:
+        symbols = wanted[1] or wanted[2]
+        return f"This CANN is for a newer system ({symbols} is missing here). Use its image, or an older CANN."
+    if re.search(r"[Ee]xec format error", output):
+        return f"This CANN is for another architecture. Install that of this machine (`uname -m`; {CARD_GUIDE})."
+    return None
 
 
 def explain_no_ais_bench(python: str, stderr: str, is_sourced: bool) -> str:
@@ -245,7 +268,7 @@ def _python_trouble(output: str, version: str) -> str | None:
 
 
 def _explain_signal_of_atc(output: str, ended_by: signal.Signals) -> str:
-    if ended_by == signal.SIGKILL:
+    if ended_by == signal.SIGKILL or "std::bad_alloc" in output:
         return (
             "The system ended atc, mostly because memory ran out (see `dmesg`). Compile with less: export "
             "TE_PARALLEL_COMPILER=1 MAX_COMPILE_CORE_NUMBER=1, and run again. Otherwise end other programs, add swap, "

@@ -144,7 +144,7 @@ def _missing_library(env: Mapping[str, str], name: str) -> str:
     return (
         f"{name} is neither in {looked} nor on LD_LIBRARY_PATH; atc then fails with E40001. Install it for "
         f"{which('python3', env)} (python3-dev; conda has it in $CONDA_PREFIX/lib), and add its folder to "
-        "LD_LIBRARY_PATH."
+        f"LD_LIBRARY_PATH ({CARD_GUIDE})."
     )
 
 
