@@ -16,6 +16,7 @@ import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
+from recipes import RECIPES
 
 from .conftest import ATC_COMMON, EMULATION, Run
 
@@ -231,6 +232,13 @@ def test_table_of_parsers(emulation) -> None:
     assert {domain: len(operators) for domain, operators in table.items()} == {"ai.onnx": 258, "mmdeploy": 2, "npu": 45}
     opsets = [last - first + 1 for ranges in table["ai.onnx"].values() for first, last in ranges]
     assert sum(opsets) == 2430
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_recipes_that_ran_on_a_card_have_parsers(emulation, recipe: str) -> None:
+    operators = RECIPES[recipe].split()
+    for release in emulation.cann.RELEASES.values():
+        assert [name for name in operators if not emulation.parser.has_parser("ai.onnx", 11, name, release)] == []
 
 
 def compiled(run: Run, folder: Path, model: onnx.ModelProto, release: str):
