@@ -18,6 +18,8 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 from recipes import RECIPES
 
+from yolact_ascend.targets.ascend.explain import explain_atc_failure
+
 from .conftest import ATC_COMMON, EMULATION, Run
 
 NEW, OLD = "9.1", "8.0"
@@ -252,6 +254,8 @@ def test_a_crash_is_played_with_its_exit_code(run: Run, tmp_path: Path) -> None:
     assert (result.code, result.stdout) == (139, "ATC start working now, please wait for a moment.\n")
     assert "Segmentation fault (core dumped) atc.bin\nThe emulated atc plays this crash: NonMaxSupp" in result.stderr
     assert not (tmp_path / "m.om").exists()
+    explained = explain_atc_failure(result.stdout + result.stderr, result.code) or ""
+    assert "SIGSEGV" in explained and "The operator that it named last is nms." in explained
 
 
 @pytest.mark.parametrize(
