@@ -99,7 +99,14 @@ def test_the_verb_lists_them_without_images(tmp_path, capsys):
 
 def test_a_chip_without_lists_is_said(tmp_path):
     facts = operators_on_chip(write_model(tmp_path / "m.onnx", "Relu"), "Ascend310")
-    assert "No public list of operators is known for Ascend310." in format_operators(facts, "Ascend310")
+    text = format_operators(facts, "Ascend310")
+    assert "No public list of operators is known for Ascend310." in text and "Unknown is no refusal" in text
+
+
+def test_nothing_more_is_said_where_all_is_known(tmp_path):
+    text = format_operators(operators_on_chip(write_model(tmp_path / "m.onnx", "Relu"), "Ascend310P3"), "Ascend310P3")
+    assert "1 kind of operators on Ascend310P3: 1 known, 0 unknown, 0 known not" in text
+    assert "refus" not in text and "No public list" not in text
 
 
 @pytest.mark.parametrize(

@@ -118,6 +118,7 @@ def branches(operator: str) -> onnx.ModelProto:
 
 
 FIVE = helper.make_node("Constant", [], ["y"], value_float=5.0)
+UNNAMED = (helper.make_node("Relu", ["x"], ["r"]), helper.make_node("Relu", ["r"], ["y"]))
 CALLED_X = helper.make_node("Relu", ["x"], ["y"], name="x")
 TWO_RELUS = (helper.make_node("Relu", ["x"], ["r"], name="n"), helper.make_node("Relu", ["r"], ["y"], name="n"))
 SCALE = {"s": np.float32(0.02), "z": np.int8(0)}
@@ -164,6 +165,7 @@ SEEN_WITH_GE = {
         "Operator x al",
         PASSES,
     ),
+    "nodes without names": (graph_of(*UNNAMED), PASSES, "", PASSES),
     "node without a name": (graph_of(helper.make_node("RNN", ["x"], ["y"])), "E13010", "Op: RNN_0, optype", "E19010"),
     # ConstructOriType, in both releases
     "domain without an opset": (
@@ -171,6 +173,7 @@ SEEN_WITH_GE = {
         *("E19999", "The opset of domain[my] has no responding version.", "E19999"),
     ),
     # an operator of Ascend alone: the parser has it, ONNX Runtime does not
+    "AscendQuant of opset 22": (one("AscendQuant", opset=22), NOT_PLAYED, "cannot compute AscendQuant", "E19010"),
     "NPURoiAlign": (one("NPURoiAlign", opset=13), NOT_PLAYED, "cannot compute NPURoiAlign (node n)", NOT_PLAYED),
 }
 
@@ -197,6 +200,13 @@ def test_inputs_of_non_max_suppression(emulation, inputs: int, seen: str, words:
     code, text = outcome(emulation, suppression(inputs), NEW)
     assert (code, words in text) == (seen, True), text
     assert outcome(emulation, suppression(inputs), OLD)[0] == (PASSES if inputs == 5 else NOT_PLAYED)
+
+
+def test_an_empty_input_of_non_max_suppression_is_not_known(emulation) -> None:
+    model = suppression(5)
+    model.graph.node[0].input[3] = ""
+    code, text = outcome(emulation, model, NEW)
+    assert (code, "what CANN 9.1 does with the 5 inputs of nms is not known" in text) == (NOT_PLAYED, True)
 
 
 DOMAINS = ("", "com.microsoft", "ai.onnx.ml")
