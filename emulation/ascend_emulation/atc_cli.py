@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 
-from ascend_emulation.atc_errors import AtcError, CommandLineError
+from ascend_emulation.atc_errors import AtcCrash, AtcError, CommandLineError
 from ascend_emulation.atc_options import HELP, AtcOptions, asks_for_help, parse_options
 from ascend_emulation.cann import Cann, CannError, played_release
 from ascend_emulation.precision import MODES, saturates
@@ -14,19 +14,19 @@ START = "ATC start working now, please wait for a moment."
 SUCCESS = "ATC run success, welcome to the next use."
 FAILURE = "ATC run failed, Please check the detail log, Try 'atc --help' for more information"
 FAILURE_CODE = 255
+CRASH_CODE = 139  # of a shell whose program ended by SIGSEGV; the real atc is a script that starts atc.bin
 
 
 def compile_model(options: AtcOptions, cann: Cann) -> None:
     """Write the .om that `options` describe; raises AtcError."""
     # here: onnx takes a second, --help needs none of it
-    from ascend_emulation import aipp, aipp_config, model_ends, om, onnx_graph
+    from ascend_emulation import aipp, aipp_config, model_ends, om, onnx_graph, onnx_parser
     from ascend_emulation.keep_dtype import kept_operators
     from ascend_emulation.rounding import apply_precision
 
     blocks = aipp_config.read_aipp(options.insert_op_conf) if options.insert_op_conf else []
     model, content = onnx_graph.load_model(options.model)
-    onnx_graph.check_operators(model, cann)
-    onnx_graph.check_graph(model, cann)
+    onnx_parser.check_graph(model, cann)
     model_ends.check_half_inputs(model, options.input_fp16_nodes)
     kept = kept_operators(options.keep_dtype, model) if options.keep_dtype else ()
     chosen = model_ends.select_outputs(model, options.out_nodes) if options.out_nodes else {}
@@ -84,6 +84,10 @@ def main(arguments: list[str]) -> int:
     except AtcError as error:
         print(f"{FAILURE}\n{error.render(cann)}")
         return FAILURE_CODE
+    except AtcCrash as crash:
+        print(f"atc: line 22: {os.getpid()} Segmentation fault (core dumped) atc.bin", file=sys.stderr)
+        print(f"The emulated atc plays this crash: {crash}.", file=sys.stderr)
+        return CRASH_CODE
     except ModuleNotFoundError as error:
         print(f"{FAILURE}\nERROR: the emulated atc needs the Python package {error.name}; {sys.executable} lacks it")
         return FAILURE_CODE

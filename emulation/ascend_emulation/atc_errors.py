@@ -13,6 +13,7 @@ import time
 from ascend_emulation.cann import Cann
 
 INNER = "E19999"
+INNER_OF_PLUGINS = "EZ9999"  # reported by plugins and passes, in releases since 8.5
 _TRACEBACK = "TraceBack (most recent call last):"
 _INPUT_SHAPE_SAMPLE = '"input_name1:n1,c1,h1,w1;input_name2:n2,c2,h2,w2"'
 
@@ -88,11 +89,16 @@ _TEXTS = {
         "Ensure that the operators in the graph have unique names.",
     ),
     "E16001": ("The model has no {end} node.", "Check whether the ONNX model contains the {end} node."),
+    "E16005": (
+        "The model has [{count}] [--domain_version] fields, but only one is allowed.",
+        "Keep one opset_import in the model, or name the domain of each operator.",
+    ),
     "E19010": (
         "No parser is registered for Op [{name}, optype [{domain}::{opset}::{optype}]].",
         "Export the model with standard operators and an opset from {opset_min} to {opset_max}, 11 best.",
     ),
     "E19999": ("Inner Error! {reason}", "Mend the name, or leave the flag out."),
+    "EZ9999": ("Inner Error! {reason}", "Mend the graph."),
     "E81012": ("Compile op[aipp] failed, cause: {reason}.", "Mend the file that --insert_op_conf names."),
     "EE1001": (
         "The argument is invalid.Reason: Soc version [{value}] is invalid",
@@ -124,6 +130,7 @@ _TITLES = {
     "E13010": "Not_Supported_Operator",
     "E16001": "Invalid_Argument_ONNX_Model_Data",
     "E19999": "Inner_Error",
+    "EZ9999": "Inner_Error",
     "E81012": "Compilation_Error",  # assumed: no page has it
 }
 _TITLE = "Invalid_Argument"  # of all others
@@ -150,10 +157,14 @@ class AtcError(Exception):
         code = _NEW_CODES.get(self.code, self.code)
         text = (_NEW_TEXTS.get(code) or _FIELD_IN_BRACKETS.sub(r"\1", _TEXTS[code][0])).format(**self._fields)
         line = f"{origin}{_TITLES.get(code, _TITLE)}({code}): "
-        if code == INNER:
+        if code in (INNER, INNER_OF_PLUGINS):
             text = text.replace("Inner Error! ", "")
             return f"{code}: Internal error!\n{code}{line} {text}\n{_TRACEBACK}"
         return f"{line}{text}\n        Solution: {self.solution}\n{_TRACEBACK}\n        ATC model parse ret fail."
+
+
+class AtcCrash(Exception):
+    """The real atc ends by SIGSEGV here, without any error of its own."""
 
 
 class CommandLineError(Exception):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -127,30 +128,33 @@ def _precision_mode(flags: dict[str, str]) -> str:
 
 
 def parse_input_shape(text: str) -> dict[str, tuple[int, ...]]:
-    """`"image:8,3,550,550;mask:8,1"` as a dict; names may contain a colon, the last one counts."""
+    """`"image:8,3,550,550;mask:8,1"` as a dict; names may contain a colon, the last one counts.
+
+    As in GE (option_utils.cc, ParseInputShape): blanks around names and sizes do not count, and `name:` is a scalar.
+    """
     shapes: dict[str, tuple[int, ...]] = {}
     for entry in text.split(";"):
         name, colon, dims = entry.rpartition(":")
+        name = name.strip()
         if not colon or not name:
             raise AtcError("E10002", value=text, reason='size not equal to 2 split by ":"')
-        if "~" in dims:
+        sizes = [size.strip() for size in dims.split(",")] if dims else []
+        if "~" in dims or "-1" in sizes:  # -1 is a range from 1 on where no --dynamic_* flag stands beside it
             raise AtcError("E10055", reason=f"--input_shape {entry} is a range, the emulated atc has fixed shapes only")
         if name in shapes:
             raise AtcError("E10002", value=text, reason=f"[{name}] has two shapes")
-        shapes[name] = tuple(_parse_dim(dim, text) for dim in dims.split(","))
+        shapes[name] = tuple(_parse_size(size, text) for size in sizes)
     return shapes
 
 
-def _parse_dim(dim: str, text: str) -> int:
-    if not dim.strip():
+def _parse_size(size: str, text: str) -> int:
+    if not size:
         raise AtcError("E10002", value=text, reason="can not be empty")
-    try:
-        value = int(dim)
-    except ValueError:
-        raise AtcError("E10002", value=text, reason=f"[{dim}] is not digit") from None
-    if value <= 0:
-        raise AtcError("E10011", value=text, dim=value)
-    return value
+    if not re.fullmatch(r"-?[0-9]+", size):
+        raise AtcError("E10002", value=text, reason=f"[{size}] is not digit")
+    if int(size) <= 0:
+        raise AtcError("E10011", value=text, dim=int(size))
+    return int(size)
 
 
 def _missing(text: str, flag: str) -> AtcError:

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections import Counter
 from collections.abc import Collection
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import onnx
-from onnx import helper, shape_inference
+from onnx import helper, numpy_helper, shape_inference
 
 from ascend_emulation.atc_errors import AtcError
-from ascend_emulation.cann import Cann
 from ascend_emulation.om import DTYPES, TensorInfo
 
 _STANDARD_DOMAINS = ("", "ai.onnx")
@@ -33,42 +31,6 @@ def load_model(path: Path) -> tuple[onnx.ModelProto, bytes]:
     if not model.graph.node:
         raise AtcError("E10041", value=path, reason="It has no operators.")
     return model, content
-
-
-def check_operators(model: onnx.ModelProto, cann: Cann) -> None:
-    """Raise AtcError E19010 for the first operator that no ONNX parser of CANN would take."""
-    opsets = {opset.domain or "ai.onnx": opset.version for opset in model.opset_import}
-    opset = opsets.get("ai.onnx", 1)
-    for node in model.graph.node:
-        known = node.domain in _STANDARD_DOMAINS and cann.opset_min <= opset <= cann.opset_max
-        if not (known and onnx.defs.has(node.op_type)):
-            name, domain = node.name or node.output[0], node.domain or "ai.onnx"
-            version = opsets.get(domain, 1)
-            raise AtcError(
-                "E19010",
-                name=name,
-                domain=domain,
-                opset=version,
-                optype=node.op_type,
-                opset_min=cann.opset_min,
-                opset_max=cann.opset_max,
-            )
-
-
-def check_graph(model: onnx.ModelProto, cann: Cann) -> None:
-    """Raise AtcError where the parsers of CANN 8.5 refuse a graph: no input, no output, two nodes of one name.
-
-    Found by running the open ONNX parser of August 2026; what earlier releases say is not known.
-    """
-    if not cann.titles_errors:
-        return
-    for end, values in (("input", graph_inputs(model)), ("output", model.graph.output)):
-        if not values:
-            raise AtcError("E16001", end=end)
-    names = [node.name for node in model.graph.node if node.name]
-    twice = next((name for name, count in Counter(names).items() if count > 1), None)
-    if twice is not None:
-        raise AtcError("E13009", name=twice)
 
 
 def opset_of(model: onnx.ModelProto) -> int:
@@ -119,6 +81,18 @@ def fix_input_shapes(model: onnx.ModelProto, shapes: dict[str, tuple[int, ...]])
             dim.dim_value = size
 
 
+def _fill_empty_inputs(model: onnx.ModelProto) -> None:
+    """Give Resize empty tensors in place of empty names: CANN's parser takes these, ONNX Runtime from opset 13 on."""
+    empty = "emulated_atc/empty"
+    nodes = [node for node in model.graph.node if node.op_type == "Resize" and "" in node.input[1:3]]
+    if not nodes or not 11 <= opset_of(model) < 13:
+        return
+    model.graph.initializer.append(numpy_helper.from_array(np.zeros(0, np.float32), empty))
+    for node in nodes:
+        for index in (1, 2):
+            node.input[index : index + 1] = [name or empty for name in node.input[index : index + 1]]
+
+
 def _drop_unused_opsets(model: onnx.ModelProto) -> None:
     used = {node.domain for node in model.graph.node}
     kept = [opset for opset in model.opset_import if opset.domain in used]
@@ -133,6 +107,7 @@ def fold_shapes(model: onnx.ModelProto, path: Path) -> onnx.ModelProto:
     """
     import onnxruntime  # here: it takes a second, and most mistakes are found without it
 
+    _fill_empty_inputs(model)
     for output in model.graph.output:  # a stale '-1' or '8' there would contradict the fixed inputs
         output.type.tensor_type.ClearField("shape")
     options = onnxruntime.SessionOptions()

@@ -154,6 +154,8 @@ ACCEPTED = {
         "image:2,3,4,4",
         *ATC_COMMON,
     ],
+    # hicann/ge@ffdcbc9, option_utils.cc, ParseInputShape: StringUtils::Trim of names and sizes
+    "blanks": ["--model=small.onnx", "--output=o", "--input_shape", " image : 4, 3 ,4,4 ", *ATC_COMMON],
     "other_order": ["--model", "sum.onnx", "--output", "o", "--input_shape", "right:2,2;left:2,2", *ATC_COMMON],
     "new_folder": ["--model", "fixed.onnx", "--output", "a/b/o", *ATC_COMMON],
     "input_format": ["--model", "fixed.onnx", "--output", "o", "--input_format=NCHW", *ATC_COMMON],
@@ -296,7 +298,7 @@ FAILURES = {
     "framework_unknown": ("--framework", "4", "E10007: [--framework] is required."),
     "log_level": ("--log", "loud", "E10010: Value [loud] for parameter [--log] is invalid."),
     "dim_zero": ("--input_shape", "image:0,3,4,4", "E10011: Value [image:0,3,4,4] for parameter [--input_shape]"),
-    "dim_negative": ("--input_shape", "image:-1,3,4,4", "The error value in the shape is [-1]."),
+    "dim_negative": ("--input_shape", "image:-2,3,4,4", "The error value in the shape is [-2]."),
     "input_unknown": ("--input_shape", "images:4,3,4,4", "E10016: Opname [images] specified in [--input_shape]"),
     "output_is_folder": ("--output", "folder", "E10022: Path [folder] for parameter [--output]"),
     "output_ends_in_slash": ("--output", "new/", "E10022: Path [new/] for parameter [--output]"),
@@ -320,6 +322,13 @@ FAILURES = {
     "soc_unknown": ("--soc_version", "Ascend999", "EE1001: "),
     "framework_caffe": ("--framework", "0", "E10055: The operation is not supported."),
     "shape_range": ("--input_shape", "image:1~8,3,4,4", "E10055: "),
+    # -1 without a dynamic flag: hicann/ge@ffdcbc9, option_utils.cc, CheckAndTransferInputShapeToRange
+    "shape_range_from_1": (
+        "--input_shape",
+        "image: -1,3,4,4",
+        "image: -1,3,4,4 is a range, the emulated",
+    ),
+    "scalar": ("--input_shape", "image:", "E10049: Dimension count [0] configured in --input_shape"),
     "output_type_uint8": ("--output_type", "UINT8", "E10055: "),
     "mode_1": ("--mode", "1", "E10055: "),
     "switch": (
