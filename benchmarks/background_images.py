@@ -1,6 +1,6 @@
 """Whether images without objects teach: fine-tune the demo's weights with and without `background_negatives`.
 
-    python benchmarks/background_images.py BACKGROUNDS --out FOLDER [--steps 200] [--seeds 0 1] [--negatives 0 24]
+    python benchmarks/background_images.py BACKGROUNDS --out FOLDER [--steps 100] [--seeds 0 1] [--negatives 0 6 24]
 
 BACKGROUNDS is a folder of images that show none of the demo's classes, such as photographs. Half of them join drawn
 scenes for training, the others are held out. Prints false positives (score >= 0.3) on each held-out image and mAP on
@@ -41,7 +41,7 @@ from yolact_ascend.training.train import TrainingFiles, train  # noqa: E402
 CONFIG = CONFIGS[DEMO_CONFIG]
 WEIGHTS = CHECKOUT / CONFIG.source.url
 LEAST_SCORE = 0.3
-TRAINING_SCENES, HELD_OUT_SCENES = 96, 48
+TRAINING_SCENES, HELD_OUT_SCENES = 96, 200
 
 
 def main() -> None:
@@ -49,11 +49,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("backgrounds", type=Path)
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--steps", type=int, default=200)
-    parser.add_argument("--size", type=int, default=275)
+    parser.add_argument("--steps", type=int, default=100)
+    parser.add_argument("--size", type=int, default=550)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1])
-    parser.add_argument("--negatives", type=int, nargs="+", default=[0, 24])
-    parser.add_argument("--learning_rate", type=float, default=5e-4)
+    parser.add_argument("--negatives", type=int, nargs="+", default=[0, 6, 24])
+    parser.add_argument("--learning_rate", type=float, default=1e-4)
     arguments = parser.parse_args()
     dataset, scenes, held_out = make_data(arguments.backgrounds, arguments.out)
     print("| weights | seed | false positives an image | box mAP | mask mAP | minutes |\n|---|---|---:|---:|---:|---:|")

@@ -103,7 +103,7 @@ def add_optimisation(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--background_negatives",
         type=reader(NUMBER),
-        default=24,
+        default=6,
         help="anchors of each image without objects that count as background; 0: none, as in upstream",
     )
     parser.add_argument("--bfloat16", action="store_true", help="run the network in bfloat16; the losses stay float32")

@@ -34,7 +34,7 @@ class Recipe:
     clip_norm: float = 0.0  # of all gradients together; 0: no limit
     augmentation: Augmentation = field(default_factory=Augmentation)
     most_masks: int = 100  # anchors an image whose masks are scored, drawn from the positive ones
-    background_negatives: int = 24  # anchors that an image without objects teaches; 0: none, as in upstream
+    background_negatives: int = 6  # anchors that an image without objects teaches; 0: none, as in upstream
     bfloat16: bool = False
     seed: int = 0
 
