@@ -29,7 +29,7 @@ _TEXTS = {
         + "].",
         "Replace input_name with node names. Ensure that the shape values are integers.",
     ),
-    "E10003": ("Value [{value}] for parameter [--{parameter}] is invalid. Reason: {reason}", "Mend the value."),
+    "E10003": ("Value [{value}] for parameter [--{parameter}] is invalid. Reason: {reason}", "Fix the value."),
     "E10004": ("Value for [--{parameter}] is empty.", "Set a valid parameter value."),
     "E10006": (
         "Value [{value}] for parameter [--{parameter}] is invalid. The value must be either 1 or 0.",
@@ -72,7 +72,7 @@ _TEXTS = {
         "dimension count [{expected}] of the node.",
         "Give input {name} as many dimensions as in the model: {shape}.",
     ),
-    "E10052": ("AIPP configuration is invalid. Reason: {reason}.", "Mend the file that --insert_op_conf names."),
+    "E10052": ("AIPP configuration is invalid. Reason: {reason}.", "Fix the file that --insert_op_conf names."),
     "E10054": (
         "The required parameter [--{parameter}] for ATC is empty. Another possible reason is that the values of some "
         'parameters are not enclosed by quotation marks ("").',
@@ -97,9 +97,9 @@ _TEXTS = {
         "No parser is registered for Op [{name}, optype [{domain}::{opset}::{optype}]].",
         "Export the model with standard operators and an opset from {opset_min} to {opset_max}, 11 best.",
     ),
-    "E19999": ("Inner Error! {reason}", "Mend the name, or leave the flag out."),
-    "EZ9999": ("Inner Error! {reason}", "Mend the graph."),
-    "E81012": ("Compile op[aipp] failed, cause: {reason}.", "Mend the file that --insert_op_conf names."),
+    "E19999": ("Inner Error! {reason}", "Fix the name, or leave the flag out."),
+    "EZ9999": ("Inner Error! {reason}", "Fix the graph."),
+    "E81012": ("Compile op[aipp] failed, cause: {reason}.", "Fix the file that --insert_op_conf names."),
     "EE1001": (
         "The argument is invalid.Reason: Soc version [{value}] is invalid",
         'Write "Ascend" and the Name column of `npu-smi info`, for example Ascend310P3.',
