@@ -8,8 +8,9 @@ from typing import Callable
 
 from aclruntime import _device
 from aclruntime._device import MemorySummary
+from aclruntime._options import InferOptions, SessionOptions, SessionOptions2026, Summary
 from aclruntime._release import RELEASE, YEAR
-from aclruntime._session import SESSIONS, InferOptions, SessionOptions, SessionOptions2026, Summary
+from aclruntime._session import SESSIONS
 from aclruntime._tensor import BaseTensor, Tensor, TensorDesc, dtype, memory_type
 
 InferenceSession = SESSIONS[YEAR]

@@ -6,7 +6,6 @@ import os
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ from ascend_emulation.om import OmError, OmHeader, TensorInfo, read_om
 
 from aclruntime import _device
 from aclruntime._device import LOG_DEBUG, LOG_ERROR, LOG_INFO, LOG_WARNING, MemorySummary, log, runtime_error
+from aclruntime._options import SessionOptions, Summary
 from aclruntime._release import RELEASE
 from aclruntime._tensor import DEVICE_ID_MAX, DTYPE_OF_NUMPY, FORMAT_NUMBERS, BaseTensor, Tensor, TensorDesc, dtype
 
@@ -29,43 +29,6 @@ _NOT_EMULATED = """
     aipp_set_ax_swap_switch aipp_set_csc_params aipp_set_crop_params aipp_set_padding_params
     aipp_set_dtc_pixel_mean aipp_set_dtc_pixel_min aipp_set_pixel_var_reci
 """
-
-
-@dataclass
-class SessionOptions:
-    """How to load and run a model; `loop` counts the executions of one run()."""
-
-    loop: int = 1
-    log_level: int = LOG_INFO
-    acl_json_path: str = ""
-
-
-@dataclass
-class SessionOptions2026(SessionOptions):
-    """`without_graph` frees host memory after loading, of which there is nothing to emulate."""
-
-    weight_dir: str = ""
-    without_graph: bool = False
-
-
-@dataclass
-class InferOptions:
-    """Options of the pipeline mode, which is not emulated."""
-
-    output_dir: str = ""
-    auto_dym_shape: bool = False
-    auto_dym_dims: bool = False
-    out_format: str = "BIN"
-    pure_infer_mode: bool = False
-    output_names: list[str] = field(default_factory=list)
-    shapes_list: list[list[int]] = field(default_factory=list)
-
-
-@dataclass
-class Summary:
-    """Start and end of every execution in milliseconds since the model was loaded; in 2023 the difference alone."""
-
-    exec_time_list: list[tuple[float, float]] | list[float] = field(default_factory=list)
 
 
 def _tensor_desc(tensor: TensorInfo) -> TensorDesc:
