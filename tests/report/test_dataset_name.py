@@ -4,9 +4,9 @@ import json
 
 import pytest
 
+from yolact_ascend.images import archives
 from yolact_ascend.images.coco import load_dataset
 from yolact_ascend.models.labels import COCO_CATEGORY_IDS, COCO_CLASSES
-from yolact_ascend.report import dataset_name
 from yolact_ascend.report.dataset_name import name_dataset
 
 COCO = [{"id": number, "name": name} for number, name in zip(COCO_CATEGORY_IDS, COCO_CLASSES)]
@@ -46,7 +46,7 @@ def test_own_pictures_are_named_by_folder_and_classes(named):
 def test_coco_is_what_its_own_file_states(named, monkeypatch, split):
     """Each entry of COCO's own files has its `coco_url`."""
     assert named(COCO, urls_of(split)) == f"a part of COCO {split}"
-    monkeypatch.setitem(dataset_name.SPLIT_SIZES, split, 2)
+    monkeypatch.setitem(archives.FILES, f"{split}.zip", (f"{split}/*.jpg", 2))
     assert named(COCO, urls_of(split)) == f"COCO {split}"
 
 

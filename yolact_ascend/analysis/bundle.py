@@ -8,7 +8,6 @@ from __future__ import annotations
 import io
 import os
 import platform
-import socket
 import zipfile
 from collections.abc import Mapping, Sequence
 from importlib import metadata
@@ -16,8 +15,9 @@ from pathlib import Path
 
 from yolact_ascend import __version__
 from yolact_ascend.analysis.doctor import render_json, render_text
-from yolact_ascend.analysis.redact import Redactor
+from yolact_ascend.analysis.redact import redactor_of_this_user
 from yolact_ascend.checks import Check
+from yolact_ascend.disk import existing_folder
 from yolact_ascend.environment import shell_environment
 from yolact_ascend.errors import UsageError
 from yolact_ascend.files import CHECKOUT, write_bytes
@@ -44,7 +44,7 @@ def require_bundle_path(path: Path) -> None:
         raise UsageError(f"--bundle={path}: expected a name that ends in {SUFFIX}.")
     if path.exists():
         raise UsageError(f"--bundle={path} exists and is not overwritten. Choose another name, or remove it.")
-    parent = next(folder for folder in path.absolute().parents if folder.exists())
+    parent = existing_folder(path.parent)
     if not (parent.is_dir() and os.access(parent, os.W_OK)):
         raise UsageError(f"--bundle={path}: {parent} is not a folder that this user may write to. Choose another.")
 
@@ -52,7 +52,7 @@ def require_bundle_path(path: Path) -> None:
 def gather(settings: RunSettings, checks: Sequence[Check], plan: str) -> dict[str, bytes]:
     """Return the files of a bundle by name, without what is private; `plan` is that of a run with these settings."""
     env = shell_environment()
-    redactor = Redactor(env, Path.home(), socket.gethostname())
+    redactor = redactor_of_this_user()
     texts = {
         "doctor.txt": render_text(list(checks)) + "\n",
         "doctor.json": render_json(list(checks)) + "\n",

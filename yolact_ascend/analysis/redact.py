@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import re
+import socket
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+from yolact_ascend.environment import shell_environment
 
 REDACTED = "<redacted>"
 _SECRET_NAME = re.compile(
@@ -81,6 +84,11 @@ class Redactor:
         lines = [f"{name}={REDACTED if _SECRET_NAME.search(name) else self.text(env[name])}" for name in known]
         others = sorted(set(env) - set(known))
         return "\n".join([*lines, f"# set, too, values left out: {' '.join(others) or 'none'}"]) + "\n"
+
+
+def redactor_of_this_user() -> Redactor:
+    """Return what takes out this user's own secrets, home folder and names: an error's text can hold them, too."""
+    return Redactor(shell_environment(), Path.home(), socket.gethostname())
 
 
 def _hide_value(found: re.Match[str]) -> str:

@@ -35,7 +35,7 @@ from yolact_ascend.analysis.golden import (
 )
 from yolact_ascend.analysis.verdict import CAUSE
 from yolact_ascend.checks import FAIL, OK, WARN, Check
-from yolact_ascend.detection.boxes import box_iou
+from yolact_ascend.detection.boxes import box_iou, corners_of
 from yolact_ascend.detection.tasks import BOX
 from yolact_ascend.errors import ArtifactError, DatasetError
 from yolact_ascend.files import read_json, sha256_file
@@ -272,13 +272,8 @@ def _is_found(right: Mapping[str, Any], found: Sequence[Mapping[str, Any]]) -> b
     ]
     if not alike:
         return False
-    boxes = np.array([_corners(one["bbox"]) for one in alike])
-    return bool(box_iou(np.array([_corners(right["bbox"])]), boxes).max() >= SAME_BOX)
-
-
-def _corners(box_xywh: Sequence[float]) -> list[float]:
-    x, y, w, h = box_xywh
-    return [x, y, x + w, y + h]
+    boxes = np.array([corners_of(one["bbox"]) for one in alike])
+    return bool(box_iou(np.array([corners_of(right["bbox"])]), boxes).max() >= SAME_BOX)
 
 
 def _allowed(variant: Variant, precision: str) -> list[Float16Cost]:

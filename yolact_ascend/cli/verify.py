@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -42,13 +41,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Do the work of the verb."""
-    from yolact_ascend.files import write_bytes
+    from yolact_ascend.analysis.redact import redactor_of_this_user
+    from yolact_ascend.files import write_json
     from yolact_ascend.folders import hold_results
 
     record = arguments.save_path / VERDICT
     with hold_results(arguments.save_path, [record], flags.SAVE_PATH.word("DIR")):
         verdict = verify(arguments)
-        write_bytes(record, (json.dumps(_without_private(verdict.to_json()), indent=2) + "\n").encode())
+        write_json(record, redactor_of_this_user().values(verdict.to_json()))
     from yolact_ascend.analysis.doctor import render_text
     from yolact_ascend.analysis.verify import SHIPPED
 
@@ -59,16 +59,6 @@ def run(arguments: argparse.Namespace) -> None:
     bundle = f"`doctor --bundle=report.zip out={arguments.save_path}`"
     report = f" Please report it with {record} and the file of {bundle} (docs/hosts.md)."
     raise ToolError(verdict.line() + ("" if verdict.wrong[0].name == SHIPPED else report))
-
-
-def _without_private(record: dict[str, Any]) -> Any:
-    """Return the record as a user may paste it: an error's text can name home folders."""
-    import socket
-
-    from yolact_ascend.analysis.redact import Redactor
-    from yolact_ascend.environment import shell_environment
-
-    return Redactor(shell_environment(), Path.home(), socket.gethostname()).values(record)
 
 
 def verify(arguments: argparse.Namespace) -> Verdict:

@@ -6,6 +6,8 @@ Source: haotian-liu/yolact_edge @ a9a0028, yolact_edge/layers/box_utils.py and f
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 # What the network predicts is divided by these: centre offsets and log sizes (SSD's "variances").
@@ -70,3 +72,9 @@ def scale_boxes(boxes_xyxy_rel: np.ndarray, height: int, width: int) -> np.ndarr
     corners = boxes_xyxy_rel.reshape(-1, 2, 2) * size  # [N,2,2]
     ordered = np.concatenate([corners.min(axis=1), corners.max(axis=1)], axis=1)  # [N,4]
     return np.clip(ordered, 0, np.tile(size, 2)).astype(np.int32)
+
+
+def corners_of(bbox: Sequence[float]) -> tuple[float, float, float, float]:
+    """Turn COCO's [x, y, width, height] into corners."""
+    x, y, width, height = bbox
+    return x, y, x + width, y + height

@@ -15,6 +15,7 @@ import cv2
 import numpy as np
 from pycocotools import mask as coco_mask
 
+from yolact_ascend.detection.boxes import corners_of
 from yolact_ascend.detection.detections import Detections
 from yolact_ascend.detection.labels import FONT, make_label, place_labels
 from yolact_ascend.detection.masks import Rle
@@ -72,7 +73,7 @@ def from_results(
     """
     shapes = [None] * len(boxes) if masks is None else [mask["segmentation"] for mask in masks]
     return [
-        Instance(box["category_id"], names[box["category_id"]], _corners(box["bbox"]), shape, box["score"])
+        Instance(box["category_id"], names[box["category_id"]], corners_of(box["bbox"]), shape, box["score"])
         for box, shape in zip(boxes, shapes)
     ]
 
@@ -88,7 +89,7 @@ def from_annotations(
     for annotation in annotations:
         mask = encode_annotation(annotation, height, width)
         category_id = annotation["category_id"]
-        box = _corners(annotation["bbox"])
+        box = corners_of(annotation["bbox"])
         instances.append(Instance(category_id, names[category_id], box, mask, is_crowd=bool(annotation.get("iscrowd"))))
     return instances
 
@@ -200,12 +201,6 @@ def _draw_label(image: np.ndarray, label: np.ndarray, place: tuple[int, int], co
 
 def _thickness(image: np.ndarray) -> int:
     return max(1, min(image.shape[:2]) // 300)
-
-
-def _corners(bbox: Sequence[float]) -> tuple[float, float, float, float]:
-    """Turn COCO's [x, y, width, height] into corners."""
-    x, y, width, height = bbox
-    return x, y, x + width, y + height
 
 
 def _font_scale(side_px: int) -> float:

@@ -135,7 +135,7 @@ class OpenVinoEngine(InProcessEngine):
                 f"OpenVINO cannot compile {self._path} for {self._device}: {last_line(error)}. Choose another device."
             ) from error
         found = precision_of(compiled.get_property("INFERENCE_PRECISION_HINT"))
-        if found != computed or (self.precision == "bf16" and found != self.precision):
+        if found != (self.precision if self.precision == "bf16" else computed):
             raise ToolError(
                 f"{self._path} was compiled with precision={self.precision}, but {self._device} computes in {found} "
                 "here. Compile with precision=fp32."
