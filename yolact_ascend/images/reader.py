@@ -1,7 +1,7 @@
 """One picture, however it is given (a path, bytes, an array, a Pillow image), to BGR pixels.
 
-Every way ends in the pixels of `images.decode`, as OpenCV reads files: turned by EXIF, 16 bits cut to 8, grey as colour,
-without transparency.
+Every way ends in the pixels of `images.decode`, as OpenCV reads files: turned by EXIF, 16 bits cut to 8, grey as
+colour, without transparency.
 """
 
 from __future__ import annotations
@@ -38,9 +38,12 @@ class PictureSource:
     size: tuple[int, int] | None = None
     is_turned: bool = True  # by EXIF
     is_cut_taken: bool = False  # a JPEG that is cut short is read as far as it goes
+    failure: str = ""  # why there is nothing to read
 
     def read(self) -> np.ndarray:
         """Return the pixels, BGR uint8 [H,W,3]; raises DatasetError when there are none."""
+        if self.failure:
+            raise DatasetError(self.failure)
         if isinstance(self.content, np.ndarray):
             return self.content
         data = read_image(self.content) if isinstance(self.content, Path) else self.content
@@ -78,8 +81,8 @@ def take_picture(picture: Picture, name: str = "the picture") -> PictureSource:
         named = getattr(picture, "filename", "") or name
         return PictureSource(_copy_pillow(picture, str(named)), str(named))
     raise DatasetError(
-        f"{name} is a {type(picture).__name__}, expected a path, bytes of an image file, a BGR array uint8 [H,W,3] or a "
-        "Pillow image (several: a list of them)."
+        f"{name} is a {type(picture).__name__}, expected a path, bytes of an image file, a BGR array uint8 [H,W,3] or "
+        "a Pillow image (several: a list of them)."
     )
 
 
@@ -119,8 +122,8 @@ def _copy_pillow(picture: Image.Image, name: str) -> np.ndarray:
     require_few_pixels(picture.size, name)
     if picture.mode in WITHOUT_RANGE:
         raise DatasetError(
-            f'{name} is a Pillow image of mode "{picture.mode}", whose values have no fixed range. Scale them to 0..255 '
-            'and pass picture.convert("L").'
+            f'{name} is a Pillow image of mode "{picture.mode}", whose values have no fixed range. Scale them to '
+            '0..255 and pass picture.convert("L").'
         )
     try:
         turned: Any = ImageOps.exif_transpose(picture)
