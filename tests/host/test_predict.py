@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import cv2
 import numpy as np
 import pytest
-from factories import TINY_CONFIG, decode_mask
+from factories import TINY_CONFIG, decode_mask, describe_network
 
 from yolact_ascend.cli.main import main
 from yolact_ascend.errors import ArtifactError, DatasetError
@@ -358,7 +358,7 @@ def om(tmp_path, monkeypatch):
     image = input_tensor(TINY_CONFIG)
     outputs = cut_outputs(TINY_CONFIG, "fpn")
     need = Need("ascend", made_for, "0" * 64, sha256_file(weights), 1, TINY_CONFIG.name, "fpn", "fp16", image, outputs)
-    write_sidecar(om, describe_model(om, need, [], "atc"))
+    write_sidecar(om, describe_model(om, need, describe_network(weights=sha256_file(weights)), [], "atc"))
     return om
 
 
