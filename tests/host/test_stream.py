@@ -21,8 +21,8 @@ from yolact_ascend.cli.main import main
 from yolact_ascend.detection.detections import bbox_results, mask_results
 from yolact_ascend.detection.tasks import BOX, MASK
 from yolact_ascend.errors import ArtifactError, DatasetError, ToolError
-from yolact_ascend.host.postprocess import postprocess
 from yolact_ascend.host.overlap import Spent, overlap
+from yolact_ascend.host.postprocess import postprocess
 from yolact_ascend.host.stream import Streamed, score_stream
 from yolact_ascend.images.coco import load_dataset
 from yolact_ascend.images.decode import decode_image
