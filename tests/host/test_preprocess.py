@@ -293,7 +293,7 @@ def test_an_image_in_memory_is_what_the_files_hold(dataset, tmp_path):
     timings = Timings()
     source = source_of_image(dataset.images[1])
     prepared, size = prepare_image(source, CONFIG.preprocessing, "uint8", timings)
-    assert size == (480, 640)
+    assert size == (640, 480)
     assert prepared.tobytes() == input_bin(tmp_path, 1).read_bytes()
     assert timings.images == 0 and set(timings.seconds) == {"decode", "resize"}
 
