@@ -12,11 +12,12 @@ from yolact_ascend.models.class_record import RECORD, add_classes
 from yolact_ascend.models.classes import (
     DEMO_HINT,
     choose_classes,
+    config_name_of,
     read_config,
     read_listed,
     require_weights,
 )
-from yolact_ascend.models.config import CONFIGS, DEMO_CONFIG
+from yolact_ascend.models.config import CONFIGS, DEFAULT_CONFIG, DEMO_CONFIG
 
 PLAIN = CONFIGS["yolact_edge_mobilenetv2_config"]
 OWN = dataclasses.replace(PLAIN, class_names=("screw", "nut"), category_ids=(7, 9))
@@ -277,3 +278,26 @@ def test_a_record_of_more_or_fewer_classes_than_the_layer_has_is_damaged(tmp_pat
     add_classes(path, OWN)
     with pytest.raises(WeightsError, match="its record names 2 classes, expected 3, as its class layer has"):
         choose_classes(path, PLAIN)
+
+
+@pytest.mark.parametrize(
+    ("name", "recorded", "expected"),
+    [
+        ("yolact_im700_54_800000.pth", None, "yolact_im700_config"),
+        ("yolact_edge_mobilenetv2_10_1000_interrupt.pth", None, "yolact_edge_mobilenetv2_config"),
+        ("weights.pth", "yolact_edge_demo_config", "yolact_edge_demo_config"),
+        ("yolact_im700_54_800000.pth", "yolact_edge_demo_config", "yolact_edge_demo_config"),
+        ("weights.pth", "of_a_later_version_config", DEFAULT_CONFIG),
+        ("weights.pth", None, DEFAULT_CONFIG),
+    ],
+    ids=["name", "name of an interrupted training", "record", "record before name", "unknown record", "neither"],
+)
+def test_weights_state_their_config_by_record_or_by_name(tmp_path, name, recorded, expected):
+    torch.save({"a": torch.zeros(1)}, tmp_path / name)
+    if recorded:
+        add_classes(tmp_path / name, dataclasses.replace(CONFIGS[DEMO_CONFIG], name=recorded))
+    assert config_name_of(tmp_path / name) == expected
+
+
+def test_weights_that_are_not_there_state_their_config_by_name(tmp_path):
+    assert config_name_of(tmp_path / "yolact_base_54_800000.pth") == "yolact_base_config"

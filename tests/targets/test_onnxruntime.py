@@ -17,8 +17,9 @@ from yolact_ascend.errors import ArtifactError, ToolError, UsageError
 from yolact_ascend.host.infer import benchmark
 from yolact_ascend.images.transforms import normalise_image, resize_image
 from yolact_ascend.models.config import Preprocessing
-from yolact_ascend.models.exported import metadata_of, read_onnx
+from yolact_ascend.models.exported import read_onnx
 from yolact_ascend.models.inputs import input_tensor
+from yolact_ascend.models.onnx_metadata import read_metadata
 from yolact_ascend.process import own_command
 from yolact_ascend.targets.ascend.ais_bench import benchmark_command, infer_command
 from yolact_ascend.targets.compiled import Need, describe_model, require_model, write_sidecar
@@ -109,7 +110,7 @@ def test_a_network_with_its_preprocessing_inside_finds_what_it_finds_without(tin
     compile_onnx(tiny_onnx, tmp_path / "uint8.onnx", 1, FLOAT32, UINT8, preprocessing)
     with OnnxEngine(tmp_path / "float32.onnx") as plain, OnnxEngine(tmp_path / "uint8.onnx") as embedded:
         assert embedded.outputs == plain.outputs
-        assert embedded.metadata == plain.metadata == metadata_of(read_onnx(tiny_onnx))
+        assert embedded.metadata == plain.metadata == read_metadata(tiny_onnx)
         expected = plain.infer([normalise_image(image, preprocessing)[np.newaxis]])
         found = embedded.infer([resize_image(image, preprocessing)[np.newaxis]])
     for ours, theirs in zip(found, expected):

@@ -19,8 +19,8 @@ from test_onnxruntime import InThisProcess
 from yolact_ascend.errors import ArtifactError, ToolError, UsageError
 from yolact_ascend.images.transforms import normalise_image, resize_image
 from yolact_ascend.models.config import CONFIGS, Preprocessing
-from yolact_ascend.models.exported import metadata_of, read_onnx
 from yolact_ascend.models.inputs import DTYPE_OF_EMBED, OWN_SIZE, input_tensor
+from yolact_ascend.models.onnx_metadata import read_metadata
 from yolact_ascend.slots import open_slots
 from yolact_ascend.targets.compiled import Need, describe_model, find_weights_sha256, require_model, write_sidecar
 from yolact_ascend.targets.folder import input_bin
@@ -187,7 +187,7 @@ def test_a_network_gives_what_onnx_runtime_gives(tiny_onnx, tmp_path, embed):
     session = onnxruntime.InferenceSession(str(tiny_onnx), providers=["CPUExecutionProvider"])
     expected = session.run(None, {"image": normalise_image(image, preprocessing)[np.newaxis]})
     assert max(map(relative, found, expected)) <= 1e-4
-    assert metadata.items() >= metadata_of(read_onnx(tiny_onnx)).items()
+    assert metadata.items() >= read_metadata(tiny_onnx).items()
 
 
 def test_fp16_has_its_weights_in_half_and_is_less_exact(averaging, tmp_path):
