@@ -59,6 +59,10 @@ class ArtifactError(YolactAscendError):
     """A file that passes between stages is missing, of the wrong size, or cannot be written."""
 
 
+class NotDescribedError(ArtifactError):
+    """A model does not state what running it needs: an older version exported it, or its side-car is missing."""
+
+
 class ToolError(YolactAscendError):
     """A program that a stage runs is missing or failed."""
 

@@ -147,6 +147,11 @@ def sha256_file(path: Path) -> str:
     return digest.hexdigest()
 
 
+def sha256_bytes(data: bytes) -> str:
+    """Return the SHA-256 of bytes as hexadecimal digits."""
+    return hashlib.sha256(data).hexdigest()
+
+
 def digest_files(paths: Iterable[Path]) -> str:
     """Return a short hash of files' names and contents, in the order given; raises ArtifactError like `sha256_file`."""
     digest = hashlib.sha256()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from yolact_ascend.detection.thresholds import EVALUATION_SETTINGS, DetectionSettings
+from yolact_ascend.files import path_in_memory
 from yolact_ascend.models.config import ModelConfig
 from yolact_ascend.models.families import family_of
 from yolact_ascend.models.family import Detector
@@ -24,7 +25,11 @@ def load_detector(
     family = family_of(config)
     host_part = None
     if family.has_host_part(cut):
+        from yolact_ascend.models.exporter import write_onnx
         from yolact_ascend.models.weights import load_network
 
-        host_part = family.export_host_part(load_network(weights, config), config, cut)
+        part = family.host_part(load_network(weights, config), config, cut)
+        with path_in_memory("host_part.onnx") as path:
+            write_onnx(part.network, path, part.inputs, [spec.name for spec in part.outputs], has_free_batch=False)
+            host_part = path.read_bytes()
     return family.make_detector(config, cut, host_part, settings, threads)

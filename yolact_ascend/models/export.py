@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,8 +19,11 @@ from yolact_ascend import __version__
 from yolact_ascend.errors import ArtifactError
 from yolact_ascend.files import atomic_path, sha256_file
 from yolact_ascend.models.config import ModelConfig, require_upstream
+from yolact_ascend.models.description import KEY, Description, HostPart, to_json
 from yolact_ascend.models.exporter import BATCH_AXIS, OPSET, write_onnx
 from yolact_ascend.models.families import default_cut, family_of
+from yolact_ascend.models.family import HostNetwork
+from yolact_ascend.models.host_part import HOST, PART_KEY, heads_file, require_own_heads
 from yolact_ascend.models.inputs import input_tensor
 from yolact_ascend.models.weights import load_network, read_state_dict
 from yolact_ascend.tensors import TensorSpec
@@ -46,25 +50,46 @@ def export_onnx(
 ) -> list[Difference]:
     """Export the network to `path`: `image` -> the outputs at the cut, batch axis free, height and width fixed.
 
-    The network is ours, or the one in the patched checkout `upstream`; `cut` None is the family's default. Returns the
-    differences from PyTorch. Raises WeightsError, ToolError (checkout), or ArtifactError when the file fails a check;
-    then no file is left.
+    The network is ours, or the one in the patched checkout `upstream`; `cut` None is the family's default. Behind a cut
+    that leaves a part of the network to the host, that part is written beside it (`heads_file`). Returns the
+    differences from PyTorch. Raises WeightsError, ToolError (checkout), or ArtifactError when a file fails a check;
+    then no model is left.
     """
     family, cut = family_of(config), cut or default_cut(config)
     # Read the weights before the old file goes: a wrong name loses nothing.
     whole = load_upstream(upstream, weights, config) if upstream else load_network(weights, config)
     network = family.at_cut(whole, config, cut)
+    heads = heads_file(path) if family.has_host_part(cut) else None
+    if heads:
+        require_own_heads(heads)
     path.unlink(missing_ok=True)
-    with atomic_path(path) as temporary:
+    facts = _facts(weights, config, upstream, cut)
+    with contextlib.ExitStack() as stack:
+        temporary = stack.enter_context(atomic_path(path))
         image, outputs = input_tensor(config), family.outputs(config, cut)
         write_onnx(network, temporary, [image], [spec.name for spec in outputs], has_free_batch=True)
         model = _simplify(onnx.load(temporary))
-        _set_metadata(model, _describe(weights, config, upstream, cut))
+        differences, part = [], None
+        if heads:  # renamed before the model is
+            temporary_heads = stack.enter_context(atomic_path(heads))
+            differences = _write_host_part(family.host_part(whole, config, cut), temporary_heads, facts)
+            part = HostPart(heads.name, sha256_file(temporary_heads))
+        description = Description(config, cut, facts["weights_sha256"], facts["network"], facts["producer"], part)
+        _set_metadata(model, {**facts, KEY: json.dumps(to_json(description))})
         onnx.save(model, temporary)
         check_contract(temporary, image, outputs)
-        differences = compare_with_torch(temporary, network, image, outputs)
+        differences = compare_with_torch(temporary, network, [image], outputs, CHECKED_BATCHES) + differences
         refuse_different(differences)
     return differences
+
+
+def _write_host_part(part: HostNetwork, path: Path, facts: Mapping[str, str]) -> list[Difference]:
+    """Write the host's part behind the cut as ONNX; returns how far it is from PyTorch."""
+    write_onnx(part.network, path, part.inputs, [spec.name for spec in part.outputs], has_free_batch=False)
+    model = onnx.load(path)
+    _set_metadata(model, {**facts, PART_KEY: HOST})
+    onnx.save(model, path)
+    return compare_with_torch(path, part.network, part.inputs, part.outputs, [1])
 
 
 def load_upstream(checkout: Path, weights: Path, config: ModelConfig) -> nn.Module:
@@ -95,17 +120,21 @@ def check_contract(path: Path, image: TensorSpec, outputs: Sequence[TensorSpec])
 
 
 def compare_with_torch(
-    path: Path, network: nn.Module, image: TensorSpec, outputs: Sequence[TensorSpec]
+    path: Path,
+    network: nn.Module,
+    inputs: Sequence[TensorSpec],
+    outputs: Sequence[TensorSpec],
+    batch_sizes: Sequence[int],
 ) -> list[Difference]:
-    """Run the ONNX file and the network on the same random images at each of `CHECKED_BATCHES`."""
+    """Run the ONNX file and the network on the same random inputs at each batch size."""
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     generator = np.random.default_rng(0)
     differences = []
-    for batch_size in CHECKED_BATCHES:
-        images = generator.standard_normal((batch_size, *image.shape), dtype=np.float32)
+    for batch_size in batch_sizes:
+        feed = {spec.name: generator.standard_normal((batch_size, *spec.shape), dtype=np.float32) for spec in inputs}
         with torch.inference_mode():
-            expected = [output.numpy() for output in network(torch.from_numpy(images))]
-        found = session.run(None, {image.name: images})
+            expected = [output.numpy() for output in network(*map(torch.from_numpy, feed.values()))]
+        found = session.run(None, feed)
         for spec, ours, reference in zip(outputs, found, expected):
             max_abs = float(np.abs(ours - reference).max())
             largest = float(np.abs(reference).max())
@@ -155,7 +184,7 @@ def _simplify(model: onnx.ModelProto) -> onnx.ModelProto:
     return simplified
 
 
-def _describe(weights: Path, config: ModelConfig, upstream: Path | None, cut: str) -> dict[str, str]:
+def _facts(weights: Path, config: ModelConfig, upstream: Path | None, cut: str) -> dict[str, str]:
     return {
         "producer": f"yolact-ascend {__version__}",
         "network": family_of(config).describe_upstream(upstream) if upstream else OWN_NETWORK,

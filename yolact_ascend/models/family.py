@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeVar
 
 from yolact_ascend.detection.thresholds import DetectionSettings
 from yolact_ascend.models.config import ModelConfig
@@ -68,6 +68,14 @@ def to_network_names(entries: Mapping[str, T], keys: StateKeys) -> dict[str, T]:
     return {key: value for key, value in found.items() if not key.startswith(keys.training_only_prefixes)}
 
 
+class HostNetwork(NamedTuple):
+    """The part of a network that runs on the host behind a cut, one image at a time."""
+
+    network: nn.Module
+    inputs: tuple[TensorSpec, ...]  # of those that the device gives
+    outputs: tuple[TensorSpec, ...]
+
+
 class Family(Protocol):
     """One family of networks. Its module imports PyTorch only inside the functions that need a network."""
 
@@ -96,8 +104,8 @@ class Family(Protocol):
     def has_host_part(self, cut: str) -> bool:
         """Tell whether a part of the network runs on the host behind a cut, so that weights are needed there."""
 
-    def export_host_part(self, network: nn.Module, config: ModelConfig, cut: str) -> bytes:
-        """Return as ONNX the part of the network that runs on the host behind a cut, one image at a time."""
+    def host_part(self, network: nn.Module, config: ModelConfig, cut: str) -> HostNetwork:
+        """Return the part of the network that runs on the host behind a cut."""
 
     def make_detector(
         self, config: ModelConfig, cut: str, host_part: bytes | None, settings: DetectionSettings, threads: int

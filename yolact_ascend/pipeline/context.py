@@ -12,12 +12,14 @@ from yolact_ascend.images.layout import find_image_folder, find_split
 from yolact_ascend.images.pictures import verify, verify_pictures
 from yolact_ascend.models.classes import ClassChoice, choose_classes
 from yolact_ascend.models.config import ModelConfig, get_config
+from yolact_ascend.models.description import Description
 from yolact_ascend.models.families import cut_outputs
 from yolact_ascend.models.inputs import input_tensor
 from yolact_ascend.pipeline.records import Records
 from yolact_ascend.pipeline.settings import RunSettings
 from yolact_ascend.process import Runner
 from yolact_ascend.targets.compiled import Need, SideCar, require_model
+from yolact_ascend.targets.described import read_description
 from yolact_ascend.targets.folder import WorkFolder
 from yolact_ascend.targets.target import Target
 from yolact_ascend.tensors import TensorSpec
@@ -66,11 +68,9 @@ class RunContext:
         return sha256_file(self.settings.weights)
 
     @cached_property
-    def onnx_metadata(self) -> dict[str, str]:
+    def description(self) -> Description:
         """What the exported ONNX states about itself."""
-        from yolact_ascend.models.exported import metadata_of, read_onnx  # here: not every run needs onnx
-
-        return metadata_of(read_onnx(self.folder.onnx))
+        return read_description(self.folder.onnx)
 
     @cached_property
     def class_choice(self) -> ClassChoice:

@@ -92,15 +92,15 @@ def _describe_device(target: Target, precision: str) -> dict[str, Any]:
 
 
 def _describe_model(run: RunContext) -> dict[str, Any]:
-    properties = run.onnx_metadata
+    exported = run.description
     return {
         "config": run.settings.config,
         "weights": run.settings.weights.name,
         "weights_sha256": run.weights_sha256,
         "classes": len(run.config.class_names),
         "classes_from": run.class_choice.source,
-        "network": properties["network"],
-        "cut": properties["cut"],
+        "network": exported.network,
+        "cut": exported.cut,
         "precision": run.settings.precision,
         "aipp": run.settings.embed != NOTHING,
         "embed": run.settings.embed,

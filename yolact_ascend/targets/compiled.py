@@ -7,8 +7,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from yolact_ascend.errors import ArtifactError
+from yolact_ascend.errors import ArtifactError, NotDescribedError
 from yolact_ascend.files import read_json, sha256_file, write_json
+from yolact_ascend.models.description import Description, from_json, to_json
 from yolact_ascend.targets.folder import (
     bin_folder,
     input_bin,
@@ -17,7 +18,7 @@ from yolact_ascend.targets.folder import (
 )
 from yolact_ascend.tensors import TensorSpec
 
-SCHEMA = 5
+SCHEMA = 6
 COMPILE_AGAIN = "Compile it again: from=compile force=compile."
 # Of a side-car.
 _TEXTS = ("target", "onnx_sha256", "weights_sha256", "model_sha256", "config", "cut", "precision", "command")
@@ -44,6 +45,7 @@ class SideCar:
     input: dict[str, Any]  # TensorSpec.of_batch
     outputs: list[dict[str, Any]]  # the same, in the model's order
     command: str
+    description: Description  # the model's own, as the ONNX states it
     schema: int = SCHEMA
 
 
@@ -79,44 +81,54 @@ def sha256_model(model: Path) -> str:
     return hashes[0] if len(hashes) == 1 else hashlib.sha256("".join(hashes).encode()).hexdigest()
 
 
-def describe_model(model: Path, need: Need, flags: list[str], command: str) -> SideCar:
-    """Return the side-car of a model that was just compiled for `need`."""
+def describe_model(model: Path, need: Need, description: Description, flags: list[str], command: str) -> SideCar:
+    """Return the side-car of a model that was just compiled for `need` from the ONNX of that description."""
     return SideCar(
         target=need.target,
         made_for=need.made_for,
         flags=flags,
         onnx_sha256=need.onnx_sha256,
-        weights_sha256=need.weights_sha256,
+        weights_sha256=description.weights_sha256,
         model_sha256=sha256_model(model),
         batch_size=need.batch_size,
-        config=need.config,
-        cut=need.cut,
+        config=description.config.name,
+        cut=description.cut,
         precision=need.precision,
         input=need.input.of_batch(need.batch_size),
         outputs=[output.of_batch(need.batch_size) for output in need.outputs],
         command=command,
+        description=description,
     )
 
 
 def write_sidecar(model: Path, sidecar: SideCar) -> None:
     """Write the side-car of a model beside it."""
-    write_json(sidecar_file(model), {"schema": sidecar.schema, **asdict(sidecar)})
+    fields = {"schema": sidecar.schema, **asdict(sidecar), "description": to_json(sidecar.description)}
+    write_json(sidecar_file(model), fields)
 
 
 def read_sidecar(model: Path) -> SideCar:
     """Read the side-car of a compiled model; raises ArtifactError when it is missing or cannot be used."""
     path = sidecar_file(model)
     if not path.is_file():
-        raise ArtifactError(
+        raise NotDescribedError(
             f"There is no {path}, which states what {model.name} was compiled from. A run needs it; ais_bench and "
             f"postprocess.py by hand do not. {COMPILE_AGAIN}"
         )
     fields = _read(path, "what the model was compiled from", COMPILE_AGAIN)
     schema = fields.get("schema") if isinstance(fields, dict) else None
+    if type(schema) is int and 0 < schema < SCHEMA:
+        raise NotDescribedError(f"{path} has schema {schema}, expected {SCHEMA}. {COMPILE_AGAIN}")
+    if type(schema) is int and schema > SCHEMA:
+        raise ArtifactError(
+            f"{path} has schema {schema}, expected {SCHEMA}: a newer yolact-ascend compiled this model. Install that "
+            f"version, or compile the model again with this one: from=compile force=compile."
+        )
     if schema != SCHEMA:
         raise ArtifactError(f"{path} has schema {schema}, expected {SCHEMA}. {COMPILE_AGAIN}")
+    description = from_json(fields.get("description"), str(path))
     try:
-        sidecar = SideCar(**fields)
+        sidecar = SideCar(**{**fields, "description": description})
         _require_sound(sidecar)
         return sidecar
     except (TypeError, ValueError) as error:
@@ -132,6 +144,9 @@ def _require_sound(sidecar: SideCar) -> None:
         "batch_size": type(sidecar.batch_size) is int and sidecar.batch_size > 0,
         "outputs": isinstance(sidecar.outputs, list) and len(sidecar.outputs) > 0,
     }
+    stated = sidecar.description
+    for name, value in (("config", stated.config.name), ("cut", stated.cut), ("weights_sha256", stated.weights_sha256)):
+        is_sound[name] = getattr(sidecar, name) == value
     for name, is_right in is_sound.items():
         if not is_right:
             raise ValueError(f"{name} is {str(getattr(sidecar, name))[:60]!r}")
@@ -161,11 +176,11 @@ def require_model(model: Path, need: Need) -> SideCar:
             raise ArtifactError(
                 f"{model} was compiled for something else: {name} is {found}, expected {expected}. {COMPILE_AGAIN}"
             )
-    _require_described(model, sidecar)
+    require_described(model, sidecar)
     return sidecar
 
 
-def _require_described(model: Path, sidecar: SideCar) -> None:
+def require_described(model: Path, sidecar: SideCar) -> None:
     """Raise ArtifactError when a model is not the one of its side-car."""
     found, expected = sha256_model(model), sidecar.model_sha256
     if found == expected:
@@ -188,7 +203,7 @@ def find_weights_sha256(model: Path) -> str | None:
     except ArtifactError:
         return None
     try:
-        _require_described(model, sidecar)
+        require_described(model, sidecar)
     except ArtifactError:
         if len(files_of_model(model)) > 1:
             raise

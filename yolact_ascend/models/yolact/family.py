@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, cast
 
 from yolact_ascend.detection.thresholds import DetectionSettings
 from yolact_ascend.models.config import ModelConfig
-from yolact_ascend.models.family import Detector, Family, StateKeys
+from yolact_ascend.models.family import Detector, Family, HostNetwork, StateKeys
 from yolact_ascend.models.yolact.cuts import BOXES, CUTS, FPN, HEADS, cut_outputs
 from yolact_ascend.tensors import TensorSpec
 
@@ -75,10 +75,12 @@ class YolactFamily(Family):
     def has_host_part(self, cut: str) -> bool:
         return cut == FPN
 
-    def export_host_part(self, network: nn.Module, config: ModelConfig, cut: str) -> bytes:
-        from yolact_ascend.models.yolact.head_export import export_heads
+    def host_part(self, network: nn.Module, config: ModelConfig, cut: str) -> HostNetwork:
+        from yolact_ascend.models.yolact.head_export import OnLevels
 
-        return export_heads(cast("HasHead", network).head, config)
+        *levels, _ = cut_outputs(config, FPN)
+        *outputs, _ = cut_outputs(config, HEADS)
+        return HostNetwork(OnLevels(cast("HasHead", network)).eval(), tuple(levels), tuple(outputs))
 
     def make_detector(
         self, config: ModelConfig, cut: str, host_part: bytes | None, settings: DetectionSettings, threads: int

@@ -25,7 +25,7 @@ class HostHeads:
     """
 
     def __init__(self, model: bytes, threads: int = 1) -> None:
-        """Take the model of `head_export.export_heads`; `threads` is for callers that have one image at a time."""
+        """Take `head_export.OnLevels` as ONNX; `threads` is for callers that have one image at a time."""
         self.model = model
         self.threads = threads
 

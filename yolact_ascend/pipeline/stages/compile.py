@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -44,9 +43,8 @@ def _step(run: RunContext, batch_size: int) -> Step:
     def work() -> None:
         sidecar_file(model).unlink(missing_ok=True)
         command = target.compile(job, run.runner, run.folder.log(f"compile_bs{batch_size}"))
-        exported = run.onnx_metadata
-        made = replace(run.need(batch_size), cut=exported["cut"], weights_sha256=exported["weights_sha256"])
-        write_sidecar(model, describe_model(model, made, target.compile_inputs(job)["flags"], command))
+        flags = target.compile_inputs(job)["flags"]
+        write_sidecar(model, describe_model(model, run.need(batch_size), run.description, flags, command))
 
     def made() -> list[Path]:
         return [sidecar_file(model), *target.compile_files(job)]

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from yolact_ascend import flags
+from yolact_ascend.models.families import family_of
+from yolact_ascend.models.host_part import heads_file
 from yolact_ascend.pipeline.context import RunContext
 from yolact_ascend.pipeline.stages.commands import cut_words, verb_command
 from yolact_ascend.pipeline.steps import Step
@@ -29,4 +32,7 @@ def steps(run: RunContext) -> list[Step]:
         upstream = [flags.UPSTREAM.word(settings.upstream)] if settings.upstream else []
         run.runner.run_own([*verb_command(run, "export"), flags.ONNX_OUTPUT.word(onnx), *cut_words(run), *upstream])
 
-    return [Step("export", None, inputs, lambda: [onnx], work)]
+    def outputs() -> list[Path]:
+        return [onnx, *([heads_file(onnx)] if family_of(run.config).has_host_part(settings.cut) else [])]
+
+    return [Step("export", None, inputs, outputs, work)]

@@ -8,12 +8,13 @@ from typing import Any
 from yolact_ascend.errors import ArtifactError, UsageError
 from yolact_ascend.files import atomic_path
 from yolact_ascend.models.config import Preprocessing
+from yolact_ascend.models.description import KEY
 from yolact_ascend.models.inputs import NOTHING, RESIZE
+from yolact_ascend.models.onnx_metadata import read_metadata
 from yolact_ascend.targets.compiled import weights_of
+from yolact_ascend.targets.described import RT_INFO, RT_INFO_DESCRIPTION
 from yolact_ascend.targets.openvino.runtime import last_line, load_openvino
 from yolact_ascend.tensors import TensorSpec
-
-RT_INFO = "yolact_ascend"  # where the IR states our own facts
 
 
 def compile_ir(
@@ -45,8 +46,11 @@ def compile_ir(
     model.reshape([batch_size, *network_input.shape])
     if embed != NOTHING:
         model = _embed(openvino, model, preprocessing, is_resized=embed == RESIZE)
-    for key, value in {"precision": precision, "embed": embed}.items():
-        model.set_rt_info(value, [RT_INFO, key])
+    description = read_metadata(source).get(KEY)
+    facts = {"precision": precision, "embed": embed, RT_INFO_DESCRIPTION: description}
+    for key, value in facts.items():
+        if value is not None:  # an ONNX of an older version, or of another program
+            model.set_rt_info(value, [RT_INFO, key])
     if precision == "fp16":
         from openvino._offline_transformations import compress_model_transformation  # what save_model does
 

@@ -15,8 +15,8 @@ import numpy as np
 from yolact_ascend.errors import ArtifactError, ToolError
 from yolact_ascend.slots import Slots
 from yolact_ascend.targets.compiled import COMPILE_AGAIN, weights_of
+from yolact_ascend.targets.described import RT_INFO
 from yolact_ascend.targets.in_process import InProcessEngine
-from yolact_ascend.targets.openvino.compile import RT_INFO
 from yolact_ascend.targets.openvino.runtime import TYPES, computed_precision, get_core, last_line, precision_of
 from yolact_ascend.targets.target import Timing
 from yolact_ascend.tensors import FREE, TensorSpec
