@@ -35,6 +35,7 @@ from yolact_ascend.targets.registry import find_target, target_of_model
 from yolact_ascend.targets.target import DeviceRequest, Engine, batches
 
 DETECTIONS_FILE = "detections.json"
+SCHEMA_VERSION = 1  # of detections.json and of a video's JSON (docs/formats.md)
 PREDICT_STEPS = ("decode", "prepare", "infer", "detect", "draw and write")
 
 
@@ -209,7 +210,8 @@ class _Predicted:
         self.detections += describe_detections(detections, config, {"image_id": number}, {"file_name": name})
 
     def write(self, file: Path) -> None:
-        write_json(file, {"images": self.images, "detections": self.detections}, indent=None)
+        content = {"schema_version": SCHEMA_VERSION, "images": self.images, "detections": self.detections}
+        write_json(file, content, indent=None)
 
 
 def predict_video(source: Path, predictor: Predictor, save_path: Path, limit: int | None = None) -> Summary:
@@ -240,6 +242,7 @@ def _predict_video(source: Path, predictor: Predictor, copy_path: Path, file: Pa
                         frames.append({**at, "detections": describe_detections(detections, config)})
     (width, height), (copy_width, copy_height) = video.size, copy.size
     content = {
+        "schema_version": SCHEMA_VERSION,
         **{"video": source.name, "fps": video.stated_fps, "width": width, "height": height},
         "copy": {"fps": copy.fps, "width": copy_width, "height": copy_height},
         "frames": frames,
