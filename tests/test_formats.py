@@ -16,7 +16,7 @@ from jsonschema import Draft202012Validator
 from yolact_ascend.analysis import verdict
 from yolact_ascend.errors import ArtifactError, NotDescribedError
 from yolact_ascend.files import write_json
-from yolact_ascend.host import predict
+from yolact_ascend.host import pack, predict
 from yolact_ascend.models import description
 from yolact_ascend.models.config import CONFIGS, DEMO_CONFIG
 from yolact_ascend.models.description import Description, HostPart, to_json
@@ -33,6 +33,7 @@ VERSIONS = {
     "detections": ("schema_version", predict.SCHEMA_VERSION),
     "video": ("schema_version", predict.SCHEMA_VERSION),
     "verify": ("schema_version", verdict.SCHEMA_VERSION),
+    "pack": ("schema", pack.SCHEMA),
     "sidecar": ("schema", compiled.SCHEMA),
     "description": ("schema", description.SCHEMA),
 }
