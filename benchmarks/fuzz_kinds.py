@@ -255,9 +255,7 @@ OM_DAMAGE = st.one_of(
 
 def sidecar(folder: Path) -> Attempt:
     """Read a damaged side-car as a run, its report, `compare` and `predict` do."""
-    from dataclasses import asdict
-
-    from fuzz_models import small_need
+    from fuzz_models import small_description, small_need
 
     from yolact_ascend.models.inputs import takes_pixels
     from yolact_ascend.targets import compiled
@@ -265,7 +263,8 @@ def sidecar(folder: Path) -> Attempt:
 
     model, need = folder / "small.om", small_need()
     model.write_bytes(b"model")
-    fields = asdict(compiled.describe_model(model, need, ["--flag"], "atc"))
+    compiled.write_sidecar(model, compiled.describe_model(model, need, small_description(), ["--flag"], "atc"))
+    fields = json.loads(compiled.sidecar_file(model).read_text())
 
     def attempt(damage: dict[str, list]) -> str | None:
         compiled.sidecar_file(model).write_bytes(damaged_json(fields, damage))
@@ -278,6 +277,25 @@ def sidecar(folder: Path) -> Attempt:
             if all(type(size) is int and size > 0 for size in sizes)
             else f"accepted outputs without a size: {sizes} bytes"
         )
+
+    return attempt
+
+
+def description(folder: Path) -> Attempt:
+    """Read a damaged description of a model, as every verb does."""
+    from fuzz_models import small_description
+
+    from yolact_ascend.models.description import parse_description, to_json
+    from yolact_ascend.models.families import cut_outputs
+
+    fields = to_json(small_description())
+
+    def attempt(damage: dict[str, list]) -> str | None:
+        text = damaged_json(fields, damage).decode("utf-8", "replace")
+        found = parse_description(text, "small.onnx")
+        cut_outputs(found.config, found.cut)
+        is_same = to_json(parse_description(json.dumps(to_json(found)), "again")) == to_json(found)
+        return None if is_same else "accepted a description that is not read back as it was"
 
     return attempt
 
@@ -371,6 +389,7 @@ KINDS = {
     "tensors": Kind("choose_classes, models.weights.read_state_dict", few(TENSOR_EDITS, 1), tensors),
     "om": Kind("the emulated aclruntime.InferenceSession, one run", OM_DAMAGE, om, (RuntimeError,)),
     "sidecar": Kind("targets.compiled.require_model, find_weights_sha256, TensorSpec.of_sample", TEXT_DAMAGE, sidecar),
+    "description": Kind("models.description.parse_description", TEXT_DAMAGE, description),
     "aipp": Kind("the emulated atc_cli.compile_model, one run", LINE_DAMAGE, aipp, _emulated_refusals()),
     "words": Kind("parse_words, with_demo, find_dataset, choose_classes", _word_pairs(), words),
 }

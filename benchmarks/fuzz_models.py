@@ -14,6 +14,8 @@ from ascend_emulation.atc_options import parse_options
 from ascend_emulation.cann import played_release
 from onnx import TensorProto, helper
 
+from yolact_ascend.models.config import CONFIGS
+from yolact_ascend.models.description import Description, HostPart
 from yolact_ascend.targets.compiled import Need
 from yolact_ascend.tensors import TensorSpec
 
@@ -66,6 +68,12 @@ def run_once(om: Path) -> None:
         session = aclruntime.InferenceSession(str(om), 0, aclruntime.session_options())
         zeros = [aclruntime.Tensor(np.zeros(desc.realsize, np.uint8)) for desc in session.get_inputs()]
         session.run([output.name for output in session.get_outputs()], zeros)
+
+
+def small_description() -> Description:
+    """Return what the ONNX of such a model states."""
+    config = CONFIGS["yolact_base_config"]
+    return Description(config, "fpn", "2" * 64, "yolact_ascend", "fuzz", HostPart("small_heads.onnx", "3" * 64))
 
 
 def small_need() -> Need:

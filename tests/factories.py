@@ -16,6 +16,7 @@ from pycocotools import mask as coco_mask
 
 from yolact_ascend.detection.masks import Rle
 from yolact_ascend.models.config import CONFIGS, DEMO_CONFIG, ModelConfig
+from yolact_ascend.models.description import Description, HostPart
 from yolact_ascend.models.inputs import input_tensor
 from yolact_ascend.models.upstreams import UPSTREAMS
 from yolact_ascend.targets.ascend.atc import atc_command
@@ -111,6 +112,12 @@ def compile_model(
     om = prefix.with_suffix(".om")
     om.chmod(0o640)
     return om
+
+
+def describe_network(config: ModelConfig = TINY_CONFIG, cut: str = "fpn", weights: str = "2" * 64) -> Description:
+    """Return what the export of a network would state; `weights` is the SHA-256 of its file."""
+    part = HostPart("yolact_edge_heads.onnx", "3" * 64) if cut == "fpn" else None
+    return Description(config, cut, weights, "yolact_ascend", "yolact-ascend 1.0", part)
 
 
 def write_coco(folder: Path, config: ModelConfig = SMALL_CONFIG) -> Path:

@@ -13,6 +13,7 @@ from yolact_ascend.words import decimal
 
 RUN_VARIABLE = "YOLACT_ASCEND_RUN"  # set for the stages of a run
 MEGAPIXELS_VARIABLE = "YOLACT_ASCEND_MAX_MEGAPIXELS"
+CACHE_VARIABLE = "XDG_CACHE_HOME"
 MOST_PIXELS = 178_956_970  # as Pillow's: a picture of half a gigabyte in memory
 
 
@@ -40,6 +41,18 @@ def most_pixels() -> int:
 def limit_opencv() -> None:
     """Have OpenCV, where it is not imported yet, refuse pictures of more pixels by itself, in other processes, too."""
     os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", str(most_pixels()))
+
+
+def cache_folder() -> Path:
+    """Return the folder for what can be made again, of this user: by the XDG base directory specification.
+
+    A relative path in the variable is not used, as that specification says. Raises UsageError when there is no home.
+    """
+    named = Path(os.environ.get(CACHE_VARIABLE, ""))
+    try:
+        return (named if named.is_absolute() else Path.home() / ".cache") / "yolact-ascend"
+    except RuntimeError:
+        raise UsageError(f"This user has no home folder for a cache. Set {CACHE_VARIABLE}=DIR.") from None
 
 
 def shell_environment() -> dict[str, str]:

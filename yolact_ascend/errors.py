@@ -42,9 +42,13 @@ def show_name(name: Any) -> str:
 
 
 class UsageError(YolactAscendError):
-    """The command line is wrong."""
+    """The command line, or a call of the Python API, is wrong."""
 
     exit_code = 2
+
+
+class FolderInUseError(UsageError):
+    """Another program is at work in a folder."""
 
 
 class WeightsError(YolactAscendError):

@@ -81,6 +81,12 @@ MODEL = Flag(
     "compiled model (.om for ascend, .xml for openvino) or ONNX (.onnx for onnxruntime)",
     Path("results/yolact_edge.onnx"),
 )
+TARGET = Flag(
+    "target",
+    str,
+    "what weights (.pth) are made for (default: ascend where there is a card, else openvino where that is "
+    "installed, else onnxruntime)",
+)
 DEVICE = Flag(
     "device",
     str,

@@ -7,15 +7,17 @@ import errno
 import fcntl
 import os
 import sys
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
 from pathlib import Path
 
-from yolact_ascend.errors import ArtifactError, UsageError
+from yolact_ascend.errors import ArtifactError, FolderInUseError, UsageError
 from yolact_ascend.files import FILE_MODE, make_folder, read_json, write_json
 
 LOCK = ".lock"
 LEDGER = ".yolact-ascend.json"
+WAIT_S = 0.1  # between two looks at a folder that another program holds
 _held: dict[Path, int] = {}  # folders of this process, and the descriptors of their locks
 # A file system without locks: NFS without a lock server, some FUSE and network mounts.
 _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL)
@@ -43,7 +45,7 @@ def lock_folder(folder: Path, advice: str = "out=DIR") -> Iterator[int]:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         os.close(descriptor)
-        raise UsageError(
+        raise FolderInUseError(
             f"Another run, or a program left behind by a killed run, is still using {folder}. "
             f"Wait for it to finish, stop it, or choose another work folder: {advice}."
         ) from None
@@ -63,6 +65,20 @@ def lock_folder(folder: Path, advice: str = "out=DIR") -> Iterator[int]:
     finally:
         del _held[place]
         os.close(descriptor)
+
+
+@contextlib.contextmanager
+def wait_for_folder(folder: Path) -> Iterator[None]:
+    """Hold a folder like `lock_folder`, but wait until another program that holds it has ended."""
+    while True:
+        with contextlib.ExitStack() as stack:
+            try:
+                stack.enter_context(lock_folder(folder))
+            except FolderInUseError:
+                time.sleep(WAIT_S)
+                continue
+            yield
+            return
 
 
 @contextlib.contextmanager

@@ -8,8 +8,10 @@ import multiprocessing
 import os
 import pickle
 import signal
+import sys
 import threading
 import time
+import types
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -17,6 +19,8 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, suppress
 from multiprocessing import resource_tracker
 from multiprocessing.connection import wait
+from multiprocessing.context import SpawnContext, SpawnProcess
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -36,6 +40,7 @@ KILLED = (
     "(--workers)."
 )
 SEMAPHORES = "yolact-ascend-"  # how their names begin; the number of the process follows
+_starting = threading.Lock()  # of a process, which changes what all of this one sees
 IN_FLIGHT = 3  # items a worker has at most: one that it works on, others so that it never waits
 
 
@@ -59,8 +64,7 @@ def open_workers(workers: int, start: Callable[..., None] | None = None, *argume
 
 
 def _make_pool(workers: int, given: Path) -> ProcessPoolExecutor:
-    # Not forked: the libraries have threads here, which a fork would leave in an undefined state.
-    context = multiprocessing.get_context("spawn")
+    context = _Spawning()
     resource_tracker.ensure_running()  # would unblock interrupts while the first worker is started
     sweep_semaphores()
     process = multiprocessing.current_process()
@@ -93,6 +97,25 @@ def sweep_semaphores() -> None:
             # The age: in another container the owner has another number. Its workers have opened it long ago.
             if not Path("/proc", owner).exists() and time.time() - path.stat().st_mtime > NEW_S:
                 path.unlink()
+
+
+class _WorkerProcess(SpawnProcess):
+    """A process that does not run the user's script again: multiprocessing would, which asks for a guard in it."""
+
+    @staticmethod
+    def _Popen(process: BaseProcess) -> Any:
+        with _starting:
+            script, sys.modules["__main__"] = sys.modules["__main__"], types.ModuleType("__main__")
+            try:
+                return SpawnProcess._Popen(process)
+            finally:
+                sys.modules["__main__"] = script
+
+
+class _Spawning(SpawnContext):
+    """Not forked: the libraries have threads here, which a fork would leave in an undefined state."""
+
+    Process = _WorkerProcess
 
 
 class Workers:

@@ -16,6 +16,7 @@ import pytest
 from factories import CHECKOUT
 from formats import require_valid
 
+import yolact_ascend
 from yolact_ascend.cli.main import main
 from yolact_ascend.cli.orchestration import run_stages
 from yolact_ascend.errors import ArtifactError
@@ -105,9 +106,21 @@ def test_a_pack_holds_all_that_running_needs(packs):
     ]
     assert "Apache-2.0: they are the demo's" in (packs["om"] / "LICENSES.md").read_text()
     readme = (packs["om"] / "README.md").read_text()
-    assert "verify ." in readme and "--model=yolact_edge_bs2.om" in readme and len(readme.splitlines()) <= 12
+    assert "verify ." in readme and "--model=." in readme and len(readme.splitlines()) <= 12
     assert "computed_by" in json.loads((packs["om"] / EXPECTED).read_text())
     assert require_whole(packs["om"]) == packs["om"] / "yolact_edge_bs2.om"
+
+
+def test_a_pack_is_loaded_as_a_model(packs, tmp_path, monkeypatch):
+    """By the API in Python, and by `predict` in the pack's folder as its README says."""
+    expected = json.loads((packs["onnx"] / EXPECTED).read_text())["detections"]
+    with yolact_ascend.load(packs["onnx"]) as model:
+        found = model(packs["onnx"] / "self_test" / "image.png")
+    assert [round(float(score), 6) for score in found.scores] == [round(entry["score"], 6) for entry in expected]
+    assert list(found.class_names) == [entry["class_name"] for entry in expected]
+    monkeypatch.chdir(packs["onnx"])
+    assert main(["predict", "self_test/image.png", "--model=.", f"--save_path={tmp_path / 'out'}"]) == 0
+    assert len(json.loads((tmp_path / "out" / "detections.json").read_text())["detections"]) == len(expected)
 
 
 def test_the_same_model_gives_the_same_pack(work, packs, tmp_path):
@@ -130,7 +143,7 @@ def test_spoiled_heads_are_named_and_not_run(spoiled, tmp_path):
     assert record["cause"] == {"kind": "files", "text": "yolact_edge_heads.onnx is not the packed file"}
     assert "NOT EQUAL to the pack's expected values on ONNX Runtime on the CPU, from 'files' on" in record["line"]
     with pytest.raises(ArtifactError, match="is not whole: yolact_edge_heads.onnx is not the packed file. Copy the"):
-        require_whole(spoiled)
+        yolact_ascend.load(spoiled)
 
 
 def test_a_spoiled_model_is_not_equal_by_so_much(spoiled, tmp_path):

@@ -14,12 +14,13 @@ from yolact_ascend.detection.detections import bbox_results, mask_results
 from yolact_ascend.detection.tasks import BOX, MASK
 from yolact_ascend.errors import ArtifactError
 from yolact_ascend.host.inference import detect_batch, input_dtype
+from yolact_ascend.host.model import Model
+from yolact_ascend.host.overlap import Spent, overlap
 from yolact_ascend.host.postprocess import detect_image
-from yolact_ascend.host.predict import Predictor, Summary
 from yolact_ascend.host.preprocess import preprocess
-from yolact_ascend.host.stream import Spent, stream
 from yolact_ascend.images.coco import load_dataset
 from yolact_ascend.images.decode import decode_image
+from yolact_ascend.images.reader import source_of_image
 from yolact_ascend.models.detector import load_detector
 from yolact_ascend.models.inputs import UINT8, input_tensor
 from yolact_ascend.targets.ascend.engine import DeviceEngine
@@ -91,14 +92,20 @@ def test_the_preprocessing_matters_here(photographs, tiny_onnx, tiny_weights):
         assert not np.array_equal(ours.scores, others.scores)
 
 
-def test_predict_finds_the_same(photographs, engine, detector, expected):
-    predictor = Predictor(engine, detector)
-    found = [each for image in photographs for each in predictor.predict([image], Summary())]
-    assert entries(found) == entries(expected)
+def test_a_model_finds_the_same(photographs, dataset, engine, detector, expected):
+    """By arrays and by paths."""
+    model = Model([engine], detector)
+    found = model(photographs[:2]) + model([image.path for image in dataset.images[2:]])
+    assert entries([each.detections for each in found]) == entries(expected)
 
 
 def test_stream_finds_the_same(dataset, engine, detector, expected):
-    streamed = list(stream([engine], dataset.images, detector, 1, 1, Spent()))
+    """By paths, whose pixels workers read, and by arrays, which are prepared here."""
+    images = map(source_of_image, dataset.images)
+    streamed = list(overlap([engine], images, detector, 1, 1, Spent()))
+    assert entries([each.detections for each in streamed]) == entries(expected)
+    given = (decode_image(image.path) for image in dataset.images)
+    streamed = list(Model([engine], detector).stream(given, workers=1))
     assert entries([each.detections for each in streamed]) == entries(expected)
 
 

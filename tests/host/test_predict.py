@@ -10,19 +10,17 @@ from types import SimpleNamespace
 import cv2
 import numpy as np
 import pytest
-from factories import TINY_CONFIG, decode_mask
+from factories import TINY_CONFIG, decode_mask, describe_network
 from formats import require_valid
 
 from yolact_ascend.cli.main import main
 from yolact_ascend.errors import ArtifactError, DatasetError
 from yolact_ascend.files import sha256_file
-from yolact_ascend.host import predict
-from yolact_ascend.host.predict import (
-    Predictor,
-    Summary,
-    images_of,
-    is_video,
-)
+from yolact_ascend.host import loading, predict
+from yolact_ascend.host.found import Found
+from yolact_ascend.host.loading import ModelRequest
+from yolact_ascend.host.model import Model
+from yolact_ascend.host.predict import images_of, is_video
 from yolact_ascend.models.families import find_cut
 from yolact_ascend.models.inputs import input_tensor
 from yolact_ascend.models.yolact.cuts import CUTS, cut_outputs
@@ -223,16 +221,16 @@ def test_every_image_is_listed_with_its_size_also_without_detections(run, photog
 
 
 def test_an_interrupt_keeps_what_is_done(run, photographs, tmp_path, monkeypatch, capsys):
-    draw = Predictor.draw
+    draw = Found.draw
 
-    def interrupt_the_second(predictor, *arguments):
-        monkeypatch.setattr(Predictor, "draw", interrupt)
-        return draw(predictor, *arguments)
+    def interrupt_the_second(found):
+        monkeypatch.setattr(Found, "draw", interrupt)
+        return draw(found)
 
     def interrupt(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(Predictor, "draw", interrupt_the_second)
+    monkeypatch.setattr(Found, "draw", interrupt_the_second)
     assert run(photographs) == 130
     assert [image["picture"] for image in read_file(tmp_path)["images"]] == ["a.jpg"]
     assert {entry["image_id"] for entry in read_detections(tmp_path)} == {1}
@@ -240,14 +238,14 @@ def test_an_interrupt_keeps_what_is_done(run, photographs, tmp_path, monkeypatch
 
 
 def test_memory_that_runs_out_leaves_one_picture_out(run, photographs, tmp_path, monkeypatch, capsys):
-    draw = Predictor.draw
+    draw = Found.draw
 
-    def run_out(predictor, image, detections):
-        if image.shape[1::-1] == SIZES["b"]:
+    def run_out(found):
+        if (found.width_px, found.height_px) == SIZES["b"]:
             raise MemoryError
-        return draw(predictor, image, detections)
+        return draw(found)
 
-    monkeypatch.setattr(Predictor, "draw", run_out)
+    monkeypatch.setattr(Found, "draw", run_out)
     assert run(photographs) == 1
     assert f"skipped: {photographs / 'b.jpg'} needs more memory than there is." in capsys.readouterr().err
     assert [image["file_name"] for image in read_file(tmp_path)["images"]] == ["a.jpg", "c.jpg"]
@@ -362,8 +360,13 @@ def om(tmp_path, monkeypatch):
     image = input_tensor(TINY_CONFIG)
     outputs = cut_outputs(TINY_CONFIG, "fpn")
     need = Need("ascend", made_for, "0" * 64, sha256_file(weights), 1, TINY_CONFIG.name, "fpn", "fp16", image, outputs)
-    write_sidecar(om, describe_model(om, need, [], "atc"))
+    write_sidecar(om, describe_model(om, need, describe_network(weights=sha256_file(weights)), [], "atc"))
     return om
+
+
+def choose(model, weights):
+    request = ModelRequest(model, weights, TINY_CONFIG.name, devices=DeviceRequest("emulation"))
+    return loading.choose_model(request)
 
 
 CHECKED = "CPU emulation of Ascend310P3, not an NPU, device 0"
@@ -388,8 +391,8 @@ CHECKED = "CPU emulation of Ascend310P3, not an NPU, device 0"
 def test_a_compiled_model_is_compared_with_the_weights_or_said_not_to_be(om, change, remark):
     weights = om.with_name("weights.pth")
     change(om, weights)
-    with predict.open_engines(om, weights, DeviceRequest("cpu")) as (_, described):
-        assert described == CHECKED + remark.format(weights=weights)
+    with choose(om, weights).open() as model:
+        assert model.device == CHECKED + remark.format(weights=weights)
 
 
 def test_a_compiled_model_of_other_weights_is_refused_before_the_device_opens(om, monkeypatch):
@@ -399,20 +402,15 @@ def test_a_compiled_model_of_other_weights_is_refused_before_the_device_opens(om
         pytest.raises(
             ArtifactError, match=r"m\.om was made from other weights than .*weights\.pth\. Export or compile it"
         ),
-        predict.open_engines(om, om.with_name("weights.pth"), DeviceRequest("emulation")),
     ):
-        pass
+        choose(om, om.with_name("weights.pth")).open()
 
 
 def test_a_model_for_another_chip_is_refused_before_the_emulated_device_opens(om):
     sidecar = om.with_name("m.om.json")
     sidecar.write_text(sidecar.read_text().replace("Ascend310P3", "Ascend310B4"))
-    request = DeviceRequest("emulation")
-    with (
-        pytest.raises(ArtifactError, match=r"m\.om was compiled for Ascend310B4, but .*Pass --soc=Ascend310B4"),
-        predict.open_engines(om, om.with_name("weights.pth"), request),
-    ):
-        pass
+    with pytest.raises(ArtifactError, match=r"m\.om was compiled for Ascend310B4, but .*Pass --soc=Ascend310B4"):
+        choose(om, om.with_name("weights.pth")).open()
 
 
 def test_results_never_take_the_place_of_their_source(run, photographs, capsys):
@@ -468,8 +466,8 @@ def nothing_found(levels):
 
 def test_images_come_in_batches_of_the_engine(photographs, tmp_path):
     engine = PlayedEngine(cut_outputs(TINY_CONFIG, "fpn"))
-    predictor = Predictor(engine, finds_nothing())
-    summary = predict.predict_images(images_of(photographs)[0], predictor, tmp_path / "out")
+    model = Model([engine], finds_nothing())
+    summary = predict.predict_images(images_of(photographs)[0], model, tmp_path / "out")
     assert engine.batches == [2, 1] and (summary.images, summary.detections) == (3, 0)
     assert read_detections(tmp_path) == []
 
@@ -479,8 +477,8 @@ def test_images_of_one_stem_have_pictures_of_their_own(tmp_path):
     folder.mkdir()
     for name in ("a.jpg", "a.png", "a_2.png"):
         cv2.imwrite(str(folder / name), np.zeros((20, 30, 3), np.uint8))
-    predictor = Predictor(PlayedEngine(cut_outputs(TINY_CONFIG, "fpn")), finds_nothing())
-    predict.predict_images(images_of(folder)[0], predictor, tmp_path / "out")
+    model = Model([PlayedEngine(cut_outputs(TINY_CONFIG, "fpn"))], finds_nothing())
+    predict.predict_images(images_of(folder)[0], model, tmp_path / "out")
     assert {path.name for path in (tmp_path / "out").glob("*.jpg")} == {"a.jpg", "a_2.jpg", "a_2_2.jpg"}
 
 
@@ -489,8 +487,8 @@ def test_an_image_that_no_jpeg_can_hold_is_named_and_left_out(tmp_path, capsys):
     folder.mkdir()
     cv2.imwrite(str(folder / "a.png"), np.zeros((2, 65501, 3), np.uint8))
     cv2.imwrite(str(folder / "b.png"), np.zeros((20, 30, 3), np.uint8))
-    predictor = Predictor(PlayedEngine(cut_outputs(TINY_CONFIG, "fpn")), finds_nothing())
-    summary = predict.predict_images(images_of(folder)[0], predictor, tmp_path / "out")
+    model = Model([PlayedEngine(cut_outputs(TINY_CONFIG, "fpn"))], finds_nothing())
+    summary = predict.predict_images(images_of(folder)[0], model, tmp_path / "out")
     assert summary.skipped == [folder / "a.png"] and summary.images == 1
     assert f"skipped: {folder / 'a.png'} has 65501×2 pixels, more than a JPEG can" in capsys.readouterr().err
     assert shown(tmp_path / "out") == {"b.jpg", "detections.json"}
@@ -498,9 +496,9 @@ def test_an_image_that_no_jpeg_can_hold_is_named_and_left_out(tmp_path, capsys):
 
 def test_outputs_that_are_not_finite_are_refused():
     engine = PlayedEngine(cut_outputs(TINY_CONFIG, "fpn"), math.inf)
-    predictor = Predictor(engine, finds_nothing())
+    model = Model([engine], finds_nothing())
     with pytest.raises(ArtifactError, match="not finite numbers. Did float16 overflow"):
-        predictor.predict([np.zeros((20, 30, 3), np.uint8)], Summary())
+        model(np.zeros((20, 30, 3), np.uint8))
 
 
 def test_the_cut_is_told_by_the_outputs():
@@ -520,7 +518,7 @@ def test_a_video_that_fails_midway_leaves_no_half_copy(video, tmp_path):
                 raise ArtifactError("failed")
             return super().infer(inputs)
 
-    predictor = Predictor(Failing(cut_outputs(TINY_CONFIG, "fpn")), finds_nothing())
+    model = Model([Failing(cut_outputs(TINY_CONFIG, "fpn"))], finds_nothing())
     with pytest.raises(ArtifactError, match="failed"):
-        predict.predict_video(video, predictor, tmp_path / "out")
+        predict.predict_video(video, model, tmp_path / "out")
     assert shown(tmp_path / "out") == set()

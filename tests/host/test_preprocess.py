@@ -99,7 +99,7 @@ def test_a_second_run_makes_nothing(dataset, tmp_path):
 
 def test_a_run_that_was_cut_short_continues(dataset, tmp_path, monkeypatch):
     def prepare_two(image, *arguments):
-        if image.image_id == 2:
+        if image.content.name == "000000000002.jpg":
             raise KeyboardInterrupt
         return prepare_image(image, *arguments)
 

@@ -21,10 +21,12 @@ from yolact_ascend.cli.main import main
 from yolact_ascend.detection.detections import bbox_results, mask_results
 from yolact_ascend.detection.tasks import BOX, MASK
 from yolact_ascend.errors import ArtifactError, DatasetError, ToolError
+from yolact_ascend.host.overlap import Spent, overlap
 from yolact_ascend.host.postprocess import postprocess
-from yolact_ascend.host.stream import Spent, Streamed, score_stream, stream
+from yolact_ascend.host.stream import Streamed, score_stream
 from yolact_ascend.images.coco import load_dataset
 from yolact_ascend.images.decode import decode_image
+from yolact_ascend.images.reader import source_of_image
 from yolact_ascend.images.transforms import normalise_image
 from yolact_ascend.models.detector import load_detector
 from yolact_ascend.models.yolact.detect import YolactDetector
@@ -40,6 +42,11 @@ IDS = [3, 1, 2, 4]  # in the data set's order
 def prepared(image):
     """The network's input for an image of the data set."""
     return normalise_image(decode_image(image.path), TINY_CONFIG.preprocessing)
+
+
+def stream(engines, images, detector, batch_size, workers, spent):
+    """What is found in images of a data set, as the verb asks for it."""
+    return overlap(engines, map(source_of_image, images), detector, batch_size, workers, spent, len(images))
 
 
 @pytest.fixture(scope="module")
@@ -75,7 +82,7 @@ def run(dataset, detector, tmp_path):
     def run(engines, batch_size, images=dataset.images, workers=2):
         files, spent = {BOX: tmp_path / "bbox.json", MASK: tmp_path / "mask.json"}, Spent()
         with contextlib.closing(stream(engines, images, detector, batch_size, workers, spent)) as found:
-            streamed = score_stream(found, dataset, TINY_CONFIG, files, spent)
+            streamed = score_stream(found, replace(dataset, images=tuple(images)), TINY_CONFIG, files, spent)
         return [file.read_text() for file in files.values()], streamed
 
     return run
@@ -129,7 +136,7 @@ def test_more_batches_than_slots_come_in_order(by_files, dataset, detector, tiny
     images = repeat(photographs)
     with OnnxEngine(tiny_onnx) as engine:
         found = list(stream([engine], images, detector, 1, 1, spent))  # 4 slots
-    assert [each.image for each in found] == images
+    assert [each.source.content for each in found] == [image.path for image in images]
     assert results_of(found) == results_by_files(by_files, photographs)
     assert len(spent.devices[0]) == spent.host.images == 12
 
@@ -158,7 +165,7 @@ class Ordered:
         self._engine, self._after, self._done, self._awaited, self._sign = engine, after, done, awaited, sign
         self.inputs, self.outputs, self.batch_size = engine.inputs, engine.outputs, None
 
-    def infer_slot(self, slots, slot, count):
+    def infer_slot(self, slots, slot, count, images=None):
         assert self._after.wait(30)
         timing = self._engine.infer_slot(slots, slot, count)
         self._done.set()
@@ -192,7 +199,7 @@ class Clocked:
         self._engine, self._clock, self.seen = engine, start, set()
         self.inputs, self.outputs, self.batch_size = engine.inputs, engine.outputs, None
 
-    def infer_slot(self, slots, slot, count):
+    def infer_slot(self, slots, slot, count, images=None):
         self._engine.infer_slot(slots, slot, count)
         self.seen.add(slots.images(slot)[0][0].tobytes())
         self._clock += 1
@@ -250,7 +257,7 @@ class Played:
         self._wrong = prepared(image).tobytes()
         self.inputs, self.outputs, self.batch_size = engine.inputs, engine.outputs, None
 
-    def infer_slot(self, slots, slot, count):
+    def infer_slot(self, slots, slot, count, images=None):
         is_wrong = slots.images(slot)[0][0].tobytes() == self._wrong
         if is_wrong:
             self._before()
@@ -342,7 +349,7 @@ def test_an_interrupt_while_the_workers_start_ends_it(tiny_onnx, tiny_weights, d
 
 def test_workers_need_no_torch():
     """Each of them is a process with what it imports."""
-    code = "import sys, yolact_ascend.host.stream; print({'torch', 'onnx', 'matplotlib'} & set(sys.modules))"
+    code = "import sys, yolact_ascend.host.overlap; print({'torch', 'onnx', 'matplotlib'} & set(sys.modules))"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=CHECKOUT)
     assert result.stdout.strip() == "set()"
 
@@ -387,8 +394,8 @@ def test_no_more_is_opened_than_keeps_the_workers_busy(
         seen["workers"] = count
         raise Stopped
 
-    monkeypatch.setattr("yolact_ascend.host.stream.open_slots", open_slots)
-    monkeypatch.setattr("yolact_ascend.host.stream.open_workers", open_workers)
+    monkeypatch.setattr("yolact_ascend.host.overlap.open_slots", open_slots)
+    monkeypatch.setattr("yolact_ascend.host.overlap.open_workers", open_workers)
     with OnnxEngine(tiny_onnx) as engine, pytest.raises(Stopped):
         next(stream([engine] * engines, [dataset.images[0]] * images, detector, batch_size, workers, Spent()))
     assert seen == opened

@@ -13,7 +13,7 @@ import pytest
 import torch
 from factories import CHECKOUT, SMALL_CONFIG, TINY_CONFIG, compile_model
 
-from yolact_ascend.errors import ArtifactError, WeightsError
+from yolact_ascend.errors import ArtifactError, UsageError, WeightsError
 from yolact_ascend.files import sha256_file
 from yolact_ascend.models import export
 from yolact_ascend.models.config import CONFIGS, DEFAULT_CONFIG
@@ -25,6 +25,7 @@ from yolact_ascend.models.export import (
     largest_by_output,
     refuse_different,
 )
+from yolact_ascend.models.host_part import heads_file
 from yolact_ascend.models.inputs import input_tensor
 from yolact_ascend.models.labels import COCO_CLASSES
 from yolact_ascend.models.yolact.cuts import cut_outputs
@@ -77,9 +78,10 @@ def test_metadata_says_where_it_comes_from(model, small_weights):
 def test_it_was_compared_with_torch_at_two_batch_sizes(exported):
     _, differences = exported
     assert {d.batch_size for d in differences} == {1, 3}
-    assert {d.output for d in differences} == {spec.name for spec in OUTPUTS}
+    names = [spec.name for spec in OUTPUTS]
+    assert [d.output for d in largest_by_output(differences)] == [*names, "loc", "conf", "coeffs"]
     assert all(0 <= d.relative < 1e-4 for d in differences)
-    assert [d.output for d in largest_by_output(differences)] == [spec.name for spec in OUTPUTS]
+    assert {d.output for d in differences if d.batch_size == 3} == set(names)  # the host has one image at a time
 
 
 def test_any_batch_size_runs(exported):
@@ -90,8 +92,10 @@ def test_any_batch_size_runs(exported):
 
 def test_the_same_weights_give_the_same_bytes(tiny_onnx, tiny_weights, tmp_path):
     """Later stages recognise an unchanged model by its content."""
-    export_onnx(tiny_weights, TINY_CONFIG, tmp_path / "again.onnx")
-    assert sha256_file(tmp_path / "again.onnx") == sha256_file(tiny_onnx)
+    again = tmp_path / tiny_onnx.name
+    export_onnx(tiny_weights, TINY_CONFIG, again)
+    assert sha256_file(again) == sha256_file(tiny_onnx)
+    assert sha256_file(heads_file(again)) == sha256_file(heads_file(tiny_onnx))
 
 
 def test_without_onnxsim_it_computes_the_same(tiny_onnx, tiny_weights, emulation, tmp_path, monkeypatch, capsys):
@@ -108,6 +112,26 @@ def test_without_onnxsim_it_computes_the_same(tiny_onnx, tiny_weights, emulation
     for one, other in zip(found, simplified):
         np.testing.assert_allclose(one, other, rtol=0, atol=1e-5 * np.abs(other).max())  # order of additions
     assert compile_model(path, emulation, "plain").is_file()
+
+
+def test_no_file_of_the_user_is_in_the_place_of_the_heads(tiny_weights, tmp_path):
+    """Such as a model that was exported under that name, by --cut=heads --output=yolact_heads.onnx."""
+    other = tmp_path / "yolact_heads.onnx"
+    export_onnx(tiny_weights, TINY_CONFIG, other, cut="heads")
+    before = other.read_bytes()
+    with pytest.raises(UsageError, match=r"yolact_heads\.onnx is in the way: .*--output=FILE"):
+        export_onnx(tiny_weights, TINY_CONFIG, tmp_path / "yolact.onnx")
+    assert other.read_bytes() == before and list(tmp_path.iterdir()) == [other]
+
+
+def test_heads_that_differ_from_torch_are_refused(tiny_weights, tmp_path, monkeypatch):
+    def compare(path, network, inputs, outputs, batch_sizes):
+        return [Difference(spec.name, 1, 1.0, 0.1 if spec.name == "conf" else 0.0) for spec in outputs]
+
+    monkeypatch.setattr(export, "compare_with_torch", compare)
+    with pytest.raises(ArtifactError, match="differs from PyTorch: conf at batch 1"):
+        export_onnx(tiny_weights, TINY_CONFIG, tmp_path / "a.onnx")
+    assert list(tmp_path.iterdir()) == []
 
 
 def refuse(*_):

@@ -5,7 +5,7 @@ import re
 from dataclasses import replace
 
 import pytest
-from factories import TINY_CONFIG, rectangle_rle, write_coco
+from factories import TINY_CONFIG, describe_network, rectangle_rle, write_coco
 from formats import require_valid
 
 from yolact_ascend.detection.tasks import BOX, MASK
@@ -43,7 +43,7 @@ def finish(tmp_path, monkeypatch):
         named = [f"config={TINY_CONFIG.name}", "target=onnxruntime", f"bs={BATCH_SIZE}"]
         settings = parse_words([*places, *named, *words])
         run = RunContext(settings, OnnxRuntimeTarget(), Records(WorkFolder(settings.out)), Runner(0, {}))
-        run.onnx_metadata = {"network": "ours", "cut": "fpn"}
+        run.description = replace(describe_network(), network="ours")
         write_outputs(run, tasks)
         return run
 
@@ -57,7 +57,7 @@ def write_outputs(run, tasks):
     folder.root.mkdir()
     folder.onnx.write_bytes(b"onnx")
     model.write_bytes(b"model")
-    write_sidecar(model, describe_model(model, run.need(BATCH_SIZE), [], "compile"))
+    write_sidecar(model, describe_model(model, run.need(BATCH_SIZE), run.description, [], "compile"))
     summary = {"npu_compute_time_list": [[0, 10], [10, 30]], "throughput": 133.3333}
     for path in (folder.summary(BATCH_SIZE), folder.benchmark_summary(BATCH_SIZE)):
         write_json(path, summary)

@@ -5,10 +5,12 @@ import re
 from dataclasses import replace
 
 import pytest
+from factories import describe_network
 
 from yolact_ascend.errors import ArtifactError
 from yolact_ascend.files import sha256_file
 from yolact_ascend.models.config import CONFIGS, DEFAULT_CONFIG
+from yolact_ascend.models.description import to_json
 from yolact_ascend.models.inputs import INPUT_DTYPES, input_tensor
 from yolact_ascend.targets.compiled import (
     SCHEMA,
@@ -37,6 +39,7 @@ NEED = Need(
     input=INPUT,
     outputs=(TensorSpec("output0", (2,)),),
 )
+DESCRIPTION = describe_network(CONFIGS["yolact_base_config"])
 SMALL = TensorSpec("image", (2, 3), "uint8", "NHWC")
 
 
@@ -45,7 +48,7 @@ def model(tmp_path):
     """A compiled model with its side-car, as NEED wants it."""
     path = tmp_path / "yolact_edge_bs8.om"
     path.write_bytes(b"compiled")
-    write_sidecar(path, describe_model(path, NEED, ["atc"], "atc --model a.onnx"))
+    write_sidecar(path, describe_model(path, NEED, DESCRIPTION, ["atc"], "atc --model a.onnx"))
     return path
 
 
@@ -72,8 +75,9 @@ def test_a_side_car_says_all_about_its_model(model):
         "input": {"name": "image", "shape": [8, 3, 550, 550], "dtype": "float32", "layout": "NCHW"},
         "outputs": [{"name": "output0", "shape": [8, 2], "dtype": "float32", "layout": ""}],
         "command": "atc --model a.onnx",
+        "description": to_json(DESCRIPTION),
     }
-    assert read_sidecar(model) == describe_model(model, NEED, ["atc"], "atc --model a.onnx")
+    assert read_sidecar(model) == describe_model(model, NEED, DESCRIPTION, ["atc"], "atc --model a.onnx")
 
 
 def test_the_model_of_the_run_is_accepted(model):
@@ -149,7 +153,10 @@ def test_the_weights_of_a_model_are_told_by_its_own_side_car(model, change, expe
         ("{", r"is not JSON: .* Compile it again"),
         ("[]", rf"has schema None, expected {SCHEMA}\. Compile it again"),
         ('{"onnx_sha256": "0"}', rf"has schema None, expected {SCHEMA}\. Compile it again"),
-        (f'{{"schema": {SCHEMA + 1}}}', rf"has schema {SCHEMA + 1}, expected {SCHEMA}\. Compile it again"),
+        (
+            f'{{"schema": {SCHEMA + 1}}}',
+            rf"has schema {SCHEMA + 1}, expected {SCHEMA}: .*Install that version, or comp",
+        ),
         (f'{{"schema": {SCHEMA}, "cut": "fpn"}}', r"is damaged: .*made_for.*\. Compile it again"),
     ],
     ids=["missing", "cut short", "a list", "of an earlier version", "of a later version", "lacks fields"],
@@ -215,10 +222,14 @@ def test_inputs_must_be_what_the_model_takes(inputs, harm, said):
         ("weights_sha256", 5, "weights_sha256 is '5'"),
         ("batch_size", "8", "batch_size is '8'"),
         ("flags", {}, "flags is"),
+        ("cut", "heads", "cut is 'heads', but its description has 'fpn'"),
+        ("description", None, "the description is None"),
+        ("description", {"schema": 1}, '"config" is missing'),
     ],
     ids=[
         *("input without fields", "no input", "a size that is no number", "a type that is none", "no outputs"),
         *("outputs that are no list", "made for nothing", "a hash that is no text", "a number as text", "no flags"),
+        *("another cut than the description's", "no description", "a description without a config"),
     ],
 )
 def test_a_side_car_with_a_field_of_another_form_is_damaged(model, field, value, said):

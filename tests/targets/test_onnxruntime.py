@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import numpy as np
 import onnx
 import pytest
-from factories import TINY_CONFIG
+from factories import TINY_CONFIG, describe_network
 from onnx import TensorProto, helper
 
 from yolact_ascend import loops
@@ -232,11 +232,9 @@ def fail(*_):
 def test_a_model_for_something_else_is_refused_by_its_side_car(tmp_path, change, said):
     model = tmp_path / "m.onnx"
     model.write_bytes(b"compiled")
-    outputs = (TensorSpec("found", (3,)),)
-    need = Need(
-        "onnxruntime", OnnxRuntimeTarget().made_for(), "0", "1", 2, TINY_CONFIG.name, "fpn", "fp32", FLOAT32, outputs
-    )
-    write_sidecar(model, describe_model(model, need, ["--batch_size=2"], "compile"))
+    outputs, made_for, sha256 = (TensorSpec("found", (3,)),), OnnxRuntimeTarget().made_for(), ("0", "2" * 64)
+    need = Need("onnxruntime", made_for, *sha256, 2, TINY_CONFIG.name, "fpn", "fp32", FLOAT32, outputs)
+    write_sidecar(model, describe_model(model, need, describe_network(), ["--batch_size=2"], "compile"))
     assert require_model(model, need).target == "onnxruntime"
     with pytest.raises(ArtifactError, match=f"was compiled for something else: {said}"):
         require_model(model, dataclasses.replace(need, **change))

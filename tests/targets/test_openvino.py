@@ -13,7 +13,7 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
-from factories import TINY_CONFIG
+from factories import TINY_CONFIG, describe_network
 from onnx import TensorProto, helper, numpy_helper
 from test_onnxruntime import InThisProcess
 
@@ -313,8 +313,9 @@ def test_a_cache_never_gives_the_results_of_old_weights(averaging, tmp_path):
 def describe(model):
     outputs = (TensorSpec("found", (3, 1, 1)),)
     made_for = {"openvino": "2026"}
-    need = Need("openvino", made_for, "0", "w" * 64, 1, "c", "fpn", "fp32", TensorSpec("image", (3, 8, 6)), outputs)
-    write_sidecar(model, describe_model(model, need, [], "compile"))
+    name = TINY_CONFIG.name
+    need = Need("openvino", made_for, "0", "5" * 64, 1, name, "fpn", "fp32", TensorSpec("image", (3, 8, 6)), outputs)
+    write_sidecar(model, describe_model(model, need, describe_network(weights="5" * 64), [], "compile"))
     return need
 
 
@@ -323,7 +324,7 @@ def test_weights_of_another_model_are_refused(averaging, tmp_path):
     model = compile_small(averaging, tmp_path / "m.xml")
     need = describe(model)
     require_model(model, need)
-    assert find_weights_sha256(model) == "w" * 64
+    assert find_weights_sha256(model) == "5" * 64
     weights = model.with_suffix(".bin")
     weights.write_bytes(bytes(weights.stat().st_size))
     with pytest.raises(ArtifactError, match=r"m\.xml and m\.bin are not the files that m\.xml\.json describes"):

@@ -6,6 +6,7 @@ import argparse
 import contextlib
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,12 +20,13 @@ from yolact_ascend.models.classes import choose_classes
 from yolact_ascend.models.config import CONFIGS, DEFAULT_CONFIG, DEFAULT_WEIGHTS, ModelConfig, get_config
 from yolact_ascend.models.families import all_cuts, default_cut, family_of
 from yolact_ascend.targets.folder import find_work_folder
-from yolact_ascend.targets.registry import find_target, target_of_model
+from yolact_ascend.targets.registry import TARGETS, find_target, target_of_model
 from yolact_ascend.targets.target import RUN, DeviceRequest, Engine
 from yolact_ascend.words import one_of
 
 if TYPE_CHECKING:  # not for `--help`
     from yolact_ascend.detection.evaluate import Evaluation
+    from yolact_ascend.host.loading import ModelRequest
     from yolact_ascend.images.coco import CocoDataset
 
 LISTED_CONFIGS = f"one of {', '.join(CONFIGS)}"
@@ -135,6 +137,30 @@ def add_engine(parser: argparse.ArgumentParser) -> None:
 def chosen_devices(arguments: argparse.Namespace) -> DeviceRequest:
     """Return which devices the flags ask for."""
     return DeviceRequest(arguments.device, arguments.soc, arguments.npus, arguments.threads, frozenset((RUN,)))
+
+
+def add_described_model(parser: argparse.ArgumentParser) -> None:
+    """Add the flags for a model that states what it is, or weights to make it from, and for the devices that run it."""
+    text = f"a model (.om, .xml, .onnx), or a folder with one (default: {flags.MODEL.default})"
+    add_flag(parser, flags.MODEL, default=None, help=text)
+    text = "weights file (.pth): without --model, the model is made of it once; with it, the model must be of it"
+    add_flag(parser, flags.TRAINED_MODEL, help=text)
+    add_flag(parser, flags.CONFIG, help=f"{LISTED_CONFIGS} (default: what the model or the weights state)")
+    add_flags(parser, flags.CLASSES)
+    add_flag(parser, flags.TARGET, choices=list(TARGETS), metavar=None)
+    add_flags(parser, flags.DEVICE, flags.NPUS, flags.SOC, flags.THREADS)
+
+
+def requested_model(arguments: argparse.Namespace) -> ModelRequest:
+    """Return the model that the flags of `add_described_model` name."""
+    from yolact_ascend.host.loading import ModelRequest
+
+    model, weights = arguments.model, arguments.trained_model
+    if model is None and weights is not None:
+        model, weights = weights, None
+    path = flags.MODEL.default if model is None else model
+    request = ModelRequest(path, weights, arguments.config, arguments.classes, arguments.target)
+    return replace(request, devices=chosen_devices(arguments), batch_size=arguments.batch_size)
 
 
 @contextlib.contextmanager

@@ -160,7 +160,7 @@ def _readme(manifest: Manifest, description: Description) -> str:
 On the host that runs it, with yolact-ascend installed (PyTorch is not needed), in this folder:
 
     python -m yolact_ascend verify .
-    python -m yolact_ascend predict PHOTO --model={manifest.model}
+    python -m yolact_ascend predict PHOTO --model=.
 
 `verify` says EQUAL, or what differs and by how much. Keep all files together; pack.json has their SHA-256.
 """

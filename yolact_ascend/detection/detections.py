@@ -67,6 +67,22 @@ def mask_results(detections: Detections, image_id: int, category_ids: Sequence[i
     return _results(detections, image_id, category_ids, "segmentation", detections.masks)
 
 
+def whole_results(detections: Detections, image_id: int, category_ids: Sequence[int]) -> list[dict[str, Any]]:
+    """Return one entry for each detection: COCO's, with box and mask (if any) together."""
+    shapes: Sequence[dict[str, Any]] = [{}] * len(detections)
+    if detections.masks is not None:
+        shapes = [{"segmentation": rle} for rle in detections.masks]
+    entries = bbox_results(detections, image_id, category_ids)
+    return [
+        {
+            **{"image_id": image_id, "category_id": entry["category_id"], "bbox": entry["bbox"]},
+            **shape,
+            "score": entry["score"],
+        }
+        for entry, shape in zip(entries, shapes)
+    ]
+
+
 # task -> how its entries of COCO's results format are made
 RESULTS_OF: dict[str, Callable[[Detections, int, Sequence[int]], list[dict[str, Any]]]] = {
     BOX: bbox_results,

@@ -17,3 +17,4 @@ class DetectionSettings:
 
 
 EVALUATION_SETTINGS = DetectionSettings()
+PREDICTION_SETTINGS = DetectionSettings(score_threshold=0.3)  # for pictures that people look at

@@ -14,25 +14,17 @@ import numpy as np
 from tqdm import tqdm
 
 from yolact_ascend import flags
-from yolact_ascend.detection.detections import Detections, bbox_results, keep_scores
-from yolact_ascend.detection.draw import (
-    JPEG_LONGEST_PX,
-    draw_instances,
-    from_detections,
-    write_jpeg,
-)
-from yolact_ascend.errors import ArtifactError, DatasetError, UsageError
-from yolact_ascend.files import distinct_stems, sha256_file, write_json
+from yolact_ascend.detection.draw import JPEG_LONGEST_PX, write_jpeg
+from yolact_ascend.errors import DatasetError, UsageError
+from yolact_ascend.files import distinct_stems, write_json
 from yolact_ascend.folders import hold_results
-from yolact_ascend.host.inference import detect_batch
+from yolact_ascend.host.found import Found
+from yolact_ascend.host.model import Model
 from yolact_ascend.images.decode import IMAGE_SUFFIXES, decode_bytes, is_cut_short, is_jpeg, list_images, read_image
+from yolact_ascend.images.reader import PictureSource
 from yolact_ascend.images.video import VIDEO_SUFFIXES, Frame, Video, copy_video
-from yolact_ascend.models.config import ModelConfig
-from yolact_ascend.models.family import Detector
 from yolact_ascend.tables import counted
-from yolact_ascend.targets.compiled import find_weights_sha256
-from yolact_ascend.targets.registry import find_target, target_of_model
-from yolact_ascend.targets.target import DeviceRequest, Engine, batches
+from yolact_ascend.targets.target import batches
 
 DETECTIONS_FILE = "detections.json"
 SCHEMA_VERSION = 1  # of detections.json and of a video's JSON (docs/formats.md)
@@ -68,62 +60,12 @@ class Summary:
         )
 
 
-@dataclass(frozen=True)
-class Predictor:
-    """An engine and the host's part behind it."""
-
-    engine: Engine
-    detector: Detector
-
-    @property
-    def batch_size(self) -> int:
-        return self.engine.batch_size or 1
-
-    def predict(self, images_bgr: Sequence[np.ndarray], summary: Summary) -> list[Detections]:
-        """Detect the instances in up to `batch_size` images; raises ArtifactError when the model is another's."""
-        threshold = self.detector.settings.score_threshold
-        batch = detect_batch(images_bgr, self.engine, self.detector, summary.timed)
-        found = [keep_scores(detections, threshold) for detections in batch]
-        summary.images += len(found)
-        summary.detections += sum(map(len, found))
-        return found
-
-    def draw(self, image_bgr: np.ndarray, detections: Detections) -> np.ndarray:
-        """Return the image with the detections drawn in."""
-        config = self.detector.config
-        return draw_instances(image_bgr, from_detections(detections, config.class_names, config.category_ids))
-
-
-@contextlib.contextmanager
-def open_engines(model: Path, weights: Path, request: DeviceRequest) -> Iterator[tuple[list[Engine], str]]:
-    """Open a model on each device of the request, and say in words what it runs on.
-
-    The target is the one that runs files of the model's ending. The words also say when nothing states which weights
-    the model was made from. Raises UsageError for another ending, ArtifactError when there is no such file or it was
-    made from other weights.
-    """
-    kind = target_of_model(model)
-    if not model.is_file():
-        raise ArtifactError(f"There is no model {model}. Pass an exported .onnx or a compiled .om: --model=FILE.")
-    target = find_target(kind, request)
-    stated = find_weights_sha256(model)
-    remark = _compare_weights(model, stated, weights)  # before the device is opened, which takes seconds
-    with contextlib.ExitStack() as stack:
-        engines = [stack.enter_context(target.open(model, npu)) for npu in target.npus]
-        if stated is None:  # an exported ONNX states them itself
-            remark = _compare_weights(model, engines[0].metadata.get("weights_sha256"), weights)
-        yield engines, "; ".join(target.describe_device(npu) for npu in target.npus) + remark
-
-
-def _compare_weights(model: Path, found: str | None, weights: Path) -> str:
-    """Raise ArtifactError when a model is of other weights; return a remark when that cannot be told, else nothing."""
-    if found is None:
-        return f" (not checked against {weights}: neither the model nor a fitting side-car states its weights)"
-    if not weights.is_file():  # a model with the heads inside runs without them
-        return f" (not checked against its weights: there is no {weights})"
-    if found != sha256_file(weights):
-        raise ArtifactError(f"{model} was made from other weights than {weights}. Export or compile it from these.")
-    return ""
+def detect(model: Model, sources: Sequence[PictureSource], summary: Summary) -> list[Found]:
+    """Detect the instances in up to `batch_size` pictures, and count them."""
+    found = model.detect(sources, summary.timed)
+    summary.images += len(found)
+    summary.detections += sum(map(len, found))
+    return found
 
 
 def is_video(source: Path) -> bool:
@@ -147,7 +89,7 @@ def images_of(source: Path, limit: int | None = None, is_recursive: bool = False
     return [source], None
 
 
-def predict_images(paths: Sequence[Path], predictor: Predictor, save_path: Path, folder: Path | None = None) -> Summary:
+def predict_images(paths: Sequence[Path], model: Model, save_path: Path, folder: Path | None = None) -> Summary:
     """Write `<stem>.jpg` with the detections of each image, and `detections.json` with all images and detections.
 
     An image that cannot be decoded, or is too long for a JPEG, is named and left out; one that is cut short is marked.
@@ -155,11 +97,11 @@ def predict_images(paths: Sequence[Path], predictor: Predictor, save_path: Path,
     """
     _require_other_folder(paths, save_path)
     pictures, file = [save_path / f"{stem}.jpg" for stem in distinct_stems(paths)], save_path / DETECTIONS_FILE
-    predicted = _Predicted(paths, pictures, folder, predictor, Summary())
+    predicted = _Predicted(paths, pictures, folder, model, Summary())
     with hold_results(save_path, [*pictures, file], flags.SAVE_PATH.word("DIR")):
         try:
             readable = _decode_all(tqdm(paths, desc="predict", unit="image"), predicted.summary)
-            for batch in batches(readable, predictor.batch_size):
+            for batch in batches(readable, model.batch_size):
                 predicted.add(batch)
         except KeyboardInterrupt:
             predicted.write(file)
@@ -176,7 +118,7 @@ class _Predicted:
     paths: Sequence[Path]
     pictures: Sequence[Path]  # to write, one for each path
     folder: Path | None
-    predictor: Predictor
+    model: Model
     summary: Summary
     images: list[dict[str, Any]] = field(default_factory=list)
     detections: list[dict[str, Any]] = field(default_factory=list)
@@ -184,37 +126,37 @@ class _Predicted:
     def add(self, batch: Sequence[_Image]) -> None:
         """Predict a batch, and draw it; where memory runs out, its images are named and left out."""
         try:
-            found = self.predictor.predict([image.pixels for image in batch], self.summary)
+            sources = [PictureSource(image.pixels, str(self.paths[image.place])) for image in batch]
+            found = detect(self.model, sources, self.summary)
             with self.summary.timed("draw and write"):
-                drawn = [self.predictor.draw(image.pixels, detections) for image, detections in zip(batch, found)]
+                drawn = [each.draw() for each in found]
         except MemoryError:
             for path in (self.paths[image.place] for image in batch):
                 _skip(path, f"{path} needs more memory than there is. Scale it down, or free some.", self.summary)
             return
         with self.summary.timed("draw and write"):
-            for image, detections, picture in zip(batch, found, drawn):
+            for image, each, picture in zip(batch, found, drawn):
                 write_jpeg(self.pictures[image.place], picture)
-                self._note(image, detections)
+                self._note(image, each)
 
-    def _note(self, image: _Image, detections: Detections) -> None:
+    def _note(self, image: _Image, found: Found) -> None:
         path, number = self.paths[image.place], image.place + 1
         name = path.relative_to(self.folder).as_posix() if self.folder else path.name
-        height, width = image.pixels.shape[:2]
+        size = {"width": found.width_px, "height": found.height_px}
         self.images.append(
             {
-                **{"id": number, "file_name": name, "width": width, "height": height, "is_cut_short": image.is_cut},
-                **{"detections": len(detections), "picture": self.pictures[image.place].name},
+                **{"id": number, "file_name": name, **size, "is_cut_short": image.is_cut},
+                **{"detections": len(found), "picture": self.pictures[image.place].name},
             }
         )
-        config = self.predictor.detector.config
-        self.detections += describe_detections(detections, config, {"image_id": number}, {"file_name": name})
+        self.detections += [{**entry, "file_name": name} for entry in name_entries(found, number)]
 
     def write(self, file: Path) -> None:
         content = {"schema_version": SCHEMA_VERSION, "images": self.images, "detections": self.detections}
         write_json(file, content, indent=None)
 
 
-def predict_video(source: Path, predictor: Predictor, save_path: Path, limit: int | None = None) -> Summary:
+def predict_video(source: Path, model: Model, save_path: Path, limit: int | None = None) -> Summary:
     """Write `<stem>.mp4`, the video with its detections drawn in, and `<stem>.json` with those of each frame.
 
     The copy is as long as the video, and has no sound. Raises DatasetError when it cannot be read.
@@ -222,24 +164,24 @@ def predict_video(source: Path, predictor: Predictor, save_path: Path, limit: in
     _require_other_folder([source], save_path)
     copy, file = save_path / f"{source.stem}.mp4", save_path / f"{source.stem}.json"
     with hold_results(save_path, [copy, file], flags.SAVE_PATH.word("DIR")):
-        return _predict_video(source, predictor, copy, file, limit)
+        return _predict_video(source, model, copy, file, limit)
 
 
-def _predict_video(source: Path, predictor: Predictor, copy_path: Path, file: Path, limit: int | None) -> Summary:
+def _predict_video(source: Path, model: Model, copy_path: Path, file: Path, limit: int | None) -> Summary:
     summary = Summary()
     frames: list[dict[str, Any]] = []
-    config = predictor.detector.config
     with contextlib.closing(Video(source, limit)) as video:
         shown = timed_frames(video.frames(), summary)
         progress = tqdm(shown, desc="predict", unit="frame", total=video.count)
         with copy_video(video, copy_path) as copy:
-            for batch in batches(progress, predictor.batch_size):
-                found = predictor.predict([frame.pixels for frame in batch], summary)
+            for batch in batches(progress, model.batch_size):
+                sources = [PictureSource(frame.pixels, f"a frame of {source}") for frame in batch]
+                found = detect(model, sources, summary)
                 with summary.timed("draw and write"):
-                    for frame, detections in zip(batch, found):
-                        copy.write(predictor.draw(frame.pixels, detections), frame.time_ms)
+                    for frame, each in zip(batch, found):
+                        copy.write(each.draw(), frame.time_ms)
                         at = {"frame": len(frames), "time_ms": round(frame.time_ms, 3)}
-                        frames.append({**at, "detections": describe_detections(detections, config)})
+                        frames.append({**at, "detections": name_entries(each)})
     (width, height), (copy_width, copy_height) = video.size, copy.size
     content = {
         "schema_version": SCHEMA_VERSION,
@@ -265,28 +207,13 @@ def timed_frames(frames: Iterator[Frame], summary: Summary) -> Iterator[Frame]:
         yield frame
 
 
-def describe_detections(
-    detections: Detections,
-    config: ModelConfig,
-    before: dict[str, Any] | None = None,
-    after: dict[str, Any] | None = None,
-) -> list[dict[str, Any]]:
-    """Return one entry for each detection: COCO's, with box and mask (if any) together, and the name of its class."""
-    entries = bbox_results(detections, 0, config.category_ids)
-    names = dict(zip(config.category_ids, config.class_names))
-    shapes = [{}] * len(entries) if detections.masks is None else [{"segmentation": rle} for rle in detections.masks]
-    return [
-        {
-            **(before or {}),
-            "category_id": entry["category_id"],
-            "bbox": entry["bbox"],
-            **shape,
-            "score": entry["score"],
-            "class_name": names[entry["category_id"]],
-            **(after or {}),
-        }
-        for entry, shape in zip(entries, shapes)
-    ]
+def name_entries(found: Found, image_id: int | None = None) -> list[dict[str, Any]]:
+    """Return one entry for each object: COCO's, with box and mask (if any) together, and the name of its class."""
+    entries = found.to_coco(image_id or 0)
+    if image_id is None:  # of a video, which has none
+        for entry in entries:
+            del entry["image_id"]
+    return [{**entry, "class_name": name} for entry, name in zip(entries, found.class_names)]
 
 
 class _Image(NamedTuple):

@@ -28,7 +28,7 @@ from yolact_ascend.files import (
 from yolact_ascend.folders import lock_folder, require_none_of_others
 from yolact_ascend.images import decode, transforms
 from yolact_ascend.images.coco import CocoImage, describe_images, require_images
-from yolact_ascend.images.decode import decode_bytes, read_image
+from yolact_ascend.images.reader import PictureSource, source_of_image
 from yolact_ascend.images.transforms import prepare_pixels
 from yolact_ascend.models.config import ModelConfig, Preprocessing
 from yolact_ascend.models.inputs import FLOAT32, UINT8, input_tensor
@@ -87,21 +87,22 @@ def _preprocess(images: Sequence[CocoImage], save_path: Path, config: ModelConfi
     return len(missing)
 
 
-def prepare_image(image: CocoImage, preprocessing: Preprocessing, dtype: str, timings: Timings) -> np.ndarray:
-    """Read and decode one image and make the network's input of it; the steps are timed, the image is not counted.
+def prepare_image(
+    source: PictureSource, preprocessing: Preprocessing, dtype: str, timings: Timings
+) -> tuple[np.ndarray, tuple[int, int]]:
+    """Read one picture and make the network's input of it; returns that, and the picture's height and width in pixels.
 
-    Raises DatasetError when it cannot be decoded, or memory runs out.
+    The steps are timed, the image is not counted. Raises DatasetError when it cannot be decoded, or memory runs out.
     """
     with timings.timed("decode"):
-        data = read_image(image.path)
-        pixels = decode_bytes(data, image.path, image.is_turned)
+        pixels = source.read()
+    height, width = pixels.shape[:2]
     with timings.timed("resize"):
         try:
-            return prepare_pixels(pixels, preprocessing, dtype)
+            return prepare_pixels(pixels, preprocessing, dtype), (height, width)
         except (MemoryError, cv2.error) as error:
-            height, width = pixels.shape[:2]
             raise DatasetError(
-                f"{image.path}, {width}×{height} pixels, cannot be resized: memory runs out. Scale it down, or use "
+                f"{source.name}, {width}×{height} pixels, cannot be resized: memory runs out. Scale it down, or use "
                 "fewer workers."
             ) from error
 
@@ -124,7 +125,7 @@ def _make_inputs(jobs: Sequence[_Job], workers: int) -> Timings:
 
 def _make_input(job: _Job) -> Timings:
     timings = Timings(images=1)
-    prepared = prepare_image(job.image, job.preprocessing, job.dtype, timings)
+    prepared, _ = prepare_image(source_of_image(job.image), job.preprocessing, job.dtype, timings)
     with timings.timed("write"):
         write_bytes(job.path, prepared.data, is_swept=True)  # by _remove_other_bins
     return timings

@@ -87,7 +87,7 @@ def read_image(path: Path) -> bytes:
         raise DatasetError(f"{path} cannot be read: {error.strerror}. Fix or replace the file.") from error
 
 
-def decode_bytes(data: bytes, path: Path, is_turned: bool = True) -> np.ndarray:
+def decode_bytes(data: bytes, path: Path | str, is_turned: bool = True) -> np.ndarray:
     """Decode what `read_image` gave, as `decode_image` does; `path` is for the sentence of its DatasetError."""
     require_few_pixels(read_size(io.BytesIO(data)), path)
     # A JPEG that is cut short: cv2.imread sees such an end, and keeps the rows before it; imdecode would not.
@@ -98,7 +98,7 @@ def decode_bytes(data: bytes, path: Path, is_turned: bool = True) -> np.ndarray:
         raise DatasetError(f"{path} needs more memory to decode than there is. Scale it down, or free some.") from None
 
 
-def _decode(whole: bytes, data: bytes, path: Path, is_turned: bool) -> np.ndarray:
+def _decode(whole: bytes, data: bytes, path: Path | str, is_turned: bool) -> np.ndarray:
     try:
         image = cv2.imdecode(np.frombuffer(whole, np.uint8), cv2.IMREAD_COLOR if is_turned else UNTURNED)
     except cv2.error as error:  # no bytes at all, or more pixels than OpenCV takes
@@ -146,7 +146,7 @@ def read_size(file: BinaryIO) -> tuple[int, int] | None:
     return None
 
 
-def require_few_pixels(size: tuple[int, int] | None, path: Path) -> None:
+def require_few_pixels(size: tuple[int, int] | None, path: Path | str) -> None:
     """Raise PixelsError for a picture of more pixels than `environment.most_pixels`, before it is decoded."""
     most = most_pixels()
     if size is not None and size[0] * size[1] > most:

@@ -137,6 +137,22 @@ def choose_classes(path: Path, config: ModelConfig, names_word: str | None = Non
     return ClassChoice(with_numbers(config, count), "numbers, as the weights file names none")
 
 
+def name_classes(config: ModelConfig, names_word: str | None, source: str) -> ModelConfig:
+    """Return the config of a model with the class names that the user lists (`read_listed`), if he does.
+
+    Raises UsageError when the model, `source`, has more or fewer classes.
+    """
+    if names_word is None:
+        return config
+    listed = read_listed(names_word)
+    if len(listed.names) != config.num_classes:
+        raise UsageError(
+            f"{source} has {config.num_classes} classes, but {listed.source} has {len(listed.names)}. Pass as many "
+            "names, in the order of training, or none: the model names its classes."
+        )
+    return with_classes(config, listed.names, _ids_of(listed, config))
+
+
 def _names_other_classes(listed: Listed, config: ModelConfig) -> bool:
     """Whether there are as many classes as the config has, with other names."""
     return len(listed.names) == config.num_classes and set(listed.names) != set(config.class_names)

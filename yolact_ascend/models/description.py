@@ -61,17 +61,17 @@ def to_json(description: Description) -> dict[str, Any]:
     return as_json(value)  # lists in place of tuples
 
 
-def parse_description(text: str, source: str) -> Description:
+def parse_description(text: str, source: str, remedy: str = EXPORT_AGAIN) -> Description:
     """Return the description that a JSON text holds; raises ArtifactError like `from_json`."""
     try:
         value = parse_json(text)
     except ValueError as error:
-        raise ArtifactError(f"The description in {source} is damaged: {error}. {EXPORT_AGAIN}") from error
-    return from_json(value, source)
+        raise ArtifactError(f"The description in {source} is damaged: {error}. {remedy}") from error
+    return from_json(value, source, remedy)
 
 
-def from_json(value: Any, source: str) -> Description:
-    """Return the description that a JSON value holds; `source` names the file for messages.
+def from_json(value: Any, source: str, remedy: str = EXPORT_AGAIN) -> Description:
+    """Return the description that a JSON value holds; `source` names the file for messages, `remedy` what to do.
 
     Raises ArtifactError when it is of another schema, or a field is not what `to_json` writes.
     """
@@ -85,7 +85,7 @@ def from_json(value: Any, source: str) -> Description:
     try:
         return _read(value)
     except BadField as error:
-        raise ArtifactError(f"The description in {source} is damaged: {error}. {EXPORT_AGAIN}") from error
+        raise ArtifactError(f"The description in {source} is damaged: {error}. {remedy}") from error
 
 
 def _read(value: Any) -> Description:

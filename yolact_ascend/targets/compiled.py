@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -126,11 +126,12 @@ def read_sidecar(model: Path) -> SideCar:
         )
     if schema != SCHEMA:
         raise ArtifactError(f"{path} has schema {schema}, expected {SCHEMA}. {COMPILE_AGAIN}")
-    description = from_json(fields.get("description"), str(path))
     try:
-        sidecar = SideCar(**{**fields, "description": description})
+        sidecar = SideCar(**fields)
         _require_sound(sidecar)
-        return sidecar
+        found = replace(sidecar, description=from_json(fields["description"], str(path), COMPILE_AGAIN))
+        _require_consistent(found)
+        return found
     except (TypeError, ValueError) as error:
         raise ArtifactError(f"{path} is damaged: {error}. {COMPILE_AGAIN}") from error
 
@@ -144,14 +145,19 @@ def _require_sound(sidecar: SideCar) -> None:
         "batch_size": type(sidecar.batch_size) is int and sidecar.batch_size > 0,
         "outputs": isinstance(sidecar.outputs, list) and len(sidecar.outputs) > 0,
     }
-    stated = sidecar.description
-    for name, value in (("config", stated.config.name), ("cut", stated.cut), ("weights_sha256", stated.weights_sha256)):
-        is_sound[name] = getattr(sidecar, name) == value
     for name, is_right in is_sound.items():
         if not is_right:
             raise ValueError(f"{name} is {str(getattr(sidecar, name))[:60]!r}")
     for tensor in (sidecar.input, *sidecar.outputs):
         TensorSpec.of_sample(tensor)
+
+
+def _require_consistent(sidecar: SideCar) -> None:
+    """Raise ValueError when a field contradicts the description."""
+    stated = sidecar.description
+    for name, value in (("config", stated.config.name), ("cut", stated.cut), ("weights_sha256", stated.weights_sha256)):
+        if getattr(sidecar, name) != value:
+            raise ValueError(f"{name} is {getattr(sidecar, name)[:64]!r}, but its description has {value!r}")
 
 
 def require_model(model: Path, need: Need) -> SideCar:

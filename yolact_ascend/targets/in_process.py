@@ -20,9 +20,9 @@ class InProcessEngine:
         """Map inputs, each [B,...], to outputs, each [B,...]; see `Engine`."""
         raise NotImplementedError
 
-    def infer_slot(self, slots: Slots, slot: int, count: int) -> Timing:
+    def infer_slot(self, slots: Slots, slot: int, count: int, images: Sequence[np.ndarray] | None = None) -> Timing:
         """Compute the first `count` images of a slot; see `Engine`."""
-        images = [image[:count] for image in slots.images(slot)]
+        images = [image[:count] for image in slots.images(slot)] if images is None else images
         start = time.perf_counter()
         outputs = self.infer(images)
         end = time.perf_counter()

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from yolact_ascend.errors import UsageError
 from yolact_ascend.flags import DEVICE, Flag
+from yolact_ascend.targets.ascend.installation import sign_of_card
 from yolact_ascend.targets.ascend.target import AscendTarget
+from yolact_ascend.targets.ascend.tools import ON_EMULATION
 from yolact_ascend.targets.onnxruntime.target import OnnxRuntimeTarget
 from yolact_ascend.targets.openvino.target import OpenVinoTarget
 from yolact_ascend.targets.target import DeviceRequest, Target
@@ -25,6 +28,27 @@ def target_of_model(model: Path) -> type[Target]:
             return target
     endings = " or ".join(f"{target.model_suffix} ({name})" for name, target in TARGETS.items())
     raise UsageError(f"--model={model}: expected a file that ends in {endings}.")
+
+
+def target_of_host(device: str) -> type[Target]:
+    """Return the target that runs weights on this host where none is named, for the user's word of a device.
+
+    Ascend where there is a card, or where its emulation is asked for; else OpenVINO where it is installed, else ONNX
+    Runtime. The emulation is never chosen: it computes as a card does, slowly.
+    """
+    if sign_of_card() is not None or device == ON_EMULATION:
+        return AscendTarget
+    return OnnxRuntimeTarget if importlib.util.find_spec("openvino") is None else OpenVinoTarget
+
+
+def require_no_chosen_emulation(target: type[Target], device: str) -> None:
+    """Raise UsageError for Ascend on a host without a card, unless its emulation is asked for."""
+    is_asked_for = target.device_aliases.get(device, device) == ON_EMULATION
+    if target is AscendTarget and sign_of_card() is None and not is_asked_for:
+        raise UsageError(
+            f'target={target.name}: this host has no NPU. Pass device="{ON_EMULATION}" (--device={ON_EMULATION}) for '
+            "the CPU emulation of a card, which is slow, or leave out the target."
+        )
 
 
 def find_target(target: type[Target], request: DeviceRequest) -> Target:

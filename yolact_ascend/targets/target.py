@@ -80,7 +80,10 @@ class BenchmarkJob:
 
 
 class Engine(Protocol):
-    """A model in memory that computes batches; a context manager that frees what it holds."""
+    """A model in memory that computes batches; a context manager that frees what it holds.
+
+    Several threads may call it. Outputs are copies, and inputs are not held after a call.
+    """
 
     inputs: tuple[TensorSpec, ...]  # of one image, as the model takes them
     outputs: tuple[TensorSpec, ...]  # of one image: they determine the cut at which the model ends
@@ -99,9 +102,10 @@ class Engine(Protocol):
         With each, when the device began and ended, in milliseconds of its own clock.
         """
 
-    def infer_slot(self, slots: Slots, slot: int, count: int) -> Timing:
+    def infer_slot(self, slots: Slots, slot: int, count: int, images: Sequence[np.ndarray] | None = None) -> Timing:
         """Compute the first `count` images of a batch that lies in shared memory, and put the outputs there.
 
+        `images` [count,...] stand in for the slot's inputs, which have one size, where the model takes any.
         Returns when the device began and ended, in milliseconds of its own clock, without the copies.
         """
 

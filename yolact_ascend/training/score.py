@@ -43,7 +43,7 @@ class NetworkEngine(OneByOne):
         with torch.inference_mode():
             return [output.cpu().numpy() for output in self._network(torch.from_numpy(inputs[0]).to(self._device))]
 
-    def infer_slot(self, slots: Slots, slot: int, count: int) -> Timing:
+    def infer_slot(self, slots: Slots, slot: int, count: int, images: Sequence[np.ndarray] | None = None) -> Timing:
         raise NotImplementedError("a network in training does not stream")
 
     def __enter__(self) -> NetworkEngine:

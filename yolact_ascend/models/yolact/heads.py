@@ -21,7 +21,8 @@ class HostHeads:
     """Runs the shared head on the FPN levels that the device wrote: on ONNX Runtime (default: one core).
 
     This is 9.0 GMAC per image for YolactEdge. ONNX Runtime is faster at it than PyTorch (benchmarks/heads.py), and its
-    results are the same bit for bit on any number of threads. Pickled as the ONNX model that it was made from.
+    results are the same bit for bit on any number of threads. Pickled as the ONNX model that it was made from, for one
+    thread: other processes divide the images among the cores.
     """
 
     def __init__(self, model: bytes, threads: int = 1) -> None:
@@ -34,8 +35,8 @@ class HostHeads:
         feed = {value.name: level[None] for value, level in zip(self._session.get_inputs(), levels)}
         return HeadOutputs(*(output[0] for output in self._session.run(None, feed)))
 
-    def __reduce__(self) -> tuple[type[HostHeads], tuple[bytes, int]]:
-        return HostHeads, (self.model, self.threads)
+    def __reduce__(self) -> tuple[type[HostHeads], tuple[bytes]]:
+        return HostHeads, (self.model,)
 
     @cached_property
     def _session(self) -> Any:

@@ -40,10 +40,14 @@ class UpstreamNetwork(nn.Module):
         return (*levels, protos)
 
 
-class UpstreamHead:
-    """Gives upstream's prediction layers, one for each level, the outputs of our head."""
+class UpstreamHead(nn.Module):
+    """Gives upstream's prediction layers, one for each level, the outputs of our head.
+
+    A module, so that an export of it alone knows their weights.
+    """
 
     def __init__(self, layers: nn.ModuleList) -> None:
+        super().__init__()
         self._layers = layers
 
     def predict_levels(self, levels: list[torch.Tensor]) -> HeadTensors:

@@ -39,6 +39,7 @@ class DeviceEngine(OneByOne):
         """Load `model`; raises ToolError with the tool's own message when that fails."""
         self.metadata: Mapping[str, str] = {}  # a .om states nothing that ais_bench shows
         self._exit = contextlib.ExitStack()
+        self._turn = threading.RLock()  # one thread at a time: there is one slot, and one line for requests
         with self._exit:  # closes everything when one of the steps fails
             from_worker, answers = os.pipe()
             commands, to_worker = os.pipe()
@@ -78,28 +79,32 @@ class DeviceEngine(OneByOne):
                 f"A batch of {count} images has {', '.join(str(size) for size, _ in found)} bytes, but the model takes "
                 f"{self.batch_size} images, each {takes}. Was it compiled with other AIPP or batch settings?"
             )
-        for place, array in zip(self._slots.images(0), inputs):
-            place[:count].reshape(-1).view(np.uint8)[:] = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
-        self.infer_slot(self._slots, 0, count)
-        return [output[:count].copy() for output in self._slots.results(0)]  # the next batch overwrites them
+        with self._turn:
+            self.infer_slot(self._slots, 0, count, inputs)
+            return [output[:count].copy() for output in self._slots.results(0)]  # the next batch overwrites them
 
-    def infer_slot(self, slots: Slots, slot: int, count: int) -> Timing:
-        for images in slots.images(slot):
+    def infer_slot(self, slots: Slots, slot: int, count: int, images: Sequence[np.ndarray] | None = None) -> Timing:
+        for place, array in zip(slots.images(slot), images or ()):
+            place[:count].reshape(-1).view(np.uint8)[:] = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
+        for place in slots.images(slot):
             for index in range(count, self.batch_size):
-                images[index] = images[index % count]  # a short batch is filled up with its own images
+                place[index] = place[index % count]  # a short batch is filled up with its own images
         inputs, outputs = slots.places(slot)
         request = {"file": str(slots.path), "inputs": inputs, "outputs": outputs}
-        with contextlib.suppress(BrokenPipeError):  # the worker has ended: its answer, or a missing one, explains why
-            self._requests.write(json.dumps(request) + "\n")
-            self._requests.flush()
-        start, end = self._receive()["ms"]
-        return start, end
+        with self._turn:
+            # The worker has ended: its answer, or a missing one, explains why.
+            with contextlib.suppress(BrokenPipeError):
+                self._requests.write(json.dumps(request) + "\n")
+                self._requests.flush()
+            start, end = self._receive()["ms"]
+            return start, end
 
     def __enter__(self) -> DeviceEngine:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._exit.close()
+        with self._turn:
+            self._exit.close()
 
     def _receive(self) -> dict[str, Any]:
         line = self._replies.readline()

@@ -8,11 +8,12 @@ from typing import Any
 from yolact_ascend.errors import ArtifactError, UsageError
 from yolact_ascend.files import atomic_path
 from yolact_ascend.models.config import Preprocessing
-from yolact_ascend.models.description import KEY
+from yolact_ascend.models.description import KEY, parse_description
 from yolact_ascend.models.inputs import NOTHING, RESIZE
 from yolact_ascend.models.onnx_metadata import read_metadata
 from yolact_ascend.targets.compiled import weights_of
 from yolact_ascend.targets.described import RT_INFO, RT_INFO_DESCRIPTION
+from yolact_ascend.targets.openvino.model_info import MODEL_INFO, model_info
 from yolact_ascend.targets.openvino.runtime import last_line, load_openvino
 from yolact_ascend.tensors import TensorSpec
 
@@ -46,11 +47,13 @@ def compile_ir(
     model.reshape([batch_size, *network_input.shape])
     if embed != NOTHING:
         model = _embed(openvino, model, preprocessing, is_resized=embed == RESIZE)
-    description = read_metadata(source).get(KEY)
-    facts = {"precision": precision, "embed": embed, RT_INFO_DESCRIPTION: description}
-    for key, value in facts.items():
-        if value is not None:  # an ONNX of an older version, or of another program
-            model.set_rt_info(value, [RT_INFO, key])
+    for key, value in {"precision": precision, "embed": embed}.items():
+        model.set_rt_info(value, [RT_INFO, key])
+    stated = read_metadata(source).get(KEY)
+    if stated is not None:  # not an ONNX of an older version, or of another program
+        model.set_rt_info(stated, [RT_INFO, RT_INFO_DESCRIPTION])
+        for key, value in model_info(parse_description(stated, str(source)), embed).items():
+            model.set_rt_info(value, [MODEL_INFO, key])
     if precision == "fp16":
         from openvino._offline_transformations import compress_model_transformation  # what save_model does
 

@@ -91,10 +91,8 @@ class OpenVinoEngine(InProcessEngine):
     def __enter__(self) -> OpenVinoEngine:
         return self
 
-    def infer_slot(self, slots: Slots, slot: int, count: int) -> Timing:
-        images = [image[:count] for image in slots.images(slot)]
-        if self.inputs[0].is_free:
-            images = [_own_size(*images)]
+    def infer_slot(self, slots: Slots, slot: int, count: int, images: Sequence[np.ndarray] | None = None) -> Timing:
+        images = [image[:count] for image in slots.images(slot)] if images is None else images
         start = time.perf_counter()
         with self._computed(images) as outputs:
             end = time.perf_counter()
@@ -148,12 +146,6 @@ class OpenVinoEngine(InProcessEngine):
         return ArtifactError(
             f"{self._path} does not take a batch of {found}, expected {expected}: {last_line(error)}. {COMPILE_AGAIN}"
         )
-
-
-def _own_size(pixels: np.ndarray, sizes: np.ndarray) -> np.ndarray:
-    """Return the one image of a slot whose images differ in size, [1,H,W,3]."""
-    height, width = (int(side) for side in sizes[0])
-    return pixels[0][: height * width * 3].reshape(1, height, width, 3)
 
 
 def _read(model: Path) -> Any:
