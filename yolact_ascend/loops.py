@@ -16,10 +16,10 @@ class LoopClock:
     """Says on stderr how long `loop` loops take, after the first one, or as soon as they took a second together."""
 
     def __init__(
-        self, loop: int, write: Callable[[str], None] | None = None, now: Callable[[], float] = time.monotonic
+        self, loop: int, write: Callable[[str], None] | None = None, now: Callable[[], float] | None = None
     ) -> None:
-        """`write` prints a line; None: to stderr, below what another program has printed there."""
-        self._loop, self._write, self._now = loop, write or _write_below, now
+        """`write` prints a line; None: to stderr, below what another program has printed there. `now` is in seconds."""
+        self._loop, self._write, self._now = loop, write or _write_below, now or time.monotonic
         self._start: float | None = None
         self._before = 0  # loops that were done at the start
         self._is_said = False
