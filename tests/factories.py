@@ -16,7 +16,7 @@ from pycocotools import mask as coco_mask
 
 from yolact_ascend.detection.masks import Rle
 from yolact_ascend.models.config import CONFIGS, DEMO_CONFIG, ModelConfig
-from yolact_ascend.models.description import Description, HostPart
+from yolact_ascend.models.description import KEY, Description, HostPart, to_json
 from yolact_ascend.models.inputs import input_tensor
 from yolact_ascend.models.upstreams import UPSTREAMS
 from yolact_ascend.targets.ascend.atc import atc_command
@@ -118,6 +118,17 @@ def describe_network(config: ModelConfig = TINY_CONFIG, cut: str = "fpn", weight
     """Return what the export of a network would state; `weights` is the SHA-256 of its file."""
     part = HostPart("yolact_edge_heads.onnx", "3" * 64) if cut == "fpn" else None
     return Description(config, cut, weights, "yolact_ascend", "yolact-ascend 1.0", part)
+
+
+def write_described_onnx(path: Path, description: Description) -> None:
+    """Write an ONNX file that states a description; its graph copies one number."""
+    from onnx import TensorProto, helper, save
+
+    values = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [1]) for name in ("a", "b")]
+    graph = helper.make_graph([helper.make_node("Identity", ["a"], ["b"])], "g", values[:1], values[1:])
+    model = helper.make_model(graph)
+    helper.set_model_props(model, {KEY: json.dumps(to_json(description))})
+    save(model, path)
 
 
 def write_coco(folder: Path, config: ModelConfig = SMALL_CONFIG) -> Path:

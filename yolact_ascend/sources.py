@@ -10,11 +10,15 @@ from typing import Any
 
 from yolact_ascend.files import PACKAGE, digest_files
 
-# Libraries whose version can change a stage's output.
-LIBRARIES = (
+# Libraries whose version can change a stage's output: of the export alone, and of all stages.
+EXPORT = "models.export"
+EXPORT_LIBRARIES = (
     "torch",
     "onnx",
     "onnxsim",  # may be missing, see OPTIONAL
+)
+LIBRARIES = (
+    *EXPORT_LIBRARIES,
     "onnxruntime",
     "numpy",
     "opencv-python-headless",
@@ -40,12 +44,13 @@ def library_versions() -> dict[str, str | None]:
 def made_by(*modules: str) -> dict[str, Any]:
     """Return what work of these modules depends on beside its data: their sources and the libraries' versions.
 
-    `modules` are names below the package, such as "host.preprocess".
+    `modules` are names below the package, such as "host.preprocess". The export's libraries count for the export alone:
+    what other stages make on a host without PyTorch is the same.
     """
-    return {
-        "code": digest_files(sources_of(*modules)),
-        "libraries": library_versions(),
-    }
+    versions = library_versions()
+    if EXPORT not in modules:
+        versions = {name: version for name, version in versions.items() if name not in EXPORT_LIBRARIES}
+    return {"code": digest_files(sources_of(*modules)), "libraries": versions}
 
 
 @cache

@@ -5,7 +5,7 @@ import shutil
 import pytest
 
 from yolact_ascend import sources
-from yolact_ascend.sources import LIBRARIES, OPTIONAL, made_by, sources_of
+from yolact_ascend.sources import EXPORT_LIBRARIES, LIBRARIES, OPTIONAL, made_by, sources_of
 
 EXPORT = "models.export"
 PREPROCESS = "host.preprocess"
@@ -118,9 +118,11 @@ def test_a_change_counts_for_the_work_that_imports_the_module(package, work, mod
 
 def test_work_depends_on_the_versions_of_libraries(monkeypatch):
     before = made_by("tensors")
-    assert set(before["libraries"]) == set(LIBRARIES) >= {"torch", "onnx", "onnxruntime", "numpy"}
+    others = [name for name in LIBRARIES if name not in EXPORT_LIBRARIES]
+    assert set(before["libraries"]) == set(others) >= {"onnxruntime", "numpy"}
+    assert set(made_by(EXPORT)["libraries"]) == set(LIBRARIES) >= {"torch", "onnx", "onnxruntime", "numpy"}
     monkeypatch.setattr(sources.metadata, "version", lambda name: "0.0")
-    assert made_by("tensors") == {"code": before["code"], "libraries": dict.fromkeys(LIBRARIES, "0.0")}
+    assert made_by("tensors") == {"code": before["code"], "libraries": dict.fromkeys(others, "0.0")}
 
 
 def test_a_missing_library_has_no_version(monkeypatch):
@@ -132,7 +134,8 @@ def test_a_missing_library_has_no_version(monkeypatch):
             raise sources.metadata.PackageNotFoundError(name)
         return real(name)
 
-    with_all = made_by("errors")["libraries"]
+    with_all, of_others = made_by(EXPORT)["libraries"], made_by("errors")
     monkeypatch.setattr(sources.metadata, "version", version)
-    assert made_by("errors")["libraries"] == {**with_all, "onnxsim": None}
+    assert made_by(EXPORT)["libraries"] == {**with_all, "onnxsim": None}
+    assert made_by("errors") == of_others  # no stage after the export needs it
     assert {"onnxsim"} == OPTIONAL

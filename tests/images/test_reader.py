@@ -102,7 +102,10 @@ RANDOM = np.random.default_rng(0)
 @pytest.mark.parametrize(
     ("array", "said"),
     [
-        (RANDOM.random((6, 8, 3)).astype(np.float32), r"float32 \[6, 8, 3\], expected uint8 .*np\.rint\(255 \* array\)"),
+        (
+            RANDOM.random((6, 8, 3)).astype(np.float32),
+            r"float32 \[6, 8, 3\], expected uint8 .*np\.rint\(255 \* array\)",
+        ),
         (255 * RANDOM.random((6, 8, 3)), r"float64 \[6, 8, 3\], expected uint8 .*np\.clip\(np\.rint\(array\), 0, 255"),
         (np.zeros((6, 8, 3), np.uint16), r"uint16 .*Pass \(array >> 8\)\.astype\(np\.uint8\)"),
         (np.zeros((6, 8, 3), np.int64), r"int64 .*array\.astype\(np\.uint8\) if its values are 0\.\.255"),
@@ -130,7 +133,9 @@ def test_what_is_no_picture_is_refused(tmp_path):
     with pytest.raises(DatasetError, match=r"the picture \(2 bytes\) cannot be decoded as an image"):
         take_picture(b"no").read()
     monster = np.broadcast_to(np.zeros((1, 1, 3), np.uint8), (20_000, 20_000, 3))  # takes no memory
-    with pytest.raises(DatasetError, match=r"the picture has 20000×20000 pixels, 400 million; the limit is 179 million"):
+    with pytest.raises(
+        DatasetError, match=r"the picture has 20000×20000 pixels, 400 million; the limit is 179 million"
+    ):
         take_picture(monster)
 
 

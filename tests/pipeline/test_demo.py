@@ -75,14 +75,23 @@ def test_the_command_draws_held_out_scenes_only():
             UsageError,
             f"{DEMO_CONFIG} is this repository's own: upstream does not have it. Leave out upstream=",
         ),
-        ([f"weights={demo.WEIGHTS}"], WeightsError, f"use --config={DEMO_CONFIG} .* Without weights=.* runs the demo"),
+        (
+            [f"weights={demo.WEIGHTS}", f"config={DEFAULT_CONFIG}"],
+            WeightsError,
+            f"use --config={DEMO_CONFIG} .* Without weights=.* runs the demo",
+        ),
+        (
+            [f"weights={demo.WEIGHTS}"],  # which state their config
+            DatasetError,
+            "There is no COCO folder data/coco.* Without coco=, weights= and config=, run_all.sh runs a demo",
+        ),
         (
             [f"weights={demo.WEIGHTS}", f"config={DEMO_CONFIG}"],
             DatasetError,
             "There is no COCO folder data/coco.* Without coco=, weights= and config=, run_all.sh runs a demo",
         ),
     ],
-    ids=["config alone", "upstream", "weights alone", "both"],
+    ids=["config alone", "upstream", "another config", "weights alone", "both"],
 )
 def test_half_a_demo_is_refused_with_what_fits(empty_folder, words, error, said):
     with pytest.raises(error, match=said):
@@ -99,4 +108,4 @@ def test_an_export_from_upstream_of_the_config_that_it_lacks_is_refused(tmp_path
 
 def test_the_doctor_says_that_weights_are_of_another_config(empty_folder):
     with pytest.raises(WeightsError, match=f"holds weights of {DEMO_CONFIG}"):
-        check_weights(parse_words([f"weights={demo.WEIGHTS}"]))
+        check_weights(parse_words([f"weights={demo.WEIGHTS}", f"config={DEFAULT_CONFIG}"]))

@@ -4,7 +4,7 @@ import dataclasses
 import itertools
 
 import pytest
-from factories import CHECKOUT, SMALL_CONFIG, write_coco
+from factories import CHECKOUT, SMALL_CONFIG, describe_network, write_coco, write_described_onnx
 
 from yolact_ascend import sources
 from yolact_ascend.files import sha256_file
@@ -32,8 +32,9 @@ def plan(tmp_path, emulation):
     folder = WorkFolder(tmp_path / "out")
     folder.root.mkdir()
     models = [files_of_model(folder.model(2, target.model_suffix)) for target in TARGETS.values()]
-    for path in (tmp_path / "a.pth", folder.onnx, *itertools.chain(*models)):
+    for path in (tmp_path / "a.pth", *itertools.chain(*models)):
         path.write_bytes(b"word")
+    write_described_onnx(folder.onnx, describe_network(SMALL_CONFIG))
 
     def plan(*words):
         places = [f"weights={tmp_path}/a.pth", f"coco={tmp_path}/coco", f"out={folder.root}"]

@@ -5,7 +5,7 @@ import re
 from dataclasses import replace
 
 import pytest
-from factories import TINY_CONFIG, describe_network, rectangle_rle, write_coco
+from factories import TINY_CONFIG, describe_network, rectangle_rle, write_coco, write_described_onnx
 from formats import require_valid
 
 from yolact_ascend.detection.tasks import BOX, MASK
@@ -43,7 +43,6 @@ def finish(tmp_path, monkeypatch):
         named = [f"config={TINY_CONFIG.name}", "target=onnxruntime", f"bs={BATCH_SIZE}"]
         settings = parse_words([*places, *named, *words])
         run = RunContext(settings, OnnxRuntimeTarget(), Records(WorkFolder(settings.out)), Runner(0, {}))
-        run.description = replace(describe_network(), network="ours")
         write_outputs(run, tasks)
         return run
 
@@ -55,7 +54,7 @@ def write_outputs(run, tasks):
     folder = run.folder
     model = run.model(BATCH_SIZE)
     folder.root.mkdir()
-    folder.onnx.write_bytes(b"onnx")
+    write_described_onnx(folder.onnx, replace(describe_network(), network="ours"))
     model.write_bytes(b"model")
     write_sidecar(model, describe_model(model, run.need(BATCH_SIZE), run.description, [], "compile"))
     summary = {"npu_compute_time_list": [[0, 10], [10, 30]], "throughput": 133.3333}

@@ -18,14 +18,16 @@ from yolact_ascend.errors import ArtifactError, DatasetError, UsageError
 from yolact_ascend.folders import has_locks
 from yolact_ascend.images.coco import load_dataset
 from yolact_ascend.images.pictures import verify
-from yolact_ascend.models.classes import ClassChoice, choose_classes, require_weights
+from yolact_ascend.models.classes import ClassChoice, choose_classes
 from yolact_ascend.models.config import get_config
 from yolact_ascend.pipeline.context import find_classes_word, find_dataset
 from yolact_ascend.pipeline.demo import IMAGES, NOTE, is_drawn, with_demo
 from yolact_ascend.pipeline.disk import describe_remedies, plan_disk
+from yolact_ascend.pipeline.model_source import describe_exported, require_source
 from yolact_ascend.pipeline.settings import RunSettings
 from yolact_ascend.slots import SHARED_MEMORY
-from yolact_ascend.sources import OPTIONAL, library_versions
+from yolact_ascend.sources import EXPORT_LIBRARIES, OPTIONAL, library_versions
+from yolact_ascend.targets.folder import WorkFolder
 from yolact_ascend.targets.registry import TARGETS
 
 SCHEMA_VERSION = 1
@@ -36,7 +38,11 @@ LEAST_SCRATCH_BYTES = 64 * 2**20  # docker's default for /dev/shm: too little fo
 def examine(settings: RunSettings) -> list[Check]:
     """Make every check that a run of these settings depends on; a failed one does not keep the next from being made."""
     settings = with_demo(settings)
-    checks = [run_check("libraries", check_libraries), *TARGETS[settings.target].check(settings.devices)]
+    needs_export = settings.exported is None and "export" in settings.stages
+    checks = [
+        run_check("libraries", lambda: check_libraries(needs_export)),
+        *TARGETS[settings.target].check(settings.devices),
+    ]
     dataset = run_check("data set", lambda: check_dataset(settings))
     return [
         *checks,
@@ -71,11 +77,12 @@ def failed(checks: list[Check]) -> list[str]:
     return [check.name for check in checks if check.status == FAIL]
 
 
-def check_libraries() -> Check:
-    """Our own Python and the libraries whose versions can change a result."""
+def check_libraries(needs_export: bool = True) -> Check:
+    """Our own Python and the libraries whose versions can change a result; the export alone needs some of them."""
     versions = library_versions()
     facts = {"yolact_ascend": __version__, "python": platform.python_version(), **versions}
-    missing = [name for name, version in versions.items() if version is None and name not in OPTIONAL]
+    spared = OPTIONAL if needs_export else {*OPTIONAL, *EXPORT_LIBRARIES}
+    missing = [name for name, version in versions.items() if version is None and name not in spared]
     if missing:
         text = f"{sys.executable} is missing {', '.join(missing)}. Run bash scripts/setup.sh, and then .venv's Python."
         return Check("libraries", FAIL, text, facts)
@@ -85,7 +92,10 @@ def check_libraries() -> Check:
 def check_weights(settings: RunSettings) -> Check:
     """Whether the weights file can be read and fits the config; what is in it, and where its classes are from."""
     path, config = settings.weights, get_config(settings.config)
-    require_weights(path, config)
+    require_source(path, config, settings.exported, settings.out)
+    if settings.exported is not None:
+        text = f"not needed: a run takes {describe_exported(WorkFolder(settings.out).onnx, settings.exported)}"
+        return Check("weights", OK, text, {"path": str(path), "weights_sha256": settings.exported.weights_sha256})
     choice = _choose_classes(settings)
     size, classes = path.stat().st_size, choice.config.num_classes
     facts = {"path": str(path), "size_bytes": size, "classes": classes, "classes_from": choice.source}
@@ -106,6 +116,8 @@ def check_weights(settings: RunSettings) -> Check:
 def _choose_classes(settings: RunSettings) -> ClassChoice:
     """Choose the classes as a run does, without the data set's if that cannot be read: its own check says so."""
     path, config = settings.weights, get_config(settings.config)
+    if settings.exported is not None:
+        return ClassChoice(settings.exported.config, "the exported model")
     if not settings.classes:
         with contextlib.suppress(ArtifactError, DatasetError, UsageError):
             return choose_classes(path, config, find_classes_word(settings))

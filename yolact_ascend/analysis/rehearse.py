@@ -21,9 +21,10 @@ from yolact_ascend.errors import ArtifactError
 from yolact_ascend.images.decode import decode_image
 from yolact_ascend.images.transforms import normalise_image
 from yolact_ascend.models.config import ModelConfig
-from yolact_ascend.models.exported import config_of, read_onnx
+from yolact_ascend.models.exported import read_onnx
 from yolact_ascend.models.inputs import input_tensor
 from yolact_ascend.tables import markdown_table
+from yolact_ascend.targets.described import config_of_onnx
 
 FLOAT16_MAX = 65504.0
 FLOAT16_OVERFLOW = 65520.0  # from here on, rounding no longer gives FLOAT16_MAX
@@ -138,7 +139,7 @@ def _load_model(path: Path) -> tuple[onnx.ModelProto, ModelConfig]:
     model = read_onnx(path)
     weights = {tensor.name for tensor in model.graph.initializer}
     inputs = [_describe_input(value) for value in model.graph.input if value.name not in weights]
-    config = config_of(model)
+    config = config_of_onnx(path)
     image = input_tensor(config)
     expected = (image.name, image.dtype, image.shape)
     if [entry[:3] for entry in inputs] != [expected] or inputs[0][3] not in (None, 1):

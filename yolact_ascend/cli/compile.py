@@ -26,11 +26,11 @@ def run(arguments: argparse.Namespace) -> None:
     target = target_of_model(arguments.output)
     precision = read_flag(flags.PRECISION, arguments.precision, target, read_precision)
     embed = read_flag(flags.EMBED, arguments.embed, target, read_embed)
-    from yolact_ascend.models.exported import config_of, read_onnx
     from yolact_ascend.models.inputs import DTYPE_OF_EMBED, input_tensor
+    from yolact_ascend.targets.described import config_of_onnx
     from yolact_ascend.targets.target import CompileJob
 
-    config = config_of(read_onnx(arguments.model))
+    config = config_of_onnx(arguments.model)
     job = CompileJob(
         onnx=arguments.model,
         model=arguments.output,

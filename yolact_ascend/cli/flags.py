@@ -16,7 +16,7 @@ from yolact_ascend.environment import is_stage_of_a_run
 from yolact_ascend.errors import UsageError
 from yolact_ascend.flags import Flag
 from yolact_ascend.folders import lock_folder
-from yolact_ascend.models.classes import choose_classes
+from yolact_ascend.models.classes import choose_classes, config_name_of
 from yolact_ascend.models.config import CONFIGS, DEFAULT_CONFIG, DEFAULT_WEIGHTS, ModelConfig, get_config
 from yolact_ascend.models.families import all_cuts, default_cut, family_of
 from yolact_ascend.targets.folder import find_work_folder
@@ -93,10 +93,12 @@ def reader(read: Callable[[str], Any]) -> Callable[[str], Any]:
     return read_or_explain
 
 
-def add_model(parser: argparse.ArgumentParser) -> None:
-    """Add the flags for config and weights."""
-    add_flag(parser, flags.CONFIG, default=DEFAULT_CONFIG, help=LISTED_CONFIGS)
-    add_flag(parser, flags.TRAINED_MODEL, default=Path(DEFAULT_WEIGHTS))
+def add_model(parser: argparse.ArgumentParser, weights: Path | None = Path(DEFAULT_WEIGHTS)) -> None:
+    """Add the flags for config and weights; `weights` is the default (None: the verb needs to know whether one is)."""
+    text = f"{LISTED_CONFIGS} (default: what the weights state, else {DEFAULT_CONFIG})"
+    add_flag(parser, flags.CONFIG, help=text)
+    shown = "" if weights else f" (default: {DEFAULT_WEIGHTS})"
+    add_flag(parser, flags.TRAINED_MODEL, default=weights, help=f"{flags.TRAINED_MODEL.help}{shown}")
     add_flags(parser, flags.CLASSES)
 
 
@@ -108,7 +110,9 @@ def chosen_config(arguments: argparse.Namespace) -> ModelConfig:
     word, given = arguments.classes, getattr(arguments, "json_file", None)
     if word is None and given is not None and given.is_file():
         word = str(given)
-    return choose_classes(arguments.trained_model, get_config(arguments.config), word).config
+    weights = arguments.trained_model or Path(DEFAULT_WEIGHTS)
+    config = get_config(arguments.config or config_name_of(weights))
+    return choose_classes(weights, config, word).config
 
 
 def add_cut(parser: argparse.ArgumentParser) -> None:

@@ -10,11 +10,12 @@ from yolact_ascend.environment import stage_environment
 from yolact_ascend.errors import ArtifactError, UsageError, YolactAscendError
 from yolact_ascend.files import as_json
 from yolact_ascend.folders import lock_folder
-from yolact_ascend.models.classes import read_config, require_weights
+from yolact_ascend.models.classes import read_config
 from yolact_ascend.models.config import get_config
 from yolact_ascend.pipeline.context import RunContext
 from yolact_ascend.pipeline.demo import NOTE, draw_command, is_drawn, note_drawn, with_demo
 from yolact_ascend.pipeline.disk import in_gb, plan_disk, require_room
+from yolact_ascend.pipeline.model_source import describe_exported, require_source
 from yolact_ascend.pipeline.records import NO_RESULT, Record, Records
 from yolact_ascend.pipeline.settings import RunSettings, parse_words
 from yolact_ascend.pipeline.stages.plan import plan_steps
@@ -36,8 +37,9 @@ def run_stages(words: Sequence[str]) -> str:
     """
     settings = with_demo(parse_words(words))
     config = get_config(settings.config)
-    require_weights(settings.weights, config)
-    read_config(settings.weights, config)  # before the data set is looked for, which depends on it
+    require_source(settings.weights, config, settings.exported, settings.out)
+    if settings.exported is None:
+        read_config(settings.weights, config)  # before the data set is looked for, which depends on it
     kind = TARGETS[settings.target]
     kind.require_usable_paths(settings.out)
     target = kind.find(settings.devices)
@@ -113,7 +115,7 @@ def run_step(step: Step, run: RunContext) -> Outcome:
     start = time.perf_counter()
     images = step.work()
     seconds = time.perf_counter() - start
-    records.save(step.label, Record(inputs, records.describe(step.outputs()), round(seconds, 3), images))
+    records.save(step.label, Record(inputs, records.describe(step.outputs()), round(seconds, 3), images, step.note))
     _say(f"[{step.label}] done in {seconds:.1f} s")
     return Outcome(step.stage, step.batch_size, DONE, seconds, images)
 
@@ -146,6 +148,10 @@ def describe_plan(
     how_to_paste = target.how_to_paste()
     if how_to_paste:
         lines.append(f"To paste the commands below into a shell, first run: {how_to_paste}")
+    if settings.exported is not None:
+        why = "PyTorch is not installed" if settings.weights.is_file() else f"{settings.weights} is not there"
+        found = describe_exported(WorkFolder(settings.out).onnx, settings.exported)
+        lines.append(f"Weights: {why}, so nothing is exported. The model is {found}.")
     is_all_fresh = True
     for step in steps:
         reason = reasons[step.label]

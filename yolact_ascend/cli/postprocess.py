@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from yolact_ascend import flags
 from yolact_ascend.cli.flags import (
     add_cut,
     add_dataset,
+    add_flag,
     add_flags,
     add_model,
     add_results,
@@ -19,13 +24,20 @@ from yolact_ascend.cli.flags import (
     show_scores,
 )
 from yolact_ascend.cores import count_cores
+from yolact_ascend.errors import UsageError
+from yolact_ascend.models.config import DEFAULT_WEIGHTS, get_config
+
+if TYPE_CHECKING:
+    from yolact_ascend.models.family import Detector
 
 HELP = "Turn the device's outputs into detections and mAP (postprocess.py)."
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the verb's flags."""
-    add_model(parser)
+    text = "the model that gave the outputs: it states its config and cut, and its heads are read from beside it"
+    add_flag(parser, flags.MODEL, default=None, help=f"{text} (default: they are made from the weights, by PyTorch)")
+    add_model(parser, weights=None)
     add_dataset(parser)
     add_flags(parser, flags.FILE_PATH, flags.IDS_PATH)
     add_results(parser)
@@ -35,18 +47,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Do the work of the verb."""
-    config = chosen_config(arguments)
-    cut = chosen_cut(arguments, config)
+    detector = chosen_detector(arguments)
     from yolact_ascend.files import write_json
     from yolact_ascend.host.postprocess import postprocess, read_ids
     from yolact_ascend.images.pictures import verify_annotations
-    from yolact_ascend.models.detector import load_detector
 
-    dataset, config = verify_annotations(chosen_dataset(arguments), config)
+    dataset, config = verify_annotations(chosen_dataset(arguments), detector.config)
     say_warnings(dataset)
     evaluation, timings = postprocess(
         arguments.file_path,
-        load_detector(arguments.trained_model, config, cut),
+        detector,
         dataset,
         read_ids(arguments.ids_path, dataset),
         results_files(arguments, config),
@@ -56,3 +66,31 @@ def run(arguments: argparse.Namespace) -> None:
     if arguments.scores_file:
         write_json(arguments.scores_file, {**evaluation.to_json(), "host": timings.to_json()})
     show_scores(evaluation)
+
+
+def chosen_detector(arguments: argparse.Namespace) -> Detector:
+    """Return the host's part behind the model's cut: of `--model`, checked against the other flags, or of these alone.
+
+    Raises UsageError and ArtifactError when they contradict each other.
+    """
+    from yolact_ascend.models.detector import load_detector
+
+    if arguments.model is None:
+        config = chosen_config(arguments)
+        return load_detector(arguments.trained_model or Path(DEFAULT_WEIGHTS), config, chosen_cut(arguments, config))
+    from yolact_ascend.host.loading import compare_weights, require_config
+    from yolact_ascend.models.classes import name_classes
+    from yolact_ascend.targets.described import open_detector, read_description
+
+    model, weights = arguments.model, arguments.trained_model
+    found = read_description(model)
+    if arguments.config is not None:
+        require_config(model, found.config, get_config(arguments.config))
+    if arguments.cut not in (None, found.cut):
+        raise UsageError(f"--cut={arguments.cut}: {model} ends at {found.cut}. Leave out --cut.")
+    if weights is not None:
+        remark = compare_weights(model, found.weights_sha256, weights)
+        if remark:
+            print(f"warning: {model}{remark}", file=sys.stderr, flush=True)
+    config = name_classes(found.config, arguments.classes, str(model))
+    return open_detector(model, dataclasses.replace(found, config=config))

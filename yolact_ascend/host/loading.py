@@ -16,13 +16,11 @@ from yolact_ascend.files import sha256_file
 from yolact_ascend.host.cache import Recipe, made_once
 from yolact_ascend.host.model import Model
 from yolact_ascend.host.pack import is_pack, require_whole
-from yolact_ascend.models.class_record import read_classes
-from yolact_ascend.models.classes import choose_classes, name_classes, require_weights
-from yolact_ascend.models.config import CONFIGS, DEFAULT_CONFIG, DEFAULT_WEIGHTS, ModelConfig, get_config, is_alike
+from yolact_ascend.models.classes import choose_classes, config_name_of, name_classes, require_weights
+from yolact_ascend.models.config import DEFAULT_WEIGHTS, ModelConfig, get_config, is_alike
 from yolact_ascend.models.detector import load_detector
 from yolact_ascend.models.families import family_of, find_cut
 from yolact_ascend.models.family import Detector
-from yolact_ascend.models.file_names import config_by_name
 from yolact_ascend.models.host_part import PART_KEY
 from yolact_ascend.models.onnx_metadata import read_metadata
 from yolact_ascend.targets.compiled import find_weights_sha256
@@ -156,7 +154,7 @@ def choose_model(request: ModelRequest) -> ChosenModel:
             raise
         return _choose_by_flags(request, find_target(kind, request.devices))
     if request.config is not None:
-        _require_config(path, description.config, get_config(request.config))
+        require_config(path, description.config, get_config(request.config))
     config = name_classes(description.config, request.classes, str(path))
     remark = ""
     if request.weights is not None:
@@ -203,7 +201,7 @@ def _choose_by_flags(request: ModelRequest, target: Target) -> ChosenModel:
     """Choose a model that states nothing of its own: its config and weights are those that the request names."""
     weights = request.weights or Path(DEFAULT_WEIGHTS)
     request = dataclasses.replace(request, weights=weights)
-    config = choose_classes(weights, get_config(request.config or _config_name(weights)), request.classes).config
+    config = choose_classes(weights, get_config(request.config or config_name_of(weights)), request.classes).config
     stated = find_weights_sha256(request.path)
     if stated is not None:
         compare_weights(request.path, stated, weights)  # before the device is opened, which takes seconds
@@ -217,7 +215,7 @@ def _choose_by_flags(request: ModelRequest, target: Target) -> ChosenModel:
 def _from_weights(request: ModelRequest) -> ModelRequest:
     """Make the model of weights, if it is not in the cache; returns the request for that model."""
     weights, devices = request.path, request.devices
-    config = get_config(request.config or _config_name(weights))
+    config = get_config(request.config or config_name_of(weights))
     require_weights(weights, config)
     config = choose_classes(weights, config, request.classes).config
     if request.target is not None and request.target not in TARGETS:
@@ -229,15 +227,6 @@ def _from_weights(request: ModelRequest) -> ModelRequest:
     return dataclasses.replace(request, path=made_once(recipe), weights=None, config=None, classes=None)
 
 
-def _config_name(weights: Path) -> str:
-    """Return the config that weights are of, by their record, else by their file's name, else the default one."""
-    recorded = read_classes(weights)
-    if recorded is not None and recorded.config_name in CONFIGS:
-        return recorded.config_name
-    named = config_by_name(weights)
-    return DEFAULT_CONFIG if named is None else named.name
-
-
 def _require_target(request: ModelRequest) -> None:
     """Raise UsageError for a model of another target than the one that is named."""
     found = target_of_model(request.path).name
@@ -247,7 +236,8 @@ def _require_target(request: ModelRequest) -> None:
         )
 
 
-def _require_config(model: Path, found: ModelConfig, expected: ModelConfig) -> None:
+def require_config(model: Path, found: ModelConfig, expected: ModelConfig) -> None:
+    """Raise ArtifactError when a model is not one of the expected config."""
     if found.name != expected.name and not is_alike(found, expected):
         raise ArtifactError(
             f"{model} was exported for {found.name}, not for {expected.name}. Leave out --config, or pass "

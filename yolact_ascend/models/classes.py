@@ -11,9 +11,10 @@ from typing import Any
 from yolact_ascend.errors import UsageError, WeightsError, show_value
 from yolact_ascend.files import read_json
 from yolact_ascend.models.class_record import read_classes
-from yolact_ascend.models.config import CONFIGS, ModelConfig, with_classes
+from yolact_ascend.models.config import CONFIGS, DEFAULT_CONFIG, ModelConfig, with_classes
 from yolact_ascend.models.families import family_of
 from yolact_ascend.models.family import to_network_names
+from yolact_ascend.models.file_names import config_by_name
 from yolact_ascend.models.weights_file import read_shapes
 from yolact_ascend.process import format_command, own_command
 
@@ -100,6 +101,18 @@ def _list_names(words: Sequence[str], source: str) -> Listed:
         found = f"{', '.join(map(repr, twice))} more than once" if twice else "an empty name"
         raise UsageError(f"{source} has {found if names else 'no names'}. Expected each class once, in its order.")
     return Listed(names, None, source)
+
+
+def config_name_of(weights: Path) -> str:
+    """Return the config that weights, which may be missing, are of: by their record, else by the file's name.
+
+    The default config where neither says. Raises WeightsError when the record is damaged.
+    """
+    recorded = read_classes(weights)
+    if recorded is not None and recorded.config_name in CONFIGS:
+        return recorded.config_name
+    named = config_by_name(weights)
+    return DEFAULT_CONFIG if named is None else named.name
 
 
 def read_config(path: Path, config: ModelConfig) -> ModelConfig:

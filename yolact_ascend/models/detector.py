@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from yolact_ascend.detection.thresholds import EVALUATION_SETTINGS, DetectionSettings
+from yolact_ascend.errors import ToolError
 from yolact_ascend.files import path_in_memory
 from yolact_ascend.models.config import ModelConfig
 from yolact_ascend.models.families import family_of
@@ -20,14 +21,19 @@ def load_detector(
 ) -> Detector:
     """Return the host's part behind a cut; `threads` is for callers that have one image at a time.
 
-    Raises WeightsError when the weights are needed, and missing or do not fit the config.
+    Raises WeightsError when the weights are needed, and missing or do not fit the config, ToolError without PyTorch.
     """
     family = family_of(config)
     host_part = None
     if family.has_host_part(cut):
-        from yolact_ascend.models.exporter import write_onnx
-        from yolact_ascend.models.weights import load_network
-
+        try:
+            from yolact_ascend.models.exporter import write_onnx
+            from yolact_ascend.models.weights import load_network
+        except ImportError as error:
+            raise ToolError(
+                f"The heads of {weights} are made by PyTorch, which cannot be imported ({error}). Pass the model that "
+                "was exported or compiled, with its heads beside it: --model=FILE."
+            ) from error
         part = family.host_part(load_network(weights, config), config, cut)
         with path_in_memory("host_part.onnx") as path:
             write_onnx(part.network, path, part.inputs, [spec.name for spec in part.outputs], has_free_batch=False)

@@ -1,4 +1,4 @@
-"""Reads what an exported ONNX states about itself."""
+"""Reads an exported ONNX whole, by the package onnx."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from pathlib import Path
 import onnx
 
 from yolact_ascend.errors import ArtifactError
-from yolact_ascend.models.config import CONFIGS, DEFAULT_CONFIG, ModelConfig
 
 
 def read_onnx(path: Path) -> onnx.ModelProto:
@@ -16,13 +15,3 @@ def read_onnx(path: Path) -> onnx.ModelProto:
         return onnx.load(path)
     except Exception as error:  # protobuf and the file system have no common base class
         raise ArtifactError(f"{path} cannot be read as ONNX: {error}. Export it first (pth2onnx.py).") from error
-
-
-def metadata_of(model: onnx.ModelProto) -> dict[str, str]:
-    """Return the metadata that the export wrote."""
-    return {entry.key: entry.value for entry in model.metadata_props}
-
-
-def config_of(model: onnx.ModelProto) -> ModelConfig:
-    """Return the config that the metadata names, the default one where it names none."""
-    return CONFIGS.get(metadata_of(model).get("config", ""), CONFIGS[DEFAULT_CONFIG])

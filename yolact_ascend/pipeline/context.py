@@ -15,6 +15,7 @@ from yolact_ascend.models.config import ModelConfig, get_config
 from yolact_ascend.models.description import Description
 from yolact_ascend.models.families import cut_outputs
 from yolact_ascend.models.inputs import input_tensor
+from yolact_ascend.pipeline.model_source import name_of_exported
 from yolact_ascend.pipeline.records import Records
 from yolact_ascend.pipeline.settings import RunSettings
 from yolact_ascend.process import Runner
@@ -65,16 +66,31 @@ class RunContext:
 
     @cached_property
     def weights_sha256(self) -> str:
-        return sha256_file(self.settings.weights)
+        exported = self.settings.exported
+        return sha256_file(self.settings.weights) if exported is None else exported.weights_sha256
 
-    @cached_property
+    @property
+    def weights_name(self) -> str:
+        """The file name of the weights, "" when it is not known."""
+        settings = self.settings
+        return settings.weights.name if settings.exported is None else name_of_exported(settings.out) or ""
+
+    @property
     def description(self) -> Description:
-        """What the exported ONNX states about itself."""
+        """What the exported ONNX, as it is now, states about itself; raises ArtifactError when there is none."""
         return read_description(self.folder.onnx)
+
+    def sha256_host_part(self) -> str | None:
+        """Return the SHA-256 of the heads that the host runs; None when the device runs the whole network."""
+        part = self.description.host_part
+        return None if part is None else part.sha256
 
     @cached_property
     def class_choice(self) -> ClassChoice:
         """The config with the classes of the weights, and where these are from."""
+        exported = self.settings.exported
+        if exported is not None:
+            return ClassChoice(exported.config, "the exported model")
         return choose_classes(self.settings.weights, get_config(self.settings.config), self.classes_word)
 
     @cached_property

@@ -29,6 +29,7 @@ class Record:
     outputs: dict[str, list[int]]  # path -> [size in bytes, modification time in ns]; see `Records.describe`
     seconds: float
     images: int | None
+    note: str = ""  # the step's own, see `steps.Step`
     schema: int = SCHEMA
 
     @property

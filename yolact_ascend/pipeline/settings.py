@@ -9,9 +9,11 @@ from typing import Any
 
 from yolact_ascend.errors import UsageError
 from yolact_ascend.flags import COUNT, DEVICE, MAX_BATCH_SIZE, MAX_WORKERS, THREADS, read_npus
-from yolact_ascend.models.config import DEFAULT_CONFIG, DEFAULT_WEIGHTS, get_config, require_upstream
+from yolact_ascend.models.config import DEFAULT_CONFIG, DEFAULT_WEIGHTS, ModelConfig, get_config, require_upstream
+from yolact_ascend.models.description import Description
 from yolact_ascend.models.families import all_cuts, default_cut, family_of
 from yolact_ascend.models.inputs import DTYPE_OF_EMBED, RESIZE
+from yolact_ascend.pipeline.model_source import choose_config, find_exported, require_exported_fits
 from yolact_ascend.targets.registry import DEFAULT_TARGET, TARGETS, read_device, read_embed, read_precision
 from yolact_ascend.targets.target import BATCH_CONTENTS, COMPILE, RUN, DeviceRequest, Target
 from yolact_ascend.words import listed, one_of, optional, path, switch, whole_number
@@ -60,6 +62,7 @@ class RunSettings:
     input: str
     given: frozenset[str] = frozenset()  # the keys that the user wrote
     is_demo: bool = False  # see `demo`
+    exported: Description | None = None  # the model in the work folder, where it stands in for weights
 
     @property
     def has_batch_file(self) -> bool:
@@ -132,8 +135,13 @@ read_batch_sizes = listed(
 
 KEYS = {
     "bs": Key("1", read_batch_sizes, "batch size, or several: bs=1,4,8"),
-    "config": Key(DEFAULT_CONFIG, _config, "model config, by its name in YolactEdge or YOLACT"),
-    "weights": Key(DEFAULT_WEIGHTS, path, "weights file (.pth) for that config"),
+    "config": Key(
+        "",
+        optional(_config),
+        "model config, by its name in YolactEdge or YOLACT (default: what the weights state, by what they hold or by "
+        f"their file's name, else {DEFAULT_CONFIG})",
+    ),
+    "weights": Key(DEFAULT_WEIGHTS, path, "weights file (.pth); not needed once the model is exported"),
     "classes": Key("", optional(str), "class names of weights that name none: a file, or names separated by commas"),
     "coco": Key("data/coco", path, "COCO folder with val2017/ (or images/val2017/, images/) and annotations/"),
     "images": Key("", optional(path), "folder of the images, with annotations=, for a data set of another layout"),
@@ -237,7 +245,12 @@ def _settings(values: dict[str, Any], given: frozenset[str]) -> RunSettings:
         )
     if values["images"] and not values["annotations"]:
         raise UsageError(f"images={values['images']} needs annotations=FILE, which lists these images.")
-    config = get_config(values["config"])
+    exported = None
+    if values["upstream"] is None and not _must_export(values):
+        exported = find_exported(values["weights"], "weights" in given, values["out"])
+    config = choose_config(values["config"], values["weights"], exported)
+    if exported is not None:
+        require_exported_fits(exported, values["cut"], values["classes"])
     if values["upstream"] is not None:
         require_upstream(config)
     target = TARGETS[values["target"]]
@@ -267,12 +280,23 @@ def _settings(values: dict[str, Any], given: frozenset[str]) -> RunSettings:
         force=values["force"],
         upstream=values["upstream"],
         precision=_read("precision", values["precision"], lambda word: read_precision(target, word)),
-        cut=_read("cut", values["cut"] or default_cut(config), one_of(family_of(config).cuts)),
+        cut=exported.cut if exported else _read_cut(values["cut"], config),
         embed=embed,
         threads=values["threads"],
         input=_benchmark_input(values, target),
         given=given,
+        exported=exported,
     )
+
+
+def _must_export(values: dict[str, Any]) -> bool:
+    """Whether the export itself is asked for, by name."""
+    named = {values["from"], values["to"]} | (set() if values["force"] == set(ALL_STAGES) else values["force"])
+    return not named.isdisjoint(("patch", "export"))
+
+
+def _read_cut(word: str | None, config: ModelConfig) -> str:
+    return str(_read("cut", word or default_cut(config), one_of(family_of(config).cuts)))
 
 
 def _require_single_images(values: dict[str, Any], way: str) -> None:

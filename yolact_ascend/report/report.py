@@ -95,7 +95,7 @@ def _describe_model(run: RunContext) -> dict[str, Any]:
     exported = run.description
     return {
         "config": run.settings.config,
-        "weights": run.settings.weights.name,
+        "weights": run.weights_name,
         "weights_sha256": run.weights_sha256,
         "classes": len(run.config.class_names),
         "classes_from": run.class_choice.source,

@@ -12,6 +12,7 @@ from xml.etree import ElementTree
 from yolact_ascend.detection.thresholds import EVALUATION_SETTINGS, DetectionSettings
 from yolact_ascend.errors import ArtifactError, NotDescribedError
 from yolact_ascend.files import sha256_bytes
+from yolact_ascend.models.config import CONFIGS, DEFAULT_CONFIG, ModelConfig
 from yolact_ascend.models.description import EXPORT_AGAIN, KEY, Description, parse_description
 from yolact_ascend.models.families import family_of
 from yolact_ascend.models.family import Detector
@@ -50,6 +51,14 @@ def read_description(model: Path) -> Description:
     sidecar = read_sidecar(model)
     require_described(model, sidecar)
     return sidecar.description
+
+
+def config_of_onnx(path: Path) -> ModelConfig:
+    """Return the config of an exported ONNX; of one that has no description, the one it names, else the default."""
+    try:
+        return read_description(path).config
+    except NotDescribedError:
+        return CONFIGS.get(read_metadata(path).get("config", ""), CONFIGS[DEFAULT_CONFIG])
 
 
 def open_detector(

@@ -9,10 +9,10 @@ from yolact_ascend.pipeline.context import RunContext
 from yolact_ascend.process import own_command
 
 
-def verb_command(run: RunContext, verb: str) -> list[str]:
-    """Return the start of a verb's command with the model that it is about."""
+def export_command(run: RunContext) -> list[str]:
+    """Return the start of the export's command: weights, config and classes, which the model then states."""
     return [
-        *own_command(verb),
+        *own_command("export"),
         flags.TRAINED_MODEL.word(run.settings.weights),
         flags.CONFIG.word(run.settings.config),
         *class_words(run),

@@ -9,13 +9,16 @@ from yolact_ascend import flags
 from yolact_ascend.models.families import family_of
 from yolact_ascend.models.host_part import heads_file
 from yolact_ascend.pipeline.context import RunContext
-from yolact_ascend.pipeline.stages.commands import cut_words, verb_command
+from yolact_ascend.pipeline.model_source import EXPORT
+from yolact_ascend.pipeline.stages.commands import cut_words, export_command
 from yolact_ascend.pipeline.steps import Step
 from yolact_ascend.sources import made_by
 
 
 def steps(run: RunContext) -> list[Step]:
-    """Return the step."""
+    """Return the step, or none where an exported model stands in for weights."""
+    if run.settings.exported is not None:
+        return []
     settings, onnx = run.settings, run.folder.onnx
 
     def inputs() -> dict[str, Any]:
@@ -30,9 +33,9 @@ def steps(run: RunContext) -> list[Step]:
 
     def work() -> None:
         upstream = [flags.UPSTREAM.word(settings.upstream)] if settings.upstream else []
-        run.runner.run_own([*verb_command(run, "export"), flags.ONNX_OUTPUT.word(onnx), *cut_words(run), *upstream])
+        run.runner.run_own([*export_command(run), flags.ONNX_OUTPUT.word(onnx), *cut_words(run), *upstream])
 
     def outputs() -> list[Path]:
         return [onnx, *([heads_file(onnx)] if family_of(run.config).has_host_part(settings.cut) else [])]
 
-    return [Step("export", None, inputs, outputs, work)]
+    return [Step(EXPORT, None, inputs, outputs, work, note=settings.weights.name)]

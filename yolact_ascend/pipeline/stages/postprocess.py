@@ -8,13 +8,12 @@ from yolact_ascend import flags
 from yolact_ascend.files import sha256_file
 from yolact_ascend.pipeline.context import RunContext
 from yolact_ascend.pipeline.stages.commands import (
-    cut_words,
     dataset_words,
     results_words,
-    verb_command,
     worker_words,
 )
 from yolact_ascend.pipeline.steps import Step
+from yolact_ascend.process import own_command
 from yolact_ascend.sources import made_by
 from yolact_ascend.targets.folder import ids_file
 
@@ -35,17 +34,19 @@ def _step(run: RunContext, batch_size: int) -> Step:
             "config": run.settings.config,
             "cut": run.settings.cut,
             "annotations_sha256": sha256_file(run.dataset.annotation_file),
-            **made_by("host.postprocess", "models.detector"),
+            "host_part": run.sha256_host_part(),
+            **made_by("host.postprocess", "targets.described"),
         }
 
     def work() -> int:
+        run.require_model(batch_size)
         for path in results:
             path.unlink(missing_ok=True)
         run.runner.run_own(
             [
-                *verb_command(run, "postprocess"),
+                *own_command("postprocess"),
+                flags.MODEL.word(run.model(batch_size)),
                 flags.FILE_PATH.word(folder.outputs(batch_size)),
-                *cut_words(run),
                 *dataset_words(run),
                 flags.IDS_PATH.word(ids_file(folder.inputs)),
                 *results_words(run, batch_size),

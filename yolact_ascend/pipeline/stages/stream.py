@@ -12,10 +12,10 @@ from yolact_ascend.pipeline.stages.commands import (
     dataset_words,
     limit_words,
     results_words,
-    verb_command,
     worker_words,
 )
 from yolact_ascend.pipeline.steps import Step
+from yolact_ascend.process import own_command
 from yolact_ascend.sources import made_by
 from yolact_ascend.targets.compiled import sha256_model
 
@@ -41,7 +41,8 @@ def _step(run: RunContext, batch_size: int) -> Step:
             "config": run.settings.config,
             "cut": run.settings.cut,
             "annotations_sha256": sha256_file(run.dataset.annotation_file),
-            **made_by("host.stream", "models.detector", *target.engine_modules),
+            "host_part": run.sha256_host_part(),
+            **made_by("host.stream", "targets.described", *target.engine_modules),
         }
 
     def work() -> int:
@@ -50,7 +51,7 @@ def _step(run: RunContext, batch_size: int) -> Step:
             path.unlink(missing_ok=True)
         run.runner.run_own(
             [
-                *verb_command(run, "stream"),
+                *own_command("stream"),
                 flags.MODEL.word(model),
                 *dataset_words(run),
                 *results_words(run, batch_size),

@@ -1,0 +1,105 @@
+"""Where a run's model comes from: weights to export, or the ONNX in the work folder, which states what it was made of.
+
+The ONNX stands in where the weights are not there, as on a card's host that got the work folder alone, and where
+PyTorch is not installed and the ONNX was made of these very weights.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+
+from yolact_ascend.errors import ArtifactError, NotDescribedError, UsageError, WeightsError
+from yolact_ascend.files import sha256_file
+from yolact_ascend.models.classes import config_name_of, read_listed, require_weights
+from yolact_ascend.models.config import ModelConfig, get_config
+from yolact_ascend.models.description import Description
+from yolact_ascend.pipeline.records import Records
+from yolact_ascend.targets.described import read_description, read_host_part
+from yolact_ascend.targets.folder import WorkFolder
+
+EXPORT = "export"  # the step
+
+
+def find_exported(weights: Path, is_named: bool, out: Path) -> Description | None:
+    """Return what the ONNX of a work folder states, where it stands in for the weights; None where it does not.
+
+    Weights that the user named and that are not there may be a slip of the pen: then the ONNX stands in only if it was
+    exported from a file of that name. Raises ArtifactError when the ONNX is needed and its description is damaged.
+    """
+    if weights.is_file():
+        if has_torch():
+            return None
+        found = _read(out)
+        return found if found and found.weights_sha256 == sha256_file(weights) else None
+    return _read(out) if not is_named or name_of_exported(out) == weights.name else None
+
+
+def has_torch() -> bool:
+    """Whether PyTorch is installed, so that weights can be exported."""
+    return importlib.util.find_spec("torch") is not None
+
+
+def name_of_exported(out: Path) -> str | None:
+    """Return the name of the weights file that the ONNX of a work folder was exported from, if a run did that."""
+    record = Records(WorkFolder(out)).load(EXPORT)
+    return record.note if record and record.note else None
+
+
+def require_source(weights: Path, config: ModelConfig, exported: Description | None, out: Path) -> None:
+    """Raise WeightsError when there is nothing to make the model from, ArtifactError when the heads are missing."""
+    onnx = WorkFolder(out).onnx
+    if exported is not None:
+        read_host_part(onnx, exported)
+        return
+    try:
+        require_weights(weights, config)
+    except WeightsError as error:
+        found = _read(out)
+        if found is None:
+            raise
+        raise WeightsError(f"{error} Or leave out weights= to go on with {describe_exported(onnx, found)}.") from error
+
+
+def describe_exported(onnx: Path, exported: Description) -> str:
+    """Return a few words on an exported model: what it states."""
+    return (
+        f"{onnx}, which states config {exported.config.name}, cut {exported.cut}, {exported.config.num_classes} "
+        f"classes and weights with sha256 {exported.weights_sha256[:12]}"
+    )
+
+
+def choose_config(word: str | None, weights: Path, exported: Description | None) -> ModelConfig:
+    """Return the config of a run: the one that is named, else that of the exported model or of the weights.
+
+    Raises UsageError for a name that is not known, or not the exported model's.
+    """
+    if exported is None:
+        return get_config(word or config_name_of(weights))
+    stated = exported.config.name
+    if word not in (None, stated):
+        raise UsageError(f"config={word}: the exported model is one of {stated}. Leave out config=, or pass weights=.")
+    return get_config(stated)
+
+
+def require_exported_fits(exported: Description, cut: str | None, classes: str | None) -> None:
+    """Raise UsageError when a cut or class names are asked for that the exported model does not have."""
+    if cut not in (None, exported.cut):
+        raise UsageError(f"cut={cut}: the exported model ends at {exported.cut}. Leave out cut=, or pass weights=.")
+    if classes is not None and read_listed(classes).names != exported.config.class_names:
+        raise UsageError(
+            f"classes={classes}: the exported model names other classes, and they are chosen at its export. Leave out "
+            "classes=, or pass weights=."
+        )
+
+
+def _read(out: Path) -> Description | None:
+    onnx = WorkFolder(out).onnx
+    if not onnx.is_file():
+        return None
+    try:
+        return read_description(onnx)
+    except NotDescribedError:
+        return None
+    except ArtifactError as error:
+        raise ArtifactError(f"There are no weights to export, and: {error}") from error
