@@ -12,7 +12,7 @@ MODULES = {".".join(path.relative_to(PACKAGE).with_suffix("").parts): path for p
 # may import those that its row names, all below it.
 ROOMS = {
     "cli": {"analysis", "report", "training", "host", "pipeline", "scenes", "targets", "images", "models", "detection"},
-    "analysis": {"pipeline", "scenes", "targets", "images", "models", "detection"},
+    "analysis": {"host", "pipeline", "scenes", "targets", "images", "models", "detection"},
     "report": {"pipeline", "targets", "images", "models", "detection"},
     "training": {"host", "targets", "images", "models", "detection"},
     "host": {"targets", "images", "models", "detection"},

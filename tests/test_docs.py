@@ -6,6 +6,7 @@ import re
 import pytest
 from factories import CHECKOUT
 
+from yolact_ascend import __version__
 from yolact_ascend.cli import main
 from yolact_ascend.models.config import CONFIGS
 from yolact_ascend.pipeline.settings import KEYS
@@ -89,3 +90,9 @@ def test_decisions_are_short():
     assert entries
     for entry in entries:
         assert len(entry.strip().splitlines()) - 1 <= 8, entry.splitlines()[0]
+
+
+def test_the_newest_version_of_the_changelog_is_the_packages():
+    """docs/releasing.md: "Unreleased" on top, and below it what was released last, if anything was."""
+    first, *released = re.findall(r"^## (\S+)", (CHECKOUT / "CHANGELOG.md").read_text(), re.MULTILINE)
+    assert first == "Unreleased" and released[:1] in ([], [__version__])

@@ -24,6 +24,7 @@ SHOWN_LINES = 12  # of a failed program's output
 # Of ais_bench and atc; from CANN 8.5 on, its messages begin with "[PID: 4711] 2026-08-01-10:00:00.000.000 ".
 _ERROR_LINE = re.compile(r"\[(ACL )?ERROR\]|ERROR|E[A-Z]?\d{4,5}\b|\[PID: ?\d+\] \S+ \S*\(E\w+\):")
 Explain = Callable[[str, int], "str | None"]  # from a program's output and exit code
+Watch = Callable[[bytes], None]  # gets a program's output as it comes
 
 
 def format_command(command: Sequence[str]) -> str:
@@ -37,17 +38,18 @@ def run_tool(
     log: Path | None = None,
     explain: Explain | None = None,
     pass_fds: Sequence[int] = (),
+    watch: Watch | None = None,
 ) -> str:
     """Run a program, showing its command line, and its output as it comes; return its output if logged.
 
-    With `log`, standard output and error also go to the end of that file and are returned; otherwise they are not
-    captured.
+    With `log`, standard output and error also go to the end of that file and to `watch`, and are returned; otherwise
+    they are not captured.
     Raises ToolError when the program is missing or its exit code is not 0: it shows the command, the code, the last
     lines and, if logged, the explanation that `explain` returns for the output and the code.
     """
     print(f"$ {format_command(command)}", file=sys.stderr, flush=True)
     with contextlib.nullcontext() if log is None else _open_log(log, command) as file:
-        code, output = _run(command, env, file, pass_fds)
+        code, output = _run(command, env, file, pass_fds, watch)
     if code != 0:
         if log is None:
             raise ToolError(f"That command {describe_exit(code)}; its own message is above.")
@@ -71,7 +73,11 @@ def describe_exit(exit_code: int) -> str:
 
 
 def _run(
-    command: Sequence[str], env: Mapping[str, str], log: RawIOBase | None, pass_fds: Sequence[int]
+    command: Sequence[str],
+    env: Mapping[str, str],
+    log: RawIOBase | None,
+    pass_fds: Sequence[int],
+    watch: Watch | None = None,
 ) -> tuple[int, str]:
     """Run a program to its end, or end it when this one is interrupted; returns its code and what went to the log."""
     streams = {} if log is None else {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
@@ -80,7 +86,7 @@ def _run(
     except OSError as error:
         raise ToolError(f"Cannot start {command[0]}: {error.strerror}.") from error
     try:
-        output = "" if log is None else _tee(process, log)
+        output = "" if log is None else _tee(process, log, watch)
         return process.wait(), output
     except BaseException:
         process.terminate()
@@ -146,7 +152,7 @@ def _open_log(path: Path, command: Sequence[str]) -> RawIOBase:
     return file
 
 
-def _tee(process: subprocess.Popen[bytes], file: RawIOBase) -> str:
+def _tee(process: subprocess.Popen[bytes], file: RawIOBase, watch: Watch | None = None) -> str:
     """Copy a program's output to stderr and the log as it comes: progress bars stay alive."""
     assert process.stdout is not None
     chunks = []
@@ -156,6 +162,8 @@ def _tee(process: subprocess.Popen[bytes], file: RawIOBase) -> str:
             file.write(chunk)
             sys.stderr.write(chunk.decode(errors="replace"))
             sys.stderr.flush()
+            if watch is not None:
+                watch(chunk)
     return b"".join(chunks).decode(errors="replace")
 
 
@@ -172,9 +180,10 @@ class Runner:
         env: Mapping[str, str],
         log: Path | None = None,
         explain: Explain | None = None,
+        watch: Watch | None = None,
     ) -> str:
         """Run a program of a target in its environment; see `run_tool`."""
-        return run_tool(command, env, log, explain, pass_fds=[self.lock])
+        return run_tool(command, env, log, explain, [self.lock], watch)
 
     def run_own(self, command: Sequence[str], log: Path | None = None) -> str:
         """Run a stage of ours as the user's shell would."""

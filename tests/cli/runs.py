@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from factories import TINY_CONFIG
+from formats import require_valid
 
 from yolact_ascend.cli.orchestration import run_stages
 from yolact_ascend.process import Runner
@@ -50,7 +51,7 @@ class Run:
         return self.folder.model(batch_size, ".om")
 
     def sidecar(self, batch_size: int) -> dict:
-        return json.loads(sidecar_file(self.om(batch_size)).read_text())
+        return require_valid(json.loads(sidecar_file(self.om(batch_size)).read_text()), "sidecar")
 
     def detections(self, batch_size: int) -> dict[str, Path]:
         return self.folder.detections(batch_size, TINY_CONFIG.tasks)
@@ -60,7 +61,8 @@ class Run:
         return re.sub(" +", " ", self.folder.report_md.read_text())
 
     def report(self) -> dict:
-        return json.loads(self.folder.report_json.read_text())
+        """The report, which fits its schema whatever the run was."""
+        return require_valid(json.loads(self.folder.report_json.read_text()), "report")
 
 
 def verb_words(command: list[str]) -> list[str]:

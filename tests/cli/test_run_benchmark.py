@@ -1,5 +1,6 @@
 """mode=perf."""
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -9,16 +10,20 @@ from runs import (
     change_image,
 )
 
-from yolact_ascend import process
+from yolact_ascend import loops, process
 from yolact_ascend.errors import DatasetError, ToolError
 from yolact_ascend.models.inputs import input_tensor
 from yolact_ascend.process import Runner
 
 
-def test_perf_mode_needs_no_data_set(copied, capfd):
+def test_perf_mode_needs_no_data_set(copied, capfd, monkeypatch):
+    monkeypatch.setattr(loops, "LEAST_S", 0.0)
+    monkeypatch.setattr(loops, "LEAST_MEASURED_S", 0.0)
     assert copied(mode="perf", bs="1,2", loop="2", coco="nowhere") == [
         *("compile bs1", "compile bs2", "benchmark bs1", "benchmark bs2")
     ]
+    said = re.findall(r"benchmark: about \d+ s for 2 loops", capfd.readouterr().err)
+    assert len(said) == 2  # from ais_bench's progress, at each batch size
     report = copied.report()
     assert report["mode"] == "perf" and report["dataset"] is None
     assert [(r["batch_size"], r["batches"], r["input"]) for r in report["results"]] == [
@@ -42,7 +47,7 @@ def test_a_benchmark_of_random_values_or_images_leaves_only_its_timings(copied, 
     seen = []
     real = process.run_tool
 
-    def look(command, env, log=None, explain=None, pass_fds=()):
+    def look(command, env, log=None, explain=None, pass_fds=(), watch=None):
         if "--input" in command:
             batch = Path(command[command.index("--input") + 1])
             assert batch.stat().st_mode & 0o777 == 0o640 and batch.parent.stat().st_mode & 0o777 == 0o750
@@ -54,7 +59,7 @@ def test_a_benchmark_of_random_values_or_images_leaves_only_its_timings(copied, 
                     "--batchsize=5" in command,
                 )
             )
-        return real(command, env, log, explain, pass_fds)
+        return real(command, env, log, explain, pass_fds, watch)
 
     monkeypatch.setattr(process, "run_tool", look)
     before = (copied.folder.inputs / "bin_file" / "0.bin").read_bytes()

@@ -27,9 +27,9 @@ def test_the_programs_of_a_run_hold_its_folder(copied, monkeypatch):
     seen = {}
     real = process.run_tool
 
-    def look(command, env, log=None, explain=None, pass_fds=()):
+    def look(command, env, log=None, explain=None, pass_fds=(), watch=None):
         seen["atc" if command[0] == "atc" else verb_words(command)[0]] = (len(pass_fds), "emulation/bin" in env["PATH"])
-        return real(command, env, log, explain, pass_fds)
+        return real(command, env, log, explain, pass_fds, watch)
 
     monkeypatch.setattr(process, "run_tool", look)
     run_stages(copied.command(to="compile", force="export,compile"))

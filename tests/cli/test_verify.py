@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from factories import compile_model
+from formats import require_valid
 from runs import verb_words
 
 from yolact_ascend import process
@@ -96,7 +97,7 @@ def write_outputs(folder, outputs):
 def test_the_stand_ins_compute_the_golden_values(verified):
     folder, code = verified
     assert code == 0
-    record = json.loads((folder / VERDICT).read_text())
+    record = require_valid(json.loads((folder / VERDICT).read_text()), "verify")
     assert record["is_equal"] and record["cause"] is None
     assert record["line"].startswith("EQUAL to the golden values within the precision, on CPU emulation of Ascend310P3")
     assert "not an NPU" in record["line"] and record["device"]["kind"] == "cpu-emulation"

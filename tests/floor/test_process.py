@@ -106,7 +106,7 @@ def test_an_interrupt_ends_the_program_too(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     started = []
 
-    def interrupt(process, log):
+    def interrupt(process, log, watch):
         while not (tmp_path / "started").exists():
             pass
         started.append(process)

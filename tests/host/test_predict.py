@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 import pytest
 from factories import TINY_CONFIG, decode_mask
+from formats import require_valid
 
 from yolact_ascend.cli.main import main
 from yolact_ascend.errors import ArtifactError, DatasetError
@@ -94,7 +95,7 @@ def read_detections(folder):
 
 
 def read_file(folder):
-    return json.loads((folder / "out" / "detections.json").read_text())
+    return require_valid(json.loads((folder / "out" / "detections.json").read_text()), "detections")
 
 
 def shown(folder):
@@ -148,7 +149,7 @@ def test_threshold_top_k_and_limit_choose_the_best(run, predicted, photographs, 
 def test_a_video_gives_a_video_and_the_detections_of_each_frame(run, video, tmp_path, capsys):
     assert run(video) == 0
     assert shown(tmp_path / "out") == {"walk.mp4", "walk.json"}
-    found = json.loads((tmp_path / "out" / "walk.json").read_text())
+    found = require_valid(json.loads((tmp_path / "out" / "walk.json").read_text()), "video")
     assert (found["video"], found["fps"], found["width"], found["height"]) == (video.name, 10.0, 160, 120)
     assert [(frame["frame"], frame["time_ms"]) for frame in found["frames"]] == [(0, 0.0), (1, 100.0), (2, 200.0)]
     assert found["copy"] == {"fps": 10.0, "width": 160, "height": 120}
@@ -208,6 +209,7 @@ def test_a_bad_image_is_named_and_the_others_are_done(run, photographs, tmp_path
 def test_every_image_is_listed_with_its_size_also_without_detections(run, photographs, tmp_path):
     assert run(photographs, "--score_threshold=1") == 0
     assert read_file(tmp_path) == {
+        "schema_version": 1,
         "images": [
             {
                 **{"id": number, "file_name": f"{name}.jpg", "width": width, "height": height},

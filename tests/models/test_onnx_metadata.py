@@ -1,12 +1,15 @@
 """The metadata of an ONNX file, against what the package onnx reads of it."""
 
 import contextlib
+import json
 
 import onnx
 import pytest
+from formats import require_valid
 from onnx import TensorProto, helper
 
 from yolact_ascend.errors import ArtifactError
+from yolact_ascend.models.description import KEY
 from yolact_ascend.models.onnx_metadata import read_metadata
 
 
@@ -36,6 +39,7 @@ def test_it_is_what_onnx_reads_of_an_exported_model(tiny_onnx):
     expected = {entry.key: entry.value for entry in onnx.load(tiny_onnx).metadata_props}
     assert read_metadata(tiny_onnx) == expected
     assert len(expected) == 11
+    require_valid(json.loads(expected[KEY]), "description")
 
 
 def test_fields_that_onnx_does_not_have_are_skipped(tmp_path):

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 from factories import TINY_CONFIG, describe_network, rectangle_rle, write_coco, write_described_onnx
+from formats import require_valid
 
 from yolact_ascend.detection.tasks import BOX, MASK
 from yolact_ascend.files import write_json
@@ -73,7 +74,8 @@ def write_outputs(run, tasks):
 def written(run):
     """Return the report as JSON, and as Markdown without what aligns its tables."""
     folder = run.folder
-    return json.loads(folder.report_json.read_text()), re.sub(" +", " ", folder.report_md.read_text())
+    report = require_valid(json.loads(folder.report_json.read_text()), "report")
+    return report, re.sub(" +", " ", folder.report_md.read_text())
 
 
 def test_a_report_of_both_tasks(finish):

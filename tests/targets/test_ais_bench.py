@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from yolact_ascend import loops
 from yolact_ascend.errors import ToolError, UsageError
 from yolact_ascend.targets.ascend.ais_bench import (
     AisBenchFlags,
@@ -12,6 +13,7 @@ from yolact_ascend.targets.ascend.ais_bench import (
     prepare_run_folder,
     read_flags,
     require_usable_paths,
+    watch_loops,
 )
 
 FLAGS_2023, FLAGS_2026 = AisBenchFlags(divide=()), AisBenchFlags("--output-dirname", ("--divide-input",))
@@ -146,3 +148,25 @@ def test_the_run_folder_is_closed_to_others(tmp_path):
     (tmp_path / "bs8").chmod(0o775)
     prepare_run_folder(tmp_path / "bs8")
     assert (tmp_path / "bs8").stat().st_mode & 0o777 == 0o750
+
+
+# Ascend's ais_bench of 2023 and 2025, run unchanged on the emulated aclruntime; 2024 prints what 2023 does.
+CAPTURED_PROGRESS = [
+    "[INFO] warm up 1 done\n\rInference tensor Processing:   0%|          | 0/1 [00:00<?, ?it/s]"
+    "\n\rloop inference exec: (1/400)",
+    "[INFO] warm up 1 done\n\rInference tensor Processing:   0%|          | 0/1 [00:00<?, ?it/s]"
+    "\rloop inference exec: (1/400)",
+]
+
+
+@pytest.mark.parametrize("text", CAPTURED_PROGRESS, ids=["2023", "2025"])
+def test_the_first_loop_says_how_long_all_take(text, monkeypatch, capsys):
+    """From the end of the warm-up to the first count: 1.5 s, 400 times."""
+    times = iter([50.0, 51.5])
+    monkeypatch.setattr(loops.time, "monotonic", lambda: next(times))
+    watch = watch_loops(400)
+    before, after = text.split("done\n")
+    watch(f"{before}done\n".encode())
+    assert capsys.readouterr().err == ""
+    watch(after.encode())
+    assert capsys.readouterr().err == "\nbenchmark: about 10 min for 400 loops\n"

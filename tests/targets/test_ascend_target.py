@@ -36,7 +36,7 @@ class Runner:
         self.work = work
         self.commands = []
 
-    def run(self, command, env, log=None, explain=None):
+    def run(self, command, env, log=None, explain=None, watch=None):
         self.env = env
         assert {**ON_CARD.env, **env} == env
         self.commands.append(command)

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import re
 import subprocess
 import sys
 import threading
@@ -16,6 +17,7 @@ from factories import TINY_CONFIG, describe_network
 from onnx import TensorProto, helper, numpy_helper
 from test_onnxruntime import InThisProcess
 
+from yolact_ascend import loops
 from yolact_ascend.errors import ArtifactError, ToolError, UsageError
 from yolact_ascend.images.transforms import normalise_image, resize_image
 from yolact_ascend.models.config import CONFIGS, Preprocessing
@@ -560,22 +562,28 @@ class Programs:
         self.own_env = {"PATH": "/usr/bin:/bin"}
         self.commands, self.env = [], None
 
-    def run(self, command, env, log):
+    def run(self, command, env, log, watch):
         self.commands.append(command)
         self.env = env
         done = subprocess.run(command, env=env, capture_output=True, text=True)
         assert done.returncode == 0, done.stdout + done.stderr
+        watch(done.stdout.encode())
         return done.stdout
 
 
 @pytest.mark.parametrize("embed", ["0", "1", "resize"])
-def test_the_real_benchmark_app_measures(unchanged, tmp_path, embed):
-    """OV#28032, OV#4994: input and computation have the types that are asked for; its own JSON says so."""
+def test_the_real_benchmark_app_measures(unchanged, tmp_path, embed, monkeypatch, capsys):
+    """OV#28032, OV#4994: input and computation have the types that are asked for; its own JSON says so.
+
+    Before it measures, how long that will take is said: 12 loops, each as long as the first, two at once.
+    """
+    monkeypatch.setattr(loops, "LEAST_S", 0.0)
     model = compile_small(unchanged, tmp_path / "m.xml", embed=embed)
     runner, target = Programs(), OpenVinoTarget("CPU", 1)
     job = BenchmarkJob(model, 1, 12, tmp_path / "bs1", None, "fp32", tensor_of(USUAL, embed))
     target.benchmark(job, runner, tmp_path / "log")
     assert runner.env["CI"] == "true"  # no telemetry
+    assert re.search(r"benchmark: about \d+ s for 12 loops", capsys.readouterr().err)
     timings = read_timings(tmp_path / "bs1" / "perf_summary.json")
     assert timings.batches >= 12 and timings.latencies_ms == () and timings.throughput_images_per_s > 0
     latency = timings.latency_ms()
@@ -589,7 +597,7 @@ def test_the_real_benchmark_app_measures(unchanged, tmp_path, embed):
 
 
 def test_a_benchmark_app_without_report_is_an_error(unchanged, tmp_path):
-    runner = SimpleNamespace(own_env={}, run=lambda command, env, log: "it said nothing")
+    runner = SimpleNamespace(own_env={}, run=lambda command, env, log, watch: "it said nothing")
     job = BenchmarkJob(unchanged, 1, 12, tmp_path, None, "fp32", tensor_of(USUAL))
     with pytest.raises(ToolError, match="benchmark_app wrote no report"):
         OpenVinoTarget("CPU", None).benchmark(job, runner, tmp_path / "log")

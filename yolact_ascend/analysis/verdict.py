@@ -26,6 +26,7 @@ class Verdict:
     device: Mapping[str, Any]
     versions: Mapping[str, Any]
     models: tuple[Mapping[str, Any], ...]  # what each compiled model was compiled for and how
+    right: str = "the golden values"  # what was compared with
 
     @cached_property
     def wrong(self) -> list[Check]:
@@ -41,7 +42,7 @@ class Verdict:
         if not self.wrong:
             differing = [check.name for check in self.checks if check.status == WARN]
             noted = f" ({', '.join(differing)}: see above)" if differing else ""
-            return f"EQUAL to the golden values within the precision, on {self.device_line}{noted}."
+            return f"EQUAL to {self.right} within the precision, on {self.device_line}{noted}."
         first = self.wrong[0]
         if first.name.split()[0] in (RUN, POSTPROCESS):
             said = first.text.splitlines() or [""]  # a tool's last lines are shown with the checks
@@ -49,7 +50,7 @@ class Verdict:
                 said = [said[0].split(" The command was: ")[0], f"{said[-1].rstrip('.')}."]
             return f"NOT VERIFIED on {self.device_line}: '{first.name}' failed. {' '.join(said)}"
         likely = f" Likely cause: {self.cause['kind']} ({self.cause['text']})." if self.cause else f" {first.text}"
-        return f"NOT EQUAL to the golden values on {self.device_line}, from '{first.name}' on.{likely}"
+        return f"NOT EQUAL to {self.right} on {self.device_line}, from '{first.name}' on.{likely}"
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -67,5 +68,10 @@ class Verdict:
 def describe_model(folder: WorkFolder, batch_size: int, target: type[Target], embed: str) -> tuple[SideCar, dict]:
     """Return the side-car of a compiled model, and what of it the record states."""
     sidecar = read_sidecar(folder.model(batch_size, target.model_suffix))
+    return sidecar, describe_sidecar(sidecar, embed)
+
+
+def describe_sidecar(sidecar: SideCar, embed: str) -> dict[str, Any]:
+    """Return what the record states of a compiled model."""
     kept = ("target", "made_for", "flags", "precision", "batch_size", "model_sha256", "onnx_sha256")
-    return sidecar, {"embed": embed, **{name: getattr(sidecar, name) for name in kept}}
+    return {"embed": embed, **{name: getattr(sidecar, name) for name in kept}}

@@ -5,12 +5,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from pycocotools import mask as coco_mask
 
 from yolact_ascend.analysis.causes import (
     CHANNELS,
@@ -56,7 +57,7 @@ FLOAT32 = Float16Cost(
 )  # allowed; the export allows 1e-4 on normal distributed inputs
 LEVELS = 1.0  # allowed between two builds of OpenCV, of 255; a resize in another order of operations
 SURE, LISTED = 0.5, 0.3  # scores of golden detections that are looked for, and of those that are listed
-SAME_BOX, SAME_SCORE = 0.8, 0.1  # least IoU and largest difference
+SAME_BOX, SAME_MASK, SAME_SCORE = 0.8, 0.8, 0.1  # least IoU, and largest difference
 LEAST_FOUND = 0.9  # of the sure detections
 SHIPPED = "shipped files"
 LEAST_POINTS = 1.0  # of mAP in percent that are always allowed
@@ -87,12 +88,15 @@ def load_scenes(golden: Golden, folder: WorkFolder, config: ModelConfig, embed: 
     """Make the right inputs, and run the exported ONNX on them."""
     pictures = [decode_image(golden.image_folder / name) for name in golden.images]
     bins = np.stack([prepare_pixels(picture, config.preprocessing, DTYPE_OF_EMBED[embed]) for picture in pictures])
-    inputs = bins
-    if embed != NOTHING:
-        is_rgb = config.preprocessing.channel_order == "RGB"
-        inputs = np.stack([normalise_pixels(one[..., ::-1] if is_rgb else one, config.preprocessing) for one in bins])
+    inputs = bins if embed == NOTHING else np.stack([normalised(one, config) for one in bins])
     outputs = tuple(_run_onnx(folder.onnx, inputs))
     return Scenes(config, golden.variants[embed], embed, bins, inputs, outputs, folder.onnx)
+
+
+def normalised(pixels: np.ndarray, config: ModelConfig) -> np.ndarray:
+    """Return what a network sees of resized uint8 pixels [H,W,3], in its order, that the model normalises by itself."""
+    is_rgb = config.preprocessing.channel_order == "RGB"
+    return normalise_pixels(pixels[..., ::-1] if is_rgb else pixels, config.preprocessing)
 
 
 def _run_onnx(onnx: Path, inputs: np.ndarray) -> list[np.ndarray]:
@@ -129,13 +133,13 @@ def check_export(scenes: Scenes) -> Check:
     """Whether the exported ONNX gives the golden outputs on this host, in float32."""
     name = f"export {scenes.name}"
     differences = _compare_samples(scenes.variant, scenes.outputs)
-    wrong = [found for found in differences if not _is_close(found, FLOAT32)]
+    wrong = [found for found in differences if not is_close(found, FLOAT32)]
     facts: dict[str, Any] = {"outputs": [asdict(found) for found in differences]}
     if wrong:
-        text = f"ONNX Runtime on this host is not at the golden outputs: {_describe(wrong)}."
+        text = f"ONNX Runtime on this host is not at the golden outputs: {describe_differences(wrong)}."
         cause = Cause("export", "the ONNX of this host's torch, or its ONNX Runtime, computes something else")
         return Check(name, FAIL, text, {**facts, CAUSE: asdict(cause)})
-    return Check(name, OK, f"ONNX Runtime on this host: {_describe(differences)}", facts)
+    return Check(name, OK, f"ONNX Runtime on this host: {describe_differences(differences)}", facts)
 
 
 def check_inputs(folder: WorkFolder, scenes: Scenes) -> Check:
@@ -203,14 +207,14 @@ def check_outputs(folder: WorkFolder, batch_size: int, sidecar: SideCar, scenes:
     wrong = [
         one
         for one, golden, cost in zip(whole, sampled, allowed)
-        if not (_is_close(one, cost) and _is_close(golden, cost))
+        if not (is_close(one, cost) and is_close(golden, cost))
     ]
     if not wrong:
-        return Check(name, OK, _describe(whole), facts)
+        return Check(name, OK, describe_differences(whole), facts)
     images = _wrong_images(scenes, found, allowed)
     cause = find_cause(_evidence(scenes, found, images), scenes.network)
     facts.update({"wrong_images": images, CAUSE: asdict(cause)})
-    said = f"{_describe(wrong)}, in {len(images)} of {scenes.variant.count} images"
+    said = f"{describe_differences(wrong)}, in {len(images)} of {scenes.variant.count} images"
     return Check(name, FAIL, f"{said}. Likely cause: {cause}.", facts)
 
 
@@ -229,7 +233,7 @@ def _evidence(scenes: Scenes, found: Sequence[np.ndarray], wrong_images: Sequenc
 def _wrong_images(scenes: Scenes, found: Sequence[np.ndarray], allowed: Sequence[Float16Cost]) -> list[int]:
     def is_wrong(i: int) -> bool:
         pairs = zip(scenes.variant.outputs, scenes.outputs, found, allowed)
-        return not all(_is_close(difference_of(name, [right[i]], [one[i]]), cost) for name, right, one, cost in pairs)
+        return not all(is_close(difference_of(name, [right[i]], [one[i]]), cost) for name, right, one, cost in pairs)
 
     return [i for i in range(scenes.variant.count) if is_wrong(i)]
 
@@ -241,7 +245,7 @@ def check_detections(folder: WorkFolder, batch_size: int, golden: Golden, scenes
     path = folder.detections(batch_size, scenes.config.tasks)[BOX]
     found = detections_by_image(read_json(path, "the detections of verify's run"), golden.ids, 0.0)
     sure = [[entry for entry in image if entry["score"] >= SURE] for image in variant.detections]
-    matched = sum(_is_found(entry, found[i]) for i, image in enumerate(sure) for entry in image)
+    matched = sum(is_found(entry, found[i]) for i, image in enumerate(sure) for entry in image)
     count = sum(map(len, sure))
     scores = read_json(folder.scores(batch_size), "the scores of verify's run")
     points = {
@@ -263,13 +267,19 @@ def check_detections(folder: WorkFolder, batch_size: int, golden: Golden, scenes
     return Check(name, FAIL, f"{said}.", {**facts, CAUSE: asdict(cause)})
 
 
-def _is_found(right: Mapping[str, Any], found: Sequence[Mapping[str, Any]]) -> bool:
-    """Whether a detection of the same class, at the same place and of about the same score is there."""
+def is_found(right: Mapping[str, Any], found: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether a detection of the same class, at the same place and of about the same score is there.
+
+    Where both have masks, they are at the same place, too.
+    """
     alike = [
         one
         for one in found
         if one["category_id"] == right["category_id"] and abs(one["score"] - right["score"]) <= SAME_SCORE
     ]
+    if "segmentation" in right:
+        overlaps = coco_mask.iou([one["segmentation"] for one in alike], [right["segmentation"]], [0]) if alike else []
+        alike = [one for one, overlap in zip(alike, overlaps) if overlap >= SAME_MASK]
     if not alike:
         return False
     boxes = np.array([corners_of(one["bbox"]) for one in alike])
@@ -288,18 +298,26 @@ def _compare_samples(variant: Variant, outputs: Sequence[np.ndarray]) -> list[Ou
     """Compare samples of outputs [N,...] with the golden ones; the largest magnitude is that of the whole output."""
     compared = []
     for name, right, statistics, found in zip(variant.outputs, variant.samples, variant.statistics, outputs):
-        difference = difference_of(name, right, [sample(one, OUTPUT_SAMPLES) for one in found])
-        largest = float(np.abs(statistics[:, 2:]).max())
-        compared.append(replace(difference, relative=difference.max_abs / largest if largest else difference.max_abs))
+        compared.append(difference_of_samples(name, right, float(np.abs(statistics[:, 2:]).max()), found))
     return compared
 
 
-def _is_close(difference: OutputDifference, allowed: Float16Cost) -> bool:
+def difference_of_samples(
+    name: str, right: Iterable[np.ndarray], largest: float, found: Iterable[np.ndarray]
+) -> OutputDifference:
+    """Compare an output of some images with samples of the right one, whose largest magnitude is `largest`."""
+    difference = difference_of(name, right, [sample(one, OUTPUT_SAMPLES) for one in found])
+    return replace(difference, relative=difference.max_abs / largest if largest else difference.max_abs)
+
+
+def is_close(difference: OutputDifference, allowed: Float16Cost) -> bool:
+    """Whether an output is as close as it is allowed to be."""
     is_close = difference.cosine_min >= allowed.cosine_min and difference.relative <= allowed.relative
     return is_close and not difference.not_finite
 
 
-def _describe(differences: Sequence[OutputDifference]) -> str:
+def describe_differences(differences: Sequence[OutputDifference]) -> str:
+    """Say how far outputs are off: the two worst figures, and whose they are."""
     worst = min(differences, key=lambda one: one.cosine_min)
     largest = max(differences, key=lambda one: one.relative)
     return (

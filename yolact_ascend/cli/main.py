@@ -21,6 +21,7 @@ from yolact_ascend.cli import (
     draw,
     export,
     infer,
+    pack,
     postprocess,
     predict,
     preprocess,
@@ -53,6 +54,7 @@ VERBS: dict[str, ModuleType] = {
     "rehearse": rehearse,
     "cuts": cuts,
     "predict": predict,
+    "pack": pack,
     "draw": draw,
     "train": train,
 }

@@ -30,6 +30,9 @@ ALL = "all"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the verb's flags."""
     parser.add_argument(
+        "pack", type=Path, nargs="?", metavar="PACK", help="check a packed model (see `pack`) instead of the demo's"
+    )
+    parser.add_argument(
         "--target", type=reader(one_of(TARGETS)), default=DEFAULT_TARGET, help=f"one of {', '.join(TARGETS)}"
     )
     add_flags(parser, flags.DEVICE, flags.SOC)
@@ -47,9 +50,10 @@ def run(arguments: argparse.Namespace) -> None:
 
     record = arguments.save_path / VERDICT
     with hold_results(arguments.save_path, [record], flags.SAVE_PATH.word("DIR")):
-        verdict = verify(arguments)
+        verdict = verify(arguments) if arguments.pack is None else verify_pack(arguments)
         write_json(record, redactor_of_this_user().values(verdict.to_json()))
     from yolact_ascend.analysis.doctor import render_text
+    from yolact_ascend.analysis.self_test import FILES
     from yolact_ascend.analysis.verify import SHIPPED
 
     print(f"\n{render_text(list(verdict.checks))}\nRecord: {record}", flush=True)
@@ -58,7 +62,20 @@ def run(arguments: argparse.Namespace) -> None:
         return
     bundle = f"`doctor --bundle=report.zip out={arguments.save_path}`"
     report = f" Please report it with {record} and the file of {bundle} (docs/hosts.md)."
-    raise ToolError(verdict.line() + ("" if verdict.wrong[0].name == SHIPPED else report))
+    raise ToolError(verdict.line() + ("" if verdict.wrong[0].name in (SHIPPED, FILES) else report))
+
+
+def verify_pack(arguments: argparse.Namespace) -> Verdict:
+    """Check a packed model on the device of the flags; raises UsageError for what is no pack."""
+    from yolact_ascend.analysis.self_test import check_pack
+    from yolact_ascend.host.pack import MANIFEST, is_pack
+    from yolact_ascend.targets.target import RUN, DeviceRequest
+
+    folder = arguments.pack
+    if not is_pack(folder):
+        advice = "Unpack it first" if folder.suffix == ".zip" else "Pass a folder that `pack MODEL OUT` made"
+        raise UsageError(f"{folder} is not a packed model: there is no {MANIFEST} in it. {advice}.")
+    return check_pack(folder, DeviceRequest(arguments.device, arguments.soc, arguments.npus, work=frozenset((RUN,))))
 
 
 def verify(arguments: argparse.Namespace) -> Verdict:

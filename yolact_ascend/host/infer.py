@@ -5,9 +5,10 @@ Files and summary have the names and forms of ais_bench's.
 
 from __future__ import annotations
 
-import itertools
 import math
+import sys
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from tqdm import tqdm
 
 from yolact_ascend.errors import ArtifactError
 from yolact_ascend.files import make_folder, write_bytes, write_json
+from yolact_ascend.loops import LoopClock
 from yolact_ascend.targets.folder import output_bin, summary_of
 from yolact_ascend.targets.summary import summarise
 from yolact_ascend.targets.target import Engine, Timing, batches
@@ -55,8 +57,20 @@ def benchmark(engine: Engine, output_folder: Path, loop: int, batch: Path | None
     images = _batch(engine.inputs[0], batch_size, batch)
     for _ in range(WARM_UPS):
         engine.infer([images])
-    repeated = itertools.repeat(images, loop)
-    timings = [timing for _, timing in tqdm(engine.infer_all(repeated), desc="benchmark", unit="batch", total=loop)]
+    given = 0
+
+    def repeat() -> Iterator[np.ndarray]:
+        nonlocal given
+        for _ in range(loop):
+            given += 1
+            yield images
+
+    timings: list[Timing] = []
+    clock = LoopClock(loop, write=partial(tqdm.write, file=sys.stderr))
+    clock.begin()
+    for _, timing in tqdm(engine.infer_all(repeat()), desc="benchmark", unit="batch", total=loop):
+        timings.append(timing)
+        clock.done(len(timings), is_alone=given == len(timings))
     make_folder(output_folder.parent)
     summary = summarise([timings], batch_size, (0,))
     write_json(summary_of(output_folder), summary, indent=None)

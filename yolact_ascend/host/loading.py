@@ -15,6 +15,7 @@ from yolact_ascend.errors import ArtifactError, NotDescribedError, UsageError, s
 from yolact_ascend.files import sha256_file
 from yolact_ascend.host.cache import Recipe, made_once
 from yolact_ascend.host.model import Model
+from yolact_ascend.host.pack import is_pack, require_whole
 from yolact_ascend.models.classes import choose_classes, config_name_of, name_classes, require_weights
 from yolact_ascend.models.config import DEFAULT_WEIGHTS, ModelConfig, get_config, is_alike
 from yolact_ascend.models.detector import load_detector
@@ -168,7 +169,12 @@ def choose_model(request: ModelRequest) -> ChosenModel:
 
 
 def model_in(folder: Path) -> Path:
-    """Return the one model of a folder, as `pack` makes it; raises ArtifactError when there is none, or several."""
+    """Return the one model of a folder; raises ArtifactError when there is none, or several.
+
+    Of a pack it is the one that its manifest names, and every file is compared with the manifest.
+    """
+    if is_pack(folder):
+        return require_whole(folder)
     suffixes = {target.model_suffix for target in TARGETS.values()}
     found = [path for path in sorted(folder.iterdir()) if path.suffix in suffixes and path.is_file()]
     found = [path for path in found if not _is_host_part(path)]

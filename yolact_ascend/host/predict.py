@@ -27,6 +27,7 @@ from yolact_ascend.tables import counted
 from yolact_ascend.targets.target import batches
 
 DETECTIONS_FILE = "detections.json"
+SCHEMA_VERSION = 1  # of detections.json and of a video's JSON (docs/formats.md)
 PREDICT_STEPS = ("decode", "prepare", "infer", "detect", "draw and write")
 
 
@@ -151,7 +152,8 @@ class _Predicted:
         self.detections += [{**entry, "file_name": name} for entry in name_entries(found, number)]
 
     def write(self, file: Path) -> None:
-        write_json(file, {"images": self.images, "detections": self.detections}, indent=None)
+        content = {"schema_version": SCHEMA_VERSION, "images": self.images, "detections": self.detections}
+        write_json(file, content, indent=None)
 
 
 def predict_video(source: Path, model: Model, save_path: Path, limit: int | None = None) -> Summary:
@@ -182,6 +184,7 @@ def _predict_video(source: Path, model: Model, copy_path: Path, file: Path, limi
                         frames.append({**at, "detections": name_entries(each)})
     (width, height), (copy_width, copy_height) = video.size, copy.size
     content = {
+        "schema_version": SCHEMA_VERSION,
         **{"video": source.name, "fps": video.stated_fps, "width": width, "height": height},
         "copy": {"fps": copy.fps, "width": copy_width, "height": copy_height},
         "frames": frames,

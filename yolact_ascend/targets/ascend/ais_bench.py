@@ -13,7 +13,8 @@ from yolact_ascend.files import (
     FOLDER_MODE,
     make_folder,
 )
-from yolact_ascend.process import capture
+from yolact_ascend.loops import LoopClock, watch_output
+from yolact_ascend.process import Watch, capture
 from yolact_ascend.targets.ascend.devices import device_words
 from yolact_ascend.targets.ascend.explain import explain_device_failure
 from yolact_ascend.targets.ascend.installation import CARD_GUIDE
@@ -31,6 +32,9 @@ _COMMON_FLAGS = ("--model", "--input", "--output", "--device", "--loop", "--batc
 # A line of argparse (`  --x X`) or typer (`│ *  --x`, `│    --x  -x`); their descriptions, further right, may name
 # flags by an older spelling.
 _FLAG_OF_HELP = re.compile(r"^[\s│|*]{1,8}(?:-\w,? )?(--[A-Za-z][\w-]*)", re.MULTILINE)
+# What releases print when the loops begin, and after each loop, at once: ModelInferenceProcessor.cpp of 2023 to 2025
+# flushes after each of them.
+_PROGRESS = r"warm up \d+ done|loop inference exec: \((\d+)/\d+\)"
 _HELP_WIDTH = "200"  # columns: typer shortens names where the terminal is narrow
 
 
@@ -84,6 +88,19 @@ def read_flags(help_text: str, command: str) -> AisBenchFlags:
         return AisBenchFlags(dirname, ())
     has_value = re.search(rf"{divide} +--no-", help_text) is None  # typer lists --x and --no-x for one without
     return AisBenchFlags(dirname, (divide, "1") if has_value else (divide,))
+
+
+def watch_loops(loop: int) -> Watch:
+    """Return what reads the progress of a benchmark from its output, and says how long it will take."""
+    clock = LoopClock(loop)
+
+    def note(found: re.Match[str]) -> None:
+        if found.group(1) is None:
+            clock.begin()
+        else:
+            clock.done(int(found.group(1)))
+
+    return watch_output(note, _PROGRESS)
 
 
 def require_usable_paths(work_folder: Path) -> None:

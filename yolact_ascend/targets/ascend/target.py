@@ -15,7 +15,7 @@ from yolact_ascend.checks import Check
 from yolact_ascend.errors import ArtifactError, ToolError, UsageError
 from yolact_ascend.files import FILE_MODE, make_folder, write_bytes
 from yolact_ascend.models.inputs import NORMALISE, NOTHING, takes_pixels
-from yolact_ascend.process import Runner, describe_failure, format_command
+from yolact_ascend.process import Runner, Watch, describe_failure, format_command
 from yolact_ascend.targets.ascend.aipp import aipp_config
 from yolact_ascend.targets.ascend.ais_bench import (
     benchmark_command,
@@ -23,6 +23,7 @@ from yolact_ascend.targets.ascend.ais_bench import (
     prepare_run_folder,
     require_plain_files,
     require_usable_paths,
+    watch_loops,
 )
 from yolact_ascend.targets.ascend.atc import (
     ATC_SUCCESS,
@@ -194,7 +195,7 @@ class AscendTarget(Target):
         output_folder = job.run_folder / BENCHMARK_DIRNAME
         command = self._benchmark_command(job, self.tools.python, job.model, job.run_folder, job.batch)
         try:
-            self._run_on_devices(command, runner, log, self.npus, output_folder)
+            self._run_on_devices(command, runner, log, self.npus, output_folder, watch=watch_loops(job.loop))
         finally:  # nobody reads these outputs, and for a large batch they take gigabytes
             _remove_outputs(output_folder)
             clear_devices(output_folder)
@@ -248,13 +249,14 @@ class AscendTarget(Target):
         npus: Sequence[int],
         output_folder: Path,
         collect: Callable[[Path, Sequence[int]], None] | None = None,
+        watch: Watch | None = None,
     ) -> None:
         """Run ais_bench; where it runs on several devices, `collect` their outputs and make one summary of theirs."""
         prepare_run_folder(output_folder.parent)
         clear_devices(output_folder)
         if len(npus) > 1:
             make_folder(output_folder)  # its processes may all try to make it at the same moment, and fail
-        runner.run(command, self.tools.env, log, explain_device_failure)
+        runner.run(command, self.tools.env, log, explain_device_failure, watch)
         if len(npus) > 1:
             if collect is not None:
                 collect(output_folder, npus)

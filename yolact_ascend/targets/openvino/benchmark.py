@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import math
+import re
 import sys
 from pathlib import Path
 from typing import Any
 
 from yolact_ascend.errors import ArtifactError, ToolError
 from yolact_ascend.files import read_json
+from yolact_ascend.loops import LoopClock, watch_output
+from yolact_ascend.process import Watch
 from yolact_ascend.targets.openvino.runtime import INSTALL, TYPES
 from yolact_ascend.targets.summary import STATED
 from yolact_ascend.tensors import TensorSpec
@@ -16,6 +20,10 @@ REPORT = "benchmark_report.json"  # as benchmark_app names it
 FREE_SIZE = (480, 640)  # height and width of the image that a model of any size is measured with
 # Its JSON, with numbers as texts -> ours. Percentiles are not in it.
 LATENCIES = {"median": "latency (ms)", "mean": "avg latency", "min": "min latency", "max": "max latency"}
+
+# What benchmark_app (2026.4.1) prints before its loops: how many batches it computes at once, and how long one took
+# alone.
+_PROGRESS = r"(\d+) inference requests|First inference took ([\d.]+) ms"
 
 
 def benchmark_app_command(
@@ -47,6 +55,23 @@ def benchmark_app_command(
         *(("-data_shape", f"[{batch_size},{height},{width},3]") if image.is_free else ()),
         *("-json_stats", "-report_type", "no_counters", "-report_folder", str(report_folder)),
     ]
+
+
+def watch_first(loop: int) -> Watch:
+    """Return what reads the first batch's time from benchmark_app's output, and says how long all will take.
+
+    It prints no progress. The first batch has its part of the device, as each of those that are computed at once.
+    """
+    clock, at_once = LoopClock(loop), 1
+
+    def note(found: re.Match[str]) -> None:
+        nonlocal at_once
+        if found.group(1):
+            at_once = int(found.group(1))
+        else:
+            clock.say(float(found.group(2)) / 1000 * math.ceil(loop / at_once))
+
+    return watch_output(note, _PROGRESS)
 
 
 def find_benchmark_app() -> Path:

@@ -169,7 +169,12 @@ class OpenVinoTarget(Target):
         return {"loop": job.loop, "threads": self.threads, **made_by("targets.openvino.benchmark")}
 
     def benchmark(self, job: BenchmarkJob, runner: Runner, log: Path) -> None:
-        from yolact_ascend.targets.openvino.benchmark import REPORT, benchmark_app_command, read_report
+        from yolact_ascend.targets.openvino.benchmark import (
+            REPORT,
+            benchmark_app_command,
+            read_report,
+            watch_first,
+        )
 
         folder = job.run_folder / BENCHMARK_DIRNAME
         report = folder / REPORT
@@ -179,7 +184,7 @@ class OpenVinoTarget(Target):
         command = benchmark_app_command(
             job.model, self.device, job.input, job.batch_size, computes_in, job.loop, folder, self.threads
         )
-        output = runner.run(command, without_telemetry(runner.own_env), log)
+        output = runner.run(command, without_telemetry(runner.own_env), log, watch=watch_first(job.loop))
         if not report.is_file():
             raise ToolError(describe_failure("benchmark_app wrote no report.", command, output, log))
         write_json(summary_of(folder), read_report(folder), indent=None)
