@@ -34,6 +34,7 @@ from yolact_ascend.cli.flags import HelpFormatter, held_work_folders
 from yolact_ascend.console import print_on_any_terminal
 from yolact_ascend.environment import limit_opencv, prefer_own_packages
 from yolact_ascend.errors import YolactAscendError, describe_os_error
+from yolact_ascend.extras import describe_missing
 
 INTERRUPTED = 130  # as shells report SIGINT
 # Each verb is a module: its HELP, `add_arguments(parser)` and `run(arguments)`.
@@ -108,8 +109,7 @@ def run_cli(work: Callable[[argparse.Namespace], None], arguments: argparse.Name
         _drop_output()
         return 1
     except ModuleNotFoundError as error:
-        missing = f"{error.name} is not installed for {sys.executable}."
-        print(f"error: {missing} Run bash scripts/setup.sh, and then .venv/bin/python.", file=sys.stderr)
+        print(f"error: {describe_missing(error.name or str(error))}", file=sys.stderr)
         return 1
     except MemoryError:
         said = "Memory ran out. Use fewer workers (workers=N), a smaller batch size, or smaller pictures."
