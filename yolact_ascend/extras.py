@@ -36,6 +36,11 @@ def extra_of(module: str) -> str:
     return next((extra for extra, packages in PACKAGES.items() if top in packages.values()), CORE)
 
 
+def extra_of_package(package: str) -> str:
+    """Return the extra of a package on the index, like `extra_of`."""
+    return next((extra for extra, packages in PACKAGES.items() if package in packages), CORE)
+
+
 def how_to_install(extra: str) -> str:
     """Return the sentence that says how to install an extra: into the checkout's .venv, or beside this package."""
     if IS_CHECKOUT:
