@@ -36,14 +36,20 @@ def written(tmp_path, monkeypatch):
 
 def look_at(folder, monkeypatch):
     monkeypatch.setattr(sources, "PACKAGE", folder)
-    sources_of.cache_clear()
+    forget_all()
     return folder
+
+
+def forget_all():
+    """Also what files were read: a later test may have a file of the same path."""
+    sources_of.cache_clear()
+    sources._imports_of.cache_clear()
 
 
 @pytest.fixture(autouse=True)
 def forget():
     yield
-    sources_of.cache_clear()
+    forget_all()
 
 
 def names_of(*modules):

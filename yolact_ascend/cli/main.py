@@ -64,6 +64,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     with _to_any_reader():
         arguments = parse_arguments(argv)
         return run_cli(VERBS[arguments.verb].run, arguments)
+    return 0  # who read our --help has gone
 
 
 def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -90,6 +91,7 @@ def run_script(verb: str, argv: Sequence[str] | None = None) -> int:
     module.add_arguments(parser)
     with _to_any_reader():
         return run_cli(module.run, parser.parse_args(argv))
+    return 0
 
 
 def run_cli(work: Callable[[argparse.Namespace], None], arguments: argparse.Namespace) -> int:
@@ -131,6 +133,8 @@ def _to_any_reader() -> Iterator[None]:
     print_on_any_terminal()
     try:
         yield
+    except BrokenPipeError:  # of --help; Pythons from 3.11 on catch it themselves
+        pass
     finally:
         try:
             sys.stdout.flush()
