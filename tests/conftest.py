@@ -17,6 +17,7 @@ from factories import (
     SMALL_CONFIG,
     SMALL_WEIGHTS,
     TINY_CONFIG,
+    TINY_HEADS_ONNX,
     TINY_ONNX,
     TINY_WEIGHTS,
     UPSTREAM_FIXTURES,
@@ -158,6 +159,12 @@ def tiny_weights(made) -> Path:
 def tiny_onnx(made) -> Path:
     """The network of `tiny_weights` as an ONNX file."""
     return made(TINY_ONNX)
+
+
+@pytest.fixture(scope="session")
+def tiny_heads_onnx(made) -> Path:
+    """The same with its heads inside: the host needs no part of the network."""
+    return made(TINY_HEADS_ONNX)
 
 
 @pytest.fixture(scope="session")

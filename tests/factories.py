@@ -99,8 +99,10 @@ def random_state_dict(config: ModelConfig, seed: int = 0, background: float = 0.
 # Files that many tests use, by their path in a folder. With eight classes the background has a larger share than with
 # eighty: without a bias all 19248 anchors are candidates.
 SMALL_WEIGHTS, TINY_WEIGHTS = "small/yolact_edge_mobilenetv2_0_0.pth", "tiny/yolact_edge_tiny.pth"
-TINY_ONNX = "exported/yolact_edge.onnx"
-MODELS = {SMALL_WEIGHTS: (SMALL_CONFIG, 0.0), TINY_WEIGHTS: (TINY_CONFIG, 8.0), TINY_ONNX: (TINY_CONFIG, 8.0)}
+WEIGHTS = {SMALL_WEIGHTS: (SMALL_CONFIG, 0.0), TINY_WEIGHTS: (TINY_CONFIG, 8.0)}  # config, bias of the background
+TINY_ONNX, TINY_HEADS_ONNX = "exported/yolact_edge.onnx", "exported_heads/yolact_edge.onnx"
+CUTS = {TINY_ONNX: "fpn", TINY_HEADS_ONNX: "heads"}
+MODELS = (*WEIGHTS, *CUTS)
 
 
 def make_model(name: str, root: Path) -> Path:
@@ -109,12 +111,13 @@ def make_model(name: str, root: Path) -> Path:
 
     from yolact_ascend.models.export import export_onnx
 
-    path, (config, background) = root / name, MODELS[name]
+    path = root / name
     path.parent.mkdir(parents=True)
-    if name == TINY_ONNX:
+    if name in CUTS:
         weights = root / TINY_WEIGHTS
-        export_onnx(weights if weights.exists() else make_model(TINY_WEIGHTS, root), config, path)
+        export_onnx(weights if weights.exists() else make_model(TINY_WEIGHTS, root), TINY_CONFIG, path, cut=CUTS[name])
     else:
+        config, background = WEIGHTS[name]
         torch.save(random_state_dict(config, background=background), path)
     return path
 
