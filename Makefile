@@ -11,7 +11,7 @@ test: setup
 	.venv/bin/python -m pytest
 
 # The tests that need no PyTorch, on each Python from 3.9 on that is here.
-pythons:
+pythons: setup
 	bash scripts/pythons.sh
 
 # Asks pip's index whether aarch64 has a wheel of all that a card's host needs.

@@ -16,6 +16,11 @@ unset "${!PYTHON@}" # PYTHONPATH, PYTHONHOME, …
 readonly place=$PWD/build/pythons
 readonly arguments=${PYTEST_ARGUMENTS:-tests --ignore=tests/scripts --ignore=tests/benchmarks}
 
+die() {
+    printf 'error: %s\n' "$*" >&2
+    exit 1
+}
+
 # Print "3.9 /path/to/python", once for each version from 3.9 on; the first of several is taken.
 find_pythons() {
     local candidates=("$@") python version
@@ -46,11 +51,12 @@ set_up() {
 mkdir -p "$place"
 write_requirements >"$place/requirements.txt"
 mapfile -t pythons < <(find_pythons "$@")
-((${#pythons[@]})) || { echo "error: found no Python from 3.9 on. Name one: bash scripts/pythons.sh /path/to/python3" >&2; exit 2; }
-bash scripts/setup.sh
+((${#pythons[@]})) || die "found no Python from 3.9 on. Name one: bash scripts/pythons.sh /path/to/python3"
+.venv/bin/python -I -c 'import torch' 2>/dev/null ||
+    die ".venv has no PyTorch, which exports the models of the tests. Run bash scripts/setup.sh"
 rm -rf -- "$place/models"
-.venv/bin/python -I -c 'import runpy, sys; sys.path.insert(0, "tests"); runpy.run_path("tests/factories.py", run_name="__main__")' \
-    "$place/models" 2>"$place/models.log"
+.venv/bin/python tests/factories.py "$place/models" 2>"$place/models.log" ||
+    die "the models of the tests cannot be made, see $place/models.log"
 export EXPORTED_MODELS_DIR=$place/models OMP_NUM_THREADS=${OMP_NUM_THREADS:-1}
 failed=()
 for line in "${pythons[@]}"; do
@@ -64,4 +70,4 @@ for line in "${pythons[@]}"; do
     "$folder/bin/python" -m pytest -q -p no:cacheprovider $arguments >"$folder/tests.log" 2>&1 || failed+=("$version")
     echo "$version: $(tail -n 1 "$folder/tests.log") ($python)"
 done
-((${#failed[@]} == 0)) || { echo "error: failed on ${failed[*]}; the output is in $place/VERSION/tests.log" >&2; exit 1; }
+((${#failed[@]} == 0)) || die "failed on ${failed[*]}; the output is in $place/VERSION/tests.log"
