@@ -1,5 +1,5 @@
 # Each gate is one word. `make check` is what CI runs.
-.PHONY: setup check test parity behaviours lint format
+.PHONY: setup check test pythons wheels parity behaviours lint format
 
 setup:
 	bash scripts/setup.sh dev
@@ -9,6 +9,14 @@ check:
 
 test: setup
 	.venv/bin/python -m pytest
+
+# The tests that need no PyTorch, on each Python from 3.9 on that is here.
+pythons: setup
+	bash scripts/pythons.sh
+
+# Asks pip's index whether aarch64 has a wheel of all that a card's host needs.
+wheels: setup
+	.venv/bin/python -m pytest -m index tests/scripts/test_wheels.py
 
 # Writes docs/parity.md: runs the referees that YOLACT_EDGE_DIR, YOLACT_DIR, AIS_BENCH_DIR and GUIDE_DIR name: CONTRIBUTING.md.
 parity: setup

@@ -22,7 +22,10 @@ declare -rA URL_VARIABLES=([yolact_edge]=YOLACT_EDGE_URL [yolact]=YOLACT_URL)
 declare -rA NETWORKS=([yolact_edge]=yolact_edge/yolact.py [yolact]=yolact.py) # a file that only this upstream has
 
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
-readonly ROOT
+# Beside the checkout's own files, or, where this script came with an installed package, in the current folder.
+THIRD_PARTY=third_party
+if [[ -f $ROOT/pyproject.toml ]]; then THIRD_PARTY=$ROOT/third_party; fi
+readonly ROOT THIRD_PARTY
 
 NAME=             # the upstream of this call, and its facts: see choose()
 PIN=
@@ -40,7 +43,7 @@ usage() {
 Usage: scripts/apply_patch.sh [--upstream=NAME] [DIR]
 
 Patches upstream YolactEdge or YOLACT so that it runs on a CPU and can be cut at the FPN.
-DIR is its checkout (default: third_party/NAME in this project, a folder that git ignores).
+DIR is its checkout (default: third_party/NAME in this project's checkout, a folder that git ignores).
   - no DIR yet: clones upstream there at the pinned commit, then patches it
   - DIR is a clean checkout at the pinned commit (works offline): patches it
   - DIR is already patched: says so
@@ -235,7 +238,7 @@ main() {
         if [[ -n $dir ]]; then name=$(upstream_of "$dir"); fi
         choose "${name:-${NAMES[0]}}"
     fi
-    dir=${dir:-$ROOT/third_party/$NAME}
+    dir=${dir:-$THIRD_PARTY/$NAME}
     dir=${dir%/}
     scratch=$(mktemp -d)
     trap cleanup EXIT

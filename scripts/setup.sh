@@ -2,7 +2,8 @@
 # Create or complete .venv and install what is missing; quick when nothing changed.
 #
 #   bash scripts/setup.sh             what the pipeline needs
-#   bash scripts/setup.sh openvino    and what target=openvino needs
+#   bash scripts/setup.sh runtime     only what runs compiled models, scores and reports: no PyTorch (docs/card.md)
+#   bash scripts/setup.sh openvino    what the pipeline and target=openvino need
 #   bash scripts/setup.sh dev         and what the tests need, openvino included
 #
 #   bash scripts/setup.sh --lists KIND   print that kind's lists of packages, and do nothing
@@ -20,11 +21,16 @@ unset PIP_PREFIX PIP_ROOT PIP_PYTHON PIP_DRY_RUN PIP_NO_DEPS PIP_REQUIREMENT PIP
 
 checkout=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd -P) # one name, whatever link leads here
 readonly asked checkout venv=$checkout/.venv lock=$checkout/.setup.lock kind=${1:-run}
-# What each kind installs beside requirements.txt, and the kinds that it contains.
-declare -rA lists=([run]='' [openvino]=requirements-openvino.txt [dev]='requirements-openvino.txt requirements-dev.txt')
+# The extras that each kind installs (requirements-EXTRA.txt) beside the core (requirements.txt), and the kinds that it
+# contains.
+readonly runtime_extras='build onnxruntime'
+readonly run_extras="$runtime_extras export train"
+declare -rA extras=([runtime]="$runtime_extras" [run]="$run_extras" [openvino]="$run_extras openvino"
+    [dev]="$run_extras openvino dev")
+declare -rA contained=([runtime]=runtime [run]='runtime run' [openvino]='runtime run openvino'
+    [dev]='runtime run openvino dev')
 readonly least_pip=21.3 # older ones cannot install the checkout, or know no wheels of manylinux_2_28
 readonly cpu_torch=https://download.pytorch.org/whl/cpu
-declare -rA contained=([run]=run [openvino]='run openvino' [dev]='run openvino dev')
 
 die() {
     printf 'error: %s\n' "$*" >&2
@@ -70,7 +76,8 @@ fits() {
 
 # The lists of packages of a kind of set-up, one a line.
 lists_of() {
-    printf '%s\n' requirements.txt ${lists[$1]}
+    echo requirements.txt
+    printf 'requirements-%s.txt\n' ${extras[$1]}
 }
 
 # What a kind of set-up is made from.
@@ -176,9 +183,10 @@ torch_index() {
 
 # Install torch alone from its own index; what it needs comes with the other packages.
 install_torch() {
-    local index wanted
+    local index lists wanted
     index=$(torch_index)
-    mapfile -t wanted < <(grep -E '^torch[<=>]' "$checkout/requirements.txt")
+    mapfile -t lists < <(lists_of "$kind")
+    mapfile -t wanted < <(cd -- "$checkout" && cat -- "${lists[@]}" | grep -E '^torch[<=>]')
     [[ -n $index && ${#wanted[@]} -gt 0 ]] || return 0
     pip_install --no-deps --retries 1 --index-url "$index" "${wanted[@]}" || echo "note: torch is not from $index (the" \
         "message is above), but from pip's own index; on Linux that brings gigabytes of CUDA. TORCH_INDEX_URL= names another." >&2
@@ -202,6 +210,8 @@ set_up() {
     local each failed="pip could not install the packages (its message is above). Run the same command again."
     if [[ $kind == openvino ]]; then
         echo "target=openvino: adding OpenVINO to $venv (once; needs network, 60 MB) ..." >&2
+    elif [[ $kind == runtime ]]; then
+        echo "Setting up $venv without PyTorch (once; needs network, 150 MB) ..." >&2
     else
         echo "Setting up $venv (once; needs network, some minutes) ..." >&2
     fi
@@ -223,7 +233,7 @@ if [[ $kind == --lists && -n ${contained[${2-}]-} ]]; then
     exit
 fi
 if [[ -z ${contained[$kind]-} ]]; then
-    echo "error: setup.sh takes nothing, 'openvino' or 'dev', not '$kind'." >&2
+    echo "error: setup.sh takes nothing, 'runtime', 'openvino' or 'dev', not '$kind'." >&2
     exit 2
 fi
 if [[ -n $asked ]]; then choose_python; fi

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import shutil
 import signal
@@ -14,16 +15,57 @@ import pytest
 from factories import (
     CHECKOUT,
     SMALL_CONFIG,
+    SMALL_WEIGHTS,
     TINY_CONFIG,
+    TINY_HEADS_ONNX,
+    TINY_ONNX,
+    TINY_WEIGHTS,
     UPSTREAM_FIXTURES,
     compile_model,
-    random_state_dict,
+    make_model,
     write_coco,
 )
 
+from yolact_ascend.extras import extra_of
 from yolact_ascend.models.upstreams import upstream_with
 from yolact_ascend.targets.ascend import cards, installation, tools
 from yolact_ascend.targets.ascend.aipp import aipp_config
+
+OF_THE_TESTS = {"hypothesis"}  # of requirements-dev.txt
+
+
+def reason_without(error: BaseException | None) -> str | None:
+    """Why tests are skipped on which this error came: a module of an extra is not installed here. None: no reason."""
+    if isinstance(error, ModuleNotFoundError) and error.name and (extra_of(error.name) or error.name in OF_THE_TESTS):
+        return f"{error.name} is not installed in this environment"
+    return None
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report(collector):
+    """Skip a file of tests that imports what is not installed here, or whose subject does."""
+    report = yield
+    error = report.call.excinfo and report.call.excinfo.value
+    reason = reason_without(error and error.__cause__)
+    if reason:
+        report.outcome, report.longrepr = "skipped", (str(collector.path), 1, f"Skipped: {reason}")
+    return report
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_setup(item):
+    """Skip a test that is marked with what is not installed here, or whose fixtures need it; its own code must not."""
+    for marker in item.iter_markers("needs"):
+        for name in marker.args:
+            if importlib.util.find_spec(name) is None:
+                pytest.skip(f"{name} is not installed in this environment")
+    try:
+        return (yield)
+    except ModuleNotFoundError as error:
+        reason = reason_without(error)
+        if reason is None:
+            raise
+        pytest.skip(reason)
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -79,13 +121,23 @@ def patched_copy(variable: str, folder: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def small_weights(tmp_path_factory) -> Path:
-    """Random weights of the smallest config that detect something in nearly every image."""
-    import torch
+def made(tmp_path_factory):
+    """What gives a file of `factories.MODELS`: made here by PyTorch, or a copy of one that was made elsewhere."""
+    root, given = tmp_path_factory.mktemp("models"), os.environ.get("EXPORTED_MODELS_DIR")
 
-    path = tmp_path_factory.mktemp("weights") / "yolact_edge_mobilenetv2_0_0.pth"
-    torch.save(random_state_dict(SMALL_CONFIG), path)
-    return path
+    def get(name: str) -> Path:
+        path = root / name
+        if given and not path.parent.exists():
+            shutil.copytree((Path(given) / name).parent, path.parent)
+        return path if path.exists() else make_model(name, root)
+
+    return get
+
+
+@pytest.fixture(scope="session")
+def small_weights(made) -> Path:
+    """Random weights of the smallest config that detect something in nearly every image."""
+    return made(SMALL_WEIGHTS)
 
 
 @pytest.fixture(scope="session")
@@ -98,23 +150,21 @@ def exported(small_weights, tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def tiny_weights(tmp_path_factory) -> Path:
+def tiny_weights(made) -> Path:
     """Random weights of the demo's network, for tests that run it and do not look into it."""
-    import torch
-
-    path = tmp_path_factory.mktemp("weights") / "yolact_edge_tiny.pth"
-    # Eight classes leave the background a larger share than eighty: without a bias all 19248 anchors are candidates.
-    torch.save(random_state_dict(TINY_CONFIG, background=8.0), path)
-    return path
+    return made(TINY_WEIGHTS)
 
 
 @pytest.fixture(scope="session")
-def tiny_onnx(tiny_weights, tmp_path_factory) -> Path:
-    from yolact_ascend.models.export import export_onnx
+def tiny_onnx(made) -> Path:
+    """The network of `tiny_weights` as an ONNX file."""
+    return made(TINY_ONNX)
 
-    path = tmp_path_factory.mktemp("export") / "yolact_edge.onnx"
-    export_onnx(tiny_weights, TINY_CONFIG, path)
-    return path
+
+@pytest.fixture(scope="session")
+def tiny_heads_onnx(made) -> Path:
+    """The same with its heads inside: the host needs no part of the network."""
+    return made(TINY_HEADS_ONNX)
 
 
 @pytest.fixture(scope="session")

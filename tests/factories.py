@@ -1,10 +1,14 @@
-"""Makes what tests need: weights, data sets, boxes and masks the other way round."""
+"""Makes what tests need: weights, data sets, boxes and masks the other way round.
+
+python tests/factories.py DIR    makes MODELS, for Pythons without PyTorch: EXPORTED_MODELS_DIR=DIR
+"""
 
 from __future__ import annotations
 
 import json
 import re
 import subprocess
+import sys
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -91,6 +95,32 @@ def random_state_dict(config: ModelConfig, seed: int = 0, background: float = 0.
     state["semantic_seg_conv.weight"] = torch.randn(config.num_classes, config.fpn_channels, 1, 1)
     state["semantic_seg_conv.bias"] = torch.zeros(config.num_classes)
     return state
+
+
+# Files that many tests use, by their path in a folder. With eight classes the background has a larger share than with
+# eighty: without a bias all 19248 anchors are candidates.
+SMALL_WEIGHTS, TINY_WEIGHTS = "small/yolact_edge_mobilenetv2_0_0.pth", "tiny/yolact_edge_tiny.pth"
+WEIGHTS = {SMALL_WEIGHTS: (SMALL_CONFIG, 0.0), TINY_WEIGHTS: (TINY_CONFIG, 8.0)}  # config, bias of the background
+TINY_ONNX, TINY_HEADS_ONNX = "exported/yolact_edge.onnx", "exported_heads/yolact_edge.onnx"
+CUTS = {TINY_ONNX: "fpn", TINY_HEADS_ONNX: "heads"}
+MODELS = (*WEIGHTS, *CUTS)
+
+
+def make_model(name: str, root: Path) -> Path:
+    """Make one of `MODELS` in a folder, by PyTorch: weights, or the ONNX that they are exported to; return the file."""
+    import torch
+
+    from yolact_ascend.models.export import export_onnx
+
+    path = root / name
+    path.parent.mkdir(parents=True)
+    if name in CUTS:
+        weights = root / TINY_WEIGHTS
+        export_onnx(weights if weights.exists() else make_model(TINY_WEIGHTS, root), TINY_CONFIG, path, cut=CUTS[name])
+    else:
+        config, background = WEIGHTS[name]
+        torch.save(random_state_dict(config, background=background), path)
+    return path
 
 
 def as_published_by_yolact(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
@@ -191,3 +221,9 @@ def decode_mask(rle: Rle) -> np.ndarray:
         # pycocotools 2.0.11 has an __array__ without the `copy` keyword that numpy 2 asks for.
         warnings.filterwarnings("ignore", "__array__ implementation", DeprecationWarning)
         return coco_mask.decode(rle).astype(bool)
+
+
+if __name__ == "__main__":
+    for model in MODELS:
+        if not (Path(sys.argv[1]) / model).exists():
+            make_model(model, Path(sys.argv[1]))

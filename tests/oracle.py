@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
+import pytest
 from factories import decode_mask
 from pycocotools.coco import COCO
 
@@ -105,7 +106,7 @@ def head_state() -> dict[str, torch.Tensor]:
 
 def save_weights(path: Path, config: ModelConfig, seed: int = 0) -> Path:
     """Write a whole upstream-format weights file with this head; its other layers are random."""
-    import torch
+    torch = pytest.importorskip("torch")
 
     from yolact_ascend.models.yolact.network import YolactEdge
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from yolact_ascend.errors import UsageError
-from yolact_ascend.files import CHECKOUT
+from yolact_ascend.files import IS_CHECKOUT, PACKAGE
 from yolact_ascend.words import decimal
 
 RUN_VARIABLE = "YOLACT_ASCEND_RUN"  # set for the stages of a run
@@ -69,8 +69,14 @@ def without_telemetry(env: Mapping[str, str]) -> dict[str, str]:
 
 
 def has_own_packages() -> bool:
-    """Whether this is the Python of the checkout's .venv: it has all packages, in the versions that were tested."""
-    return Path(sys.prefix).resolve() == (CHECKOUT / ".venv").resolve()
+    """Whether this is the Python of the checkout's .venv, or of the environment that this package is installed in.
+
+    Either has all packages that are needed, in versions that fit.
+    """
+    prefix = Path(sys.prefix).resolve()
+    if IS_CHECKOUT:
+        return prefix == (PACKAGE.parent / ".venv").resolve()
+    return sys.prefix != sys.base_prefix and prefix in PACKAGE.parents
 
 
 def prefer_own_packages() -> None:

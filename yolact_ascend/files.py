@@ -16,7 +16,8 @@ from typing import Any
 from yolact_ascend.errors import ArtifactError
 
 PACKAGE = Path(__file__).resolve().parent
-CHECKOUT = PACKAGE.parent  # of the project
+_SHARE = PACKAGE / "share"  # only in an installed package: setup.py copies there what lies beside it in a checkout
+IS_CHECKOUT = not _SHARE.is_dir()
 
 # ais_bench refuses inputs that group or others may write, and output folders that others may even read.
 FILE_MODE = 0o640
@@ -24,6 +25,16 @@ FOLDER_MODE = 0o750
 
 PART = ".part"  # of a file that is being written
 MOST_STEM_BYTES = 200  # Linux has 255 for a name; a number, an ending and those of an unfinished file are added
+
+
+def shipped(name: str) -> Path:
+    """Return a file or folder that comes with the project, by its path in a checkout; nothing is written there."""
+    return (PACKAGE.parent if IS_CHECKOUT else _SHARE) / name
+
+
+def how_to_restore(name: str) -> str:
+    """Return the command that brings such a file or folder back as it was."""
+    return f"git checkout {name}" if IS_CHECKOUT else "pip install --force-reinstall --no-deps yolact-ascend"
 
 
 def distinct_stems(paths: Iterable[Path], others: Iterable[str] = ()) -> list[str]:

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from yolact_ascend.environment import has_own_packages
 from yolact_ascend.errors import ToolError, ToolTimeout
-from yolact_ascend.files import PACKAGE, make_folder
+from yolact_ascend.files import IS_CHECKOUT, PACKAGE, make_folder
 from yolact_ascend.folders import open_own
 
 SHOWN_LINES = 12  # of a failed program's output
@@ -201,6 +201,11 @@ def own_command(*verb: str) -> list[str]:
     if sys.dont_write_bytecode:
         flags.append("-B")  # -I would forget the variable
     return [_relative(Path(sys.executable)), *flags, _relative(PACKAGE), *verb]
+
+
+def run_line(*words: str) -> str:
+    """Return the line that starts a run with these settings: the checkout's script, or the installed command."""
+    return format_command([*(("bash", "scripts/run_all.sh") if IS_CHECKOUT else ("yolact-ascend", "run")), *words])
 
 
 def _relative(path: Path) -> str:

@@ -1,8 +1,9 @@
-"""Which sources of this package a piece of work depends on: the base of freshness by content."""
+"""Which sources and libraries a piece of work depends on: the base of freshness by content."""
 
 from __future__ import annotations
 
 import ast
+from collections.abc import Iterable
 from functools import cache
 from importlib import metadata
 from pathlib import Path
@@ -10,30 +11,26 @@ from typing import Any
 
 from yolact_ascend.files import PACKAGE, digest_files
 
-# Libraries whose version can change a stage's output: of the export alone, and of all stages.
-EXPORT = "models.export"
-EXPORT_LIBRARIES = (
-    "torch",
-    "onnx",
-    "onnxsim",  # may be missing, see OPTIONAL
-)
-LIBRARIES = (
-    *EXPORT_LIBRARIES,
-    "onnxruntime",
-    "numpy",
-    "opencv-python-headless",
-    "pycocotools",
-    "faster-coco-eval",
-)
+# Libraries whose version can change a stage's output, and their modules.
+LIBRARIES = {
+    "torch": "torch",
+    "onnx": "onnx",
+    "onnxsim": "onnxsim",  # may be missing, see OPTIONAL
+    "onnxruntime": "onnxruntime",
+    "numpy": "numpy",
+    "opencv-python-headless": "cv2",
+    "pycocotools": "pycocotools",
+    "faster-coco-eval": "faster_coco_eval",
+}
 
 # Aarch64 has no wheel of onnxsim for Python 3.9: the export then leaves out its simplification.
 OPTIONAL = frozenset({"onnxsim"})
 
 
-def library_versions() -> dict[str, str | None]:
-    """Return the version of each library; None for one that is missing."""
+def library_versions(names: Iterable[str] | None = None) -> dict[str, str | None]:
+    """Return the version of each library (default: all); None for one that is missing."""
     versions: dict[str, str | None] = {}
-    for name in LIBRARIES:
+    for name in LIBRARIES if names is None else names:
         try:
             versions[name] = metadata.version(name)
         except metadata.PackageNotFoundError:
@@ -42,15 +39,15 @@ def library_versions() -> dict[str, str | None]:
 
 
 def made_by(*modules: str) -> dict[str, Any]:
-    """Return what work of these modules depends on beside its data: their sources and the libraries' versions.
+    """Return what work of these modules depends on beside its data: their sources and their libraries' versions.
 
-    `modules` are names below the package, such as "host.preprocess". The export's libraries count for the export alone:
-    what other stages make on a host without PyTorch is the same.
+    `modules` are names below the package, such as "host.preprocess". Libraries that they never import do not count, so
+    work continues on a host without PyTorch.
     """
-    versions = library_versions()
-    if EXPORT not in modules:
-        versions = {name: version for name, version in versions.items() if name not in EXPORT_LIBRARIES}
-    return {"code": digest_files(sources_of(*modules)), "libraries": versions}
+    files = sources_of(*modules)
+    imported = {name.split(".")[0] for path in files for name in _imports_of(path)}
+    used = [name for name, module in LIBRARIES.items() if module in imported]
+    return {"code": digest_files(files), "libraries": library_versions(used)}
 
 
 @cache
@@ -63,22 +60,26 @@ def sources_of(*modules: str) -> tuple[Path, ...]:
         if path is None or path in found:
             continue
         found.add(path)
-        waiting += [_file_of(module) for module in _imports_of(path)]
+        prefix = f"{PACKAGE.name}."
+        waiting += [_file_of(name.removeprefix(prefix)) for name in _imports_of(path) if name.startswith(prefix)]
     return tuple(sorted(found))
 
 
 @cache
 def _imports_of(path: Path) -> frozenset[str]:
-    """Return the names below the package that a file imports, inside functions, too."""
-    prefix = f"{PACKAGE.name}."
+    """Return the full names that a file imports, inside functions, too; not those that only type checkers see."""
     names: set[str] = set()
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    waiting: list[ast.AST] = [ast.parse(path.read_text(encoding="utf-8"))]
+    while waiting:
+        node = waiting.pop()
+        if not (isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"):
+            waiting += ast.iter_child_nodes(node)
         if isinstance(node, ast.Import):
             names.update(alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module:
             names.add(node.module)
             names.update(f"{node.module}.{alias.name}" for alias in node.names)
-    return frozenset(name.removeprefix(prefix) for name in names if name.startswith(prefix))
+    return frozenset(names)
 
 
 def _file_of(module: str) -> Path | None:

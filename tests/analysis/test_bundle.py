@@ -64,7 +64,7 @@ def test_it_holds_the_texts_of_the_tools(made):
 def test_it_holds_checks_and_plan(made):
     _, texts, code = made
     checks = json.loads(texts["doctor.json"])
-    assert [check["status"] for check in checks["checks"]].count("FAIL") == texts["doctor.txt"].count("\nFAIL")
+    assert [check["status"] for check in checks["checks"]].count("FAIL") == f"\n{texts['doctor.txt']}".count("\nFAIL")
     assert code == (0 if checks["is_ready"] else 1)
     assert texts["plan.txt"].startswith(("Device: CPU emulation", "No plan: "))
 

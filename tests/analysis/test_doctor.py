@@ -241,7 +241,7 @@ NO_ATC = {
             {"work folder": (WARN, "its file system has no locks: start only one run in it")},
         ),
         (
-            lambda m: m.monkeypatch.setattr(sources, "LIBRARIES", ("numpy", "no-such-library")),
+            lambda m: m.monkeypatch.setattr(sources, "LIBRARIES", {"no-such-library": "none"}),
             {"libraries": (FAIL, "is missing no-such-library. Run bash scripts/setup.sh")},
         ),
         (Machine.break_check, {"weights": (FAIL, "please report it: ZeroDivisionError")}),
@@ -366,6 +366,29 @@ def test_a_stage_is_asked_for_its_own_tools(machine, harm, words, texts, failed)
     assert {name for name, check in checks.items() if check.status == FAIL} == failed
     for name, text in texts.items():
         assert checks[name].text.startswith(text)
+
+
+@pytest.mark.parametrize(
+    ("words", "missing", "status", "text"),
+    [
+        ([], {"torch", "onnx"}, FAIL, "is missing torch, onnx. Run bash scripts/setup.sh, and"),
+        (["stage=export"], {"torch"}, FAIL, "is missing torch. "),
+        ([], {"onnxsim"}, OK, "needed for these stages and missing: onnxsim"),
+        (["stage=infer"], {"torch", "onnx"}, OK, "not needed for these stages and missing: torch, onnx"),
+        (["from=preprocess"], {"torch", "onnx", "onnxruntime"}, FAIL, "is missing onnxruntime. "),
+        (["from=preprocess", "cut=heads"], {"torch", "onnx", "onnxruntime"}, OK, "missing: torch, onnx, onnxruntime"),
+        (["stage=compile", "target=onnxruntime"], {"torch", "onnx"}, FAIL, "is missing onnx. "),
+        (["stage=infer"], {"numpy"}, FAIL, "is missing numpy. "),
+    ],
+)
+def test_only_libraries_that_the_stages_use_must_be_there(monkeypatch, words, missing, status, text):
+    """A card's host without PyTorch (scripts/setup.sh runtime) is ready for what comes after the export."""
+    monkeypatch.setattr(
+        doctor, "library_versions", lambda: {name: None if name in missing else "1.0" for name in sources.LIBRARIES}
+    )
+    found = doctor.check_libraries(parse_words(expand_stage(words)))
+    assert found.status == status and text in found.text
+    assert doctor.check_libraries().status == (OK if missing == {"onnxsim"} else FAIL)
 
 
 def test_a_stage_is_a_range_of_one(capsys):

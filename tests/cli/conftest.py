@@ -13,6 +13,7 @@ from runs import ALL, Run
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory, tiny_weights) -> Run:
     """A finished run of all stages on drawn images; tests work on copies of it."""
+    pytest.importorskip("torch")
     folder = tmp_path_factory.mktemp("pipeline")
     weights = Path(shutil.copy(tiny_weights, folder))
     run = Run(folder, weights, write_coco(folder / "coco", TINY_CONFIG))

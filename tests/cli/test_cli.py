@@ -71,7 +71,12 @@ def test_defaults_are_the_guides(monkeypatch, script, defaults):
     ("words", "code", "message"),
     [
         (["pth2onnx.py", "--config=foo"], 2, "error: Unknown config 'foo'. Choose one of"),
-        (["pth2onnx.py", "--trained_model=none.pth"], 1, "error: There is no weights file none.pth"),
+        pytest.param(
+            ["pth2onnx.py", "--trained_model=none.pth"],
+            1,
+            "error: There is no weights file none.pth",
+            marks=pytest.mark.needs("torch"),
+        ),
         (["preprocess.py", "--image_path=nowhere"], 1, "error: There is no image folder nowhere"),
         (["preprocess.py", "--limit=0"], 2, "'0': expected a whole number from 1"),
         (["preprocess.py", "--unknown"], 2, "unrecognized arguments: --unknown"),
@@ -108,7 +113,12 @@ def test_defaults_are_the_guides(monkeypatch, script, defaults):
         (["-m", "yolact_ascend", "train", "--phases=275x0:5"], 2, "'275x0:5': expected SIZExBATCH:STEPS, such as"),
         (["-m", "yolact_ascend", "draw", "--train_images=0", "--val_images=0"], 2, "there is nothing to draw."),
         (["-m", "yolact_ascend", "train", "--val_image_path=a"], 2, "error: --val_image_path and --val_json_file go "),
-        (["-m", "yolact_ascend", "train", "--image_path=nowhere"], 1, "error: There is no image folder nowhere"),
+        pytest.param(
+            ["-m", "yolact_ascend", "train", "--image_path=nowhere"],
+            1,
+            "error: There is no image folder nowhere",
+            marks=pytest.mark.needs("torch"),
+        ),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else None,
 )
@@ -132,6 +142,7 @@ def test_the_guides_scripts_are_those_verbs(tmp_path, script):
     assert result.stderr.startswith("error: Unknown config 'foo'. Choose one of")
 
 
+@pytest.mark.needs("torch")
 def test_a_wrong_config_is_refused_before_pytorch_is_imported(tmp_path):
     code = (
         "import sys; from yolact_ascend.cli.main import run_script; "
@@ -275,6 +286,7 @@ def test_annotated_only_and_limit(small_coco, tmp_path):
     assert json.loads((tmp_path / "b" / "ids.json").read_text()) == {"ids": [3, 1]}
 
 
+@pytest.mark.needs("torch")
 def test_drawing_and_training_from_the_command_line(tmp_path):
     drawn = tmp_path / "drawn"
     result = run("-m", "yolact_ascend", "draw", f"--save_path={drawn}", "--train_images=2", "--val_images=1")

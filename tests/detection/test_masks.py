@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-import torch
 from factories import decode_mask
 from pycocotools import mask as coco_mask
-from torch.nn import functional
 
 from yolact_ascend.detection import masks
 from yolact_ascend.detection.masks import (
@@ -48,12 +46,13 @@ def test_assemble_mask_is_the_sigmoid_of_the_combination():
 
 @pytest.mark.parametrize(("source", "target"), [(138, 640), (138, 138), (138, 90), (138, 1), (4, 7), (1, 3)])
 def test_upsampling_weighs_like_torch(source, target):
+    torch = pytest.importorskip("torch")
     cell, share = upsampling(source, target)
     weights = np.zeros((target, source), dtype=np.float32)
     weights[np.arange(target), cell] = 1 - share
     weights[np.arange(target), np.minimum(cell + 1, source - 1)] += share
     axis = torch.eye(source)[None]  # [1,source,source]: interpolating the identity gives the weights
-    reference = functional.interpolate(axis, target, mode="linear", align_corners=False)[0].T.numpy()
+    reference = torch.nn.functional.interpolate(axis, target, mode="linear", align_corners=False)[0].T.numpy()
     np.testing.assert_allclose(weights, reference, atol=2e-5)  # a last bit of a position around 138
 
 
@@ -139,11 +138,12 @@ ODD_BOXES = [
     ids=lambda size: "x".join(map(str, size)),
 )
 def test_masks_equal_the_full_frame_way(size):
+    torch = pytest.importorskip("torch")
     rng = np.random.default_rng(0)
     corner, extent = rng.uniform(-0.1, 0.9, (60, 2)), rng.lognormal(-1.5, 0.8, (60, 2))
     boxes = np.concatenate([ODD_BOXES, np.concatenate([corner, corner + extent], axis=1)]).astype(np.float32)
     coarse = torch.from_numpy(rng.normal(size=(1, 32, 20, 20)).astype(np.float32))
-    smooth = functional.interpolate(coarse, (138, 138), mode="bicubic").relu()
+    smooth = torch.nn.functional.interpolate(coarse, (138, 138), mode="bicubic").relu()
     protos = smooth[0].permute(1, 2, 0).numpy().copy()  # [138,138,32]
     coeffs = np.tanh(rng.normal(size=(len(boxes), 32))).astype(np.float32)
     reference = full_frame_masks(protos, coeffs, boxes, *size)
@@ -155,16 +155,18 @@ def test_masks_equal_the_full_frame_way(size):
 
 def full_frame_masks(protos, coeffs, boxes, height, width) -> np.ndarray:
     """Assemble everywhere, crop, upsample everywhere, threshold: [N,H,W], as YOLACT's paper describes it."""
+    import torch
+
     h, w, _ = protos.shape
     values = torch.from_numpy(protos @ coeffs.T).sigmoid().permute(2, 0, 1)  # [N,h,w]
     x, y = torch.from_numpy(boxes[:, 0::2] * np.float32(w)), torch.from_numpy(boxes[:, 1::2] * np.float32(h))
 
-    def inside(cells: torch.Tensor, edges: torch.Tensor) -> torch.Tensor:  # [N,cells]
+    def inside(cells, edges):  # [N,cells]
         low, high = edges.min(dim=1, keepdim=True).values - 1, edges.max(dim=1, keepdim=True).values + 1
         return (cells >= low) & (cells < high)
 
     values = values * (inside(torch.arange(h), y)[:, :, None] & inside(torch.arange(w), x)[:, None, :])
-    full = functional.interpolate(values[None], (height, width), mode="bilinear", align_corners=False)[0]
+    full = torch.nn.functional.interpolate(values[None], (height, width), mode="bilinear", align_corners=False)[0]
     return (full > 0.5).numpy()
 
 

@@ -80,6 +80,7 @@ def entries(found):
     ]
 
 
+@pytest.mark.needs("torch")  # makes the part of the network behind the device
 def test_the_preprocessing_matters_here(photographs, tiny_onnx, tiny_weights):
     """Otherwise the comparisons below could not fail."""
     found = []
@@ -181,6 +182,7 @@ def test_cuts_find_the_same(dataset, photographs, config, tiny_weights, trained,
         assert each["fpn"].scores[:5] == pytest.approx(found.scores[:5], abs=1e-4)
 
 
+@pytest.mark.needs("torch")  # makes the part of the network behind the device
 def test_a_batch_is_its_images_one_by_one(photographs, tiny_onnx, tiny_weights):
     detector = load_detector(tiny_weights, TINY_CONFIG, "fpn")
     seen = []
@@ -196,6 +198,7 @@ def test_a_batch_is_its_images_one_by_one(photographs, tiny_onnx, tiny_weights):
     assert seen == ["prepare", "infer", "detect"]
 
 
+@pytest.mark.needs("torch")  # makes the part of the network behind the device
 def test_boxes_and_masks_are_for_the_sizes_that_are_named(photographs, tiny_onnx, tiny_weights):
     """Else for those of the images, whose first and last differ here."""
     detector = load_detector(tiny_weights, TINY_CONFIG, "fpn")

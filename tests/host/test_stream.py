@@ -328,6 +328,7 @@ def test_by_the_command_line(tiny_onnx, tiny_weights, dataset, by_files, tmp_pat
     assert main([*words, "--image_path=nowhere"]) == 1
 
 
+@pytest.mark.needs("torch")  # makes the part of the network behind the device
 @pytest.mark.parametrize("delay_s", [0, 0.2])
 def test_an_interrupt_while_the_workers_start_ends_it(tiny_onnx, tiny_weights, dataset, tmp_path, delay_s):
     """To the whole group, as from a terminal: workers that are not up yet must not be waited for."""

@@ -100,6 +100,7 @@ def test_half_a_demo_is_refused_with_what_fits(empty_folder, words, error, said)
 
 
 def test_an_export_from_upstream_of_the_config_that_it_lacks_is_refused(tmp_path):
+    pytest.importorskip("torch")
     from yolact_ascend.models.export import load_upstream
 
     with pytest.raises(UsageError, match=f"{DEMO_CONFIG} is this repository's own"):

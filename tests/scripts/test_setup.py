@@ -23,6 +23,10 @@ from fake_python import (
 
 SCRIPTS = ("setup.sh", "run_all.sh", "test.sh")
 INSTALLS = "Setting up"
+EXTRAS = {  # and a package of each
+    **{"build": "setuptools", "onnxruntime": "onnxruntime", "export": "torch", "train": "matplotlib"},
+    **{"openvino": "openvino", "dev": "pytest"},
+}
 
 
 class Host:
@@ -37,8 +41,8 @@ class Host:
             shutil.copy(CHECKOUT / "scripts" / script, self.checkout / "scripts")
         (self.checkout / "pyproject.toml").touch()
         (self.checkout / "requirements.txt").write_text("numpy\n")
-        (self.checkout / "requirements-dev.txt").write_text("pytest\n")
-        (self.checkout / "requirements-openvino.txt").write_text("openvino\n")
+        for extra, package in EXTRAS.items():
+            (self.checkout / f"requirements-{extra}.txt").write_text(f"{package}\n")
         self.path = f"{folder}/python/bin:/usr/bin:/bin"
 
     @property
@@ -106,6 +110,17 @@ def test_the_set_up_of_the_tests_is_one_for_runs_too(host):
     assert (host.packages / "ruff-1.dist-info").exists()
 
 
+def test_the_runtime_is_set_up_without_pytorch_and_completed_later(host):
+    said = host.set_up("runtime")
+    assert "without PyTorch" in said and host.is_whole()
+    assert (host.packages / "onnxruntime-1.dist-info").exists()
+    assert not (host.packages / "torch-1.dist-info").exists()
+    assert host.set_up("runtime") == ""
+    assert INSTALLS in host.set_up()
+    assert (host.packages / "torch-1.dist-info").exists()
+    assert host.set_up() == host.set_up("runtime") == ""  # which it contains
+
+
 def test_openvino_is_added_when_it_is_asked_for(host):
     host.set_up()
     assert not (host.packages / "openvino-1.dist-info").exists()
@@ -160,7 +175,7 @@ def torch_indices(host) -> list[str]:
 )
 def test_torch_is_the_cpu_build_where_there_is_no_gpu(host, variables, config, indices):
     """torch 2.13.0's wheels on PyPI require CUDA 13, on aarch64, too: gigabytes (first_contact.md, Hosts)."""
-    (host.checkout / "requirements.txt").write_text(TORCH)
+    (host.checkout / "requirements-export.txt").write_text(TORCH)
     host.pip_says(PIP_CONFIG, config)
     host.set_up(**variables)
     assert torch_indices(host) == indices
@@ -168,7 +183,7 @@ def test_torch_is_the_cpu_build_where_there_is_no_gpu(host, variables, config, i
 
 
 def test_torch_is_the_plain_one_beside_an_nvidia_gpu(host):
-    (host.checkout / "requirements.txt").write_text(TORCH)
+    (host.checkout / "requirements-export.txt").write_text(TORCH)
     program = host.folder / "python" / "bin" / "nvidia-smi"
     program.write_text("#!/bin/sh\n")
     program.chmod(0o755)
@@ -178,7 +193,7 @@ def test_torch_is_the_plain_one_beside_an_nvidia_gpu(host):
 
 def test_an_index_of_torch_that_is_out_of_reach_is_said(host):
     """The other packages may come from a folder or a mirror."""
-    (host.checkout / "requirements.txt").write_text(TORCH)
+    (host.checkout / "requirements-export.txt").write_text(TORCH)
     add = host.set_up
     host.flaw(OFFLINE)
     said = host.run(TORCH_INDEX_URL="https://nowhere.example").stderr
@@ -189,12 +204,12 @@ def test_an_index_of_torch_that_is_out_of_reach_is_said(host):
 
 
 def test_the_lists_of_a_kind_are_printed(host):
-    assert host.run("--lists", "dev").stdout.split() == [
-        "requirements.txt",
-        "requirements-openvino.txt",
-        "requirements-dev.txt",
-    ]
-    assert host.run("--lists", "run").stdout == "requirements.txt\n"
+    runtime = ["requirements.txt", "requirements-build.txt", "requirements-onnxruntime.txt"]
+    run = [*runtime, "requirements-export.txt", "requirements-train.txt"]
+    assert host.run("--lists", "runtime").stdout.split() == runtime
+    assert host.run("--lists", "run").stdout.split() == run
+    assert host.run("--lists", "openvino").stdout.split() == [*run, "requirements-openvino.txt"]
+    assert host.run("--lists", "dev").stdout.split() == [*run, "requirements-openvino.txt", "requirements-dev.txt"]
     assert host.run("--lists", "other").returncode == 2
     assert not host.venv.exists()
 
@@ -207,7 +222,7 @@ def test_a_run_on_openvino_sets_it_up(host):
 
 def test_a_kind_of_set_up_that_there_is_not_is_refused(host):
     done = host.run("gpu")
-    assert done.returncode == 2 and "setup.sh takes nothing, 'openvino' or 'dev', not 'gpu'." in done.stderr
+    assert done.returncode == 2 and "setup.sh takes nothing, 'runtime', 'openvino' or 'dev', not 'gpu'." in done.stderr
 
 
 def test_a_changed_list_of_packages_is_installed(host):
@@ -527,7 +542,8 @@ def test_a_real_python_and_pip_do_it_whatever_is_set(tmp_path):
     """The one real set-up of the tests: without a network, into .venv, then moved."""
     host = Host(tmp_path)
     host.path = f"{Path(sys.executable).parent}:/usr/bin:/bin"
-    (host.checkout / "requirements.txt").write_text("")
+    for path in host.checkout.glob("requirements*.txt"):
+        path.write_text("")
     (host.checkout / "pyproject.toml").write_text(PROJECT)
     (host.checkout / "backend.py").write_text(BACKEND)
     (tmp_path / "pip.conf").write_text(f"[install]\nuser = true\ntarget = {tmp_path}/target\n")

@@ -56,9 +56,11 @@ def test_our_lists_are_read_for_the_target(wheelhouse, python, arch, has_onnxsim
 def test_the_kinds_are_those_of_the_set_up(wheelhouse):
     target = wheelhouse.Target("3.11", "x86_64", "2.28")
     kinds = {
-        kind: {one.name for one in wheelhouse.our_requirements(kind, target)} for kind in ("run", "openvino", "dev")
+        kind: {one.name for one in wheelhouse.our_requirements(kind, target)}
+        for kind in ("runtime", "run", "openvino", "dev")
     }
-    assert kinds["run"] < kinds["openvino"] < kinds["dev"] and "openvino" in kinds["openvino"]
+    assert "torch" not in kinds["runtime"]
+    assert kinds["runtime"] < kinds["run"] < kinds["openvino"] < kinds["dev"] and "openvino" in kinds["openvino"]
 
 
 def test_what_wheels_require_on_the_target_is_missing_until_it_is_there(wheelhouse, tmp_path):

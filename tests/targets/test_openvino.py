@@ -17,6 +17,8 @@ from factories import TINY_CONFIG, describe_network
 from onnx import TensorProto, helper, numpy_helper
 from test_onnxruntime import InThisProcess
 
+pytest.importorskip("openvino")
+
 from yolact_ascend import loops
 from yolact_ascend.errors import ArtifactError, ToolError, UsageError
 from yolact_ascend.images.transforms import normalise_image, resize_image

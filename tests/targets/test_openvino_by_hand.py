@@ -39,6 +39,7 @@ def paste(line, folder):
 @pytest.fixture(scope="module")
 def folder(tiny_onnx, tmp_path_factory):
     """A folder with yolact.onnx after steps 4 and 5."""
+    pytest.importorskip("openvino")
     folder = tmp_path_factory.mktemp("by_hand")
     shutil.copy(tiny_onnx, folder / "yolact.onnx")
     paste(block("sh", "ovc "), folder)

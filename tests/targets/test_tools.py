@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from factories import CHECKOUT
 
+from yolact_ascend import environment
 from yolact_ascend.errors import ToolError, UsageError
 from yolact_ascend.process import capture
 from yolact_ascend.targets.ascend import tools
@@ -349,6 +350,7 @@ def test_an_ais_bench_in_the_current_folder_is_the_one_that_would_run(fake_cann,
 
 
 def test_the_stand_ins_care_for_no_file_in_the_current_folder(no_cann, users_folder, monkeypatch):
+    monkeypatch.setattr(environment, "has_own_packages", lambda: True)  # as in .venv, or where it is installed
     for name in ("random.py", "json.py", "aclruntime.py", "numpy.py", "argparse.py"):
         (users_folder / name).write_text("raise RuntimeError('a module of the user')\n")
     monkeypatch.setenv("PYTHONPATH", str(users_folder))

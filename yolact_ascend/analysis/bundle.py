@@ -20,7 +20,7 @@ from yolact_ascend.checks import Check
 from yolact_ascend.disk import existing_folder
 from yolact_ascend.environment import shell_environment
 from yolact_ascend.errors import UsageError
-from yolact_ascend.files import CHECKOUT, write_bytes
+from yolact_ascend.files import IS_CHECKOUT, PACKAGE, write_bytes
 from yolact_ascend.pipeline.settings import RunSettings
 from yolact_ascend.targets.ascend.inspection import inspect_tools
 from yolact_ascend.targets.ascend.target import AscendTarget
@@ -74,10 +74,11 @@ def describe_host() -> str:
     """Return system, Python and versions of packages, as text."""
     packages = sorted({f"{found.metadata['Name']} {found.version}" for found in metadata.distributions()})
     release = OS_RELEASE.read_text(errors="replace") if OS_RELEASE.is_file() else f"no {OS_RELEASE}\n"
+    place = "checkout" if IS_CHECKOUT else "installed in"
     lines = [
         f"yolact-ascend {__version__}",
         f"{platform.platform()}, {platform.machine()}, libc {' '.join(platform.libc_ver())}",
-        f"Python {platform.python_version()} ({platform.python_implementation()}), checkout {CHECKOUT}",
+        f"Python {platform.python_version()} ({platform.python_implementation()}), {place} {PACKAGE.parent}",
     ]
     return "\n".join([*lines, "", release, "packages of this Python:", *packages]) + "\n"
 

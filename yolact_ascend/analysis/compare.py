@@ -15,6 +15,7 @@ from yolact_ascend.detection.tasks import BOX, MASK
 from yolact_ascend.errors import ArtifactError
 from yolact_ascend.files import read_json
 from yolact_ascend.pipeline.records import Records
+from yolact_ascend.process import run_line
 from yolact_ascend.tables import format_change, format_number, markdown_table
 from yolact_ascend.targets.compiled import read_sidecar
 from yolact_ascend.targets.folder import (
@@ -159,20 +160,19 @@ class _Run:
 def _read_run(path: Path) -> _Run:
     folder, batch_size = locate_run(path)
     records = Records(folder)
+    again = run_line(f"bs={batch_size}", f"out={folder.root}")
     inferred = records.load(f"infer bs{batch_size}")
     if inferred is None or inferred.inputs.get("inputs") != records.token("preprocess"):
         raise ArtifactError(
             f"The outputs in {path} are not of the inputs that lie in {folder.inputs} now, so nothing tells which "
-            f"image is which. Run it again: bash scripts/run_all.sh bs={batch_size} out={folder.root}, with its other "
-            "settings."
+            f"image is which. Run it again: {again}, with its other settings."
         )
     model = _find_model(folder, batch_size)
     sidecar = read_sidecar(model)
     if inferred.inputs.get("model_sha256") != sidecar.model_sha256:
         raise ArtifactError(
             f"The outputs in {path} were made by another model than {model}, which was compiled since: "
-            f"run it again without stream=1, which writes no outputs: bash scripts/run_all.sh bs={batch_size} "
-            f"out={folder.root}, with its other settings."
+            f"run it again without stream=1, which writes no outputs: {again}, with its other settings."
         )
     ids = read_json(ids_file(folder.inputs), "the image ids of that run")
     scores = read_json(folder.scores(batch_size), "the scores of that run")

@@ -16,7 +16,7 @@ from tabulate import tabulate
 from torch import nn
 from tqdm import tqdm
 
-from yolact_ascend.files import CHECKOUT
+from yolact_ascend.files import shipped
 from yolact_ascend.images.decode import decode_image, find_images
 from yolact_ascend.images.transforms import prepare_pixels
 from yolact_ascend.models.config import ModelConfig, Preprocessing
@@ -64,7 +64,7 @@ class CutCosts:
 
 def choose_weights(config: ModelConfig, trained_model: Path | None) -> Path | None:
     """Return the weights to measure with: the named ones, else those that come with the repository, else none."""
-    return trained_model or (CHECKOUT / config.source.url if config.source.is_shipped else None)
+    return trained_model or (shipped(config.source.url) if config.source.is_shipped else None)
 
 
 def count_cuts(config: ModelConfig) -> list[CutCosts]:

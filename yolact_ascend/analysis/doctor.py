@@ -15,19 +15,22 @@ from yolact_ascend import __version__
 from yolact_ascend.checks import FAIL, OK, WARN, Check, run_check
 from yolact_ascend.disk import existing_folder, free_bytes, in_gb
 from yolact_ascend.errors import ArtifactError, DatasetError, UsageError
+from yolact_ascend.extras import CORE, EXPORT, ONNXRUNTIME, extra_of_package, how_to_install
 from yolact_ascend.folders import has_locks
 from yolact_ascend.images.coco import load_dataset
 from yolact_ascend.images.pictures import verify
 from yolact_ascend.models.classes import ClassChoice, choose_classes
 from yolact_ascend.models.config import get_config
+from yolact_ascend.models.families import family_of
 from yolact_ascend.pipeline.context import find_classes_word, find_dataset
 from yolact_ascend.pipeline.demo import IMAGES, NOTE, is_drawn, with_demo
 from yolact_ascend.pipeline.disk import describe_remedies, plan_disk
 from yolact_ascend.pipeline.model_source import describe_exported, require_source
 from yolact_ascend.pipeline.settings import RunSettings
 from yolact_ascend.slots import SHARED_MEMORY
-from yolact_ascend.sources import EXPORT_LIBRARIES, OPTIONAL, library_versions
+from yolact_ascend.sources import OPTIONAL, library_versions
 from yolact_ascend.targets.folder import WorkFolder
+from yolact_ascend.targets.onnxruntime.target import OnnxRuntimeTarget
 from yolact_ascend.targets.registry import TARGETS
 
 SCHEMA_VERSION = 1
@@ -38,9 +41,8 @@ LEAST_SCRATCH_BYTES = 64 * 2**20  # docker's default for /dev/shm: too little fo
 def examine(settings: RunSettings) -> list[Check]:
     """Make every check that a run of these settings depends on; a failed one does not keep the next from being made."""
     settings = with_demo(settings)
-    needs_export = settings.exported is None and "export" in settings.stages
     checks = [
-        run_check("libraries", lambda: check_libraries(needs_export)),
+        run_check("libraries", lambda: check_libraries(settings)),
         *TARGETS[settings.target].check(settings.devices),
     ]
     dataset = run_check("data set", lambda: check_dataset(settings))
@@ -77,16 +79,29 @@ def failed(checks: list[Check]) -> list[str]:
     return [check.name for check in checks if check.status == FAIL]
 
 
-def check_libraries(needs_export: bool = True) -> Check:
-    """Our own Python and the libraries whose versions can change a result; the export alone needs some of them."""
+def check_libraries(settings: RunSettings | None = None) -> Check:
+    """Our own Python and the libraries whose versions can change a result; all are needed without `settings`."""
     versions = library_versions()
     facts = {"yolact_ascend": __version__, "python": platform.python_version(), **versions}
-    spared = OPTIONAL if needs_export else {*OPTIONAL, *EXPORT_LIBRARIES}
-    missing = [name for name, version in versions.items() if version is None and name not in spared]
+    absent = [name for name, version in versions.items() if version is None]
+    missing = [name for name in absent if name not in OPTIONAL and (settings is None or _needs(settings, name))]
     if missing:
-        text = f"{sys.executable} is missing {', '.join(missing)}. Run bash scripts/setup.sh, and then .venv's Python."
+        extra = EXPORT if EXPORT in map(extra_of_package, missing) else extra_of_package(missing[0])
+        text = f"{sys.executable} is missing {', '.join(missing)}. {how_to_install(extra)}"
         return Check("libraries", FAIL, text, facts)
-    return Check("libraries", OK, ", ".join(f"{name} {version}" for name, version in facts.items()), facts)
+    text = ", ".join(f"{name} {version}" for name, version in facts.items() if name not in absent)
+    rest = f"; not needed for these stages and missing: {', '.join(absent)}" if absent else ""
+    return Check("libraries", OK, text + rest, facts)
+
+
+def _needs(settings: RunSettings, library: str) -> bool:
+    """Whether the stages of these settings use a library."""
+    extra, is_onnxruntime = extra_of_package(library), settings.target == OnnxRuntimeTarget.name
+    if extra == CORE or (settings.exported is None and "export" in settings.stages):
+        return True
+    if extra == ONNXRUNTIME:
+        return is_onnxruntime or family_of(get_config(settings.config)).has_host_part(settings.cut)
+    return library == "onnx" and is_onnxruntime and "compile" in settings.stages
 
 
 def check_weights(settings: RunSettings) -> Check:
@@ -103,7 +118,8 @@ def check_weights(settings: RunSettings) -> Check:
     try:
         from yolact_ascend.models.weights import examine_weights  # here: PyTorch may be what is missing
     except ImportError:
-        return Check("weights", WARN, f"{file}: {found}; not read, because PyTorch is missing (see libraries).", facts)
+        status = WARN if "export" in settings.stages else OK
+        return Check("weights", status, f"{file}: {found}; not read, because PyTorch is missing.", facts)
     contents = examine_weights(path, choice.config)
     facts.update(contents._asdict(), fits=config.name)
     text = (

@@ -15,11 +15,11 @@ from typing import Any
 import numpy as np
 
 from yolact_ascend.errors import ArtifactError
-from yolact_ascend.files import CHECKOUT, atomic_path, read_json, sha256_file, write_json
+from yolact_ascend.files import atomic_path, how_to_restore, read_json, sha256_file, shipped, write_json
 
 SCHEMA = 1
-GOLDEN = CHECKOUT / "golden"
-REMEDY = "Restore the folder golden/ of this repository (git checkout golden)."
+GOLDEN = shipped("golden")
+REMEDY = f"Restore the folder golden/ of yolact-ascend ({how_to_restore('golden')})."
 INPUT_SAMPLES, OUTPUT_SAMPLES = 64, 256  # of each image
 _GOLDEN_RATIO = 0.6180339887498949  # its multiples spread evenly over any length
 

@@ -39,7 +39,7 @@ from yolact_ascend.checks import FAIL, OK, WARN, Check
 from yolact_ascend.detection.boxes import box_iou, corners_of
 from yolact_ascend.detection.tasks import BOX
 from yolact_ascend.errors import ArtifactError, DatasetError
-from yolact_ascend.files import read_json, sha256_file
+from yolact_ascend.files import how_to_restore, read_json, sha256_file
 from yolact_ascend.images.decode import decode_image
 from yolact_ascend.images.transforms import normalise_pixels, prepare_pixels
 from yolact_ascend.models.config import ModelConfig
@@ -108,16 +108,15 @@ def check_shipped(golden: Golden, weights: Path) -> Check:
     """Whether the weights are those of the golden values, and the scenes are decoded to the right pixels."""
     sha256 = sha256_file(weights) if weights.is_file() else "of no file"
     if sha256 != golden.weights_sha256:
-        text = (
-            f"{weights} has the SHA-256 {sha256}, expected {golden.weights_sha256}. Restore it: git checkout weights."
-        )
-        cause = Cause(SHIPPED, "other weights; git checkout weights restores them")
+        restore = how_to_restore("weights")
+        text = f"{weights} has the SHA-256 {sha256}, expected {golden.weights_sha256}. Restore it: {restore}."
+        cause = Cause(SHIPPED, f"other weights; {restore} restores them")
         return Check(SHIPPED, FAIL, text, {CAUSE: asdict(cause)})
     found = [_sha256_of_scene(golden.image_folder / name) for name in golden.images]
     wrong = [name for name, one, right in zip(golden.images, found, golden.pixels_sha256) if one != right]
     if wrong:
         text = f"{len(wrong)} of {len(found)} scenes are not decoded to the golden pixels, first {wrong[0]}. {REMEDY}"
-        cause = Cause(SHIPPED, "scenes are damaged; git checkout golden restores them")
+        cause = Cause(SHIPPED, f"scenes are damaged; {how_to_restore('golden')} restores them")
         return Check(SHIPPED, FAIL, text, {CAUSE: asdict(cause)})
     return Check(SHIPPED, OK, f"weights, and the pixels of {len(found)} scenes, byte for byte")
 

@@ -35,6 +35,7 @@ from yolact_ascend.cli.flags import HelpFormatter, held_work_folders
 from yolact_ascend.console import print_on_any_terminal
 from yolact_ascend.environment import limit_opencv, prefer_own_packages
 from yolact_ascend.errors import YolactAscendError, describe_os_error
+from yolact_ascend.extras import describe_missing
 
 INTERRUPTED = 130  # as shells report SIGINT
 # Each verb is a module: its HELP, `add_arguments(parser)` and `run(arguments)`.
@@ -65,6 +66,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     with _to_any_reader():
         arguments = parse_arguments(argv)
         return run_cli(VERBS[arguments.verb].run, arguments)
+    return 0  # who read our --help has gone
 
 
 def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -91,6 +93,7 @@ def run_script(verb: str, argv: Sequence[str] | None = None) -> int:
     module.add_arguments(parser)
     with _to_any_reader():
         return run_cli(module.run, parser.parse_args(argv))
+    return 0
 
 
 def run_cli(work: Callable[[argparse.Namespace], None], arguments: argparse.Namespace) -> int:
@@ -110,8 +113,7 @@ def run_cli(work: Callable[[argparse.Namespace], None], arguments: argparse.Name
         _drop_output()
         return 1
     except ModuleNotFoundError as error:
-        missing = f"{error.name} is not installed for {sys.executable}."
-        print(f"error: {missing} Run bash scripts/setup.sh, and then .venv/bin/python.", file=sys.stderr)
+        print(f"error: {describe_missing(error.name or str(error))}", file=sys.stderr)
         return 1
     except MemoryError:
         said = "Memory ran out. Use fewer workers (workers=N), a smaller batch size, or smaller pictures."
@@ -133,6 +135,8 @@ def _to_any_reader() -> Iterator[None]:
     print_on_any_terminal()
     try:
         yield
+    except BrokenPipeError:  # of --help; Pythons from 3.11 on catch it themselves
+        pass
     finally:
         try:
             sys.stdout.flush()

@@ -6,13 +6,14 @@ there is none, the class's number stands for its name.
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
+
+from yolact_ascend.detection.fonts import find_font
 
 FONT = cv2.FONT_HERSHEY_SIMPLEX
 PIXELS_AT_SCALE_1 = 30  # size of a font that looks as large as OpenCV's at scale 1
@@ -29,23 +30,6 @@ def make_label(text: str, number: str, score: float | None, scale: float) -> np.
     if font is None:
         return _draw_ascii(f"class {number}" if score is None else f"class {number} {score:.2f}", scale)
     return _draw_with(font, text, max(8, round(PIXELS_AT_SCALE_1 * scale)))
-
-
-@functools.lru_cache(maxsize=256)
-def find_font(characters: str) -> Path | None:
-    """Return a font file of this host, or of matplotlib's, that has all characters; None when there is none."""
-    from matplotlib import font_manager  # here: it takes a while, and most names are ASCII
-    from matplotlib.ft2font import FT2Font
-
-    wanted = {ord(character) for character in characters if not character.isspace()}
-    bundled = Path(font_manager.findfont("DejaVu Sans", fallback_to_default=True))
-    for path in (bundled, *map(Path, sorted(font_manager.findSystemFonts()))):
-        try:
-            if wanted <= FT2Font(str(path)).get_charmap().keys():
-                return path
-        except (OSError, RuntimeError):  # a file that is no font after all
-            continue
-    return None
 
 
 def _draw_ascii(text: str, scale: float) -> np.ndarray:

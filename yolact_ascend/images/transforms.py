@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
-from yolact_ascend.errors import ToolError, UsageError
+from yolact_ascend.errors import UsageError
 from yolact_ascend.models.config import Preprocessing
 from yolact_ascend.models.inputs import OWN_SIZE, UINT8
 
@@ -109,10 +109,8 @@ def _resize(image_bgr: np.ndarray, preprocessing: Preprocessing) -> np.ndarray:
     height, width = resized_size(rows, columns, preprocessing)
     if preprocessing.interpolation == "cv2":
         return cv2.resize(image_bgr, (width, height))
-    try:
-        from PIL import Image  # here: only configs that were trained with Pillow's resize need it
-    except ModuleNotFoundError as error:
-        raise ToolError("This config resizes with Pillow, which is not installed: pip install pillow.") from error
+    from PIL import Image  # here: only configs that were trained with Pillow's resize need it
+
     return np.asarray(Image.fromarray(image_bgr).resize((width, height), Image.Resampling.BILINEAR))
 
 

@@ -115,7 +115,7 @@ def check_contract(path: Path, image: TensorSpec, outputs: Sequence[TensorSpec])
     if list(found.items()) != list(expected.items()) or opset != OPSET:
         raise ArtifactError(
             f"The exported ONNX has opset {opset} and {found}, expected opset {OPSET} and {expected}. "
-            "Is this version of torch or onnxsim one that the project was tested with (requirements.txt)?"
+            "Is this version of torch or onnxsim one that the project was tested with (requirements-export.txt)?"
         )
 
 
@@ -161,7 +161,7 @@ def refuse_different(differences: Sequence[Difference]) -> None:
             f"The exported ONNX differs from PyTorch: {worst.output} at batch {worst.batch_size} by "
             f"{worst.max_abs:.2e} (relative {worst.relative:.2e}, allowed {_tolerance(worst.output):.0e}). Do the "
             "weights hold NaN or huge values, or is this version of torch, onnxsim or onnxruntime untested "
-            "(requirements.txt)?"
+            "(requirements-export.txt)?"
         )
 
 
@@ -179,7 +179,7 @@ def _simplify(model: onnx.ModelProto) -> onnx.ModelProto:
     simplified, is_same = onnxsim.simplify(model)
     if not is_same:
         raise ArtifactError(
-            "onnxsim changed what the exported ONNX computes; see requirements.txt for tested versions."
+            "onnxsim changed what the exported ONNX computes; see requirements-export.txt for tested versions."
         )
     return simplified
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from yolact_ascend.errors import ToolError, UsageError
+from yolact_ascend.files import IS_CHECKOUT, shipped
 from yolact_ascend.models.config import UPSTREAM_URL, YOLACT_URL, ModelConfig
 
 
@@ -37,7 +38,8 @@ class Upstream:
 
     def patch_command(self, checkout: Path) -> str:
         """Return the command that makes, or patches, a checkout."""
-        return f"bash scripts/apply_patch.sh --upstream={self.name} {checkout}"
+        script = "scripts/apply_patch.sh"
+        return f"bash {script if IS_CHECKOUT else shipped(script)} --upstream={self.name} {checkout}"
 
 
 UPSTREAMS = (

@@ -9,7 +9,7 @@ from typing import Any
 
 from yolact_ascend import flags
 from yolact_ascend.errors import ArtifactError, DatasetError
-from yolact_ascend.files import CHECKOUT, digest_files, read_json, write_json
+from yolact_ascend.files import digest_files, read_json, shipped, write_json
 from yolact_ascend.images.layout import find_split
 from yolact_ascend.models.config import CONFIGS, DEMO_CONFIG
 from yolact_ascend.pipeline.model_source import find_exported, has_torch
@@ -18,7 +18,7 @@ from yolact_ascend.process import own_command
 from yolact_ascend.sources import sources_of
 from yolact_ascend.targets.folder import WorkFolder, recipe_file
 
-WEIGHTS = CHECKOUT / CONFIGS[DEMO_CONFIG].source.url
+WEIGHTS = shipped(CONFIGS[DEMO_CONFIG].source.url)
 IMAGES = 100  # held-out scenes; the weights have not seen them
 SEED = 1  # of the data set that they were trained on, whose other split this is
 NOTE = (

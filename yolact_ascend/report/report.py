@@ -17,7 +17,7 @@ from yolact_ascend.pipeline.context import RunContext
 from yolact_ascend.pipeline.demo import NOTE
 from yolact_ascend.pipeline.settings import RunSettings
 from yolact_ascend.pipeline.steps import Outcome
-from yolact_ascend.process import format_command
+from yolact_ascend.process import run_line
 from yolact_ascend.report.dataset_name import name_dataset
 from yolact_ascend.report.markdown import render_markdown
 from yolact_ascend.report.overlays import remove_overlays, write_overlays
@@ -59,7 +59,7 @@ def build_report(run: RunContext, outcomes: Sequence[Outcome], words: Sequence[s
     return {
         "schema_version": SCHEMA_VERSION,
         "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        "command": format_command(["bash", "scripts/run_all.sh", *words]),
+        "command": run_line(*words),
         "mode": settings.mode,
         "stream": settings.stream,
         "note": NOTE if settings.is_demo else None,

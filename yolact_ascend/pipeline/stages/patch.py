@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from yolact_ascend.files import CHECKOUT, sha256_file
+from yolact_ascend.files import sha256_file, shipped
 from yolact_ascend.models.config import get_config
 from yolact_ascend.models.upstreams import upstream_with
 from yolact_ascend.pipeline.context import RunContext
 from yolact_ascend.pipeline.steps import Step
 
-PATCHES = CHECKOUT / "patches"
-APPLY_PATCH = CHECKOUT / "scripts" / "apply_patch.sh"
+PATCHES = shipped("patches")
+APPLY_PATCH = shipped("scripts/apply_patch.sh")
 
 
 def steps(run: RunContext) -> list[Step]:

@@ -15,7 +15,7 @@ from yolact_ascend.checks import Check
 from yolact_ascend.errors import ArtifactError, ToolError, UsageError
 from yolact_ascend.files import FILE_MODE, make_folder, write_bytes
 from yolact_ascend.models.inputs import NORMALISE, NOTHING, takes_pixels
-from yolact_ascend.process import Runner, Watch, describe_failure, format_command
+from yolact_ascend.process import Runner, Watch, describe_failure, format_command, run_line
 from yolact_ascend.targets.ascend.aipp import aipp_config
 from yolact_ascend.targets.ascend.ais_bench import (
     benchmark_command,
@@ -174,7 +174,7 @@ class AscendTarget(Target):
 
     @classmethod
     def compile_here(cls, job: CompileJob) -> None:
-        raise UsageError(f"{job.model}: atc compiles for Ascend. Run it: bash scripts/run_all.sh to=compile")
+        raise UsageError(f"{job.model}: atc compiles for Ascend. Run it: {run_line('to=compile')}")
 
     def infer_inputs(self, job: InferJob) -> dict[str, Any]:
         return {"flags": self._infer_command(job, "python3", Path("om"), Path("bins"), Path("run"))}

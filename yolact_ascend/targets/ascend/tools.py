@@ -15,7 +15,7 @@ from pathlib import Path
 
 from yolact_ascend.environment import environment_of_our_python, shell_environment
 from yolact_ascend.errors import ToolError
-from yolact_ascend.files import CHECKOUT, digest_files
+from yolact_ascend.files import digest_files, how_to_restore, shipped
 from yolact_ascend.process import capture
 from yolact_ascend.targets.ascend.ais_bench import AisBenchFlags, ask_flags
 from yolact_ascend.targets.ascend.cards import find_card
@@ -35,7 +35,7 @@ from yolact_ascend.targets.ascend.installation import (
 from yolact_ascend.targets.ascend.stand_ins import is_installed_stand_in, is_stand_in
 from yolact_ascend.targets.target import ALL_WORK, COMPILE, RUN
 
-EMULATION = CHECKOUT / "emulation"
+EMULATION = shipped("emulation")
 PLAYED_CANN = "EMULATED_CANN"  # the release that the emulated atc plays
 PLAYED_CHIP = "EMULATED_SOC"  # the chip of the emulated cards
 NPU, CPU_EMULATION = "npu", "cpu-emulation"  # report.json's device.kind
@@ -236,8 +236,8 @@ def source_set_env(script: Path, env: Mapping[str, str]) -> dict[str, str]:
     """Return the environment that a shell has after sourcing `script`; raises ToolError when there is none."""
     if not script.is_file():
         raise ToolError(
-            f"There is no {script}. The stand-ins live in the project's checkout: run from there, "
-            "or use device=npu where CANN is installed."
+            f"There is no {script}, which comes with yolact-ascend. Restore it: {how_to_restore('emulation')}. Or use "
+            "device=npu where CANN is installed."
         )
     # Its own exit code means nothing (it may end in a test that fails); the tools are checked afterwards.
     # CANN's own reads variables that are not set, which ends a shell with -u; one may come by SHELLOPTS.

@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from yolact_ascend.errors import ToolError, UsageError
+from yolact_ascend.extras import OPENVINO, how_to_install
 
 OLDEST = (2024, 0)  # the first whose `convert_model` and `PrePostProcessor` do what is asked of them here
-INSTALL = "Install it: bash scripts/setup.sh openvino (pip install 'yolact-ascend[openvino]')."
+INSTALL = how_to_install(OPENVINO)
 # Values of `device=` and OpenVINO's names for them; a number makes it GPU.1.
 NAMES = {"cpu": "CPU", "gpu": "GPU", "npu": "NPU"}
 AUTO = "auto"

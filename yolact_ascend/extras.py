@@ -1,0 +1,53 @@
+"""Which package brings a module, in which extra it is, and how to install what is missing: the one place that knows.
+
+The lists of packages are `requirements.txt` (the core) and `requirements-EXTRA.txt`; a test holds this table to them.
+"""
+
+from __future__ import annotations
+
+import sys
+
+from yolact_ascend.files import IS_CHECKOUT
+
+CORE, EXPORT, TRAIN, ONNXRUNTIME, OPENVINO = "", "export", "train", "onnxruntime", "openvino"
+# By extra: the name of the package on the index, and of the module in it.
+PACKAGES: dict[str, dict[str, str]] = {
+    CORE: {
+        "numpy": "numpy",
+        "opencv-python-headless": "cv2",
+        "pillow": "PIL",
+        "pycocotools": "pycocotools",
+        "faster-coco-eval": "faster_coco_eval",
+        "tabulate": "tabulate",
+        "threadpoolctl": "threadpoolctl",
+        "tqdm": "tqdm",
+    },
+    ONNXRUNTIME: {"onnxruntime": "onnxruntime"},
+    EXPORT: {"torch": "torch", "onnx": "onnx", "onnxsim": "onnxsim", "cython": "Cython", "setuptools": "setuptools"},
+    TRAIN: {"matplotlib": "matplotlib"},
+    OPENVINO: {"openvino": "openvino"},
+}
+_KINDS = {OPENVINO: " openvino"}  # of scripts/setup.sh, where its plain form does not install the extra
+
+
+def extra_of(module: str) -> str:
+    """Return the extra that brings a module, or a module inside it; the core for what no extra has."""
+    top = module.split(".")[0]
+    return next((extra for extra, packages in PACKAGES.items() if top in packages.values()), CORE)
+
+
+def extra_of_package(package: str) -> str:
+    """Return the extra of a package on the index, like `extra_of`."""
+    return next((extra for extra, packages in PACKAGES.items() if package in packages), CORE)
+
+
+def how_to_install(extra: str) -> str:
+    """Return the sentence that says how to install an extra: into the checkout's .venv, or beside this package."""
+    if IS_CHECKOUT:
+        return f"Run bash scripts/setup.sh{_KINDS.get(extra, '')}, and then .venv/bin/python."
+    return f'Run pip install "yolact-ascend[{extra}]".' if extra else "Run pip install yolact-ascend."
+
+
+def describe_missing(module: str) -> str:
+    """Return the message on a module that cannot be imported here: which, for which Python, and how to install it."""
+    return f"{module} is not installed for {sys.executable}. {how_to_install(extra_of(module))}"
