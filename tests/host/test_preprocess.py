@@ -25,6 +25,7 @@ from yolact_ascend.host.preprocess import prepare_image
 from yolact_ascend.host.preprocess import preprocess as stage
 from yolact_ascend.images.coco import load_dataset
 from yolact_ascend.images.decode import decode_image
+from yolact_ascend.images.reader import source_of_image
 from yolact_ascend.images.transforms import normalise_image, resize_image
 from yolact_ascend.models.config import DEFAULT_CONFIG, get_config
 from yolact_ascend.models.inputs import UINT8, input_tensor
@@ -290,7 +291,9 @@ def test_an_image_in_memory_is_what_the_files_hold(dataset, tmp_path):
     dataset.images[1].path.write_bytes(dataset.images[1].path.read_bytes()[:-2000])
     preprocess(dataset.images, tmp_path, "uint8")
     timings = Timings()
-    prepared = prepare_image(dataset.images[1], CONFIG.preprocessing, "uint8", timings)
+    source = source_of_image(dataset.images[1])
+    prepared, size = prepare_image(source, CONFIG.preprocessing, "uint8", timings)
+    assert size == (640, 480)
     assert prepared.tobytes() == input_bin(tmp_path, 1).read_bytes()
     assert timings.images == 0 and set(timings.seconds) == {"decode", "resize"}
 

@@ -146,13 +146,12 @@ def choose_model(request: ModelRequest) -> ChosenModel:
     kind = target_of_model(path)
     if not path.is_file():
         raise ArtifactError(f"There is no model {path}. Pass an exported .onnx or a compiled .om: --model=FILE.")
-    target = find_target(kind, request.devices)
     try:
         description = read_description(path)
     except NotDescribedError:
         if request.config is None and request.weights is None:
             raise
-        return _choose_by_flags(request, target)
+        return _choose_by_flags(request, find_target(kind, request.devices))
     if request.config is not None:
         require_config(path, description.config, get_config(request.config))
     config = name_classes(description.config, request.classes, str(path))
@@ -160,6 +159,7 @@ def choose_model(request: ModelRequest) -> ChosenModel:
     if request.weights is not None:
         remark = compare_weights(path, description.weights_sha256, request.weights)
     host_part = read_host_part(path, description)
+    target = find_target(kind, request.devices)
 
     def make_detector(cut: str, settings: DetectionSettings) -> Detector:
         return family_of(config).make_detector(config, cut, host_part, settings, count_cores())

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import itertools
 import os
 import threading
@@ -28,8 +27,9 @@ from yolact_ascend.models.family import Detector
 from yolact_ascend.targets.target import Engine, batches
 
 AnyPicture = TypeVar("AnyPicture", bound=Picture)
+ONE_PICTURE = (str, os.PathLike, bytes, bytearray, memoryview)
+FRAMES_NDIM = 4  # of an array of several pictures [B,H,W,3]
 Timed = Callable[[str], AbstractContextManager[Any]]
-_of_this_process: weakref.WeakSet[Model] = weakref.WeakSet()
 
 
 class Model:
@@ -61,7 +61,6 @@ class Model:
         self._is_closed, self._users = False, 0
         self._streams: weakref.WeakSet[Generator[Detected, None, None]] = weakref.WeakSet()
         self._pid = os.getpid()
-        _of_this_process.add(self)
 
     @property
     def config(self) -> ModelConfig:
@@ -123,7 +122,8 @@ class Model:
         Raises like a call, and ToolError when a worker was killed.
         """
         self.require_open()
-        if isinstance(pictures, (str, os.PathLike, bytes, bytearray)) or not isinstance(pictures, Iterable):
+        is_array = isinstance(pictures, np.ndarray) and pictures.ndim < FRAMES_NDIM
+        if isinstance(pictures, ONE_PICTURE) or is_array or not isinstance(pictures, Iterable):
             raise UsageError("stream() takes several pictures, such as a list of them. For one: model(picture).")
         return self._stream(pictures, workers, on_unreadable)
 
@@ -239,12 +239,3 @@ def _take_all(pictures: Iterable[Picture]) -> Iterator[PictureSource]:
             yield take_picture(picture, name)
         except DatasetError as error:
             yield PictureSource(np.empty((0, 0, 3), np.uint8), name, failure=str(error))
-
-
-def _keep_in_forked_process() -> None:
-    """Have a forked process never free the engines: ONNX Runtime would wait for threads that the fork did not copy."""
-    for model in list(_of_this_process):
-        ctypes.pythonapi.Py_IncRef(ctypes.py_object(model._engines))
-
-
-os.register_at_fork(after_in_child=_keep_in_forked_process)

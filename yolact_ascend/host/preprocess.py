@@ -90,7 +90,7 @@ def _preprocess(images: Sequence[CocoImage], save_path: Path, config: ModelConfi
 def prepare_image(
     source: PictureSource, preprocessing: Preprocessing, dtype: str, timings: Timings
 ) -> tuple[np.ndarray, tuple[int, int]]:
-    """Read one picture and make the network's input of it; returns that, and the picture's height and width in pixels.
+    """Read one picture and make the network's input of it; returns that, and the height and width in pixels.
 
     The steps are timed, the image is not counted. Raises DatasetError when it cannot be decoded, or memory runs out.
     """

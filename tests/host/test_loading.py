@@ -1,0 +1,335 @@
+"""From a path to a model: what it states, what it is checked against, and models that are made from weights, once."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from factories import CHECKOUT, TINY_CONFIG
+
+import yolact_ascend
+from yolact_ascend.cli.main import main
+from yolact_ascend.environment import cache_folder
+from yolact_ascend.errors import ArtifactError, NotDescribedError, UsageError, WeightsError
+from yolact_ascend.host import cache
+from yolact_ascend.host.loading import ModelRequest, choose_model, load
+from yolact_ascend.models.config import CONFIGS
+from yolact_ascend.models.host_part import heads_file
+from yolact_ascend.models.inputs import input_tensor
+from yolact_ascend.targets import registry
+from yolact_ascend.targets.openvino.compile import compile_ir
+from yolact_ascend.targets.registry import TARGETS
+
+WEIGHTS = CHECKOUT / "weights" / "yolact_edge_demo.pth"
+GREY = np.full((60, 80, 3), 90, np.uint8)
+
+
+@pytest.fixture
+def packed(tiny_onnx, tmp_path):
+    """A folder with a model and its heads, as `pack` makes it."""
+    folder = tmp_path / "packed"
+    folder.mkdir()
+    for file in (tiny_onnx, heads_file(tiny_onnx)):
+        shutil.copy(file, folder)
+    (folder / "labels.txt").write_text("not a model")
+    return folder
+
+
+def test_a_model_alone_states_all_that_is_needed(tiny_onnx):
+    with load(tiny_onnx, score_threshold=0.0, max_detections=3) as model:
+        assert model.config == TINY_CONFIG and model.class_names == TINY_CONFIG.class_names
+        assert (model.path, model.device, model.batch_size) == (tiny_onnx, "ONNX Runtime on the CPU", 1)
+        found = model(GREY)
+        assert 0 < len(found) <= 3 and found.masks.shape == (len(found), 60, 80)
+    assert load(str(tiny_onnx), batch_size=4, threads=1).batch_size == 4
+
+
+def test_a_folder_with_one_model_is_that_model(packed):
+    with load(packed) as model:
+        assert model.path == packed / "yolact_edge.onnx"
+    shutil.copy(packed / "yolact_edge.onnx", packed / "b.onnx")
+    with pytest.raises(ArtifactError, match=r"packed has 2 models \(b\.onnx, yolact_edge\.onnx\), expected one"):
+        load(packed)
+    for name in ("b.onnx", "yolact_edge.onnx"):
+        (packed / name).unlink()
+    with pytest.raises(ArtifactError, match=r"There is no model \(\.om, \.onnx, \.xml\) in the folder"):
+        load(packed)
+
+
+def test_a_moved_model_is_the_same_and_without_its_heads_none(packed, tmp_path):
+    """field_problems 21 (ultralytics#25897): a renamed segmentation export ran as a detector."""
+    with load(packed) as model:
+        expected = model(GREY).to_coco(1)
+    moved = packed.rename(tmp_path / "elsewhere")
+    (moved / "yolact_edge.onnx").rename(moved / "street.onnx")
+    with load(moved) as model:
+        assert model(GREY).to_coco(1) == expected
+    heads_file(moved / "yolact_edge.onnx").unlink()
+    with pytest.raises(ArtifactError, match=r"There is no .*yolact_edge_heads\.onnx, the heads of street\.onnx"):
+        load(moved)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "said"),
+    [
+        (
+            {"config": "yolact_edge_config"},
+            ArtifactError,
+            r"was exported for yolact_edge_demo_config, not for yolact_edge",
+        ),
+        ({"config": "none"}, UsageError, "Unknown config 'none'"),
+        ({"weights": WEIGHTS}, ArtifactError, "was made from other weights than .*yolact_edge_demo.pth"),
+        ({"classes": "a,b"}, UsageError, r"has 8 classes, but the list of names has 2"),
+        ({"target": "openvino"}, UsageError, r"target='openvino': .* is a model for target=onnxruntime"),
+        ({"device": "gpu"}, UsageError, "--device=gpu: expected one of auto, cpu"),
+        ({"npus": (1,)}, UsageError, "npus=1: target=onnxruntime has one device"),
+        ({"score_threshold": 1.5}, UsageError, r"score_threshold=1\.5: expected a number, from 0 to 1"),
+        ({"score_threshold": float("nan")}, UsageError, "score_threshold=nan: expected a number"),
+        ({"max_detections": 0}, UsageError, "max_detections=0: expected a number, at least 1"),
+        ({"batch_size": 0}, UsageError, "batch_size=0: expected a number, at least 1"),
+        ({"threads": 0}, UsageError, "threads=0: expected a number, at least 1"),
+    ],
+)
+def test_arguments_that_do_not_fit_are_refused(tiny_onnx, arguments, error, said):
+    with pytest.raises(error, match=said):
+        load(tiny_onnx, **arguments)
+
+
+def test_names_of_classes_can_be_passed(tiny_onnx):
+    names = [f"thing {number}" for number in range(8)]
+    with load(tiny_onnx, classes=",".join(names), config=TINY_CONFIG.name) as model:
+        assert model.class_names == tuple(names)
+
+
+def test_a_model_that_states_nothing_needs_config_and_weights(tiny_onnx, tiny_weights, tmp_path):
+    import onnx
+
+    old = onnx.load(tiny_onnx)
+    del old.metadata_props[:]
+    onnx.save(old, tmp_path / "old.onnx")
+    with pytest.raises(NotDescribedError, match=r"does not state its config.*--config=NAME --weights=FILE"):
+        load(tmp_path / "old.onnx")
+    with (
+        load(tmp_path / "old.onnx", config=TINY_CONFIG.name, weights=tiny_weights) as model,
+        load(tiny_onnx) as described,
+    ):
+        assert "(not checked against " in model.device
+        assert model(GREY).to_coco(1) == described(GREY).to_coco(1)
+
+
+@pytest.mark.parametrize(
+    ("path", "error", "said"),
+    [
+        ("none.onnx", ArtifactError, r"There is no model none\.onnx"),
+        ("none.pth", WeightsError, r"There is no weights file none\.pth"),
+        ("m.pt", UsageError, "expected a file that ends in .om"),
+    ],
+)
+def test_a_path_that_leads_nowhere_is_one_sentence(path, error, said):
+    with pytest.raises(error, match=said):
+        load(path)
+
+
+def test_new_weights_of_an_ir_are_not_taken_for_the_old_ones(tiny_onnx, tmp_path):
+    """field_problems 4 (darktable#21071): OpenVINO's own cache misses a new .bin. We have none."""
+    import onnx
+
+    xml = tmp_path / "m.xml"
+    compile_ir(tiny_onnx, xml, 1, "fp32", input_tensor(TINY_CONFIG), TINY_CONFIG.preprocessing)
+    shutil.copy(heads_file(tiny_onnx), tmp_path)
+    with load(xml, score_threshold=0.0) as model:
+        before = model(GREY).to_coco(1)
+    other = onnx.load(tiny_onnx)
+    for tensor in other.graph.initializer:
+        values = onnx.numpy_helper.to_array(tensor)
+        if values.ndim == 4:  # of a convolution
+            tensor.CopyFrom(onnx.numpy_helper.from_array(values * np.float32(1.01), tensor.name))
+    onnx.save(other, tmp_path / "other.onnx")
+    others = tmp_path / "other.xml"
+    compile_ir(tmp_path / "other.onnx", others, 1, "fp32", input_tensor(TINY_CONFIG), TINY_CONFIG.preprocessing)
+    assert others.with_suffix(".bin").stat().st_size == xml.with_suffix(".bin").stat().st_size
+    others.with_suffix(".bin").replace(xml.with_suffix(".bin"))
+    with load(xml, score_threshold=0.0) as model:
+        assert model(GREY).to_coco(1) != before
+
+
+@pytest.fixture
+def own_cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return tmp_path / "cache" / "yolact-ascend" / "models"
+
+
+def test_the_cache_lies_where_the_specification_says(own_cache, monkeypatch, tmp_path):
+    """XDG base directory specification 0.8: a relative path in the variable is to be ignored."""
+    assert cache_folder() == own_cache.parent
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    for value in ("", "relative"):
+        monkeypatch.setenv("XDG_CACHE_HOME", value)
+        assert cache_folder() == tmp_path / "home" / ".cache" / "yolact-ascend"
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """A cache that two processes filled at once with the demo's model for ONNX Runtime, and what they said."""
+    folder = tmp_path_factory.mktemp("cache")
+    code = (
+        "import sys, yolact_ascend, numpy as np\n"
+        "with yolact_ascend.load(sys.argv[1], target='onnxruntime') as model:\n"
+        "    print(model.path, len(model(np.full((60, 80, 3), 90, np.uint8))))\n"
+    )
+    env = {"XDG_CACHE_HOME": str(folder), "PATH": "/usr/bin:/bin", "PYTHONPATH": str(CHECKOUT)}
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", code, WEIGHTS], env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+        for _ in range(2)
+    ]
+    return folder, [(*process.communicate(timeout=120), process.returncode) for process in processes]
+
+
+def test_two_processes_make_a_model_of_weights_once(made):
+    folder, said = made
+    assert [code for *_, code in said] == [0, 0], said
+    assert said[0][0] == said[1][0]
+    assert sum("Exporting " in err for _, err, _ in said) == 1
+    (model,) = (folder / "yolact-ascend" / "models").iterdir()
+    assert model.name.startswith("yolact_edge_demo-onnxruntime-") and said[0][0].startswith(str(model))
+
+
+@pytest.fixture
+def filled(made, monkeypatch):
+    """The cache of `made`, in which nothing more may be made."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(made[0]))
+    monkeypatch.setattr(cache, "_make", lambda *_: pytest.fail("made again"))
+
+
+@pytest.mark.usefixtures("filled")
+def test_predict_by_weights_alone_takes_the_same_model(tmp_path, capsys):
+    import cv2
+
+    cv2.imwrite(str(tmp_path / "grey.png"), GREY)
+    words = ["predict", str(tmp_path / "grey.png"), f"--trained_model={WEIGHTS}", "--target=onnxruntime"]
+    assert main([*words, f"--save_path={tmp_path / 'out'}"]) == 0
+    assert "/yolact_edge.onnx on ONNX Runtime on the CPU" in capsys.readouterr().out
+    with load(WEIGHTS, target="onnxruntime", config=TINY_CONFIG.name) as model:
+        entries = json.loads((tmp_path / "out" / "detections.json").read_text())["detections"]
+        assert model(GREY).to_coco(1) == [
+            {key: value for key, value in entry.items() if key not in ("class_name", "file_name")} for entry in entries
+        ]
+
+
+def test_what_a_cached_model_depends_on(made, monkeypatch):
+    """Another content, other code, another library: another folder."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(made[0]))
+    asked = []
+    monkeypatch.setattr(cache, "_make", lambda recipe, folder: asked.append(folder.parent.name) or stop())
+
+    def stop():
+        raise ArtifactError("stopped")
+
+    def ask():
+        with pytest.raises(ArtifactError, match="stopped"):
+            load(WEIGHTS, target="onnxruntime")
+
+    for name, value in (("made_by", lambda *_: {"code": "new"}), ("sha256_file", lambda path: "0" * 64)):
+        with monkeypatch.context() as changed:
+            changed.setattr(cache, name, value)
+            ask()
+    assert len(set(asked)) == 2
+
+
+def test_a_damaged_cached_model_is_made_again(made, monkeypatch, tmp_path):
+    copied = shutil.copytree(made[0], tmp_path / "cache")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(copied))
+    (onnx,) = copied.glob("yolact-ascend/models/*/work/yolact_edge.onnx")
+    before = onnx.read_bytes()
+    onnx.write_bytes(before[:-100])
+    asked = []
+
+    def make(recipe, folder):
+        asked.append(recipe.weights)
+        shutil.copytree(next(made[0].glob("yolact-ascend/models/*/work")), folder)
+
+    monkeypatch.setattr(cache, "_make", make)
+    for _ in range(2):
+        with load(WEIGHTS, target="onnxruntime"):
+            assert onnx.read_bytes() == before
+    assert asked == [WEIGHTS]
+
+
+def test_a_model_that_cannot_be_made_says_the_stages_own_sentence(own_cache, tmp_path):
+    (tmp_path / "w.pth").write_bytes(b"no weights")
+    with pytest.raises(yolact_ascend.YolactAscendError, match=r"w\.pth"):
+        load(tmp_path / "w.pth", target="onnxruntime", config=TINY_CONFIG.name)
+
+
+def test_the_sentence_of_a_failed_command_is_passed_on(own_cache, monkeypatch):
+    stderr = "$ export\nerror: The weights hold NaN.\nerror: That command failed; its own message is above.\n"
+    monkeypatch.setattr(cache, "capture", lambda *_: SimpleNamespace(returncode=1, stderr=stderr))
+    with pytest.raises(yolact_ascend.ToolError, match=r"cannot be made a model: The weights hold NaN\.\n\(The command"):
+        load(WEIGHTS, target="onnxruntime")
+
+
+@pytest.mark.parametrize(
+    ("has_card", "has_openvino", "device", "expected"),
+    [
+        (True, True, "auto", "ascend"),
+        (False, True, "auto", "openvino"),
+        (False, False, "auto", "onnxruntime"),
+        (False, True, "emulation", "ascend"),
+    ],
+)
+def test_the_default_target_of_weights(monkeypatch, tmp_path, has_card, has_openvino, device, expected):
+    monkeypatch.setattr(registry, "sign_of_card", lambda: tmp_path if has_card else None)
+    monkeypatch.setattr(registry.importlib.util, "find_spec", lambda name: object() if has_openvino else None)
+    assert registry.target_of_host(device).name == expected
+
+
+@pytest.mark.usefixtures("no_cann", "own_cache")
+def test_the_emulation_is_never_chosen_for_weights():
+    with pytest.raises(UsageError, match=r'this host has no NPU\. Pass device="emulation".* or leave out the target'):
+        load(WEIGHTS, target="ascend")
+    with pytest.raises(UsageError, match=r"target='gpu': expected ascend, onnxruntime, openvino"):
+        load(WEIGHTS, target="gpu")
+
+
+@pytest.mark.parametrize("target", ["openvino", "ascend"])
+def test_weights_are_compiled_for_the_target_that_is_named(own_cache, monkeypatch, target):
+    """What is asked of a run; what it makes is the business of the run's own tests."""
+    asked = []
+
+    def make(recipe, folder):
+        asked.append((recipe.target.name, recipe.batch_size, recipe.device))
+        raise ArtifactError("stopped")
+
+    monkeypatch.setattr(cache, "_make", make)
+    device = "emulation" if target == "ascend" else "cpu"
+    with pytest.raises(ArtifactError, match="stopped"):
+        load(WEIGHTS, target=target, device=device, batch_size=4)
+    assert asked == [(target, 4, device)]
+    (folder,) = own_cache.iterdir()
+    assert folder.name.startswith(f"yolact_edge_demo-{target}-")
+
+
+def test_the_run_that_makes_a_model(monkeypatch, tmp_path):
+    asked = []
+    monkeypatch.setattr(cache, "capture", lambda command, env: asked.append(command) or SimpleNamespace(returncode=0))
+    config = CONFIGS["yolact_edge_config"]
+    recipe = cache.Recipe(tmp_path / "w.pth", config, "a,b", TARGETS["ascend"], "emulation", "Ascend310P3", 8)
+    cache._make(recipe, tmp_path / "work")
+    (command,) = asked
+    assert command[command.index("run") + 1 :] == [
+        *(f"weights={tmp_path / 'w.pth'}", "config=yolact_edge_config", "target=ascend", f"out={tmp_path / 'work'}"),
+        *("to=compile", "bs=8", "classes=a,b", "soc=Ascend310P3", "device=emulation"),
+    ]
+
+
+def test_no_device_is_opened_before_the_checks(tiny_onnx, monkeypatch):
+    monkeypatch.setattr(TARGETS["onnxruntime"], "open", lambda *_: pytest.fail("opened"))
+    chosen = choose_model(ModelRequest(tiny_onnx))
+    assert chosen.config == TINY_CONFIG and chosen.cut == "fpn"
