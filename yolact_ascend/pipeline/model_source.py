@@ -88,22 +88,18 @@ def choose_config(word: str | None, weights: Path, exported: Description | None)
         return get_config(word or config_name_of(weights))
     stated = exported.config.name
     if word not in (None, stated):
-        raise UsageError(
-            f"config={word}: the exported model is one of {stated}. Leave out config=, or export again, from weights."
-        )
+        raise UsageError(f"config={word}: the exported model is one of {stated}. Leave out config=, or export again.")
     return get_config(stated)
 
 
 def require_exported_fits(exported: Description, cut: str | None, classes: str | None) -> None:
     """Raise UsageError when a cut or class names are asked for that the exported model does not have."""
     if cut not in (None, exported.cut):
-        raise UsageError(
-            f"cut={cut}: the exported model ends at {exported.cut}. Leave out cut=, or export again, from weights."
-        )
+        raise UsageError(f"cut={cut}: the exported model ends at {exported.cut}. Leave out cut=, or export again.")
     if classes is not None and read_listed(classes).names != exported.config.class_names:
         raise UsageError(
             f"classes={classes}: the exported model names other classes, and they are chosen at its export. Leave out "
-            "classes=, or export again, from weights."
+            "classes=, or export again."
         )
 
 
