@@ -55,7 +55,7 @@ def test_a_fault_of_ours_is_not_hidden():
 @pytest.mark.parametrize(
     ("script", "defaults"),
     [
-        ("export", {"config": "yolact_edge_resnet50_config", "trained_model": "yolact_edge_resnet50_54_800000.pth"}),
+        ("export", {"trained_model": "yolact_edge_resnet50_54_800000.pth", "output": "yolact_edge.onnx"}),
         ("preprocess", {"save_path": "inputs", "image_path": "data/coco/val2017"}),
         ("postprocess", {"json_file": "data/coco/annotations/instances_val2017.json", "ids_path": "inputs/ids.json"}),
     ],

@@ -163,6 +163,19 @@ def test_postprocess_takes_the_model_or_the_weights_as_the_guide_types(copied, p
     assert postprocess(*words[name]).found == postprocess(*guide).found == read_detections(copied)
 
 
+def test_postprocess_writes_the_ids_that_the_data_set_gives_the_classes(copied, postprocess):
+    path = copied.coco / "annotations" / "instances_val2017.json"
+    data = json.loads(path.read_text())
+    for category in data["categories"]:
+        category["id"] += 1000
+    for annotation in data["annotations"]:
+        annotation["category_id"] += 1000
+    path.write_text(json.dumps(data))
+    found = postprocess(f"--model={copied.om(3)}").found
+    assert min(entry["category_id"] for entry in json.loads(found[0])) > 1000
+    assert found == postprocess(f"--trained_model={copied.weights}", f"--config={TINY_CONFIG.name}").found
+
+
 def test_postprocess_checks_its_flags_against_the_model(copied, postprocess):
     model = f"--model={copied.om(3)}"
     for word, said in (

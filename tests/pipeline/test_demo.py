@@ -3,12 +3,14 @@
 from pathlib import Path
 
 import pytest
+from factories import describe_network, write_described_onnx
 
 from yolact_ascend.analysis.doctor import check_weights
 from yolact_ascend.cli.orchestration import run_stages
 from yolact_ascend.errors import DatasetError, UsageError, WeightsError
+from yolact_ascend.files import sha256_file
 from yolact_ascend.models.config import CONFIGS, DEFAULT_CONFIG, DEMO_CONFIG
-from yolact_ascend.pipeline import demo
+from yolact_ascend.pipeline import demo, model_source
 from yolact_ascend.pipeline.demo import draw_command, is_drawn, note_drawn, with_demo
 from yolact_ascend.pipeline.settings import parse_words
 
@@ -109,3 +111,37 @@ def test_an_export_from_upstream_of_the_config_that_it_lacks_is_refused(tmp_path
 def test_the_doctor_says_that_weights_are_of_another_config(empty_folder):
     with pytest.raises(WeightsError, match=f"holds weights of {DEMO_CONFIG}"):
         check_weights(parse_words([f"weights={demo.WEIGHTS}", f"config={DEFAULT_CONFIG}"]))
+
+
+def exported_demo(folder, cut, weights=demo.WEIGHTS):
+    """Write an ONNX that states the demo's network."""
+    (folder / "results").mkdir()
+    description = describe_network(CONFIGS[DEMO_CONFIG], cut, sha256_file(weights))
+    write_described_onnx(folder / "results" / "yolact_edge.onnx", description)
+    return description
+
+
+@pytest.mark.parametrize("words", [[], ["cut=fpn"], ["cut=boxes"]], ids=" ".join)
+def test_a_demo_at_another_cut_exports_again(empty_folder, words):
+    """Its weights come with the repository, so what lies in the work folder does not stand in for them."""
+    exported_demo(empty_folder, "heads")
+    settings = with_demo(parse_words(words))
+    assert settings.is_demo and settings.exported is None
+    assert settings.cut == (words[0][len("cut=") :] if words else "fpn")
+
+
+def test_without_pytorch_an_exported_demo_goes_on_as_it_is(empty_folder, monkeypatch):
+    description = exported_demo(empty_folder, "heads")
+    monkeypatch.setattr(model_source, "has_torch", lambda: False)
+    settings = with_demo(parse_words([]))
+    assert (settings.is_demo, settings.exported, settings.cut) == (True, description, "heads")
+    with pytest.raises(UsageError, match="cut=fpn: the exported model ends at heads"):
+        with_demo(parse_words(["cut=fpn"]))
+
+
+def test_the_exported_model_of_own_weights_is_no_demo(empty_folder):
+    """A demo would overwrite it."""
+    (empty_folder / "a.pth").write_bytes(b"own")
+    description = exported_demo(empty_folder, "fpn", empty_folder / "a.pth")
+    settings = with_demo(parse_words(["mode=perf"]))
+    assert (settings.is_demo, settings.exported, settings.config) == (False, description, DEMO_CONFIG)

@@ -27,7 +27,10 @@ from yolact_ascend.cores import count_cores
 from yolact_ascend.errors import UsageError
 from yolact_ascend.models.config import DEFAULT_WEIGHTS, get_config
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # not for `--help`
+    from collections.abc import Callable
+
+    from yolact_ascend.models.config import ModelConfig
     from yolact_ascend.models.family import Detector
 
 HELP = "Turn the device's outputs into detections and mAP (postprocess.py)."
@@ -47,16 +50,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Do the work of the verb."""
-    detector = chosen_detector(arguments)
+    config, make_detector = chosen_model(arguments)
     from yolact_ascend.files import write_json
     from yolact_ascend.host.postprocess import postprocess, read_ids
     from yolact_ascend.images.pictures import verify_annotations
 
-    dataset, config = verify_annotations(chosen_dataset(arguments), detector.config)
+    dataset, config = verify_annotations(chosen_dataset(arguments), config)
     say_warnings(dataset)
     evaluation, timings = postprocess(
         arguments.file_path,
-        detector,
+        make_detector(config),
         dataset,
         read_ids(arguments.ids_path, dataset),
         results_files(arguments, config),
@@ -68,16 +71,18 @@ def run(arguments: argparse.Namespace) -> None:
     show_scores(evaluation)
 
 
-def chosen_detector(arguments: argparse.Namespace) -> Detector:
-    """Return the host's part behind the model's cut: of `--model`, checked against the other flags, or of these alone.
+def chosen_model(arguments: argparse.Namespace) -> tuple[ModelConfig, Callable[[ModelConfig], Detector]]:
+    """Return the config of the model, and what makes the host's part behind its cut, for classes of the data set's ids.
 
-    Raises UsageError and ArtifactError when they contradict each other.
+    It is the model of `--model`, which is checked against the other flags, or that of these alone. Raises UsageError
+    and ArtifactError when they contradict each other.
     """
     from yolact_ascend.models.detector import load_detector
 
     if arguments.model is None:
         config = chosen_config(arguments)
-        return load_detector(arguments.trained_model or Path(DEFAULT_WEIGHTS), config, chosen_cut(arguments, config))
+        cut = chosen_cut(arguments, config)
+        return config, lambda scored: load_detector(arguments.trained_model or Path(DEFAULT_WEIGHTS), scored, cut)
     from yolact_ascend.host.loading import compare_weights, require_config
     from yolact_ascend.models.classes import name_classes
     from yolact_ascend.targets.described import open_detector, read_description
@@ -93,4 +98,4 @@ def chosen_detector(arguments: argparse.Namespace) -> Detector:
         if remark:
             print(f"warning: {model}{remark}", file=sys.stderr, flush=True)
     config = name_classes(found.config, arguments.classes, str(model))
-    return open_detector(model, dataclasses.replace(found, config=config))
+    return config, lambda scored: open_detector(model, dataclasses.replace(found, config=scored))

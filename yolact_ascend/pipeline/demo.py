@@ -12,7 +12,7 @@ from yolact_ascend.errors import ArtifactError, DatasetError
 from yolact_ascend.files import CHECKOUT, digest_files, read_json, write_json
 from yolact_ascend.images.layout import find_split
 from yolact_ascend.models.config import CONFIGS, DEMO_CONFIG
-from yolact_ascend.pipeline.model_source import find_exported, has_torch
+from yolact_ascend.pipeline.model_source import find_exported, require_exported_fits
 from yolact_ascend.pipeline.settings import RunSettings
 from yolact_ascend.process import own_command
 from yolact_ascend.sources import sources_of
@@ -33,11 +33,14 @@ def with_demo(settings: RunSettings) -> RunSettings:
     """Return the settings of the demo when none of model and data was named, or found at the guide's paths."""
     if settings.given & _OWN_CHOICE or settings.weights.is_file() or _has_split(settings.coco):
         return settings
-    if settings.exported is not None and settings.exported.config.name != DEMO_CONFIG:
-        return settings  # of a user's own weights, which are not here
+    if settings.exported is not None:  # of a user's own weights, which are not here
+        return settings
     folder = WorkFolder(settings.out).demo_data
-    exported = find_exported(WEIGHTS, False, settings.out) if settings.exported or not has_torch() else None
-    return replace(settings, config=DEMO_CONFIG, weights=WEIGHTS, coco=folder, is_demo=True, exported=exported)
+    exported = find_exported(WEIGHTS, False, settings.out)
+    if exported is not None:
+        require_exported_fits(exported, settings.cut if "cut" in settings.given else None, settings.classes)
+        settings = replace(settings, cut=exported.cut, exported=exported)
+    return replace(settings, config=DEMO_CONFIG, weights=WEIGHTS, coco=folder, is_demo=True)
 
 
 def draw_command(folder: Path) -> list[str]:

@@ -10,7 +10,7 @@ import importlib.util
 from pathlib import Path
 
 from yolact_ascend.errors import ArtifactError, NotDescribedError, UsageError, WeightsError
-from yolact_ascend.files import sha256_file
+from yolact_ascend.files import CHECKOUT, sha256_file
 from yolact_ascend.models.classes import config_name_of, read_listed, require_weights
 from yolact_ascend.models.config import ModelConfig, get_config
 from yolact_ascend.models.description import Description
@@ -25,14 +25,24 @@ def find_exported(weights: Path, is_named: bool, out: Path) -> Description | Non
     """Return what the ONNX of a work folder states, where it stands in for the weights; None where it does not.
 
     Weights that the user named and that are not there may be a slip of the pen: then the ONNX stands in only if it was
-    exported from a file of that name. Raises ArtifactError when the ONNX is needed and its description is damaged.
+    exported from a file of that name. It never does for weights that come with this repository, which are there.
+    Raises ArtifactError when the ONNX is needed and its description is damaged.
     """
     if weights.is_file():
         if has_torch():
             return None
-        found = _read(out)
+        found = _read(out, "PyTorch is not installed")
         return found if found and found.weights_sha256 == sha256_file(weights) else None
-    return _read(out) if not is_named or name_of_exported(out) == weights.name else None
+    if is_named and name_of_exported(out) != weights.name:
+        return None
+    found = _read(out, "There are no weights to export")
+    return None if found is None or _is_of_shipped_weights(found) else found
+
+
+def _is_of_shipped_weights(found: Description) -> bool:
+    source = found.config.source
+    shipped = CHECKOUT / source.url
+    return source.is_shipped and shipped.is_file() and sha256_file(shipped) == found.weights_sha256
 
 
 def has_torch() -> bool:
@@ -55,7 +65,7 @@ def require_source(weights: Path, config: ModelConfig, exported: Description | N
     try:
         require_weights(weights, config)
     except WeightsError as error:
-        found = _read(out)
+        found = _read(out, "There are no weights to export")
         if found is None:
             raise
         raise WeightsError(f"{error} Or leave out weights= to go on with {describe_exported(onnx, found)}.") from error
@@ -78,22 +88,22 @@ def choose_config(word: str | None, weights: Path, exported: Description | None)
         return get_config(word or config_name_of(weights))
     stated = exported.config.name
     if word not in (None, stated):
-        raise UsageError(f"config={word}: the exported model is one of {stated}. Leave out config=, or pass weights=.")
+        raise UsageError(f"config={word}: the exported model is one of {stated}. Leave out config=, or export again.")
     return get_config(stated)
 
 
 def require_exported_fits(exported: Description, cut: str | None, classes: str | None) -> None:
     """Raise UsageError when a cut or class names are asked for that the exported model does not have."""
     if cut not in (None, exported.cut):
-        raise UsageError(f"cut={cut}: the exported model ends at {exported.cut}. Leave out cut=, or pass weights=.")
+        raise UsageError(f"cut={cut}: the exported model ends at {exported.cut}. Leave out cut=, or export again.")
     if classes is not None and read_listed(classes).names != exported.config.class_names:
         raise UsageError(
             f"classes={classes}: the exported model names other classes, and they are chosen at its export. Leave out "
-            "classes=, or pass weights=."
+            "classes=, or export again."
         )
 
 
-def _read(out: Path) -> Description | None:
+def _read(out: Path, why: str) -> Description | None:
     onnx = WorkFolder(out).onnx
     if not onnx.is_file():
         return None
@@ -102,4 +112,4 @@ def _read(out: Path) -> Description | None:
     except NotDescribedError:
         return None
     except ArtifactError as error:
-        raise ArtifactError(f"There are no weights to export, and: {error}") from error
+        raise ArtifactError(f"{why}, and: {error}") from error
