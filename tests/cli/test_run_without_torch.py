@@ -13,12 +13,16 @@ import pytest
 from factories import TINY_CONFIG
 from runs import Run, change_weights, read_detections
 
+from yolact_ascend import sources
+from yolact_ascend.analysis import doctor
+from yolact_ascend.checks import FAIL, OK
 from yolact_ascend.cli.main import main
 from yolact_ascend.cli.orchestration import run_stages
 from yolact_ascend.errors import ArtifactError, UsageError, WeightsError
 from yolact_ascend.models.config import DEFAULT_CONFIG
 from yolact_ascend.models.host_part import heads_file
 from yolact_ascend.pipeline import model_source
+from yolact_ascend.pipeline.settings import parse_words
 from yolact_ascend.targets.folder import sidecar_file
 
 BLOCKED = "torch is blocked"
@@ -119,6 +123,16 @@ def test_all_that_can_be_redone_is_by_force(copied, monkeypatch):
     monkeypatch.setattr("yolact_ascend.cli.orchestration.run_step", lambda step, run: pytest.fail(step.label))
     with pytest.raises(pytest.fail.Exception, match="compile bs3"):
         run_stages(copied.command(force="1"))
+
+
+def test_doctor_says_that_no_weights_are_needed(copied, monkeypatch):
+    gone(copied)
+    found = dict.fromkeys(sources.EXPORT_LIBRARIES)
+    monkeypatch.setattr(doctor, "library_versions", lambda: {**sources.library_versions(), **found})
+    checks = {check.name: check for check in doctor.examine(parse_words(copied.command()))}
+    assert (checks["weights"].status, checks["libraries"].status) == (OK, OK)
+    assert "not needed: a run takes " in checks["weights"].text
+    assert doctor.check_libraries().status == FAIL
 
 
 def test_heads_that_are_not_there_end_the_run_before_any_work(copied):
