@@ -5,11 +5,12 @@ import fcntl
 import os
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 
-from yolact_ascend.errors import ArtifactError, UsageError
-from yolact_ascend.folders import LEDGER, LOCK, Ledger, has_locks, hold_results, lock_folder, open_own
+from yolact_ascend.errors import ArtifactError, FolderInUseError, UsageError
+from yolact_ascend.folders import LEDGER, LOCK, Ledger, has_locks, hold_results, lock_folder, open_own, wait_for_folder
 
 OTHERS_LOCK = """
 import fcntl, sys
@@ -21,17 +22,40 @@ input()
 
 
 @pytest.fixture
-def held_by_another(tmp_path):
+def other(tmp_path):
+    """Another program that holds the folder until a line comes."""
     command = [sys.executable, "-c", OTHERS_LOCK, str(tmp_path / LOCK)]
     other = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     assert other.stdout.readline() == "held\n"
-    yield tmp_path
-    other.communicate("\n")
+    yield other
+    if other.poll() is None:
+        other.communicate("\n")
+
+
+@pytest.fixture
+def held_by_another(other, tmp_path):
+    return tmp_path
 
 
 def test_a_folder_in_use_is_refused_and_another_place_is_named(held_by_another):
     with pytest.raises(UsageError, match="Another run.*: --here=DIR"), lock_folder(held_by_another, "--here=DIR"):
         pass
+
+
+def test_a_folder_in_use_can_be_waited_for(held_by_another, other, monkeypatch):
+    """The other program ends while this one waits."""
+    waits = []
+
+    def sleep(seconds):
+        waits.append(seconds)
+        with pytest.raises(FolderInUseError), lock_folder(held_by_another):
+            pass
+        other.communicate("\n", timeout=30)
+
+    monkeypatch.setattr("yolact_ascend.folders.time", SimpleNamespace(sleep=sleep))
+    with wait_for_folder(held_by_another), pytest.raises(BlockingIOError), (held_by_another / LOCK).open() as file:
+        fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    assert len(waits) == 1
 
 
 def test_a_lock_ends_with_its_block_and_is_shared_within_a_process(tmp_path):

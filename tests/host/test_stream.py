@@ -21,6 +21,7 @@ from yolact_ascend.cli.main import main
 from yolact_ascend.detection.detections import bbox_results, mask_results
 from yolact_ascend.detection.tasks import BOX, MASK
 from yolact_ascend.errors import ArtifactError, DatasetError, ToolError
+from yolact_ascend.host.loading import load
 from yolact_ascend.host.overlap import Spent, overlap
 from yolact_ascend.host.postprocess import postprocess
 from yolact_ascend.host.stream import Streamed, score_stream
@@ -108,6 +109,17 @@ def test_a_device_gives_what_files_give(run, by_files, compiled, emulation):
         written, streamed = run([engine], batch_size=2)
     assert written == by_files[0]
     assert len(streamed.spent.devices[0]) == 2
+
+
+def test_the_python_api_gives_the_entries_of_files(by_files, dataset, tiny_onnx):
+    """But for those that score no more than the threshold: evaluation keeps an anchor's other classes, too."""
+    with load(tiny_onnx, score_threshold=0.05) as model:
+        found = list(model.stream([image.path for image in dataset.images], workers=1))
+    for text, task in zip(by_files[0], (BOX, MASK)):
+        expected = [entry for entry in json.loads(text) if entry["score"] > 0.05]
+        assert [
+            entry for image, each in zip(dataset.images, found) for entry in each.to_coco(image.image_id, task)
+        ] == expected
 
 
 def repeat(photographs):

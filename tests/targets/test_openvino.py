@@ -143,18 +143,14 @@ def test_an_embedded_resize_takes_any_image_and_is_the_hosts(unchanged, tmp_path
     assert relative(found[0], 2 * normalise_image(image, USUAL)) <= 1e-4
 
 
-def test_an_image_of_any_size_streams_through_shared_memory(unchanged, tmp_path):
+def test_an_image_of_any_size_streams_from_outside_of_the_slot(unchanged, tmp_path):
+    """A slot has one size: its outputs go there, and the image comes along."""
     model = compile_small(unchanged, tmp_path / "m.xml", embed="resize")
     image = make_picture(11, 13)
-    with OpenVinoEngine(model) as engine:
-        inputs = (TensorSpec("pixels", (3 * 20 * 20,), "uint8"), TensorSpec("size", (2,), "int32"))
-        with open_slots(1, 1, inputs, engine.outputs) as slots:
-            pixels, size = slots.images(0)
-            pixels[0, : image.size], size[0] = image.ravel(), (11, 13)
-            begin, end = engine.infer_slot(slots, 0, 1)
-            streamed = slots.results(0)[0].copy()
+    with OpenVinoEngine(model) as engine, open_slots(1, 1, (), engine.outputs) as slots:
+        begin, end = engine.infer_slot(slots, 0, 1, [image[np.newaxis]])
         assert end > begin
-        assert np.array_equal(streamed, engine.infer([image[np.newaxis]])[0])
+        assert np.array_equal(slots.results(0)[0], engine.infer([image[np.newaxis]])[0])
 
 
 def test_resize_takes_one_image_at_a_time(unchanged, tmp_path):

@@ -1,8 +1,8 @@
 """Images through an engine and a detector: the one way from pixels to detections, whole or in its two halves.
 
-`detect_batch` is the whole of it, in this process: `predict` and the score in training call it. Its halves are
-`prepare_pixels` and the detector's `detect`. `stream` runs them in worker processes around the device, `preprocess` and
-`postprocess` with files between them, and `cuts` step by step, to time each.
+`detect_batch` is the whole of it, in this process: `Model` and the score in training call it. Its halves are
+`prepare_pixels` and the detector's `detect`. `overlap` runs them in worker processes around the device, `preprocess`
+and `postprocess` with files between them, and `cuts` step by step, to time each.
 """
 
 from __future__ import annotations
