@@ -211,7 +211,7 @@ set_up() {
     if [[ $kind == openvino ]]; then
         echo "target=openvino: adding OpenVINO to $venv (once; needs network, 60 MB) ..." >&2
     elif [[ $kind == runtime ]]; then
-        echo "Setting up $venv without PyTorch (once; needs network, 150 MB) ..." >&2
+        echo "Setting up $venv without PyTorch (once; needs network, 110 MB) ..." >&2
     else
         echo "Setting up $venv (once; needs network, some minutes) ..." >&2
     fi

@@ -415,7 +415,7 @@ def test_without_openvino_it_says_how_to_install_it(monkeypatch):
         raise runtime.metadata.PackageNotFoundError(name)
 
     monkeypatch.setattr(runtime.metadata, "version", missing)
-    said = r"target=openvino needs OpenVINO, which is not installed\. Install it: bash scripts/setup\.sh openvino"
+    said = r"target=openvino needs OpenVINO, which is not installed\. Run bash scripts/setup\.sh openvino"
     with pytest.raises(ToolError, match=said):
         OpenVinoTarget.find(DeviceRequest())
     (check,) = OpenVinoTarget.check(DeviceRequest())
