@@ -10,7 +10,7 @@ import importlib.util
 from pathlib import Path
 
 from yolact_ascend.errors import ArtifactError, NotDescribedError, UsageError, WeightsError
-from yolact_ascend.files import CHECKOUT, sha256_file
+from yolact_ascend.files import sha256_file, shipped
 from yolact_ascend.models.classes import config_name_of, read_listed, require_weights
 from yolact_ascend.models.config import ModelConfig, get_config
 from yolact_ascend.models.description import Description
@@ -41,8 +41,10 @@ def find_exported(weights: Path, is_named: bool, out: Path) -> Description | Non
 
 def _is_of_shipped_weights(found: Description) -> bool:
     source = found.config.source
-    shipped = CHECKOUT / source.url
-    return source.is_shipped and shipped.is_file() and sha256_file(shipped) == found.weights_sha256
+    if not source.is_shipped:
+        return False
+    weights = shipped(source.url)
+    return weights.is_file() and sha256_file(weights) == found.weights_sha256
 
 
 def has_torch() -> bool:
