@@ -49,6 +49,9 @@ def test_everything_as_arrays(found):
 
 def test_it_iterates_as_objects(found):
     first, second = found
+    assert repr(found[0]) == repr(first) and repr(found[-1]) == repr(second)
+    with pytest.raises(IndexError):
+        found[2]
     assert (first.class_name, first.class_id, first.category_id, first.score) == ("leaf", 3, 104, pytest.approx(0.9))
     assert first.box_xyxy_px.tolist() == BOXES[0] and np.array_equal(second.mask, found.masks[1])
 

@@ -100,6 +100,9 @@ class Found:
     def __len__(self) -> int:
         return len(self.detections)
 
+    def __getitem__(self, number: int) -> FoundObject:
+        return list(self)[number]
+
     def __iter__(self) -> Iterator[FoundObject]:
         rles = self.detections.masks or [None] * len(self)
         columns = (self.class_names, self.class_ids.tolist(), self.category_ids.tolist(), self.scores.tolist())
