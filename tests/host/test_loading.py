@@ -302,7 +302,7 @@ def test_the_sentence_of_a_failed_command_is_passed_on(own_cache, monkeypatch):
 )
 def test_the_default_target_of_weights(monkeypatch, tmp_path, has_card, has_openvino, device, expected):
     monkeypatch.setattr(registry, "sign_of_card", lambda: tmp_path if has_card else None)
-    monkeypatch.setattr(registry.importlib.util, "find_spec", lambda name: object() if has_openvino else None)
+    monkeypatch.setattr(registry, "is_installed", lambda name: has_openvino)
     assert registry.target_of_host(device).name == expected
 
 

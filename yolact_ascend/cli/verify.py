@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from yolact_ascend import flags
 from yolact_ascend.checks import FAIL, Check
 from yolact_ascend.cli.flags import add_flag, add_flags, reader
-from yolact_ascend.errors import ToolError, UsageError, YolactAscendError
+from yolact_ascend.errors import NotInstalledError, ToolError, UsageError, YolactAscendError
 from yolact_ascend.models.config import DEMO_CONFIG, get_config
 from yolact_ascend.models.inputs import RESIZE
 from yolact_ascend.pipeline.settings import parse_words, read_batch_sizes
@@ -81,7 +81,8 @@ def verify_pack(arguments: argparse.Namespace) -> Verdict:
 def verify(arguments: argparse.Namespace) -> Verdict:
     """Run each variant, and compare it; what fails on the way is one of the checks.
 
-    Raises UsageError for a folder or a device that no run takes: that is nothing to report.
+    Raises UsageError for a folder or a device that no run takes, NotInstalledError where a library is missing: that is
+    nothing to report.
     """
     from yolact_ascend.analysis.golden import read_golden
     from yolact_ascend.analysis.verdict import RUN, Verdict
@@ -101,6 +102,8 @@ def verify(arguments: argparse.Namespace) -> Verdict:
             models += described
         except UsageError as error:
             raise UsageError(_as_flag(str(error))) from error
+        except NotInstalledError as error:
+            raise NotInstalledError(f"{error} A packed model is checked without it: verify PACK.") from error
         except YolactAscendError as error:
             checks.append(Check(f"{RUN} embed={embed}", FAIL, _as_flag(str(error))))
     device = target.describe_device(target.npus[0])

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 from yolact_ascend import flags
 from yolact_ascend.checks import OK, Check, run_check
-from yolact_ascend.errors import ToolError, UsageError
+from yolact_ascend.errors import NotInstalledError, UsageError
 from yolact_ascend.extras import describe_missing
 from yolact_ascend.models.inputs import NORMALISE, NOTHING
 from yolact_ascend.process import Runner, format_command, own_command
@@ -56,7 +56,7 @@ class OnnxRuntimeTarget(Target):
         try:
             return cls(request.threads)
         except metadata.PackageNotFoundError as error:
-            raise ToolError(describe_missing("onnxruntime")) from error
+            raise NotInstalledError(describe_missing("onnxruntime")) from error
 
     @classmethod
     def check(cls, request: DeviceRequest) -> list[Check]:
