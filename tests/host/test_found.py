@@ -72,9 +72,10 @@ def test_entries_are_those_of_the_verbs(found, detections):
     boxes, masks = (make(detections, 7, TINY_CONFIG.category_ids) for make in (bbox_results, mask_results))
     assert found.to_coco(7, "box") == boxes and found.to_coco(7, task="mask") == masks
     whole = found.to_coco(7)
-    assert list(whole[0]) == ["image_id", "category_id", "bbox", "segmentation", "score"]
+    assert list(whole[0]) == ["image_id", "category_id", "bbox", "segmentation", "score", "class_name"]
     assert whole == [
-        {**box, "segmentation": mask["segmentation"], "score": box["score"]} for box, mask in zip(boxes, masks)
+        {**box, "segmentation": mask["segmentation"], "class_name": name}
+        for box, mask, name in zip(boxes, masks, ["leaf", "ball"])
     ]
     assert whole[0]["bbox"] == [5, 6, 20, 20]
     with pytest.raises(UsageError, match="task='segm': expected 'box' or 'mask', or none for both together"):
