@@ -88,6 +88,7 @@ def test_a_moved_model_is_the_same_and_without_its_heads_none(packed, tmp_path):
         ({"target": "openvino"}, UsageError, r"target='openvino': .* is a model for target=onnxruntime"),
         ({"device": "gpu"}, UsageError, "--device=gpu: expected one of auto, cpu"),
         ({"npus": (1,)}, UsageError, "npus=1: target=onnxruntime has one device"),
+        ({"soc": "Ascend310P3"}, UsageError, "soc=Ascend310P3: target=onnxruntime compiles for no chip"),
         ({"npus": ()}, UsageError, r"npus=\(\): expected device numbers from 0 to 255"),
         ({"npus": (-1,)}, UsageError, r"npus=\(-1,\): expected device numbers"),
         ({"score_threshold": 1.5}, UsageError, r"score_threshold=1\.5: expected a number from 0 to 1"),

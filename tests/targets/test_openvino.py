@@ -465,6 +465,11 @@ def test_a_device_that_is_not_there_is_refused(monkeypatch, word, npus, said):
         runtime.choose_device(word, npus)
 
 
+def test_a_chip_of_ascend_is_refused():
+    with pytest.raises(UsageError, match=r"soc=Ascend310P3: target=openvino compiles for no chip\. Leave out soc="):
+        OpenVinoTarget.find(DeviceRequest("cpu", "Ascend310P3"))
+
+
 def test_it_states_device_and_precision():
     target = OpenVinoTarget.find(DeviceRequest("cpu"))
     version, chip = target.version, runtime.describe_chip("CPU")

@@ -50,6 +50,7 @@ class OnnxRuntimeTarget(Target):
 
     @classmethod
     def find(cls, request: DeviceRequest) -> OnnxRuntimeTarget:
+        request.require_no_chip(cls.name)
         if request.npus != (0,):
             named = ",".join(map(str, request.npus))
             raise UsageError(f"npus={named}: target=onnxruntime has one device, 0. Leave out npus=.")
