@@ -86,7 +86,7 @@ def test_defaults_are_the_guides(monkeypatch, script, defaults):
         (
             ["-m", "yolact_ascend", "run", "--bs=8"],
             2,
-            "error: '--bs=8' is not a setting of run_all.sh. Settings are KEY=",
+            "error: '--bs=8' is not a setting of a run. Settings are KEY=",
         ),
         (["-m", "yolact_ascend", "export", "bs=8"], 2, "unrecognized arguments: bs=8"),
         (["-m", "yolact_ascend", "draw", "--train_images=-1"], 2, "'-1': expected a whole number from 0"),

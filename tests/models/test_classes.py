@@ -80,7 +80,7 @@ def test_weights_say_which_config_they_are_of(weights, name):
 
 def test_weights_of_an_unknown_config_say_which(weights):
     add_classes(weights, dataclasses.replace(OWN, name="of a fork"))
-    with pytest.raises(WeightsError, match=r"holds weights of of a fork: use .* in run_all\.sh\)\.$"):
+    with pytest.raises(WeightsError, match=r"holds weights of of a fork: use .* in a run\)\.$"):
         read_config(weights, PLAIN)
 
 
@@ -101,7 +101,7 @@ def test_a_damaged_record_is_said(weights, record):
             "Weights of yolact_edge_config are linked at https://github.com/haotian-liu/yolact_edge",
         ),
         ("yolact_im400_config", "Nobody has published weights of yolact_im400_config: train them .*, or pass your own"),
-        (DEMO_CONFIG, "come with the repository, weights/yolact_edge_demo.pth: pass them, .* run_all.sh runs the demo"),
+        (DEMO_CONFIG, "come with the repository, weights/yolact_edge_demo.pth: pass them, .* `run` runs the demo"),
     ],
 )
 def test_missing_weights_say_where_to_get_them(tmp_path, name, where):

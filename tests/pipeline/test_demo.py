@@ -85,12 +85,12 @@ def test_the_command_draws_held_out_scenes_only():
         (
             [f"weights={demo.WEIGHTS}"],  # which state their config
             DatasetError,
-            "There is no COCO folder data/coco.* Without coco=, weights= and config=, run_all.sh runs a demo",
+            "There is no COCO folder data/coco.* Without coco=, weights= and config=, a run is a demo",
         ),
         (
             [f"weights={demo.WEIGHTS}", f"config={DEMO_CONFIG}"],
             DatasetError,
-            "There is no COCO folder data/coco.* Without coco=, weights= and config=, run_all.sh runs a demo",
+            "There is no COCO folder data/coco.* Without coco=, weights= and config=, a run is a demo",
         ),
     ],
     ids=["config alone", "upstream", "another config", "weights alone", "both"],

@@ -83,7 +83,7 @@ def test_words_become_settings(words, name, value):
         (["bs=8,"], "bs=8,: expected whole numbers"),
         (["bs=-1"], "bs=-1: expected"),
         (["bs=²"], "bs=²: expected"),
-        (["batch=8"], "'batch=8' is not a setting of run_all.sh. Settings are KEY=VALUE; keys: bs, config, weights"),
+        (["batch=8"], "'batch=8' is not a setting of a run. Settings are KEY=VALUE; keys: bs, config, weights"),
         (["--bs"], "'--bs' is not a setting"),
         (["bs"], "'bs' is not a setting"),
         (["bs=1", "bs=2"], "bs= is given twice: '1' and '2'"),

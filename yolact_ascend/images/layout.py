@@ -22,7 +22,7 @@ def find_split(coco_folder: Path, split: str = SPLIT) -> tuple[Path, Path]:
         raise DatasetError(
             f"There is no COCO folder {coco_folder}. Pass `coco=DIR` with DIR/{split} and annotations, or fetch it: "
             f"{_download(split, coco_folder)}. Without coco=, weights= and config=, "
-            "run_all.sh runs a demo on scenes that it draws."
+            "a run is a demo on scenes that it draws."
         )
     image_folder = find_image_folder(coco_folder, split)
     annotation_file = coco_folder / "annotations" / f"instances_{split}.json"

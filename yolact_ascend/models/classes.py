@@ -18,7 +18,7 @@ from yolact_ascend.models.file_names import config_by_name
 from yolact_ascend.models.weights_file import read_shapes
 from yolact_ascend.process import format_command, own_command
 
-DEMO_HINT = "Without weights=, coco= and config=, run_all.sh runs the demo with them."
+DEMO_HINT = "Without weights=, coco= and config=, `run` runs the demo with them."
 
 
 @dataclass(frozen=True)
@@ -215,7 +215,7 @@ def _read_recorded(path: Path, config: ModelConfig) -> ModelConfig | None:
     name = recorded.config_name
     if name != config.name:
         demo = f" {DEMO_HINT}" if name in CONFIGS and CONFIGS[name].source.is_shipped else ""
-        raise WeightsError(f"{path} holds weights of {name}: use --config={name} (config={name} in run_all.sh).{demo}")
+        raise WeightsError(f"{path} holds weights of {name}: use --config={name} (config={name} in a run).{demo}")
     shapes = read_shapes(path)
     count, named = count_classes(shapes, config) if shapes else None, len(recorded.class_names)
     if count not in (None, named):
@@ -230,7 +230,7 @@ def require_weights(path: Path, config: ModelConfig) -> None:
     """Raise WeightsError, saying where weights of that config can be had, when there is no such file."""
     if path.is_file():
         return
-    yours = "pass your own (`weights=FILE` in run_all.sh, `--weights=FILE` elsewhere)"
+    yours = "pass your own (`weights=FILE` in a run, `--weights=FILE` elsewhere)"
     source = config.source
     if source.is_shipped:
         where = (

@@ -26,5 +26,5 @@ def note_other_name(path: Path, config: ModelConfig) -> list[str]:
         return []
     return [
         f"its name is that of weights of {named.name}, whose input or anchors are not those of {config.name}. If they "
-        f"are, use --config={named.name} (config={named.name} in run_all.sh)"
+        f"are, use --config={named.name} (config={named.name} in a run)"
     ]

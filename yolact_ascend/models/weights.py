@@ -173,8 +173,8 @@ def _hint_at_config(path: Path, shapes: Shapes, config: ModelConfig) -> str:
     if not fitting:
         return f"They fit none of the configs either: {', '.join(CONFIGS)}."
     if len(fitting) > 1:
-        return f"They fit {', '.join(fitting)}: use --config=NAME (config=NAME in run_all.sh) with the one they are of."
-    return f"These are the weights of {fitting[0]}: use --config={fitting[0]} (config={fitting[0]} in run_all.sh)."
+        return f"They fit {', '.join(fitting)}: use --config=NAME (config=NAME in a run) with the one they are of."
+    return f"These are the weights of {fitting[0]}: use --config={fitting[0]} (config={fitting[0]} in a run)."
 
 
 def _fits(shapes: Shapes, config: ModelConfig) -> bool:

@@ -205,9 +205,7 @@ def parse_words(words: Sequence[str]) -> RunSettings:
         name, equals, value = word.partition("=")
         key = ALIASES.get(name, name)
         if not equals or key not in KEYS:
-            raise UsageError(
-                f"'{word}' is not a setting of run_all.sh. Settings are KEY=VALUE; keys: {', '.join(KEYS)}."
-            )
+            raise UsageError(f"'{word}' is not a setting of a run. Settings are KEY=VALUE; keys: {', '.join(KEYS)}.")
         if key in given:
             raise UsageError(f"{key}= is given twice: '{given[key]}' and '{value}'.")
         given[key] = value
