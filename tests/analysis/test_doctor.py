@@ -391,6 +391,23 @@ def test_only_libraries_that_the_stages_use_must_be_there(monkeypatch, words, mi
     assert doctor.check_libraries().status == (OK if missing == {"onnxsim"} else FAIL)
 
 
+@pytest.mark.parametrize(
+    ("stage", "is_named", "expected"),
+    [
+        ("infer", False, (WARN, "Copy the work folder of the host that exports the model to ")),
+        ("compile", True, (WARN, "or pass weights=FILE.")),
+        ("export", False, (FAIL, "There is no weights file ")),
+    ],
+)
+def test_stages_behind_the_export_need_no_weights(tmp_path, monkeypatch, stage, is_named, expected):
+    """A card's host, before its work folder is there."""
+    monkeypatch.chdir(tmp_path)
+    words = [f"stage={stage}", "config=yolact_edge_config", *(["weights=none.pth"] if is_named else [])]
+    settings = parse_words(expand_stage(words))
+    found = doctor.run_check("weights", lambda: doctor.check_weights(settings))
+    assert found.status == expected[0] and expected[1] in found.text
+
+
 def test_a_stage_is_a_range_of_one(capsys):
     assert expand_stage(["bs=8", "stage=infer"]) == ["bs=8", "from=infer", "to=infer"]
     assert expand_stage(["stage=stream"]) == ["stream=1", "from=stream", "to=stream"]

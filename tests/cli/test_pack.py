@@ -49,10 +49,11 @@ def compile_demo(folder: Path, **words: str) -> WorkFolder:
 
 
 @pytest.fixture(scope="module")
-def work(tmp_path_factory) -> WorkFolder:
+def work(exported_elsewhere, tmp_path_factory) -> WorkFolder:
     """The demo's network, exported, and compiled by the stand-in of atc in float16."""
-    pytest.importorskip("torch")
-    return compile_demo(tmp_path_factory.mktemp("pack") / "work")
+    folder = tmp_path_factory.mktemp("pack") / "work"
+    exported_elsewhere(folder)
+    return compile_demo(folder)
 
 
 @pytest.fixture(scope="module")

@@ -40,10 +40,10 @@ BATCH_SIZE, EMBED = 8, "1"
 
 
 @pytest.fixture(scope="module")
-def verified(tmp_path_factory):
+def verified(exported_elsewhere, tmp_path_factory):
     """A verification on the stand-ins with AIPP: its folder and exit code. Our own stages run in this process."""
-    pytest.importorskip("torch")
     folder = tmp_path_factory.mktemp("verify") / "v"
+    exported_elsewhere(folder / f"embed{EMBED}")
     words = ["verify", "--device=emulation", f"--bs={BATCH_SIZE}", f"--embed={EMBED}", f"--out={folder}"]
     run_tool = process.run_tool
 
