@@ -5,8 +5,10 @@ The lists of packages are `requirements.txt` (the core) and `requirements-EXTRA.
 
 from __future__ import annotations
 
+import importlib.util
 import sys
 
+from yolact_ascend.errors import ToolError
 from yolact_ascend.files import IS_CHECKOUT
 
 CORE, EXPORT, TRAIN, ONNXRUNTIME, OPENVINO = "", "export", "train", "onnxruntime", "openvino"
@@ -46,6 +48,12 @@ def how_to_install(extra: str) -> str:
     if IS_CHECKOUT:
         return f"Run bash scripts/setup.sh{_KINDS.get(extra, '')}, and then .venv/bin/python."
     return f'Run pip install "yolact-ascend[{extra}]".' if extra else "Run pip install yolact-ascend."
+
+
+def require_module(module: str) -> None:
+    """Raise ToolError when a module is not installed, before the work that would need it later."""
+    if importlib.util.find_spec(module) is None:
+        raise ToolError(describe_missing(module))
 
 
 def describe_missing(module: str) -> str:

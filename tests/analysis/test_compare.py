@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from factories import describe_network
 
 from yolact_ascend.analysis.compare import compare_runs, format_comparison
 from yolact_ascend.cli.main import main
@@ -37,9 +38,10 @@ def make_run(root, outputs, batch_size=1, scores=ZEROS, spec=INPUT, specs=SPECS,
     write_json(folder.summary(batch_size), {"npu_compute_time_list": [[0, 4]], "throughput": 250.0 * batch_size})
     outputs_of_batch = [output.of_batch(batch_size) for output in specs]
     made_for = {"soc_version": "Ascend310P3", "cann": ""}
+    described = describe_network(CONFIG, cut)
     sidecar = SideCar(
-        *("ascend", made_for, [], "", "", "", batch_size, "", cut, "fp16"),
-        *(spec.of_batch(batch_size), outputs_of_batch, ""),
+        *("ascend", made_for, [], "", described.weights_sha256, "", batch_size, CONFIG.name, cut, "fp16"),
+        *(spec.of_batch(batch_size), outputs_of_batch, "", described),
     )
     model = folder.model(batch_size, ".om")
     model.touch()

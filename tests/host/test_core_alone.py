@@ -2,14 +2,22 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from factories import CHECKOUT, TINY_CONFIG, compile_model, write_coco
 
 from yolact_ascend.cli.main import main
 from yolact_ascend.extras import CORE, PACKAGES
+from yolact_ascend.files import sha256_file
+from yolact_ascend.models.families import cut_outputs
+from yolact_ascend.models.host_part import heads_file
+from yolact_ascend.models.inputs import input_tensor
+from yolact_ascend.targets.compiled import Need, describe_model, write_sidecar
+from yolact_ascend.targets.described import read_description
 
 EXTRAS = sorted({module for extra in PACKAGES if extra != CORE for module in PACKAGES[extra].values()} - {"setuptools"})
 FILES = {"predict": ["detections.json"], "stream": ["bbox.json", "mask.json", "scores.json"]}
@@ -71,4 +79,21 @@ def test_a_model_without_its_heads_says_what_it_needs(compiled, tiny_weights, co
     words = [f"--model={compiled}", f"--weights={tiny_weights}", f"--config={TINY_CONFIG.name}", "--device=emulation"]
     done = core_alone("predict", *FLAGS["predict"](coco, tmp_path / "out"), *words)
     assert done.returncode == 1
-    assert done.stderr.splitlines()[-1].endswith("Run bash scripts/setup.sh, and then .venv/bin/python.")
+    assert done.stderr.splitlines()[-1].endswith(
+        "Pass the model that was exported or compiled, with its heads beside it: --model=FILE."
+    )
+
+
+def test_heads_beside_the_model_need_onnx_runtime(compiled, tiny_onnx, core_alone, tmp_path):
+    coco = write_coco(tmp_path / "coco", TINY_CONFIG)
+    model, description = Path(shutil.copy(compiled, tmp_path)), read_description(tiny_onnx)
+    shutil.copy(heads_file(tiny_onnx), tmp_path)
+    hashes = sha256_file(tiny_onnx), description.weights_sha256
+    tensors = input_tensor(TINY_CONFIG), cut_outputs(TINY_CONFIG, "fpn")
+    need = Need("ascend", {}, *hashes, 2, TINY_CONFIG.name, "fpn", "fp32", *tensors)
+    write_sidecar(model, describe_model(model, need, description, [], "atc"))
+    done = core_alone("predict", *FLAGS["predict"](coco, tmp_path / "out"), f"--model={model}", "--device=emulation")
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1].endswith(
+        "onnxruntime is not installed for " + f"{sys.executable}. Run bash scripts/setup.sh, and then .venv/bin/python."
+    )

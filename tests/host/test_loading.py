@@ -174,7 +174,7 @@ def test_the_cache_lies_where_the_specification_says(own_cache, monkeypatch, tmp
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory):
+def cached(tmp_path_factory):
     """A cache that two processes filled at once with the demo's model for ONNX Runtime, and what they said."""
     folder = tmp_path_factory.mktemp("cache")
     code = (
@@ -192,8 +192,8 @@ def made(tmp_path_factory):
     return folder, [(*process.communicate(timeout=120), process.returncode) for process in processes]
 
 
-def test_two_processes_make_a_model_of_weights_once(made):
-    folder, said = made
+def test_two_processes_make_a_model_of_weights_once(cached):
+    folder, said = cached
     assert [code for *_, code in said] == [0, 0], said
     assert said[0][0] == said[1][0]
     assert sum("Exporting " in err for _, err, _ in said) == 1
@@ -202,9 +202,9 @@ def test_two_processes_make_a_model_of_weights_once(made):
 
 
 @pytest.fixture
-def filled(made, monkeypatch):
-    """The cache of `made`, in which nothing more may be made."""
-    monkeypatch.setenv("XDG_CACHE_HOME", str(made[0]))
+def filled(cached, monkeypatch):
+    """The cache of `cached`, in which nothing more may be made."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(cached[0]))
     monkeypatch.setattr(cache, "_make", lambda *_: pytest.fail("made again"))
 
 
@@ -223,9 +223,9 @@ def test_predict_by_weights_alone_takes_the_same_model(tmp_path, capsys):
         ]
 
 
-def test_what_a_cached_model_depends_on(made, monkeypatch):
+def test_what_a_cached_model_depends_on(cached, monkeypatch):
     """Another content, other code, another library: another folder."""
-    monkeypatch.setenv("XDG_CACHE_HOME", str(made[0]))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(cached[0]))
     asked = []
     monkeypatch.setattr(cache, "_make", lambda recipe, folder: asked.append(folder.parent.name) or stop())
 
@@ -243,8 +243,8 @@ def test_what_a_cached_model_depends_on(made, monkeypatch):
     assert len(set(asked)) == 2
 
 
-def test_a_damaged_cached_model_is_made_again(made, monkeypatch, tmp_path):
-    copied = shutil.copytree(made[0], tmp_path / "cache")
+def test_a_damaged_cached_model_is_made_again(cached, monkeypatch, tmp_path):
+    copied = shutil.copytree(cached[0], tmp_path / "cache")
     monkeypatch.setenv("XDG_CACHE_HOME", str(copied))
     (onnx,) = copied.glob("yolact-ascend/models/*/work/yolact_edge.onnx")
     before = onnx.read_bytes()
@@ -253,7 +253,7 @@ def test_a_damaged_cached_model_is_made_again(made, monkeypatch, tmp_path):
 
     def make(recipe, folder):
         asked.append(recipe.weights)
-        shutil.copytree(next(made[0].glob("yolact-ascend/models/*/work")), folder)
+        shutil.copytree(next(cached[0].glob("yolact-ascend/models/*/work")), folder)
 
     monkeypatch.setattr(cache, "_make", make)
     for _ in range(2):

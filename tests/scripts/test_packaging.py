@@ -75,7 +75,9 @@ def test_the_wheel_has_the_package_and_what_a_run_needs_beside_it(wheel):
     names = {name for name in names_in(wheel) if ".dist-info/" not in name.removeprefix(SHARE)}
     shared = {name.removeprefix(SHARE) for name in names if name.startswith(SHARE)}
     assert names - {SHARE + name for name in shared} == {
-        f"yolact_ascend/{name}" for name in files_in(CHECKOUT / "yolact_ascend") if name.endswith(".py")
+        f"yolact_ascend/{name}"
+        for name in files_in(CHECKOUT / "yolact_ascend")
+        if name.endswith((".py", ".schema.json", "py.typed"))
     }
     assert shared >= set(SHARED)
     assert all((CHECKOUT / name).is_file() for name in shared)

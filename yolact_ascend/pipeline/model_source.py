@@ -12,7 +12,7 @@ from pathlib import Path
 from yolact_ascend.errors import ArtifactError, NotDescribedError, UsageError, WeightsError
 from yolact_ascend.files import sha256_file, shipped
 from yolact_ascend.models.classes import config_name_of, read_listed, require_weights
-from yolact_ascend.models.config import ModelConfig, get_config
+from yolact_ascend.models.config import CONFIGS, DEMO_CONFIG, ModelConfig, get_config
 from yolact_ascend.models.description import Description
 from yolact_ascend.pipeline.records import Records
 from yolact_ascend.targets.described import read_description, read_host_part
@@ -26,7 +26,8 @@ def find_exported(weights: Path, is_named: bool, out: Path) -> Description | Non
 
     Weights that the user named and that are not there may be a slip of the pen: then the ONNX stands in only if it was
     exported from a file of that name. It never does for weights that come with this repository, which are there.
-    Raises ArtifactError when the ONNX is needed and its description is damaged.
+    Raises ArtifactError when the ONNX is needed and its description is damaged. Without a record of its weights it is
+    not known to be needed, and `Records` protect what other people put there.
     """
     if weights.is_file():
         if has_torch():
@@ -35,7 +36,12 @@ def find_exported(weights: Path, is_named: bool, out: Path) -> Description | Non
         return found if found and found.weights_sha256 == sha256_file(weights) else None
     if is_named and name_of_exported(out) != weights.name:
         return None
-    found = _read(out, "There are no weights to export")
+    try:
+        found = _read(out, "There are no weights to export")
+    except ArtifactError:
+        if name_of_exported(out) in (None, CONFIGS[DEMO_CONFIG].source.file_name):
+            return None
+        raise
     return None if found is None or _is_of_shipped_weights(found) else found
 
 

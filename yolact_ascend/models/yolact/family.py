@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from yolact_ascend.detection.thresholds import DetectionSettings
+from yolact_ascend.extras import require_module
 from yolact_ascend.models.config import ModelConfig
 from yolact_ascend.models.family import Detector, Family, HostNetwork, StateKeys
 from yolact_ascend.models.yolact.cuts import BOXES, CUTS, FPN, HEADS, cut_outputs
@@ -88,5 +89,7 @@ class YolactFamily(Family):
         from yolact_ascend.models.yolact.detect import YolactDetector
         from yolact_ascend.models.yolact.heads import HostHeads
 
+        if host_part is not None:
+            require_module("onnxruntime")  # now, not when the first image comes
         heads = HostHeads(host_part, threads) if host_part is not None else None
         return YolactDetector(config, cut, heads, settings)
