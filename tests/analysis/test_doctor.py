@@ -10,7 +10,6 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-import torch
 from factories import CHECKOUT
 
 from yolact_ascend import sources
@@ -27,7 +26,6 @@ from yolact_ascend.cli import main
 from yolact_ascend.cli.doctor import expand_stage
 from yolact_ascend.models.classes import with_numbers
 from yolact_ascend.models.config import CONFIGS, DEFAULT_CONFIG, ModelConfig
-from yolact_ascend.models.weights import expected_shapes
 from yolact_ascend.pipeline.settings import parse_words
 from yolact_ascend.slots import SHARED_MEMORY
 from yolact_ascend.targets.ascend.errors import COMPILER_MODULES
@@ -49,10 +47,15 @@ class Machine:
         self.packages = folder / "cann" / "python"
         self.words = [f"weights={folder / 'a.pth'}", f"coco={folder / 'coco'}", f"out={folder / 'out'}"]
 
-    def write_weights(self, config: ModelConfig, **more: torch.Tensor) -> None:
-        """Write a file of the right shapes, small: each tensor has one value, repeated."""
+    def write_weights(self, config: ModelConfig, **more: float) -> None:
+        """Write a file of the right shapes, small: each tensor has one value, repeated; `more` are of three values."""
+        import torch
+
+        from yolact_ascend.models.weights import expected_shapes
+
         state = {key: torch.zeros(()).expand(shape) for key, shape in expected_shapes(config).items()}
-        torch.save({**state, **more}, self.folder / "a.pth")
+        surplus = {key: torch.full((3,), value) for key, value in more.items()}
+        torch.save({**state, **surplus}, self.folder / "a.pth")
 
     def damage_weights(self) -> None:
         path = self.folder / "a.pth"
@@ -304,7 +307,7 @@ def test_the_weights_line_says_what_a_run_would_say_of_the_file(machine):
     data = json.loads(path.read_text())
     data["categories"] = [c for c in data["categories"] if c["id"] in {a["category_id"] for a in data["annotations"]}]
     path.write_text(json.dumps(data))
-    surplus = {"fpn.downsample_layers.2.bias": torch.ones(3)}
+    surplus = {"fpn.downsample_layers.2.bias": 1.0}
     machine.write_weights(with_numbers(CONFIGS[DEFAULT_CONFIG], 3), **surplus)
     checks = {check.name: check for check in examine(parse_words(machine.words))}
     assert (checks["weights"].status, checks["data set"].status) == (OK, OK)

@@ -109,8 +109,8 @@ def check_weights(settings: RunSettings) -> Check:
     path, config, onnx = settings.weights, get_config(settings.config), WorkFolder(settings.out).onnx
     if "export" not in settings.stages and not (path.is_file() or onnx.is_file()):
         text = (
-            f"There is no {path}, and no {onnx}, which these stages take in its place. Copy the work folder of the host "
-            f"that exports the model to {settings.out}, or pass weights=FILE."
+            f"There is no {path}, and no {onnx}, which these stages take in its place. Copy the work folder of the "
+            f"host that exports the model to {settings.out}, or pass weights=FILE."
         )
         return Check("weights", WARN, text)
     require_source(path, config, settings.exported, settings.out)
