@@ -294,6 +294,7 @@ def test_each_situation_has_its_line_and_remedy(machine, harm, expected):
         assert re.search(remedy, next(check.text for check in checks if check.name == name))
 
 
+@pytest.mark.needs("torch")  # a run exports
 def test_the_emulation_is_checked_too(no_cann, small_coco, tmp_path):
     checks = {c.name: c for c in examine(parse_words([f"coco={small_coco}", f"out={tmp_path / 'out'}"]))}
     assert [name for name, check in checks.items() if check.status != OK] == ["weights"]

@@ -106,6 +106,7 @@ def test_names_of_classes_can_be_passed(tiny_onnx):
         assert model.class_names == tuple(names)
 
 
+@pytest.mark.needs("torch")  # makes the heads
 def test_a_model_that_states_nothing_needs_config_and_weights(tiny_onnx, tiny_weights, tmp_path):
     import onnx
 
@@ -135,6 +136,7 @@ def test_a_path_that_leads_nowhere_is_one_sentence(path, error, said):
         load(path)
 
 
+@pytest.mark.needs("openvino")
 def test_new_weights_of_an_ir_are_not_taken_for_the_old_ones(tiny_onnx, tmp_path):
     """field_problems 4 (darktable#21071): OpenVINO's own cache misses a new .bin. We have none."""
     import onnx
@@ -176,6 +178,7 @@ def test_the_cache_lies_where_the_specification_says(own_cache, monkeypatch, tmp
 @pytest.fixture(scope="module")
 def cached(tmp_path_factory):
     """A cache that two processes filled at once with the demo's model for ONNX Runtime, and what they said."""
+    pytest.importorskip("torch")  # exports it
     folder = tmp_path_factory.mktemp("cache")
     code = (
         "import sys, yolact_ascend, numpy as np\n"
@@ -298,7 +301,7 @@ def test_the_emulation_is_never_chosen_for_weights():
         load(WEIGHTS, target="gpu")
 
 
-@pytest.mark.parametrize("target", ["openvino", "ascend"])
+@pytest.mark.parametrize("target", [pytest.param("openvino", marks=pytest.mark.needs("openvino")), "ascend"])
 def test_weights_are_compiled_for_the_target_that_is_named(own_cache, monkeypatch, target):
     """What is asked of a run; what it makes is the business of the run's own tests."""
     asked = []

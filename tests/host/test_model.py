@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import importlib.util
 import pickle
 import subprocess
 import sys
@@ -312,11 +313,12 @@ print("done")
 
 def test_a_forked_process_is_told_within_seconds(tiny_onnx, tmp_path):
     """field_problems 27 (openvino#416, onnxruntime#31961): a forked queue hangs, an inherited session hangs at exit."""
-    image = input_tensor(TINY_CONFIG)
-    xml = tiny_onnx.with_name("forked.xml")
-    compile_ir(tiny_onnx, xml, 1, "fp32", image, TINY_CONFIG.preprocessing)
+    models = [tiny_onnx]
+    if importlib.util.find_spec("openvino"):
+        models.append(tiny_onnx.with_name("forked.xml"))
+        compile_ir(tiny_onnx, models[1], 1, "fp32", input_tensor(TINY_CONFIG), TINY_CONFIG.preprocessing)
     done = subprocess.run(
-        [sys.executable, "-c", FORKING, str(tiny_onnx), str(xml)],
+        [sys.executable, "-c", FORKING, *models],
         capture_output=True,
         text=True,
         cwd=CHECKOUT,
@@ -324,8 +326,9 @@ def test_a_forked_process_is_told_within_seconds(tiny_onnx, tmp_path):
     )
     assert done.returncode == 0, done.stderr
     *said, last = done.stdout.splitlines()
-    assert len(said) == 2 and last == "done"
-    for line, path in zip(said, (tiny_onnx, xml)):
+    assert last == "done"
+    assert len(said) == len(models)
+    for line, path in zip(said, models):
         assert line.startswith(f"The model {path} was loaded in process ") and "forked from it. Load it in each" in line
 
 

@@ -170,6 +170,7 @@ def test_only_the_first_frames_of_a_video(run, video, tmp_path):
     assert len(json.loads((tmp_path / "out" / "walk.json").read_text())["frames"]) == 1
 
 
+@pytest.mark.needs("torch")  # these have no side-car, so their heads are made from the weights
 @pytest.mark.parametrize("name", ["compiled", "compiled_with_aipp"])
 def test_a_compiled_model_finds_the_same(run, predicted, name, request, drawn, tmp_path, capsys):
     """Three images in batches of two, the last one filled up; with AIPP the resize rounds to whole levels."""

@@ -123,8 +123,9 @@ def exported_demo(folder, cut, weights=demo.WEIGHTS):
 
 
 @pytest.mark.parametrize("words", [[], ["cut=fpn"], ["cut=boxes"]], ids=" ".join)
-def test_a_demo_at_another_cut_exports_again(empty_folder, words):
+def test_a_demo_at_another_cut_exports_again(empty_folder, monkeypatch, words):
     """Its weights come with the repository, so what lies in the work folder does not stand in for them."""
+    monkeypatch.setattr(model_source, "has_torch", lambda: True)
     exported_demo(empty_folder, "heads")
     settings = with_demo(parse_words(words))
     assert settings.is_demo and settings.exported is None
