@@ -16,9 +16,11 @@ from yolact_ascend.models.config import CONFIGS, DEFAULT_CONFIG, ModelConfig
 from yolact_ascend.models.description import EXPORT_AGAIN, KEY, Description, parse_description
 from yolact_ascend.models.families import family_of
 from yolact_ascend.models.family import Detector
+from yolact_ascend.models.inputs import input_tensor
 from yolact_ascend.models.onnx_metadata import read_metadata
 from yolact_ascend.targets.compiled import read_sidecar, require_described
 from yolact_ascend.targets.folder import sidecar_file
+from yolact_ascend.tensors import TensorSpec
 
 # Where an OpenVINO IR states it: by our compile, or by OpenVINO's converter, which keeps the metadata of an ONNX.
 RT_INFO = "yolact_ascend"
@@ -51,6 +53,16 @@ def read_description(model: Path) -> Description:
     sidecar = read_sidecar(model)
     require_described(model, sidecar)
     return sidecar.description
+
+
+def read_input(model: Path) -> TensorSpec:
+    """Return what a model takes for one image: as its side-car states it, or of an exported ONNX as its config has it.
+
+    Raises like `read_description`.
+    """
+    if model.suffix == ".onnx":
+        return input_tensor(read_description(model).config)
+    return TensorSpec.of_sample(read_sidecar(model).input)
 
 
 def config_of_onnx(path: Path) -> ModelConfig:
