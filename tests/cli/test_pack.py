@@ -96,7 +96,7 @@ def test_an_unpacked_demo_is_equal_without_torch(packs, tmp_path, name):
     )
 
 
-def test_a_pack_holds_all_that_running_needs(packs):
+def test_a_pack_holds_all_that_running_needs(work, packs):
     manifest = require_valid(json.loads((packs["om"] / MANIFEST).read_text()), "pack")
     assert set(manifest["files"]) == {
         *("yolact_edge_bs2.om", "yolact_edge_bs2.om.json", "yolact_edge_heads.onnx", "labels.txt"),
@@ -111,6 +111,9 @@ def test_a_pack_holds_all_that_running_needs(packs):
     assert "verify ." in readme and "--model=." in readme and len(readme.splitlines()) <= 12
     assert "computed_by" in json.loads((packs["om"] / EXPECTED).read_text())
     assert require_whole(packs["om"]) == packs["om"] / "yolact_edge_bs2.om"
+    folder = str(work.root).encode()  # of the host that compiled it: nobody else's business; atc's own file is atc's
+    files = [path for pack in packs.values() for path in pack.rglob("*.*") if path.suffix != ".om"]
+    assert len(files) > 10 and not [path for path in files if folder in path.read_bytes()]
 
 
 def test_a_pack_is_loaded_as_a_model(packs, tmp_path, monkeypatch):

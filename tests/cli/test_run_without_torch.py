@@ -86,6 +86,7 @@ def test_an_exported_model_that_was_copied_here_runs_to_the_report(tiny_onnx, tm
     assert report["model"]["config"] == TINY_CONFIG.name and report["model"]["weights"] == ""
     assert report["model"]["weights_sha256"] == read_description(tiny_onnx).weights_sha256
     assert json.loads(run.detections(3)["mask"].read_text())
+    assert run.sidecar(3)["command"].startswith("atc --model yolact_edge.onnx --framework 5 --output yolact_edge_bs3 ")
     assert run() == []
 
 
