@@ -141,6 +141,15 @@ def test_without_pytorch_an_exported_demo_goes_on_as_it_is(empty_folder, monkeyp
         with_demo(parse_words(["cut=fpn"]))
 
 
+@pytest.mark.parametrize("has_torch", [True, False])
+def test_an_onnx_of_others_that_cannot_be_read_stands_in_for_nothing(empty_folder, monkeypatch, has_torch):
+    """Without a record of its export; `doctor --bundle` must not end there."""
+    monkeypatch.setattr(model_source, "has_torch", lambda: has_torch)
+    (empty_folder / "results").mkdir()
+    (empty_folder / "results" / "yolact_edge.onnx").write_text("no ONNX")
+    assert with_demo(parse_words([])).exported is None
+
+
 def test_the_exported_model_of_own_weights_is_no_demo(empty_folder):
     """A demo would overwrite it."""
     (empty_folder / "a.pth").write_bytes(b"own")
