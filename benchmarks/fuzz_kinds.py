@@ -268,7 +268,7 @@ def sidecar(folder: Path) -> Attempt:
 
     def attempt(damage: dict[str, list]) -> str | None:
         compiled.sidecar_file(model).write_bytes(damaged_json(fields, damage))
-        compiled.find_weights_sha256(model)
+        compiled.find_made_for(model)
         found = compiled.require_model(model, need)
         takes_pixels(TensorSpec.of_sample(found.input))
         sizes = [TensorSpec.of_sample(output).size_bytes for output in found.outputs]
@@ -388,7 +388,7 @@ KINDS = {
     "weights": Kind("choose_classes, models.weights.read_state_dict", ZIP_DAMAGE, weights),
     "tensors": Kind("choose_classes, models.weights.read_state_dict", few(TENSOR_EDITS, 1), tensors),
     "om": Kind("the emulated aclruntime.InferenceSession, one run", OM_DAMAGE, om, (RuntimeError,)),
-    "sidecar": Kind("targets.compiled.require_model, find_weights_sha256, TensorSpec.of_sample", TEXT_DAMAGE, sidecar),
+    "sidecar": Kind("targets.compiled.require_model, find_made_for, TensorSpec.of_sample", TEXT_DAMAGE, sidecar),
     "description": Kind("models.description.parse_description", TEXT_DAMAGE, description),
     "aipp": Kind("the emulated atc_cli.compile_model, one run", LINE_DAMAGE, aipp, _emulated_refusals()),
     "words": Kind("parse_words, with_demo, find_dataset, choose_classes", _word_pairs(), words),

@@ -24,6 +24,8 @@ def frames(camera: cv2.VideoCapture) -> Iterator[np.ndarray]:
 def main(model_path: str, source: str, written: str | None = None) -> None:
     """Print what is in each frame, and write the frames with it drawn in."""
     camera = cv2.VideoCapture(int(source) if source.isdigit() else source)
+    if not camera.isOpened():
+        sys.exit(f"{source} cannot be opened.")
     rate, writer = camera.get(cv2.CAP_PROP_FPS) or 25.0, None
     with yolact_ascend.load(model_path) as model:
         for number, found in enumerate(model.stream(frames(camera))):

@@ -52,8 +52,7 @@ def make_app(model: yolact_ascend.Model, most_waiting: int = 32) -> FastAPI:
             raise HTTPException(400, str(error)) from error
         finally:
             waiting -= 1
-        entries = [{**entry, "class_name": name} for entry, name in zip(found.to_coco(0), found.class_names)]
-        return {"width": found.width_px, "height": found.height_px, "detections": entries}
+        return {"width": found.width_px, "height": found.height_px, "detections": found.to_coco(0)}
 
     return app
 

@@ -71,6 +71,10 @@ class ToolError(YolactAscendError):
     """A program that a stage runs is missing or failed."""
 
 
+class NotInstalledError(ToolError):
+    """A library that the work needs is not installed for this Python."""
+
+
 class ToolTimeout(ToolError):
     """A program did not answer in time."""
 

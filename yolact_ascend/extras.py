@@ -8,7 +8,7 @@ from __future__ import annotations
 import importlib.util
 import sys
 
-from yolact_ascend.errors import ToolError
+from yolact_ascend.errors import NotInstalledError
 from yolact_ascend.files import IS_CHECKOUT
 
 CORE, EXPORT, TRAIN, ONNXRUNTIME, OPENVINO = "", "export", "train", "onnxruntime", "openvino"
@@ -50,10 +50,15 @@ def how_to_install(extra: str) -> str:
     return f'Run pip install "yolact-ascend[{extra}]".' if extra else "Run pip install yolact-ascend."
 
 
+def is_installed(module: str) -> bool:
+    """Whether this Python finds a module; it is not imported, which may take a while."""
+    return importlib.util.find_spec(module) is not None
+
+
 def require_module(module: str) -> None:
-    """Raise ToolError when a module is not installed, before the work that would need it later."""
-    if importlib.util.find_spec(module) is None:
-        raise ToolError(describe_missing(module))
+    """Raise NotInstalledError when a module is not installed, before the work that would need it later."""
+    if not is_installed(module):
+        raise NotInstalledError(describe_missing(module))
 
 
 def describe_missing(module: str) -> str:

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+from yolact_ascend import __version__
 from yolact_ascend.errors import ArtifactError
 
 PACKAGE = Path(__file__).resolve().parent
@@ -34,7 +35,8 @@ def shipped(name: str) -> Path:
 
 def how_to_restore(name: str) -> str:
     """Return the command that brings such a file or folder back as it was."""
-    return f"git checkout {name}" if IS_CHECKOUT else "pip install --force-reinstall --no-deps yolact-ascend"
+    wheel = f"yolact_ascend-{__version__}-py3-none-any.whl"  # on no index
+    return f"git checkout {name}" if IS_CHECKOUT else f"pip install --force-reinstall --no-deps {wheel}"
 
 
 def distinct_stems(paths: Iterable[Path], others: Iterable[str] = ()) -> list[str]:

@@ -19,13 +19,13 @@ from yolact_ascend.analysis import doctor
 from yolact_ascend.checks import FAIL, OK
 from yolact_ascend.cli.main import main
 from yolact_ascend.cli.orchestration import run_stages
-from yolact_ascend.errors import ArtifactError, UsageError, WeightsError
+from yolact_ascend.errors import ArtifactError, NotInstalledError, UsageError, WeightsError
 from yolact_ascend.models.config import DEFAULT_CONFIG
 from yolact_ascend.models.host_part import heads_file
 from yolact_ascend.pipeline import model_source
 from yolact_ascend.pipeline.settings import parse_words
 from yolact_ascend.targets.described import read_description
-from yolact_ascend.targets.folder import sidecar_file
+from yolact_ascend.targets.folder import VERDICT, sidecar_file
 
 BLOCKED = "torch is blocked"
 BLOCKER = f"""
@@ -107,6 +107,20 @@ def test_other_weights_are_not_taken_for_those_of_the_exported_model(copied, mon
     change_weights(copied)
     monkeypatch.setattr(model_source, "has_torch", lambda: False)
     assert model_source.find_exported(copied.weights, True, copied.out) is None
+
+
+def test_weights_that_need_an_export_end_the_run_before_any_work(tmp_path, monkeypatch, capfd):
+    """The demo draws its scenes for ten seconds, and `verify` asks for a report where something fails on the way."""
+    monkeypatch.setattr(model_source, "has_torch", lambda: False)
+    monkeypatch.chdir(tmp_path)
+    said = r"yolact_edge_demo\.pth must be exported, and torch is not installed for .*\. Or export on another host"
+    with pytest.raises(NotInstalledError, match=said):
+        run_stages(["device=emulation", "bs=1"])
+    assert not list(tmp_path.iterdir())
+    assert main(["verify", "--device=emulation", "--bs=1"]) == 1
+    out, err = capfd.readouterr()
+    assert re.search(said, err) and err.endswith("A packed model is checked without it: verify PACK.\n")
+    assert "NOT VERIFIED" not in out + err and not (tmp_path / "results" / "verify" / VERDICT).exists()
 
 
 def test_weights_that_are_not_there_may_be_named_by_the_name_they_had(copied):

@@ -4,7 +4,14 @@ import runpy
 
 import cv2
 import numpy as np
+import pytest
 from factories import CHECKOUT
+
+
+def test_a_source_that_cannot_be_opened_ends_with_a_sentence(tiny_onnx, tmp_path):
+    main = runpy.run_path(str(CHECKOUT / "examples" / "camera.py"))["main"]
+    with pytest.raises(SystemExit, match=r"none\.mp4 cannot be opened"):
+        main(str(tiny_onnx), str(tmp_path / "none.mp4"))
 
 
 def test_what_a_video_shows_is_printed_and_written(tiny_onnx, tmp_path, capsys):

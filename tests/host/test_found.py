@@ -49,6 +49,9 @@ def test_everything_as_arrays(found):
 
 def test_it_iterates_as_objects(found):
     first, second = found
+    assert repr(found[0]) == repr(first) and repr(found[-1]) == repr(second)
+    with pytest.raises(IndexError):
+        found[2]
     assert (first.class_name, first.class_id, first.category_id, first.score) == ("leaf", 3, 104, pytest.approx(0.9))
     assert first.box_xyxy_px.tolist() == BOXES[0] and np.array_equal(second.mask, found.masks[1])
 
@@ -69,9 +72,10 @@ def test_entries_are_those_of_the_verbs(found, detections):
     boxes, masks = (make(detections, 7, TINY_CONFIG.category_ids) for make in (bbox_results, mask_results))
     assert found.to_coco(7, "box") == boxes and found.to_coco(7, task="mask") == masks
     whole = found.to_coco(7)
-    assert list(whole[0]) == ["image_id", "category_id", "bbox", "segmentation", "score"]
+    assert list(whole[0]) == ["image_id", "category_id", "bbox", "segmentation", "score", "class_name"]
     assert whole == [
-        {**box, "segmentation": mask["segmentation"], "score": box["score"]} for box, mask in zip(boxes, masks)
+        {**box, "segmentation": mask["segmentation"], "class_name": name}
+        for box, mask, name in zip(boxes, masks, ["leaf", "ball"])
     ]
     assert whole[0]["bbox"] == [5, 6, 20, 20]
     with pytest.raises(UsageError, match="task='segm': expected 'box' or 'mask', or none for both together"):

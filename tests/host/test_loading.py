@@ -88,16 +88,33 @@ def test_a_moved_model_is_the_same_and_without_its_heads_none(packed, tmp_path):
         ({"target": "openvino"}, UsageError, r"target='openvino': .* is a model for target=onnxruntime"),
         ({"device": "gpu"}, UsageError, "--device=gpu: expected one of auto, cpu"),
         ({"npus": (1,)}, UsageError, "npus=1: target=onnxruntime has one device"),
-        ({"score_threshold": 1.5}, UsageError, r"score_threshold=1\.5: expected a number, from 0 to 1"),
+        ({"soc": "Ascend310P3"}, UsageError, "soc=Ascend310P3: target=onnxruntime compiles for no chip"),
+        ({"npus": ()}, UsageError, r"npus=\(\): expected device numbers from 0 to 255"),
+        ({"npus": (-1,)}, UsageError, r"npus=\(-1,\): expected device numbers"),
+        ({"score_threshold": 1.5}, UsageError, r"score_threshold=1\.5: expected a number from 0 to 1"),
         ({"score_threshold": float("nan")}, UsageError, "score_threshold=nan: expected a number"),
-        ({"max_detections": 0}, UsageError, "max_detections=0: expected a number, at least 1"),
-        ({"batch_size": 0}, UsageError, "batch_size=0: expected a number, at least 1"),
-        ({"threads": 0}, UsageError, "threads=0: expected a number, at least 1"),
+        ({"score_threshold": "high"}, UsageError, "score_threshold='high': expected a number"),
+        ({"max_detections": 0}, UsageError, "max_detections=0: expected a whole number from 1"),
+        ({"max_detections": 1.5}, UsageError, r"max_detections=1\.5: expected a whole number"),
+        ({"batch_size": 0}, UsageError, "batch_size=0: expected a whole number from 1"),
+        ({"threads": 0}, UsageError, "threads=0: expected a whole number from 1"),
+        ({"weights": "none.pth"}, WeightsError, r"There is no weights file none\.pth\. Leave it out"),
     ],
 )
 def test_arguments_that_do_not_fit_are_refused(tiny_onnx, arguments, error, said):
     with pytest.raises(error, match=said):
         load(tiny_onnx, **arguments)
+
+
+def test_another_batch_size_than_the_compiled_one_is_refused(tiny_onnx, tmp_path):
+    xml = tmp_path / "m.xml"
+    compile_ir(tiny_onnx, xml, 2, "fp32", input_tensor(TINY_CONFIG), TINY_CONFIG.preprocessing)
+    shutil.copy(heads_file(tiny_onnx), tmp_path)
+    for asked in (None, 2):
+        with load(xml, batch_size=asked) as model:
+            assert model.batch_size == 2
+    with pytest.raises(UsageError, match=r"batch_size=3: .*m\.xml was compiled for batches of 2\. Leave out"):
+        load(xml, batch_size=3)
 
 
 def test_names_of_classes_can_be_passed(tiny_onnx):
@@ -289,7 +306,7 @@ def test_the_sentence_of_a_failed_command_is_passed_on(own_cache, monkeypatch):
 )
 def test_the_default_target_of_weights(monkeypatch, tmp_path, has_card, has_openvino, device, expected):
     monkeypatch.setattr(registry, "sign_of_card", lambda: tmp_path if has_card else None)
-    monkeypatch.setattr(registry.importlib.util, "find_spec", lambda name: object() if has_openvino else None)
+    monkeypatch.setattr(registry, "is_installed", lambda name: has_openvino)
     assert registry.target_of_host(device).name == expected
 
 

@@ -16,13 +16,13 @@ import pytest
 from factories import CHECKOUT, TINY_CONFIG, compile_model, detector_of
 from played import CONFIG, MeanDetector, levels_of, picture, save_averaging
 
+from yolact_ascend import slots
 from yolact_ascend.detection.thresholds import DetectionSettings
 from yolact_ascend.errors import ArtifactError, DatasetError, ToolError, UsageError
 from yolact_ascend.host.model import Model
 from yolact_ascend.models.inputs import RESIZE, input_tensor
 from yolact_ascend.models.yolact.cuts import CUTS, cut_outputs
 from yolact_ascend.models.yolact.detect import YolactDetector
-from yolact_ascend.slots import PREFIX, SHARED_MEMORY
 from yolact_ascend.targets.ascend.engine import DeviceEngine
 from yolact_ascend.targets.onnxruntime.engine import OnnxEngine
 from yolact_ascend.targets.openvino.compile import compile_ir
@@ -156,12 +156,9 @@ def test_a_stream_gives_what_calls_give_in_order_from_any_iterable(model, tmp_pa
     assert [np.median(each.picture.read()) for each in found] == [5, 250, 90, 5, 33, 250, 77]
 
 
-def left_in_memory():
-    return set(SHARED_MEMORY.glob(f"{PREFIX}*"))
-
-
-def test_a_stream_holds_few_pictures_and_leaves_nothing_when_it_is_broken_off(on_cpu):
-    before, taken = left_in_memory(), []
+def test_a_stream_holds_few_pictures_and_leaves_nothing_when_it_is_broken_off(on_cpu, monkeypatch, tmp_path):
+    monkeypatch.setattr(slots, "SHARED_MEMORY", tmp_path)  # the real one is that of other processes, too
+    taken = []
 
     def endless():
         while True:
@@ -172,9 +169,10 @@ def test_a_stream_holds_few_pictures_and_leaves_nothing_when_it_is_broken_off(on
         assert levels_of([found]) == [given - 1]
         # 2 batches for the engine, 2 for the worker; the next is taken when one was given.
         assert len(taken) - given <= 4
+        assert [path.name.startswith(slots.PREFIX) for path in tmp_path.iterdir()] == [True]
         if given == 30:
             break
-    assert left_in_memory() == before
+    assert not list(tmp_path.iterdir())
     assert levels_of([on_cpu(picture(9))]) == [9]
 
 
@@ -212,6 +210,12 @@ def test_a_picture_that_cannot_be_read_is_raised_at_its_place_or_handed_over(on_
 def test_a_stream_of_one_picture_is_refused(on_cpu, pictures):
     with pytest.raises(UsageError, match=r"stream\(\) takes several pictures.* For one: model\(picture\)"):
         on_cpu.stream(pictures)
+
+
+@pytest.mark.parametrize("workers", [0, -1, 1.5])
+def test_a_stream_without_workers_is_refused_before_it_starts(on_cpu, workers):
+    with pytest.raises(UsageError, match=f"workers={workers}: expected a whole number from 1 to"):
+        on_cpu.stream([picture(1)], workers=workers)
 
 
 def test_after_close_everything_says_so(on_onnxruntime):

@@ -14,7 +14,7 @@ from factories import TINY_CONFIG, decode_mask
 from formats import require_valid
 
 from yolact_ascend.cli.main import main
-from yolact_ascend.errors import ArtifactError, DatasetError
+from yolact_ascend.errors import ArtifactError, DatasetError, WeightsError
 from yolact_ascend.files import sha256_file
 from yolact_ascend.host import loading, predict
 from yolact_ascend.host.found import Found
@@ -381,15 +381,21 @@ CHECKED = "CPU emulation of Ascend310P3, not an NPU, device 0"
             lambda om, weights: sidecar_file(om).unlink(),
             " (not checked against {weights}: neither the model nor a fitting side-car states its weights)",
         ),
-        (lambda om, weights: weights.unlink(), " (not checked against its weights: there is no {weights})"),
     ],
-    ids=["its own", "no side-car", "no weights"],
+    ids=["its own", "no side-car"],
 )
 def test_a_compiled_model_is_compared_with_the_weights_or_said_not_to_be(om, change, remark):
     weights = om.with_name("weights.pth")
     change(om, weights)
     with choose(om, weights).open() as model:
         assert model.device == CHECKED + remark.format(weights=weights)
+
+
+def test_weights_that_are_not_there_are_no_proof(om):
+    weights = om.with_name("weights.pth")
+    weights.unlink()
+    with pytest.raises(WeightsError, match=r"no weights file .*\.pth\. Leave it out: .*m\.om states what it was made"):
+        choose(om, weights)
 
 
 def test_a_compiled_model_of_other_weights_is_refused_before_the_device_opens(om, monkeypatch):

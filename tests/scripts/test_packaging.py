@@ -137,11 +137,15 @@ def test_an_installed_package_runs_the_demo_from_any_folder(environment, install
     assert doctor.returncode == 0 and json.loads(doctor.stdout)["is_ready"], doctor.stdout
 
 
-def test_an_installed_package_names_its_own_commands(environment, installed, tmp_path):
+def test_an_installed_package_names_its_own_commands(environment, wheel, tmp_path):
     [package] = environment.glob("lib/python3*/site-packages/yolact_ascend")
-    code = "from yolact_ascend import extras, files; print(extras.how_to_install('export')); print(files.shipped('x'))"
+    code = (
+        "from yolact_ascend import extras, files; print(extras.how_to_install('export')); print(files.shipped('x')); "
+        "print(files.how_to_restore('golden'))"
+    )
     lines = subprocess.check_output([environment / "bin" / "python", "-I", "-c", code], text=True).splitlines()
-    assert lines == ['Run pip install "yolact-ascend[export]".', f"{package}/share/x"]
+    restore = f"pip install --force-reinstall --no-deps {wheel.name}"
+    assert lines == ['Run pip install "yolact-ascend[export]".', f"{package}/share/x", restore]
     without = "import sys; sys.modules['torch'] = None; from yolact_ascend.cli.main import main; sys.exit(main())"
     words = ["export", f"--weights={package}/share/weights/yolact_edge_demo.pth", "--config=yolact_edge_demo_config"]
     done = subprocess.run(

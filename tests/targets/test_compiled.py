@@ -17,7 +17,6 @@ from yolact_ascend.targets.compiled import (
     Need,
     describe_model,
     find_made_for,
-    find_weights_sha256,
     read_sidecar,
     require_inputs,
     require_model,
@@ -132,21 +131,6 @@ def test_a_model_that_was_replaced_is_refused(model):
 
 
 @pytest.mark.parametrize(
-    ("change", "expected"),
-    [
-        (lambda model: None, "2" * 64),
-        (lambda model: model.write_bytes(b"another"), None),
-        (lambda model: sidecar_file(model).unlink(), None),
-        (lambda model: sidecar_file(model).write_text(f'{{"schema": {SCHEMA - 1}}}'), None),
-    ],
-    ids=["told", "of another file", "no side-car", "of an earlier version"],
-)
-def test_the_weights_of_a_model_are_told_by_its_own_side_car(model, change, expected):
-    change(model)
-    assert find_weights_sha256(model) == expected
-
-
-@pytest.mark.parametrize(
     ("content", "said"),
     [
         (None, r"There is no .*bs8\.om\.json, which states .* by hand do not\. Compile it again: from=compile"),
@@ -238,4 +222,3 @@ def test_a_side_car_with_a_field_of_another_form_is_damaged(model, field, value,
     for read in (read_sidecar, lambda model: require_model(model, NEED)):
         with pytest.raises(ArtifactError, match=rf"is damaged: .*{said}.* Compile it again"):
             read(model)
-    assert find_weights_sha256(model) is None

@@ -26,7 +26,8 @@ from yolact_ascend.models.config import CONFIGS, Preprocessing
 from yolact_ascend.models.inputs import DTYPE_OF_EMBED, OWN_SIZE, input_tensor
 from yolact_ascend.models.onnx_metadata import read_metadata
 from yolact_ascend.slots import open_slots
-from yolact_ascend.targets.compiled import Need, describe_model, find_weights_sha256, require_model, write_sidecar
+from yolact_ascend.targets.compiled import Need, describe_model, require_model, write_sidecar
+from yolact_ascend.targets.described import read_description
 from yolact_ascend.targets.folder import input_bin
 from yolact_ascend.targets.openvino import runtime
 from yolact_ascend.targets.openvino.benchmark import benchmark_app_command, read_report
@@ -322,13 +323,12 @@ def test_weights_of_another_model_are_refused(averaging, tmp_path):
     model = compile_small(averaging, tmp_path / "m.xml")
     need = describe(model)
     require_model(model, need)
-    assert find_weights_sha256(model) == "5" * 64
     weights = model.with_suffix(".bin")
     weights.write_bytes(bytes(weights.stat().st_size))
     with pytest.raises(ArtifactError, match=r"m\.xml and m\.bin are not the files that m\.xml\.json describes"):
         require_model(model, need)
     with pytest.raises(ArtifactError, match=r"m\.xml and m\.bin are not the files that m\.xml\.json describes"):
-        find_weights_sha256(model)
+        read_description(model)
 
 
 def cut_bin(model):
@@ -463,6 +463,11 @@ def test_a_device_that_is_not_there_is_refused(monkeypatch, word, npus, said):
     having(monkeypatch, "CPU")
     with pytest.raises(UsageError, match=said):
         runtime.choose_device(word, npus)
+
+
+def test_a_chip_of_ascend_is_refused():
+    with pytest.raises(UsageError, match=r"soc=Ascend310P3: target=openvino compiles for no chip\. Leave out soc="):
+        OpenVinoTarget.find(DeviceRequest("cpu", "Ascend310P3"))
 
 
 def test_it_states_device_and_precision():

@@ -33,7 +33,7 @@ from yolact_ascend.analysis.verify import (
 )
 from yolact_ascend.checks import FAIL, OK, Check
 from yolact_ascend.cores import count_cores
-from yolact_ascend.detection.detections import RESULTS_OF
+from yolact_ascend.detection.detections import whole_results
 from yolact_ascend.errors import ArtifactError, ToolError, YolactAscendError
 from yolact_ascend.files import read_json
 from yolact_ascend.host.inference import input_dtype
@@ -41,7 +41,7 @@ from yolact_ascend.host.pack import EXPECTED, PACK_AGAIN, SELF_TEST, Manifest, d
 from yolact_ascend.images.decode import decode_image
 from yolact_ascend.images.transforms import prepare_pixels
 from yolact_ascend.models.inputs import FLOAT32 as FLOAT32_INPUT
-from yolact_ascend.models.inputs import NORMALISE, UINT8, embed_of
+from yolact_ascend.models.inputs import NORMALISE, NOTHING, UINT8, embed_of
 from yolact_ascend.targets.compiled import COMPILE_IN_FLOAT32, read_sidecar
 from yolact_ascend.targets.described import open_detector, read_description
 from yolact_ascend.targets.folder import sidecar_file
@@ -95,14 +95,8 @@ def detect(model: Path, computed: Computed, picture: np.ndarray) -> list[dict[st
     height, width = picture.shape[:2]
     source, remedy = f"The outputs of {model.name}", f"{COMPILE_IN_FLOAT32}."
     found = detector.detect(computed.outputs, height, width, source, remedy, Timings())
-    class_names = dict(zip(config.category_ids, config.class_names))
-    by_task = [RESULTS_OF[task](found, 0, config.category_ids) for task in config.tasks]
-    entries: list[dict[str, Any]] = []
-    for parts in zip(*by_task):
-        entry = {key: value for part in parts for key, value in part.items() if key != "image_id"}
-        if entry["score"] >= LISTED:
-            entries.append({**entry, "class_name": class_names[entry["category_id"]]})
-    return entries
+    entries = whole_results(found, config.class_names, config.category_ids)
+    return [entry for entry in entries if entry["score"] >= LISTED]
 
 
 def _names_of(engine: Engine, model: Path) -> tuple[str, ...]:
@@ -120,7 +114,7 @@ def compute_reference(onnx: Path, picture: np.ndarray, embed: str) -> Computed:
 def embed_of_model(model: Path) -> str:
     """Return which preprocessing a model does itself, by its side-car."""
     if not sidecar_file(model).is_file():
-        return "0"
+        return NOTHING
     return embed_of(TensorSpec.of_sample(read_sidecar(model).input))
 
 

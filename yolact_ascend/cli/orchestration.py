@@ -15,7 +15,7 @@ from yolact_ascend.models.config import get_config
 from yolact_ascend.pipeline.context import RunContext
 from yolact_ascend.pipeline.demo import NOTE, draw_command, is_drawn, note_drawn, with_demo
 from yolact_ascend.pipeline.disk import in_gb, plan_disk, require_room
-from yolact_ascend.pipeline.model_source import describe_exported, require_source
+from yolact_ascend.pipeline.model_source import EXPORT, describe_exported, require_exporter, require_source
 from yolact_ascend.pipeline.records import NO_RESULT, Record, Records
 from yolact_ascend.pipeline.settings import RunSettings, parse_words
 from yolact_ascend.pipeline.stages.plan import plan_steps
@@ -40,6 +40,8 @@ def run_stages(words: Sequence[str]) -> str:
     require_source(settings.weights, config, settings.exported, settings.out)
     if settings.exported is None:
         read_config(settings.weights, config)  # before the data set is looked for, which depends on it
+        if EXPORT in settings.stages:
+            require_exporter(settings.weights)
     kind = TARGETS[settings.target]
     kind.require_usable_paths(settings.out)
     target = kind.find(settings.devices)

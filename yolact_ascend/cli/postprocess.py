@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -83,7 +82,7 @@ def chosen_model(arguments: argparse.Namespace) -> tuple[ModelConfig, Callable[[
         config = chosen_config(arguments)
         cut = chosen_cut(arguments, config)
         return config, lambda scored: load_detector(arguments.trained_model or Path(DEFAULT_WEIGHTS), scored, cut)
-    from yolact_ascend.host.loading import compare_weights, require_config
+    from yolact_ascend.host.loading import require_config, require_weights_of
     from yolact_ascend.models.classes import name_classes
     from yolact_ascend.targets.described import open_detector, read_description
 
@@ -94,8 +93,6 @@ def chosen_model(arguments: argparse.Namespace) -> tuple[ModelConfig, Callable[[
     if arguments.cut not in (None, found.cut):
         raise UsageError(f"--cut={arguments.cut}: {model} ends at {found.cut}. Leave out --cut.")
     if weights is not None:
-        remark = compare_weights(model, found.weights_sha256, weights)
-        if remark:
-            print(f"warning: {model}{remark}", file=sys.stderr, flush=True)
+        require_weights_of(model, found, weights)
     config = name_classes(found.config, arguments.classes, str(model))
     return config, lambda scored: open_detector(model, dataclasses.replace(found, config=scored))

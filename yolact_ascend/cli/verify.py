@@ -10,11 +10,9 @@ from typing import TYPE_CHECKING, Any
 from yolact_ascend import flags
 from yolact_ascend.checks import FAIL, Check
 from yolact_ascend.cli.flags import add_flag, add_flags, reader
-from yolact_ascend.errors import ToolError, UsageError, YolactAscendError
-from yolact_ascend.extras import EXPORT, how_to_install
+from yolact_ascend.errors import NotInstalledError, ToolError, UsageError, YolactAscendError
 from yolact_ascend.models.config import DEMO_CONFIG, get_config
 from yolact_ascend.models.inputs import RESIZE
-from yolact_ascend.pipeline.model_source import has_torch
 from yolact_ascend.pipeline.settings import parse_words, read_batch_sizes
 from yolact_ascend.targets.folder import VERDICT, WorkFolder
 from yolact_ascend.targets.registry import DEFAULT_TARGET, TARGETS
@@ -83,7 +81,7 @@ def verify_pack(arguments: argparse.Namespace) -> Verdict:
 def verify(arguments: argparse.Namespace) -> Verdict:
     """Run each variant, and compare it; what fails on the way is one of the checks.
 
-    Raises UsageError for a folder or a device that no run takes, and ToolError where nothing can be exported: that is
+    Raises UsageError for a folder or a device that no run takes, NotInstalledError where a library is missing: that is
     nothing to report.
     """
     from yolact_ascend.analysis.golden import read_golden
@@ -94,15 +92,8 @@ def verify(arguments: argparse.Namespace) -> Verdict:
     kind = TARGETS[arguments.target]
     golden = read_golden()
     embeds = _embeds(arguments, golden)
-    settings = [parse_words(_words(arguments, golden, embed)) for embed in embeds]
-    request = settings[0].devices
+    request = parse_words(_words(arguments, golden, embeds[0])).devices
     target = kind.find(request)
-    if not has_torch() and any(each.exported is None for each in settings):
-        raise ToolError(
-            f"`verify` exports the demo's network first, and PyTorch, which does that, is not installed. "
-            f"{how_to_install(EXPORT)} Or check a packed model, which needs none: `verify PACK` (made by `pack MODEL "
-            "OUT` where the model was exported, docs/card.md)."
-        )
     checks, models = [check_shipped(golden, WEIGHTS)], []
     for embed in embeds:
         try:
@@ -111,6 +102,8 @@ def verify(arguments: argparse.Namespace) -> Verdict:
             models += described
         except UsageError as error:
             raise UsageError(_as_flag(str(error))) from error
+        except NotInstalledError as error:
+            raise NotInstalledError(f"{error} A packed model is checked without it: verify PACK.") from error
         except YolactAscendError as error:
             checks.append(Check(f"{RUN} embed={embed}", FAIL, _as_flag(str(error))))
     device = target.describe_device(target.npus[0])

@@ -67,19 +67,26 @@ def mask_results(detections: Detections, image_id: int, category_ids: Sequence[i
     return _results(detections, image_id, category_ids, "segmentation", detections.masks)
 
 
-def whole_results(detections: Detections, image_id: int, category_ids: Sequence[int]) -> list[dict[str, Any]]:
-    """Return one entry for each detection: COCO's, with box and mask (if any) together."""
+def whole_results(
+    detections: Detections, class_names: Sequence[str], category_ids: Sequence[int], image_id: int | None = None
+) -> list[dict[str, Any]]:
+    """Return one entry for each detection: COCO's, with box and mask (if any) together, and the name of its class.
+
+    `class_names` and `category_ids` [K] are those of the classes. Without `image_id` there is none in the entries.
+    """
     shapes: Sequence[dict[str, Any]] = [{}] * len(detections)
     if detections.masks is not None:
         shapes = [{"segmentation": rle} for rle in detections.masks]
-    entries = bbox_results(detections, image_id, category_ids)
+    image = {} if image_id is None else {"image_id": image_id}
+    entries = bbox_results(detections, 0, category_ids)
     return [
         {
-            **{"image_id": image_id, "category_id": entry["category_id"], "bbox": entry["bbox"]},
+            **image,
+            **{"category_id": entry["category_id"], "bbox": entry["bbox"]},
             **shape,
-            "score": entry["score"],
+            **{"score": entry["score"], "class_name": class_names[class_id]},
         }
-        for entry, shape in zip(entries, shapes)
+        for entry, shape, class_id in zip(entries, shapes, detections.class_ids.tolist())
     ]
 
 

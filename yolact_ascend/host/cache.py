@@ -35,7 +35,7 @@ _one_at_a_time = threading.Lock()  # in this process; between processes the fold
 
 @dataclass(frozen=True)
 class Recipe:
-    """A model to make from weights: for a target that was found, and its batch size (0: any)."""
+    """A model to make from weights, for a target that was found; `batch_size` is for models that are compiled."""
 
     weights: Path
     config: ModelConfig
@@ -105,9 +105,8 @@ def _make(recipe: Recipe, folder: Path) -> None:
         f"target={recipe.target.name}",
         f"out={folder}",
         "to=export" if _is_exported_only(recipe) else "to=compile",
+        f"bs={recipe.batch_size}",
     ]
-    if recipe.batch_size:
-        words.append(f"bs={recipe.batch_size}")
     optional = {"classes": recipe.classes, "soc": recipe.soc, "device": recipe.device}
     words += [f"{key}={value}" for key, value in optional.items() if value is not None]
     command = own_command("run", *words)

@@ -100,6 +100,9 @@ class Found:
     def __len__(self) -> int:
         return len(self.detections)
 
+    def __getitem__(self, number: int) -> FoundObject:
+        return list(self)[number]
+
     def __iter__(self) -> Iterator[FoundObject]:
         rles = self.detections.masks or [None] * len(self)
         columns = (self.class_names, self.class_ids.tolist(), self.category_ids.tolist(), self.scores.tolist())
@@ -129,11 +132,11 @@ class Found:
         """Return entries of COCO's results format, one for each object.
 
         With `task` "box" or "mask" they are those of the verbs' files for COCOeval; without it each has box and mask,
-        as in `predict`'s detections.json. Raises UsageError for another task.
+        and the name of its class, as in `predict`'s detections.json. Raises UsageError for another task.
         """
         ids = self.config.category_ids
         if task is None:
-            return whole_results(self.detections, image_id, ids)
+            return whole_results(self.detections, self.config.class_names, ids, image_id)
         if task not in self.config.tasks:
             expected = " or ".join(map(repr, self.config.tasks))
             raise UsageError(f"task={show_value(task)}: expected {expected}, or none for both together.")

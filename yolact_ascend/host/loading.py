@@ -11,19 +11,20 @@ from pathlib import Path
 
 from yolact_ascend.cores import count_cores
 from yolact_ascend.detection.thresholds import PREDICTION_SETTINGS, DetectionSettings
-from yolact_ascend.errors import ArtifactError, NotDescribedError, UsageError, show_value
+from yolact_ascend.errors import ArtifactError, NotDescribedError, UsageError, WeightsError, show_value
 from yolact_ascend.files import sha256_file
+from yolact_ascend.flags import BATCH_SIZE, COUNT, NPUS, THREADS, read_argument
 from yolact_ascend.host.cache import Recipe, made_once
 from yolact_ascend.host.model import Model
 from yolact_ascend.host.pack import is_pack, require_whole
 from yolact_ascend.models.classes import choose_classes, config_name_of, name_classes, require_weights
 from yolact_ascend.models.config import DEFAULT_WEIGHTS, ModelConfig, get_config, is_alike
+from yolact_ascend.models.description import Description
 from yolact_ascend.models.detector import load_detector
 from yolact_ascend.models.families import family_of, find_cut
 from yolact_ascend.models.family import Detector
 from yolact_ascend.models.host_part import PART_KEY
 from yolact_ascend.models.onnx_metadata import read_metadata
-from yolact_ascend.targets.compiled import find_weights_sha256
 from yolact_ascend.targets.described import read_description, read_host_part
 from yolact_ascend.targets.registry import (
     TARGETS,
@@ -33,6 +34,7 @@ from yolact_ascend.targets.registry import (
     target_of_model,
 )
 from yolact_ascend.targets.target import ALL_WORK, RUN, DeviceRequest, Engine, Target
+from yolact_ascend.words import decimal
 
 RUNNING = DeviceRequest(work=frozenset((RUN,)))
 WEIGHTS_SUFFIX = ".pth"
@@ -64,14 +66,14 @@ class ChosenModel:
     cut: str | None  # as the model states it; None: told by its outputs
     target: Target
     request: ModelRequest
-    remark: str  # what could not be checked
     make_detector: Callable[[str, DetectionSettings], Detector]  # from the cut
 
     def open(self, settings: DetectionSettings = PREDICTION_SETTINGS) -> Model:
         """Open it on the devices; raises ArtifactError when it is not what it states, ToolError when a device fails."""
         with contextlib.ExitStack() as stack:
             engines = [stack.enter_context(self.target.open(self.path, npu)) for npu in self.target.npus]
-            remark = self.remark or self._compare_weights(engines[0])
+            self._require_batch_size(engines[0])
+            remark = self._compare_weights(engines[0])
             stated = engines[0].metadata.get("config")
             cut = find_cut(engines[0].outputs, self.config, None if self.cut else stated)
             detector = self.make_detector(self.cut or cut, settings)
@@ -79,13 +81,30 @@ class ChosenModel:
             model = Model(engines, detector, self.request.batch_size, self.path, described, stack.pop_all().close)
         return model
 
+    def _require_batch_size(self, engine: Engine) -> None:
+        """Raise UsageError when another batch size is asked for than the one that the model was compiled for."""
+        asked = self.request.batch_size
+        if engine.batch_size is not None and asked not in (None, engine.batch_size):
+            raise UsageError(
+                f"batch_size={asked}: {self.path} was compiled for batches of {engine.batch_size}. Leave out the batch "
+                "size, or compile the model for that one."
+            )
+
     def _compare_weights(self, engine: Engine) -> str:
-        """Compare the weights of a model that states nothing in a description; an old ONNX may name them."""
+        """Compare the weights of a model that has no description; an old ONNX names them.
+
+        Returns a remark when that cannot be told, else nothing; raises ArtifactError when they are others.
+        """
         weights = self.request.weights
         if self.cut is not None or weights is None:
             return ""
-        stated = find_weights_sha256(self.path) or engine.metadata.get("weights_sha256")
-        return compare_weights(self.path, stated, weights)
+        stated = engine.metadata.get("weights_sha256")
+        if stated is None:
+            return f" (not checked against {weights}: neither the model nor a fitting side-car states its weights)"
+        if not weights.is_file():  # a model that has its heads in it runs without them
+            return f" (not checked against its weights: there is no {weights})"
+        _require_weights(self.path, stated, weights)
+        return ""
 
 
 def load(
@@ -114,21 +133,23 @@ def load(
     Raises UsageError for arguments that cannot be used, ArtifactError for a model, WeightsError for weights, and
     ToolError for a device or program.
     """
-    _require_within("score_threshold", score_threshold, 0, 1)
-    _require_within("max_detections", max_detections, 1, None)
-    for name, value in (("batch_size", batch_size), ("threads", threads)):
+    for flag, value in ((BATCH_SIZE, batch_size), (THREADS, threads)):
         if value is not None:
-            _require_within(name, value, 1, None)
+            read_argument(flag.name, flag.read, value)
     request = ModelRequest(
         Path(path),
         None if weights is None else Path(weights),
         config,
         classes,
         target,
-        DeviceRequest(device, soc, tuple(npus), threads, frozenset((RUN,))),
+        DeviceRequest(device, soc, read_argument(NPUS.name, NPUS.read, npus), threads, frozenset((RUN,))),
         batch_size,
     )
-    settings = dataclasses.replace(PREDICTION_SETTINGS, score_threshold=score_threshold, max_detections=max_detections)
+    settings = dataclasses.replace(
+        PREDICTION_SETTINGS,
+        score_threshold=read_argument("score_threshold", decimal(0, 1), score_threshold),
+        max_detections=read_argument("max_detections", COUNT, max_detections),
+    )
     return choose_model(request).open(settings)
 
 
@@ -145,8 +166,6 @@ def choose_model(request: ModelRequest) -> ChosenModel:
         _require_target(request)
     path = request.path
     kind = target_of_model(path)
-    if not path.is_file():
-        raise ArtifactError(f"There is no model {path}. Pass an exported .onnx or a compiled .om: --model=FILE.")
     try:
         description = read_description(path)
     except NotDescribedError:
@@ -155,17 +174,16 @@ def choose_model(request: ModelRequest) -> ChosenModel:
         return _choose_by_flags(request, find_target(kind, request.devices))
     if request.config is not None:
         require_config(path, description.config, get_config(request.config))
-    config = name_classes(description.config, request.classes, str(path))
-    remark = ""
     if request.weights is not None:
-        remark = compare_weights(path, description.weights_sha256, request.weights)
+        require_weights_of(path, description, request.weights)
+    config = name_classes(description.config, request.classes, str(path))
     host_part = read_host_part(path, description)
     target = find_target(kind, request.devices)
 
     def make_detector(cut: str, settings: DetectionSettings) -> Detector:
         return family_of(config).make_detector(config, cut, host_part, settings, count_cores())
 
-    return ChosenModel(path, config, description.cut, target, request, remark, make_detector)
+    return ChosenModel(path, config, description.cut, target, request, make_detector)
 
 
 def model_in(folder: Path) -> Path:
@@ -186,15 +204,16 @@ def model_in(folder: Path) -> Path:
     raise ArtifactError(f"{folder} has {len(found)} models ({named}), expected one. Pass the path of one of them.")
 
 
-def compare_weights(model: Path, found: str | None, weights: Path) -> str:
-    """Raise ArtifactError when a model is of other weights; return a remark when that cannot be told, else nothing."""
-    if found is None:
-        return f" (not checked against {weights}: neither the model nor a fitting side-car states its weights)"
-    if not weights.is_file():  # a model that has its heads with it runs without them
-        return f" (not checked against its weights: there is no {weights})"
+def require_weights_of(model: Path, description: Description, weights: Path) -> None:
+    """Raise WeightsError when there are no such weights, ArtifactError when the model is of others."""
+    if not weights.is_file():
+        raise WeightsError(f"There is no weights file {weights}. Leave it out: {model} states what it was made from.")
+    _require_weights(model, description.weights_sha256, weights)
+
+
+def _require_weights(model: Path, found: str, weights: Path) -> None:
     if found != sha256_file(weights):
         raise ArtifactError(f"{model} was made from other weights than {weights}. Export or compile it from these.")
-    return ""
 
 
 def _choose_by_flags(request: ModelRequest, target: Target) -> ChosenModel:
@@ -202,14 +221,11 @@ def _choose_by_flags(request: ModelRequest, target: Target) -> ChosenModel:
     weights = request.weights or Path(DEFAULT_WEIGHTS)
     request = dataclasses.replace(request, weights=weights)
     config = choose_classes(weights, get_config(request.config or config_name_of(weights)), request.classes).config
-    stated = find_weights_sha256(request.path)
-    if stated is not None:
-        compare_weights(request.path, stated, weights)  # before the device is opened, which takes seconds
 
     def make_detector(cut: str, settings: DetectionSettings) -> Detector:
         return load_detector(weights, config, cut, settings, count_cores())
 
-    return ChosenModel(request.path, config, None, target, request, "", make_detector)
+    return ChosenModel(request.path, config, None, target, request, make_detector)
 
 
 def _from_weights(request: ModelRequest) -> ModelRequest:
@@ -243,12 +259,6 @@ def require_config(model: Path, found: ModelConfig, expected: ModelConfig) -> No
             f"{model} was exported for {found.name}, not for {expected.name}. Leave out --config, or pass "
             f"--config={found.name}."
         )
-
-
-def _require_within(name: str, value: float, least: float, most: float | None) -> None:
-    if not (value >= least and (most is None or value <= most)):
-        bound = f"at least {least}" if most is None else f"from {least} to {most}"
-        raise UsageError(f"{name}={show_value(value)}: expected a number, {bound}.")
 
 
 def _is_host_part(path: Path) -> bool:

@@ -14,6 +14,7 @@ import numpy as np
 from tqdm import tqdm
 
 from yolact_ascend import flags
+from yolact_ascend.detection.detections import whole_results
 from yolact_ascend.detection.draw import JPEG_LONGEST_PX, write_jpeg
 from yolact_ascend.errors import DatasetError, UsageError
 from yolact_ascend.files import distinct_stems, write_json
@@ -149,7 +150,7 @@ class _Predicted:
                 **{"detections": len(found), "picture": self.pictures[image.place].name},
             }
         )
-        self.detections += [{**entry, "file_name": name} for entry in name_entries(found, number)]
+        self.detections += [{**entry, "file_name": name} for entry in found.to_coco(number)]
 
     def write(self, file: Path) -> None:
         content = {"schema_version": SCHEMA_VERSION, "images": self.images, "detections": self.detections}
@@ -181,7 +182,8 @@ def _predict_video(source: Path, model: Model, copy_path: Path, file: Path, limi
                     for frame, each in zip(batch, found):
                         copy.write(each.draw(), frame.time_ms)
                         at = {"frame": len(frames), "time_ms": round(frame.time_ms, 3)}
-                        frames.append({**at, "detections": name_entries(each)})
+                        names, ids = each.config.class_names, each.config.category_ids
+                        frames.append({**at, "detections": whole_results(each.detections, names, ids)})
     (width, height), (copy_width, copy_height) = video.size, copy.size
     content = {
         "schema_version": SCHEMA_VERSION,
@@ -205,15 +207,6 @@ def timed_frames(frames: Iterator[Frame], summary: Summary) -> Iterator[Frame]:
         if frame is None:
             return
         yield frame
-
-
-def name_entries(found: Found, image_id: int | None = None) -> list[dict[str, Any]]:
-    """Return one entry for each object: COCO's, with box and mask (if any) together, and the name of its class."""
-    entries = found.to_coco(image_id or 0)
-    if image_id is None:  # of a video, which has none
-        for entry in entries:
-            del entry["image_id"]
-    return [{**entry, "class_name": name} for entry, name in zip(entries, found.class_names)]
 
 
 class _Image(NamedTuple):

@@ -6,11 +6,11 @@ PyTorch is not installed and the ONNX was made of these very weights.
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Sequence
 from pathlib import Path
 
-from yolact_ascend.errors import ArtifactError, NotDescribedError, UsageError, WeightsError
+from yolact_ascend.errors import ArtifactError, NotDescribedError, NotInstalledError, UsageError, WeightsError
+from yolact_ascend.extras import describe_missing, is_installed
 from yolact_ascend.files import sha256_file, shipped
 from yolact_ascend.models.classes import config_name_of, read_listed, require_weights
 from yolact_ascend.models.config import CONFIGS, DEMO_CONFIG, ModelConfig, get_config
@@ -51,7 +51,16 @@ def _is_of_shipped_weights(found: Description) -> bool:
 
 def has_torch() -> bool:
     """Whether PyTorch is installed, so that weights can be exported."""
-    return importlib.util.find_spec("torch") is not None
+    return is_installed("torch")
+
+
+def require_exporter(weights: Path) -> None:
+    """Raise NotInstalledError, before any work, when PyTorch is missing to export weights with."""
+    if not has_torch():
+        raise NotInstalledError(
+            f"{weights} must be exported, and {describe_missing('torch')} Or export on another host, and copy the "
+            "model and its heads (docs/host.md, After the export)."
+        )
 
 
 def name_of_exported(out: Path) -> str | None:

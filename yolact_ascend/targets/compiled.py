@@ -199,24 +199,6 @@ def require_described(model: Path, sidecar: SideCar) -> None:
     raise ArtifactError(f"{what} {found}, expected {expected}. {COMPILE_AGAIN}")
 
 
-def find_weights_sha256(model: Path) -> str | None:
-    """Return the SHA-256 of the weights that a model was compiled from; None when no current side-car states it.
-
-    Raises ArtifactError for a model of two files that do not belong together.
-    """
-    try:
-        sidecar = read_sidecar(model)
-    except ArtifactError:
-        return None
-    try:
-        require_described(model, sidecar)
-    except ArtifactError:
-        if len(files_of_model(model)) > 1:
-            raise
-        return None
-    return sidecar.weights_sha256
-
-
 def find_made_for(model: Path) -> dict[str, str]:
     """Return what a model was compiled for, by its side-car; nothing when no current side-car states it."""
     try:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from yolact_ascend.errors import UsageError
+from yolact_ascend.extras import is_installed
 from yolact_ascend.flags import DEVICE, Flag
 from yolact_ascend.targets.ascend.installation import sign_of_card
 from yolact_ascend.targets.ascend.target import AscendTarget
@@ -38,7 +38,7 @@ def target_of_host(device: str) -> type[Target]:
     """
     if sign_of_card() is not None or device == ON_EMULATION:
         return AscendTarget
-    return OnnxRuntimeTarget if importlib.util.find_spec("openvino") is None else OpenVinoTarget
+    return OpenVinoTarget if is_installed("openvino") else OnnxRuntimeTarget
 
 
 def require_no_chosen_emulation(target: type[Target], device: str) -> None:

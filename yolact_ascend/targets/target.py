@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from yolact_ascend.checks import Check
+from yolact_ascend.errors import UsageError
 from yolact_ascend.models.config import Preprocessing
 from yolact_ascend.models.inputs import embed_of
 from yolact_ascend.process import Runner
@@ -36,6 +37,11 @@ class DeviceRequest:
     threads: int | None = None  # of a model that runs on the host's CPU; None: all cores
     work: frozenset[str] = ALL_WORK  # of COMPILE and RUN: programs that are needed for none of it may be missing
     precision: str = ""  # of the models to compile, if that is known
+
+    def require_no_chip(self, target: str) -> None:
+        """Raise UsageError when a chip is named for a target that has none."""
+        if self.soc is not None:
+            raise UsageError(f"soc={self.soc}: target={target} compiles for no chip. Leave out soc=.")
 
 
 @dataclass(frozen=True)

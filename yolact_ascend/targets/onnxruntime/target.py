@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 from yolact_ascend import flags
 from yolact_ascend.checks import OK, Check, run_check
-from yolact_ascend.errors import ToolError, UsageError
+from yolact_ascend.errors import NotInstalledError, UsageError
 from yolact_ascend.extras import describe_missing
 from yolact_ascend.models.inputs import NORMALISE, NOTHING
 from yolact_ascend.process import Runner, own_command
@@ -50,13 +50,14 @@ class OnnxRuntimeTarget(Target):
 
     @classmethod
     def find(cls, request: DeviceRequest) -> OnnxRuntimeTarget:
+        request.require_no_chip(cls.name)
         if request.npus != (0,):
             named = ",".join(map(str, request.npus))
             raise UsageError(f"npus={named}: target=onnxruntime has one device, 0. Leave out npus=.")
         try:
             return cls(request.threads)
         except metadata.PackageNotFoundError as error:
-            raise ToolError(describe_missing("onnxruntime")) from error
+            raise NotInstalledError(describe_missing("onnxruntime")) from error
 
     @classmethod
     def check(cls, request: DeviceRequest) -> list[Check]:

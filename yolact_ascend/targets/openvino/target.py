@@ -56,6 +56,7 @@ class OpenVinoTarget(Target):
     @classmethod
     def find(cls, request: DeviceRequest) -> OpenVinoTarget:
         require_openvino()
+        request.require_no_chip(cls.name)
         device = choose_device(request.device, request.npus)
         if request.threads is not None and device != "CPU":
             raise UsageError(f"threads={request.threads}: {device} is no CPU. Leave out threads=.")
