@@ -205,6 +205,12 @@ def test_a_stream_of_one_picture_is_refused(on_cpu, pictures):
         on_cpu.stream(pictures)
 
 
+@pytest.mark.parametrize("workers", [0, -1, 1.5, "2"])
+def test_a_stream_takes_a_whole_number_of_workers(on_cpu, workers):
+    with pytest.raises(UsageError, match="workers=.*: expected a whole number from 1 to 1024"):
+        on_cpu.stream([], workers=workers)
+
+
 def test_after_close_everything_says_so(engines):
     closed = []
     model = Model([engines["onnxruntime"]], MeanDetector(), path="m.onnx", close=lambda: closed.append(1))

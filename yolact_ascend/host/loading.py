@@ -11,8 +11,10 @@ from pathlib import Path
 
 from yolact_ascend.cores import count_cores
 from yolact_ascend.detection.thresholds import PREDICTION_SETTINGS, DetectionSettings
-from yolact_ascend.errors import ArtifactError, NotDescribedError, UsageError, show_value
+from yolact_ascend.errors import ArtifactError, NotDescribedError, UsageError, show_name, show_value
 from yolact_ascend.files import sha256_file
+from yolact_ascend.flags import MAX_BATCH_SIZE, MAX_COUNT, MAX_WORKERS
+from yolact_ascend.host import arguments
 from yolact_ascend.host.cache import Recipe, made_once
 from yolact_ascend.host.model import Model
 from yolact_ascend.host.pack import is_pack, require_whole
@@ -114,21 +116,23 @@ def load(
     Raises UsageError for arguments that cannot be used, ArtifactError for a model, WeightsError for weights, and
     ToolError for a device or program.
     """
-    _require_within("score_threshold", score_threshold, 0, 1)
-    _require_within("max_detections", max_detections, 1, None)
-    for name, value in (("batch_size", batch_size), ("threads", threads)):
-        if value is not None:
-            _require_within(name, value, 1, None)
-    request = ModelRequest(
-        Path(path),
-        None if weights is None else Path(weights),
-        config,
-        classes,
-        target,
-        DeviceRequest(device, soc, tuple(npus), threads, frozenset((RUN,))),
-        batch_size,
+    settings = dataclasses.replace(
+        PREDICTION_SETTINGS,
+        score_threshold=arguments.read_number("score_threshold", score_threshold, 0, 1),
+        max_detections=arguments.read_whole("max_detections", max_detections, 1, MAX_COUNT),
     )
-    settings = dataclasses.replace(PREDICTION_SETTINGS, score_threshold=score_threshold, max_detections=max_detections)
+    for name, word in (("target", target), ("device", device or ""), ("soc", soc), ("config", config)):
+        arguments.read_text(name, word)
+    threads = None if threads is None else arguments.read_whole("threads", threads, 1, MAX_WORKERS)
+    request = ModelRequest(
+        arguments.read_path("path", path),
+        None if weights is None else arguments.read_path("weights", weights),
+        config,
+        arguments.read_text("classes", classes),
+        target,
+        DeviceRequest(device, soc, arguments.read_devices("npus", npus), threads, frozenset((RUN,))),
+        None if batch_size is None else arguments.read_whole("batch_size", batch_size, 1, MAX_BATCH_SIZE),
+    )
     return choose_model(request).open(settings)
 
 
@@ -137,7 +141,11 @@ def choose_model(request: ModelRequest) -> ChosenModel:
 
     Raises like `load`.
     """
-    if request.path.is_dir():
+    try:
+        is_folder = request.path.is_dir()
+    except OSError as error:  # longer than a path may be
+        raise ArtifactError(f"There is no model {show_name(str(request.path))}: {error.strerror}.") from error
+    if is_folder:
         request = dataclasses.replace(request, path=model_in(request.path))
     if request.path.suffix == WEIGHTS_SUFFIX:
         request = _from_weights(request)
@@ -243,12 +251,6 @@ def require_config(model: Path, found: ModelConfig, expected: ModelConfig) -> No
             f"{model} was exported for {found.name}, not for {expected.name}. Leave out --config, or pass "
             f"--config={found.name}."
         )
-
-
-def _require_within(name: str, value: float, least: float, most: float | None) -> None:
-    if not (value >= least and (most is None or value <= most)):
-        bound = f"at least {least}" if most is None else f"from {least} to {most}"
-        raise UsageError(f"{name}={show_value(value)}: expected a number, {bound}.")
 
 
 def _is_host_part(path: Path) -> bool:
