@@ -288,17 +288,18 @@ def test_a_damaged_cached_model_is_made_again(cached, monkeypatch, tmp_path):
     (onnx,) = copied.glob("yolact-ascend/models/*/work/yolact_edge.onnx")
     before = onnx.read_bytes()
     onnx.write_bytes(before[:-100])
+    (onnx.parent / "notes.txt").write_text("mine")
     asked = []
 
     def make(recipe, folder):
         asked.append(recipe.weights)
-        shutil.copytree(next(cached[0].glob("yolact-ascend/models/*/work")), folder)
+        shutil.copytree(next(cached[0].glob("yolact-ascend/models/*/work")), folder, dirs_exist_ok=True)
 
     monkeypatch.setattr(cache, "_make", make)
     for _ in range(2):
         with load(WEIGHTS, target="onnxruntime"):
             assert onnx.read_bytes() == before
-    assert asked == [WEIGHTS]
+    assert asked == [WEIGHTS] and (onnx.parent / "notes.txt").read_text() == "mine"
 
 
 def test_a_model_that_cannot_be_made_says_the_stages_own_sentence(own_cache, tmp_path):
@@ -364,7 +365,7 @@ def test_the_run_that_makes_a_model(monkeypatch, tmp_path):
     (command,) = asked
     assert command[command.index("run") + 1 :] == [
         *(f"weights={tmp_path / 'w.pth'}", "config=yolact_edge_config", "target=ascend", f"out={tmp_path / 'work'}"),
-        *("to=compile", "bs=8", "classes=a,b", "soc=Ascend310P3", "device=emulation"),
+        *("to=compile", "force=1", "bs=8", "classes=a,b", "soc=Ascend310P3", "device=emulation"),
     ]
 
 
