@@ -233,8 +233,9 @@ def test_a_pack_takes_the_place_of_an_earlier_one(work, tmp_path):
         (lambda values: values.pop("model"), "is damaged: "),
         (lambda values: values["files"].update({"../x": "0"}), "is damaged: it does not name the model and"),
         (lambda values: values.update(files=[]), "is damaged: it does not name the model and the pack's files"),
+        (lambda values: values["files"].update({"x" * 5000: "0"}), "xxx is missing"),
     ],
-    ids=["newer", "no model", "a way out", "no files"],
+    ids=["newer", "no model", "a way out", "no files", "a long name"],
 )
 def test_a_damaged_manifest_is_one_sentence(spoiled, capsys, tmp_path, spoil, said):
     values = json.loads((spoiled / MANIFEST).read_text())
@@ -242,6 +243,42 @@ def test_a_damaged_manifest_is_one_sentence(spoiled, capsys, tmp_path, spoil, sa
     (spoiled / MANIFEST).write_text(json.dumps(values))
     assert main(["verify", str(spoiled), f"--out={tmp_path / 'v'}"]) == 1
     assert said in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"allowed": []}, "0 allowed for 6 outputs, expected as many"),
+        ({"image": "/etc/passwd"}, "image '/etc/passwd' is no file of the pack"),
+        ({"image": None}, "image None is no file of the pack"),
+        ({"samples": [1.0, 2.0]}, "could not be broadcast"),
+        ({"samples": ["a"] * 256}, "could not convert string to float"),
+    ],
+    ids=str,
+)
+def test_damaged_expected_values_are_never_equal(spoiled, capsys, tmp_path, change, said):
+    """Also where pack.json has the hash of the damaged file."""
+    expected, manifest = (json.loads((spoiled / name).read_text()) for name in (EXPECTED, MANIFEST))
+    if "samples" in change:
+        expected["outputs"][0].update(change)
+    else:
+        expected.update(change)
+    (spoiled / EXPECTED).write_text(json.dumps(expected))
+    manifest["files"][EXPECTED] = sha256_file(spoiled / EXPECTED)
+    (spoiled / MANIFEST).write_text(json.dumps(manifest))
+    code, record = verify(spoiled, tmp_path / "v")
+    assert code == 1 and statuses(record) == {"files": "OK", "run": "FAIL"}
+    assert "expected.json is damaged: " in record["line"] and said in record["line"]
+
+
+def test_a_side_car_of_another_file_is_refused_by_pack(work, tmp_path, capsys):
+    """An .onnx states itself what it is, but precision and batch size of a pack come from the side-car."""
+    model = tmp_path / "a.onnx"
+    shutil.copy(work.onnx, model)
+    shutil.copy(work.root / "yolact_edge_heads.onnx", tmp_path)
+    shutil.copy(work.root / "yolact_edge_bs2.om.json", tmp_path / "a.onnx.json")
+    assert main(["pack", str(model), str(tmp_path / "out")]) == 1
+    assert "a.onnx is not the file that a.onnx.json describes" in capsys.readouterr().err
 
 
 def test_what_is_no_pack_is_refused(tmp_path, capsys):

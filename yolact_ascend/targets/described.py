@@ -16,6 +16,7 @@ from yolact_ascend.models.config import CONFIGS, DEFAULT_CONFIG, ModelConfig
 from yolact_ascend.models.description import EXPORT_AGAIN, KEY, Description, parse_description
 from yolact_ascend.models.families import family_of
 from yolact_ascend.models.family import Detector
+from yolact_ascend.models.host_part import HOST, PART_KEY
 from yolact_ascend.models.inputs import input_tensor
 from yolact_ascend.models.onnx_metadata import read_metadata
 from yolact_ascend.targets.compiled import read_sidecar, require_described
@@ -41,6 +42,8 @@ def read_description(model: Path) -> Description:
     if text is not None:
         return parse_description(text, str(model))
     if model.suffix == ".onnx":
+        if read_metadata(model).get(PART_KEY) == HOST:
+            raise ArtifactError(f"{model} is the heads of a model, its part on the host. Pass the model beside it.")
         raise NotDescribedError(
             f"{model} does not state its config, classes and weights: an older version exported it, or another "
             f"program made it. {EXPORT_AGAIN} {BY_FLAGS}"
