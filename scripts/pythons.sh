@@ -37,7 +37,7 @@ find_pythons() {
 # The lists of packages: the core, ONNX Runtime, and of the others what the stand-ins and the tests import.
 write_requirements() {
     cat requirements.txt requirements-onnxruntime.txt requirements-build.txt
-    grep -E '^(onnx|pytest)[<=>]' requirements-export.txt requirements-dev.txt --no-filename
+    grep -E '^(onnx|pytest|jsonschema|fastapi|httpx|uvicorn)[<=>]' requirements-export.txt requirements-dev.txt --no-filename
 }
 
 # Make the environment of a Python, or bring it up to date.

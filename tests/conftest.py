@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from factories import (
     CHECKOUT,
+    DEMO_ONNX,
     SMALL_CONFIG,
     SMALL_WEIGHTS,
     TINY_CONFIG,
@@ -165,6 +166,17 @@ def tiny_onnx(made) -> Path:
 def tiny_heads_onnx(made) -> Path:
     """The same with its heads inside: the host needs no part of the network."""
     return made(TINY_HEADS_ONNX)
+
+
+@pytest.fixture(scope="session")
+def exported_elsewhere(made):
+    """What puts the demo's exported model into a work folder where there is no PyTorch, as a copy of it would be."""
+
+    def put(folder: Path) -> None:
+        if importlib.util.find_spec("torch") is None:
+            shutil.copytree(made(DEMO_ONNX).parent, folder)
+
+    return put
 
 
 @pytest.fixture(scope="session")

@@ -10,6 +10,7 @@ import re
 import subprocess
 import sys
 import warnings
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,10 +22,13 @@ from pycocotools import mask as coco_mask
 from yolact_ascend.detection.masks import Rle
 from yolact_ascend.models.config import CONFIGS, DEMO_CONFIG, ModelConfig
 from yolact_ascend.models.description import KEY, Description, HostPart, to_json
+from yolact_ascend.models.family import Detector
 from yolact_ascend.models.inputs import input_tensor
 from yolact_ascend.models.upstreams import UPSTREAMS
+from yolact_ascend.pipeline import demo
 from yolact_ascend.targets.ascend.atc import atc_command
 from yolact_ascend.targets.ascend.tools import Tools
+from yolact_ascend.targets.described import open_detector, read_description
 
 if TYPE_CHECKING:  # PyTorch takes seconds to import: only the functions that need it do
     import torch
@@ -103,18 +107,26 @@ SMALL_WEIGHTS, TINY_WEIGHTS = "small/yolact_edge_mobilenetv2_0_0.pth", "tiny/yol
 WEIGHTS = {SMALL_WEIGHTS: (SMALL_CONFIG, 0.0), TINY_WEIGHTS: (TINY_CONFIG, 8.0)}  # config, bias of the background
 TINY_ONNX, TINY_HEADS_ONNX = "exported/yolact_edge.onnx", "exported_heads/yolact_edge.onnx"
 CUTS = {TINY_ONNX: "fpn", TINY_HEADS_ONNX: "heads"}
-MODELS = (*WEIGHTS, *CUTS)
+DEMO_ONNX = "demo/yolact_edge.onnx"  # of the weights that come with the repository
+ORACLE_HEADS = "oracle/heads.onnx"  # the heads of `oracle.head_state`, as the host runs them
+MODELS = (*WEIGHTS, *CUTS, DEMO_ONNX, ORACLE_HEADS)
 
 
 def make_model(name: str, root: Path) -> Path:
-    """Make one of `MODELS` in a folder, by PyTorch: weights, or the ONNX that they are exported to; return the file."""
+    """Make one of `MODELS` in a folder, by PyTorch: weights, or ONNX; return the file."""
     import torch
 
     from yolact_ascend.models.export import export_onnx
 
     path = root / name
     path.parent.mkdir(parents=True)
-    if name in CUTS:
+    if name == ORACLE_HEADS:
+        from oracle import save_heads
+
+        save_heads(path, SMALL_CONFIG)
+    elif name == DEMO_ONNX:
+        export_onnx(demo.WEIGHTS, TINY_CONFIG, path)
+    elif name in CUTS:
         weights = root / TINY_WEIGHTS
         export_onnx(weights if weights.exists() else make_model(TINY_WEIGHTS, root), TINY_CONFIG, path, cut=CUTS[name])
     else:
@@ -142,6 +154,11 @@ def compile_model(
     om = prefix.with_suffix(".om")
     om.chmod(0o640)
     return om
+
+
+def detector_of(model: Path, config: ModelConfig = TINY_CONFIG) -> Detector:
+    """Return the host's part behind a model, by what the model states but for the config."""
+    return open_detector(model, replace(read_description(model), config=config))
 
 
 def describe_network(config: ModelConfig = TINY_CONFIG, cut: str = "fpn", weights: str = "2" * 64) -> Description:

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
-import pytest
 from factories import decode_mask
 from pycocotools.coco import COCO
 
@@ -104,15 +103,17 @@ def head_state() -> dict[str, torch.Tensor]:
     return state
 
 
-def save_weights(path: Path, config: ModelConfig, seed: int = 0) -> Path:
-    """Write a whole upstream-format weights file with this head; its other layers are random."""
-    torch = pytest.importorskip("torch")
+def save_heads(path: Path, config: ModelConfig) -> None:
+    """Write the ONNX of this head as the host runs it; the other layers of its weights are random."""
+    import torch
 
+    from yolact_ascend.models.detector import load_detector
     from yolact_ascend.models.yolact.network import YolactEdge
 
-    torch.manual_seed(seed)
-    torch.save({**YolactEdge(config).state_dict(), **head_state()}, path)
-    return path
+    torch.manual_seed(0)
+    weights = path.with_suffix(".pth")
+    torch.save({**YolactEdge(config).state_dict(), **head_state()}, weights)
+    path.write_bytes(load_detector(weights, config, "fpn").heads.model)
 
 
 def write_outputs(

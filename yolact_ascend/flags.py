@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from yolact_ascend.errors import UsageError, show_value
 from yolact_ascend.words import listed, path, whole_number
 
 MAX_DEVICE = 255  # ais_bench's own limit of --device
@@ -37,15 +36,6 @@ class Flag:
     def word(self, value: object) -> str:
         """Return the flag with a value, as a command has it."""
         return f"--{self.name}={value}"
-
-
-def read_argument(name: str, read: Callable[[str], Any], value: object) -> Any:
-    """Return an argument of the Python API, read as the verbs read their flags; raises UsageError."""
-    words = value if isinstance(value, Sequence) and not isinstance(value, str) else [value]
-    try:
-        return read(",".join(map(str, words)))
-    except ValueError as error:
-        raise UsageError(f"{name}={show_value(value)}: expected {error}.") from None
 
 
 # The model and the weights. The guide's names come first; the aliases are those of run_all.sh.

@@ -32,6 +32,12 @@ def format_command(command: Sequence[str]) -> str:
     return " ".join(shlex.quote(word) for word in command)
 
 
+def without_folders(command: Sequence[str]) -> list[str]:
+    """Return a command with file names in place of paths, as it can be read and pasted on another machine."""
+    words = [word.rpartition("=") for word in command]
+    return [f"{flag}{equals}{value.rpartition('/')[2] or value}" for flag, equals, value in words]
+
+
 def run_tool(
     command: Sequence[str],
     env: Mapping[str, str],

@@ -10,7 +10,6 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-import torch
 from factories import CHECKOUT
 
 from yolact_ascend import sources
@@ -27,7 +26,6 @@ from yolact_ascend.cli import main
 from yolact_ascend.cli.doctor import expand_stage
 from yolact_ascend.models.classes import with_numbers
 from yolact_ascend.models.config import CONFIGS, DEFAULT_CONFIG, ModelConfig
-from yolact_ascend.models.weights import expected_shapes
 from yolact_ascend.pipeline.settings import parse_words
 from yolact_ascend.slots import SHARED_MEMORY
 from yolact_ascend.targets.ascend.errors import COMPILER_MODULES
@@ -49,10 +47,15 @@ class Machine:
         self.packages = folder / "cann" / "python"
         self.words = [f"weights={folder / 'a.pth'}", f"coco={folder / 'coco'}", f"out={folder / 'out'}"]
 
-    def write_weights(self, config: ModelConfig, **more: torch.Tensor) -> None:
-        """Write a file of the right shapes, small: each tensor has one value, repeated."""
+    def write_weights(self, config: ModelConfig, **more: float) -> None:
+        """Write a file of the right shapes, small: each tensor has one value, repeated; `more` are of three values."""
+        import torch
+
+        from yolact_ascend.models.weights import expected_shapes
+
         state = {key: torch.zeros(()).expand(shape) for key, shape in expected_shapes(config).items()}
-        torch.save({**state, **more}, self.folder / "a.pth")
+        surplus = {key: torch.full((3,), value) for key, value in more.items()}
+        torch.save({**state, **surplus}, self.folder / "a.pth")
 
     def damage_weights(self) -> None:
         path = self.folder / "a.pth"
@@ -291,6 +294,7 @@ def test_each_situation_has_its_line_and_remedy(machine, harm, expected):
         assert re.search(remedy, next(check.text for check in checks if check.name == name))
 
 
+@pytest.mark.needs("torch")  # a run exports
 def test_the_emulation_is_checked_too(no_cann, small_coco, tmp_path):
     checks = {c.name: c for c in examine(parse_words([f"coco={small_coco}", f"out={tmp_path / 'out'}"]))}
     assert [name for name, check in checks.items() if check.status != OK] == ["weights"]
@@ -304,7 +308,7 @@ def test_the_weights_line_says_what_a_run_would_say_of_the_file(machine):
     data = json.loads(path.read_text())
     data["categories"] = [c for c in data["categories"] if c["id"] in {a["category_id"] for a in data["annotations"]}]
     path.write_text(json.dumps(data))
-    surplus = {"fpn.downsample_layers.2.bias": torch.ones(3)}
+    surplus = {"fpn.downsample_layers.2.bias": 1.0}
     machine.write_weights(with_numbers(CONFIGS[DEFAULT_CONFIG], 3), **surplus)
     checks = {check.name: check for check in examine(parse_words(machine.words))}
     assert (checks["weights"].status, checks["data set"].status) == (OK, OK)
@@ -389,6 +393,23 @@ def test_only_libraries_that_the_stages_use_must_be_there(monkeypatch, words, mi
     found = doctor.check_libraries(parse_words(expand_stage(words)))
     assert found.status == status and text in found.text
     assert doctor.check_libraries().status == (OK if missing == {"onnxsim"} else FAIL)
+
+
+@pytest.mark.parametrize(
+    ("stage", "is_named", "expected"),
+    [
+        ("infer", False, (WARN, "Copy the work folder of the host that exports the model to ")),
+        ("compile", True, (WARN, "or pass weights=FILE.")),
+        ("export", False, (FAIL, "There is no weights file ")),
+    ],
+)
+def test_stages_behind_the_export_need_no_weights(tmp_path, monkeypatch, stage, is_named, expected):
+    """A card's host, before its work folder is there."""
+    monkeypatch.chdir(tmp_path)
+    words = [f"stage={stage}", "config=yolact_edge_config", *(["weights=none.pth"] if is_named else [])]
+    settings = parse_words(expand_stage(words))
+    found = doctor.run_check("weights", lambda: doctor.check_weights(settings))
+    assert found.status == expected[0] and expected[1] in found.text
 
 
 def test_a_stage_is_a_range_of_one(capsys):

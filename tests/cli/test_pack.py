@@ -49,10 +49,11 @@ def compile_demo(folder: Path, **words: str) -> WorkFolder:
 
 
 @pytest.fixture(scope="module")
-def work(tmp_path_factory) -> WorkFolder:
+def work(exported_elsewhere, tmp_path_factory) -> WorkFolder:
     """The demo's network, exported, and compiled by the stand-in of atc in float16."""
-    pytest.importorskip("torch")
-    return compile_demo(tmp_path_factory.mktemp("pack") / "work")
+    folder = tmp_path_factory.mktemp("pack") / "work"
+    exported_elsewhere(folder)
+    return compile_demo(folder)
 
 
 @pytest.fixture(scope="module")
@@ -95,7 +96,7 @@ def test_an_unpacked_demo_is_equal_without_torch(packs, tmp_path, name):
     )
 
 
-def test_a_pack_holds_all_that_running_needs(packs):
+def test_a_pack_holds_all_that_running_needs(work, packs):
     manifest = require_valid(json.loads((packs["om"] / MANIFEST).read_text()), "pack")
     assert set(manifest["files"]) == {
         *("yolact_edge_bs2.om", "yolact_edge_bs2.om.json", "yolact_edge_heads.onnx", "labels.txt"),
@@ -110,6 +111,9 @@ def test_a_pack_holds_all_that_running_needs(packs):
     assert "verify ." in readme and "--model=." in readme and len(readme.splitlines()) <= 12
     assert "computed_by" in json.loads((packs["om"] / EXPECTED).read_text())
     assert require_whole(packs["om"]) == packs["om"] / "yolact_edge_bs2.om"
+    folder = str(work.root).encode()  # of the host that compiled it: nobody else's business; atc's own file is atc's
+    files = [path for pack in packs.values() for path in pack.rglob("*.*") if path.suffix != ".om"]
+    assert len(files) > 10 and not [path for path in files if folder in path.read_bytes()]
 
 
 def test_a_pack_is_loaded_as_a_model(packs, tmp_path, monkeypatch):
@@ -229,8 +233,9 @@ def test_a_pack_takes_the_place_of_an_earlier_one(work, tmp_path):
         (lambda values: values.pop("model"), "is damaged: "),
         (lambda values: values["files"].update({"../x": "0"}), "is damaged: it does not name the model and"),
         (lambda values: values.update(files=[]), "is damaged: it does not name the model and the pack's files"),
+        (lambda values: values["files"].update({"x" * 5000: "0"}), "xxx is missing"),
     ],
-    ids=["newer", "no model", "a way out", "no files"],
+    ids=["newer", "no model", "a way out", "no files", "a long name"],
 )
 def test_a_damaged_manifest_is_one_sentence(spoiled, capsys, tmp_path, spoil, said):
     values = json.loads((spoiled / MANIFEST).read_text())
@@ -238,6 +243,42 @@ def test_a_damaged_manifest_is_one_sentence(spoiled, capsys, tmp_path, spoil, sa
     (spoiled / MANIFEST).write_text(json.dumps(values))
     assert main(["verify", str(spoiled), f"--out={tmp_path / 'v'}"]) == 1
     assert said in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"allowed": []}, "0 allowed for 6 outputs, expected as many"),
+        ({"image": "/etc/passwd"}, "image '/etc/passwd' is no file of the pack"),
+        ({"image": None}, "image None is no file of the pack"),
+        ({"samples": [1.0, 2.0]}, "could not be broadcast"),
+        ({"samples": ["a"] * 256}, "could not convert string to float"),
+    ],
+    ids=str,
+)
+def test_damaged_expected_values_are_never_equal(spoiled, capsys, tmp_path, change, said):
+    """Also where pack.json has the hash of the damaged file."""
+    expected, manifest = (json.loads((spoiled / name).read_text()) for name in (EXPECTED, MANIFEST))
+    if "samples" in change:
+        expected["outputs"][0].update(change)
+    else:
+        expected.update(change)
+    (spoiled / EXPECTED).write_text(json.dumps(expected))
+    manifest["files"][EXPECTED] = sha256_file(spoiled / EXPECTED)
+    (spoiled / MANIFEST).write_text(json.dumps(manifest))
+    code, record = verify(spoiled, tmp_path / "v")
+    assert code == 1 and statuses(record) == {"files": "OK", "run": "FAIL"}
+    assert "expected.json is damaged: " in record["line"] and said in record["line"]
+
+
+def test_a_side_car_of_another_file_is_refused_by_pack(work, tmp_path, capsys):
+    """An .onnx states itself what it is, but precision and batch size of a pack come from the side-car."""
+    model = tmp_path / "a.onnx"
+    shutil.copy(work.onnx, model)
+    shutil.copy(work.root / "yolact_edge_heads.onnx", tmp_path)
+    shutil.copy(work.root / "yolact_edge_bs2.om.json", tmp_path / "a.onnx.json")
+    assert main(["pack", str(model), str(tmp_path / "out")]) == 1
+    assert "a.onnx is not the file that a.onnx.json describes" in capsys.readouterr().err
 
 
 def test_what_is_no_pack_is_refused(tmp_path, capsys):

@@ -82,7 +82,8 @@ def test_the_model_has_its_side_car(finished):
     assert (sidecar["cut"], sidecar["precision"]) == ("fpn", "fp16")
     assert sidecar["made_for"] == {"soc_version": "Ascend310P3", "cann": "none, CPU emulation"}
     assert sidecar["input"] == {"name": "image", "shape": [3, 3, 550, 550], "dtype": "float32", "layout": "NCHW"}
-    assert sidecar["command"].startswith(f"atc --model {folder.onnx} --framework 5 ")
+    assert sidecar["command"].startswith("atc --model yolact_edge.onnx --framework 5 --output yolact_edge_bs3 ")
+    assert f"$ atc --model {folder.onnx} --framework 5 " in folder.log("compile_bs3").read_text()
     assert sidecar["flags"][0] == "atc" and not any("/" in word for word in sidecar["flags"])
 
 

@@ -5,12 +5,13 @@ A host without PyTorch is played: a sitecustomize.py in every Python refuses to 
 
 import json
 import re
+import shutil
 import subprocess
 import sys
 from types import SimpleNamespace
 
 import pytest
-from factories import TINY_CONFIG
+from factories import TINY_CONFIG, write_coco
 from runs import Run, change_weights, read_detections
 
 from yolact_ascend import sources
@@ -23,6 +24,7 @@ from yolact_ascend.models.config import DEFAULT_CONFIG
 from yolact_ascend.models.host_part import heads_file
 from yolact_ascend.pipeline import model_source
 from yolact_ascend.pipeline.settings import parse_words
+from yolact_ascend.targets.described import read_description
 from yolact_ascend.targets.folder import VERDICT, sidecar_file
 
 BLOCKED = "torch is blocked"
@@ -70,6 +72,22 @@ def test_all_stages_after_the_export_run_without_it_to_the_same_bytes(copied, wi
         r".*yolact_edge\.onnx, which states config yolact_edge_demo_config, cut fpn, 8 classes and weights with sha256",
         capfd.readouterr().err,
     )
+
+
+def test_an_exported_model_that_was_copied_here_runs_to_the_report(tiny_onnx, tmp_path):
+    """On each Python, with PyTorch and without: no weights, no record of the export, no config."""
+    run = Run(tmp_path, tmp_path / "none.pth", write_coco(tmp_path / "coco", TINY_CONFIG))
+    del run.words["weights"], run.words["config"]
+    run.out.mkdir()
+    for file in (tiny_onnx, heads_file(tiny_onnx)):
+        shutil.copy(file, run.out)
+    assert run() == ["compile bs3", "preprocess", "infer bs3", "postprocess bs3"]
+    report = run.report()
+    assert report["model"]["config"] == TINY_CONFIG.name and report["model"]["weights"] == ""
+    assert report["model"]["weights_sha256"] == read_description(tiny_onnx).weights_sha256
+    assert json.loads(run.detections(3)["mask"].read_text())
+    assert run.sidecar(3)["command"].startswith("atc --model yolact_edge.onnx --framework 5 --output yolact_edge_bs3 ")
+    assert run() == []
 
 
 def test_a_stream_and_a_benchmark_run_without_it(copied, without_torch):

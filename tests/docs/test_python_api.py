@@ -117,6 +117,7 @@ ignore_missing_imports = true
 """
 
 
+@pytest.mark.needs("mypy")
 def test_a_users_script_passes_mypy_strict_and_its_mistakes_are_found(tmp_path):
     for name, text in (("typed.py", TYPED), ("wrong.py", WRONG), ("mypy.ini", MYPY)):
         (tmp_path / name).write_text(text)

@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from yolact_ascend.errors import ToolError, ToolTimeout
-from yolact_ascend.process import capture, format_command, run_tool, signal_of
+from yolact_ascend.process import capture, format_command, run_tool, signal_of, without_folders
 
 
 def python(code):
@@ -118,6 +118,12 @@ def test_an_interrupt_ends_the_program_too(tmp_path, monkeypatch):
     assert started[0].poll() is not None
     assert not (tmp_path / "ended").exists()
     started[0].stdout.close()
+
+
+def test_a_command_without_its_folders_has_the_names_of_files():
+    command = ["/opt/my py/bin/python3", "../pkg/yolact_ascend", "compile", "--model=r/a b.onnx", "--batch_size=8"]
+    found = format_command(without_folders([*command, "--output", "/tmp/r/m", "image:8,3", "/"]))
+    assert found == "python3 yolact_ascend compile '--model=a b.onnx' --batch_size=8 --output m image:8,3 /"
 
 
 def test_format_command_quotes_for_a_shell():

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from factories import TINY_CONFIG, write_coco
+from factories import TINY_CONFIG, detector_of, write_coco
 
 from yolact_ascend.detection.detections import bbox_results, mask_results
 from yolact_ascend.detection.tasks import BOX, MASK
@@ -51,8 +51,8 @@ def photographs(dataset):
 
 
 @pytest.fixture
-def detector(tiny_weights, config):
-    return load_detector(tiny_weights, config, "fpn")
+def detector(tiny_onnx, config):
+    return detector_of(tiny_onnx, config)
 
 
 @pytest.fixture(params=["float32", "uint8"])
@@ -80,13 +80,12 @@ def entries(found):
     ]
 
 
-@pytest.mark.needs("torch")  # makes the part of the network behind the device
-def test_the_preprocessing_matters_here(photographs, tiny_onnx, tiny_weights):
+def test_the_preprocessing_matters_here(photographs, tiny_onnx):
     """Otherwise the comparisons below could not fail."""
     found = []
     with OnnxEngine(tiny_onnx) as engine:
         for preprocessing in (TINY_CONFIG.preprocessing, CHANGED):
-            detector = load_detector(tiny_weights, replace(TINY_CONFIG, preprocessing=preprocessing), "fpn")
+            detector = detector_of(tiny_onnx, replace(TINY_CONFIG, preprocessing=preprocessing))
             found.append(detect_batch(photographs, engine, detector, Timings().timed))
     for ours, others in zip(*found):
         assert len(ours) > 0 and len(others) > 0
@@ -182,9 +181,8 @@ def test_cuts_find_the_same(dataset, photographs, config, tiny_weights, trained,
         assert each["fpn"].scores[:5] == pytest.approx(found.scores[:5], abs=1e-4)
 
 
-@pytest.mark.needs("torch")  # makes the part of the network behind the device
-def test_a_batch_is_its_images_one_by_one(photographs, tiny_onnx, tiny_weights):
-    detector = load_detector(tiny_weights, TINY_CONFIG, "fpn")
+def test_a_batch_is_its_images_one_by_one(photographs, tiny_onnx):
+    detector = detector_of(tiny_onnx)
     seen = []
 
     @contextlib.contextmanager
@@ -198,10 +196,9 @@ def test_a_batch_is_its_images_one_by_one(photographs, tiny_onnx, tiny_weights):
     assert seen == ["prepare", "infer", "detect"]
 
 
-@pytest.mark.needs("torch")  # makes the part of the network behind the device
-def test_boxes_and_masks_are_for_the_sizes_that_are_named(photographs, tiny_onnx, tiny_weights):
+def test_boxes_and_masks_are_for_the_sizes_that_are_named(photographs, tiny_onnx):
     """Else for those of the images, whose first and last differ here."""
-    detector = load_detector(tiny_weights, TINY_CONFIG, "fpn")
+    detector = detector_of(tiny_onnx)
     images, named = [photographs[0], photographs[-1]], [(160, 100), (55, 110)]
     with OnnxEngine(tiny_onnx) as engine:
         own = detect_batch(images, engine, detector, Timings().timed)

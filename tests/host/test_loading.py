@@ -46,7 +46,7 @@ def test_a_model_alone_states_all_that_is_needed(tiny_onnx):
         assert (model.path, model.device, model.batch_size) == (tiny_onnx, "ONNX Runtime on the CPU", 1)
         found = model(GREY)
         assert 0 < len(found) <= 3 and found.masks.shape == (len(found), 60, 80)
-    assert load(str(tiny_onnx), batch_size=4, threads=1).batch_size == 4
+    assert load(str(tiny_onnx), batch_size=np.int64(4), threads=1, score_threshold=np.float32(0.5)).batch_size == 4
 
 
 def test_a_folder_with_one_model_is_that_model(packed):
@@ -88,16 +88,22 @@ def test_a_moved_model_is_the_same_and_without_its_heads_none(packed, tmp_path):
         ({"target": "openvino"}, UsageError, r"target='openvino': .* is a model for target=onnxruntime"),
         ({"device": "gpu"}, UsageError, "--device=gpu: expected one of auto, cpu"),
         ({"npus": (1,)}, UsageError, "npus=1: target=onnxruntime has one device"),
-        ({"soc": "Ascend310P3"}, UsageError, "soc=Ascend310P3: target=onnxruntime compiles for no chip"),
-        ({"npus": ()}, UsageError, r"npus=\(\): expected device numbers from 0 to 255"),
-        ({"npus": (-1,)}, UsageError, r"npus=\(-1,\): expected device numbers"),
         ({"score_threshold": 1.5}, UsageError, r"score_threshold=1\.5: expected a number from 0 to 1"),
         ({"score_threshold": float("nan")}, UsageError, "score_threshold=nan: expected a number"),
-        ({"score_threshold": "high"}, UsageError, "score_threshold='high': expected a number"),
+        ({"score_threshold": "0.5"}, UsageError, "score_threshold='0.5': expected a number"),
         ({"max_detections": 0}, UsageError, "max_detections=0: expected a whole number from 1"),
         ({"max_detections": 1.5}, UsageError, r"max_detections=1\.5: expected a whole number"),
-        ({"batch_size": 0}, UsageError, "batch_size=0: expected a whole number from 1"),
-        ({"threads": 0}, UsageError, "threads=0: expected a whole number from 1"),
+        ({"batch_size": 0}, UsageError, "batch_size=0: expected a whole number from 1 to 4096"),
+        ({"batch_size": 2.5}, UsageError, r"batch_size=2\.5: expected a whole number"),
+        ({"batch_size": True}, UsageError, "batch_size=True: expected a whole number"),
+        ({"threads": 10**6}, UsageError, "threads=1000000: expected a whole number from 1 to 1024"),
+        ({"npus": 0}, UsageError, r"npus=0: expected numbers of devices, such as npus=\(0,\)"),
+        ({"npus": ()}, UsageError, r"npus=\(\): expected at least one"),
+        ({"npus": (1.5,)}, UsageError, r"npus=1\.5: expected a whole number from 0 to 255"),
+        ({"classes": ["a", "b"]}, UsageError, r"classes=\['a', 'b'\]: expected a text"),
+        ({"weights": 5}, UsageError, "weights=5: expected a path"),
+        ({"soc": "Ascend310P3"}, UsageError, "soc=Ascend310P3: target=onnxruntime compiles for no chip"),
+        ({"npus": (-1,)}, UsageError, "npus=-1: expected a whole number from 0 to 255"),
         ({"weights": "none.pth"}, WeightsError, r"There is no weights file none\.pth\. Leave it out"),
     ],
 )
@@ -123,6 +129,7 @@ def test_names_of_classes_can_be_passed(tiny_onnx):
         assert model.class_names == tuple(names)
 
 
+@pytest.mark.needs("torch")  # makes the heads
 def test_a_model_that_states_nothing_needs_config_and_weights(tiny_onnx, tiny_weights, tmp_path):
     import onnx
 
@@ -145,6 +152,10 @@ def test_a_model_that_states_nothing_needs_config_and_weights(tiny_onnx, tiny_we
         ("none.onnx", ArtifactError, r"There is no model none\.onnx"),
         ("none.pth", WeightsError, r"There is no weights file none\.pth"),
         ("m.pt", UsageError, "expected a file that ends in .om"),
+        ("", UsageError, "path='': expected a path"),
+        (None, UsageError, "path=None: expected a path"),
+        (b"m.onnx", UsageError, r"path=b'm\.onnx': expected a path"),
+        ("x" * 5000 + ".onnx", ArtifactError, r"There is no model x+\.\.\.x+\.onnx: File name too long"),
     ],
 )
 def test_a_path_that_leads_nowhere_is_one_sentence(path, error, said):
@@ -152,6 +163,33 @@ def test_a_path_that_leads_nowhere_is_one_sentence(path, error, said):
         load(path)
 
 
+def test_heads_that_are_passed_as_the_model_are_named_so(tiny_onnx):
+    with pytest.raises(ArtifactError, match=r"_heads\.onnx is the heads of a model.* Pass the model beside it"):
+        load(heads_file(tiny_onnx), config=TINY_CONFIG.name)
+
+
+@pytest.mark.parametrize("key", ["aspect_ratios", "class_names"])
+def test_a_description_that_does_not_fit_the_heads_is_one_sentence(packed, key):
+    import onnx
+
+    model = onnx.load(packed / "yolact_edge.onnx")
+    entry = next(entry for entry in model.metadata_props if entry.key == "yolact_ascend")
+    value = json.loads(entry.value)
+    if key == "aspect_ratios":
+        value["config"]["anchors"][key] = [1, 2]
+    else:
+        value["config"][key].append("more")
+        value["config"]["category_ids"].append(-5)
+    entry.value = json.dumps(value)
+    onnx.save(model, packed / "yolact_edge.onnx")
+    with (
+        load(packed, score_threshold=0) as loaded,
+        pytest.raises(ArtifactError, match=r"The heads of the model give \[.*expected \[.*for the classes and anchors"),
+    ):
+        loaded(GREY)
+
+
+@pytest.mark.needs("openvino")
 def test_new_weights_of_an_ir_are_not_taken_for_the_old_ones(tiny_onnx, tmp_path):
     """field_problems 4 (darktable#21071): OpenVINO's own cache misses a new .bin. We have none."""
     import onnx
@@ -193,6 +231,7 @@ def test_the_cache_lies_where_the_specification_says(own_cache, monkeypatch, tmp
 @pytest.fixture(scope="module")
 def cached(tmp_path_factory):
     """A cache that two processes filled at once with the demo's model for ONNX Runtime, and what they said."""
+    pytest.importorskip("torch")  # exports it
     folder = tmp_path_factory.mktemp("cache")
     code = (
         "import sys, yolact_ascend, numpy as np\n"
@@ -266,17 +305,18 @@ def test_a_damaged_cached_model_is_made_again(cached, monkeypatch, tmp_path):
     (onnx,) = copied.glob("yolact-ascend/models/*/work/yolact_edge.onnx")
     before = onnx.read_bytes()
     onnx.write_bytes(before[:-100])
+    (onnx.parent / "notes.txt").write_text("mine")
     asked = []
 
     def make(recipe, folder):
         asked.append(recipe.weights)
-        shutil.copytree(next(cached[0].glob("yolact-ascend/models/*/work")), folder)
+        shutil.copytree(next(cached[0].glob("yolact-ascend/models/*/work")), folder, dirs_exist_ok=True)
 
     monkeypatch.setattr(cache, "_make", make)
     for _ in range(2):
         with load(WEIGHTS, target="onnxruntime"):
             assert onnx.read_bytes() == before
-    assert asked == [WEIGHTS]
+    assert asked == [WEIGHTS] and (onnx.parent / "notes.txt").read_text() == "mine"
 
 
 def test_a_model_that_cannot_be_made_says_the_stages_own_sentence(own_cache, tmp_path):
@@ -315,7 +355,7 @@ def test_the_emulation_is_never_chosen_for_weights():
         load(WEIGHTS, target="gpu")
 
 
-@pytest.mark.parametrize("target", ["openvino", "ascend"])
+@pytest.mark.parametrize("target", [pytest.param("openvino", marks=pytest.mark.needs("openvino")), "ascend"])
 def test_weights_are_compiled_for_the_target_that_is_named(own_cache, monkeypatch, target):
     """What is asked of a run; what it makes is the business of the run's own tests."""
     asked = []
@@ -342,7 +382,7 @@ def test_the_run_that_makes_a_model(monkeypatch, tmp_path):
     (command,) = asked
     assert command[command.index("run") + 1 :] == [
         *(f"weights={tmp_path / 'w.pth'}", "config=yolact_edge_config", "target=ascend", f"out={tmp_path / 'work'}"),
-        *("to=compile", "bs=8", "classes=a,b", "soc=Ascend310P3", "device=emulation"),
+        *("to=compile", "force=1", "bs=8", "classes=a,b", "soc=Ascend310P3", "device=emulation"),
     ]
 
 

@@ -14,13 +14,14 @@ import numpy as np
 import oracle
 import pytest
 import referee
-from factories import CHECKOUT, SMALL_CONFIG, write_coco
+from factories import CHECKOUT, ORACLE_HEADS, SMALL_CONFIG, write_coco
 
 from yolact_ascend.detection.tasks import BOX, MASK
+from yolact_ascend.detection.thresholds import EVALUATION_SETTINGS
 from yolact_ascend.errors import ArtifactError, ToolError
 from yolact_ascend.host.postprocess import postprocess, read_ids, require_outputs_of
 from yolact_ascend.images.coco import load_dataset
-from yolact_ascend.models.detector import load_detector
+from yolact_ascend.models.families import family_of
 from yolact_ascend.models.yolact.detect import YolactDetector
 from yolact_ascend.targets.folder import output_bin
 from yolact_ascend.timings import Timings
@@ -107,10 +108,16 @@ def test_missed_images_count(run):
     assert nothing.scores[BOX].table["50"] == 0
 
 
-def test_either_cut_gives_the_same(tmp_path, dataset):
-    weights = oracle.save_weights(tmp_path / "oracle.pth", SMALL_CONFIG)
+@pytest.fixture
+def with_heads(made):
+    """The host's part with the oracle's heads."""
+    heads = made(ORACLE_HEADS).read_bytes()
+    return family_of(SMALL_CONFIG).make_detector(SMALL_CONFIG, "fpn", heads, EVALUATION_SETTINGS, 1)
+
+
+def test_either_cut_gives_the_same(with_heads, tmp_path, dataset):
     results = []
-    for each in (load_detector(weights, SMALL_CONFIG, "fpn"), DETECTOR):
+    for each in (with_heads, DETECTOR):
         folder = tmp_path / each.cut
         oracle.write_outputs(folder, dataset, [3, 1], SMALL_CONFIG, cut=each.cut)
         files = {BOX: folder / "bbox.json", MASK: folder / "mask.json"}
@@ -119,13 +126,11 @@ def test_either_cut_gives_the_same(tmp_path, dataset):
     assert results[0].scores[MASK].table == pytest.approx(results[1].scores[MASK].table)
 
 
-def test_every_step_of_every_image_is_timed(tmp_path, dataset, real_workers):
+def test_every_step_of_every_image_is_timed(with_heads, tmp_path, dataset, real_workers):
     """With the heads on the host; four images, one of which has nothing to detect, on two workers."""
-    weights = oracle.save_weights(tmp_path / "oracle.pth", SMALL_CONFIG)
-    detector = load_detector(weights, SMALL_CONFIG, "fpn")
     oracle.write_outputs(tmp_path / "output", dataset, [3, 1, 2, 4], SMALL_CONFIG)
     files = {BOX: tmp_path / "bbox.json", MASK: tmp_path / "mask.json"}
-    _, timings = postprocess(tmp_path / "output", detector, dataset, [3, 1, 2, 4], files, workers=2)
+    _, timings = postprocess(tmp_path / "output", with_heads, dataset, [3, 1, 2, 4], files, workers=2)
     assert timings.images == 4
     assert set(timings.seconds) == {"read", "heads", "detect", "masks", "RLE", "eval"}
     assert all(seconds > 0 for seconds in timings.seconds.values())

@@ -15,7 +15,7 @@ from types import SimpleNamespace
 import cv2
 import numpy as np
 import pytest
-from factories import SMALL_CONFIG
+from factories import SMALL_CONFIG, TINY_CONFIG, describe_network, write_described_onnx
 from PIL import Image
 
 from yolact_ascend.cli import main
@@ -28,7 +28,10 @@ from yolact_ascend.images.decode import decode_image
 from yolact_ascend.images.reader import source_of_image
 from yolact_ascend.images.transforms import normalise_image, resize_image
 from yolact_ascend.models.config import DEFAULT_CONFIG, get_config
-from yolact_ascend.models.inputs import UINT8, input_tensor
+from yolact_ascend.models.families import cut_outputs
+from yolact_ascend.models.inputs import OWN_SIZE, UINT8, input_tensor
+from yolact_ascend.targets.compiled import Need, describe_model, write_sidecar
+from yolact_ascend.targets.described import read_description
 from yolact_ascend.targets.folder import input_bin
 from yolact_ascend.timings import Timings
 from yolact_ascend.workers import open_workers
@@ -71,6 +74,50 @@ def test_another_dtype_makes_every_input_again(dataset, tmp_path):
         made = preprocess(dataset.images[:2], tmp_path, dtype)
         sizes.append((made, input_bin(tmp_path, 1).stat().st_size))
     assert sizes == [(2, 3_630_000), (2, 907_500), (0, 907_500), (2, 3_630_000)]
+
+
+@pytest.fixture
+def model_of(tmp_path):
+    """What writes a model that takes such inputs: an exported one, or a side-car and what passes for its model."""
+
+    def write(name, dtype):
+        onnx_file, model = tmp_path / "m.onnx", tmp_path / name
+        write_described_onnx(onnx_file, describe_network(TINY_CONFIG, "heads"))
+        if model != onnx_file:
+            model.write_bytes(b"compiled")
+            model.with_suffix(".bin").write_bytes(b"weights")
+            tensors = input_tensor(TINY_CONFIG, dtype), cut_outputs(TINY_CONFIG, "heads")
+            need = Need("ascend", {}, "0" * 64, "2" * 64, 1, TINY_CONFIG.name, "heads", "fp16", *tensors)
+            write_sidecar(model, describe_model(model, need, read_description(onnx_file), [], "atc"))
+        return model
+
+    return write
+
+
+@pytest.mark.parametrize(
+    ("name", "takes", "words", "expected"),
+    [
+        ("m.onnx", "float32", [], "float32"),
+        ("m.om", "float32", ["--config=yolact_edge_demo_config"], "float32"),
+        ("m.om", "uint8", [], "uint8"),
+        ("m.xml", "uint8", ["--dtype=uint8"], "uint8"),
+        ("m.om", "uint8", ["--dtype=float32"], "--dtype=float32: {} takes uint8. Leave out --dtype."),
+        ("m.xml", OWN_SIZE, [], "--model={}: it takes images of any size, and input files have one. Use `stream`"),
+        ("m.om", "uint8", [f"--config={DEFAULT_CONFIG}"], "was exported for yolact_edge_demo_config, not for yolact"),
+    ],
+)
+def test_a_model_chooses_config_and_dtype(
+    monkeypatch, small_coco, annotation_file, tmp_path, capsys, model_of, name, takes, words, expected
+):
+    seen = []
+    monkeypatch.setattr("yolact_ascend.host.preprocess.preprocess", lambda *arguments: seen.append(arguments) or 0)
+    model = model_of(name, takes)
+    paths = [f"--image_path={small_coco}/val2017", f"--json_file={annotation_file}", f"--save_path={tmp_path / 'in'}"]
+    code = main.main(["preprocess", f"--model={model}", *paths, *words])
+    if expected in ("float32", "uint8"):
+        assert code == 0 and seen[0][2:4] == (TINY_CONFIG, expected)
+    else:
+        assert code != 0 and not seen and expected.format(model) in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(("words", "dtype"), [([], "float32"), (["--dtype", "uint8"], "uint8")])

@@ -15,7 +15,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from emulation.cases import real_packages, real_tool_in
-from factories import CHECKOUT, TINY_CONFIG, write_coco
+from factories import CHECKOUT, TINY_CONFIG, detector_of, write_coco
 
 from yolact_ascend.cli.main import main
 from yolact_ascend.detection.detections import bbox_results, mask_results
@@ -29,7 +29,6 @@ from yolact_ascend.images.coco import load_dataset
 from yolact_ascend.images.decode import decode_image
 from yolact_ascend.images.reader import source_of_image
 from yolact_ascend.images.transforms import normalise_image
-from yolact_ascend.models.detector import load_detector
 from yolact_ascend.models.yolact.detect import YolactDetector
 from yolact_ascend.targets.ascend.engine import DeviceEngine
 from yolact_ascend.targets.folder import output_bin
@@ -57,8 +56,8 @@ def dataset(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def detector(tiny_weights):
-    return load_detector(tiny_weights, TINY_CONFIG, "fpn")
+def detector(tiny_onnx):
+    return detector_of(tiny_onnx)
 
 
 @pytest.fixture(scope="module")
@@ -340,7 +339,6 @@ def test_by_the_command_line(tiny_onnx, tiny_weights, dataset, by_files, tmp_pat
     assert main([*words, "--image_path=nowhere"]) == 1
 
 
-@pytest.mark.needs("torch")  # makes the part of the network behind the device
 @pytest.mark.parametrize("delay_s", [0, 0.2])
 def test_an_interrupt_while_the_workers_start_ends_it(tiny_onnx, tiny_weights, dataset, tmp_path, delay_s):
     """To the whole group, as from a terminal: workers that are not up yet must not be waited for."""

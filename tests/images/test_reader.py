@@ -129,6 +129,12 @@ def test_what_is_no_picture_is_refused(tmp_path):
         take_picture(Image.new("F", (8, 6)))
     with pytest.raises(DatasetError, match=r"the picture \(2 bytes\) cannot be decoded as an image"):
         take_picture(b"no").read()
+    with pytest.raises(DatasetError, match="Pillow image of 0×6 pixels: nothing is in it"):
+        take_picture(Image.new("RGB", (0, 6)))
+    with pytest.raises(DatasetError, match="'https://example.com/a.jpg' is an address. Pictures are not fetched"):
+        take_picture("https://example.com/a.jpg")
+    with pytest.raises(DatasetError, match=r"There is no image x+\.\.\.x*\. Pass the path"):
+        take_picture("x" * 5000)
     monster = np.broadcast_to(np.zeros((1, 1, 3), np.uint8), (20_000, 20_000, 3))  # takes no memory
     with pytest.raises(DatasetError, match=r"the picture has 20000×20000 pixels, 400 million; the limit is 179"):
         take_picture(monster)

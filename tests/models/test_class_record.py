@@ -33,6 +33,7 @@ FAULTS = {
     "a dict for the names": ({"class_names": {"a": 1, "b": 2}}, '"class_names" is {"a": 1, "b": 2}, expected a list'),
     "no names": ({"class_names": [], "category_ids": []}, r'"class_names" is \[\], expected a list of names'),
     "a number as name": ({"class_names": ["a", 2]}, '"class_names" has 2, expected names, each once'),
+    "half a letter": ({"class_names": ["a", "\ud800"]}, r'"class_names" has ".ud800", expected names, each once'),
     "equal names": ({"class_names": ["a", "a"]}, '"class_names" has "a" twice, expected names, each once'),
     "a string for the ids": ({"category_ids": "79"}, '"category_ids" is "79", expected a list of whole numbers'),
     "equal ids": ({"category_ids": [7, 7]}, '"category_ids" has 7 twice, expected whole numbers'),

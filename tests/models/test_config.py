@@ -6,7 +6,6 @@ import json
 import numpy as np
 import onnx
 import pytest
-import torch
 from factories import TINY_CONFIG
 
 from yolact_ascend.detection.thresholds import EVALUATION_SETTINGS
@@ -22,7 +21,6 @@ from yolact_ascend.models.config import (
     require_upstream,
     with_classes,
 )
-from yolact_ascend.models.export import export_onnx
 from yolact_ascend.models.families import all_cuts, cut_outputs, default_cut, family_of, find_cut
 from yolact_ascend.models.inputs import input_tensor
 from yolact_ascend.models.yolact.anchors import make_anchors
@@ -156,8 +154,11 @@ OTHER_OUTPUTS = {
 }
 
 
+@pytest.mark.needs("torch")
 @pytest.mark.parametrize("cut", OTHER_OUTPUTS)
 def test_the_tensors_of_a_cut_follow_from_the_config_and_are_the_networks(cut):
+    import torch
+
     outputs = cut_outputs(OTHER, cut)
     assert [(spec.name, spec.shape) for spec in outputs] == OTHER_OUTPUTS[cut]
     assert {spec.dtype for spec in outputs} == {"float32"}
@@ -208,7 +209,10 @@ def test_detection_reads_anchors_and_prototypes_of_the_configs_size():
     np.testing.assert_allclose(found.boxes_xyxy_px, [[432, 158, 552, 178]] * len(found), atol=1)
 
 
+@pytest.mark.needs("torch")
 def test_export_follows_the_config(tiny_weights, tmp_path):
+    from yolact_ascend.models.export import export_onnx
+
     config = dataclasses.replace(
         USUAL, preprocessing=Preprocessing(height_px=128, width_px=128, mean_rgb=(1, 2, 3), std_rgb=(4, 5, 6))
     )

@@ -76,6 +76,7 @@ def changed(path, value):
         (["host_part", "file"], "../yolact_edge_heads.onnx", "expected a file name without a folder"),
         (["host_part", "file"], "..", "expected a file name without a folder"),
         (["host_part", "size"], 1, "'size' is no field of it"),
+        (["config", "class_names"], ["\ud800"], r"\"class_names\" has '.ud800', expected names"),
         (["config"], [], '"config" is .*, expected an object'),
         (["config", "family"], "rcnn", "expected one of yolact"),
         (["config", "tasks"], [], "expected a list of"),

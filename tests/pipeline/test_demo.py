@@ -123,8 +123,9 @@ def exported_demo(folder, cut, weights=demo.WEIGHTS):
 
 
 @pytest.mark.parametrize("words", [[], ["cut=fpn"], ["cut=boxes"]], ids=" ".join)
-def test_a_demo_at_another_cut_exports_again(empty_folder, words):
+def test_a_demo_at_another_cut_exports_again(empty_folder, monkeypatch, words):
     """Its weights come with the repository, so what lies in the work folder does not stand in for them."""
+    monkeypatch.setattr(model_source, "has_torch", lambda: True)
     exported_demo(empty_folder, "heads")
     settings = with_demo(parse_words(words))
     assert settings.is_demo and settings.exported is None
@@ -138,6 +139,15 @@ def test_without_pytorch_an_exported_demo_goes_on_as_it_is(empty_folder, monkeyp
     assert (settings.is_demo, settings.exported, settings.cut) == (True, description, "heads")
     with pytest.raises(UsageError, match="cut=fpn: the exported model ends at heads"):
         with_demo(parse_words(["cut=fpn"]))
+
+
+@pytest.mark.parametrize("has_torch", [True, False])
+def test_an_onnx_of_others_that_cannot_be_read_stands_in_for_nothing(empty_folder, monkeypatch, has_torch):
+    """Without a record of its export; `doctor --bundle` must not end there."""
+    monkeypatch.setattr(model_source, "has_torch", lambda: has_torch)
+    (empty_folder / "results").mkdir()
+    (empty_folder / "results" / "yolact_edge.onnx").write_text("no ONNX")
+    assert with_demo(parse_words([])).exported is None
 
 
 def test_the_exported_model_of_own_weights_is_no_demo(empty_folder):

@@ -278,6 +278,8 @@ def test_what_the_device_says(output, expected):
 
 
 def test_an_ais_bench_that_a_signal_ended():
+    for refused in ("[ERROR] path contains illegal char, legal chars include", "path:ä contains illegal char"):
+        assert "only letters, digits and _ . - / in paths. Move the model" in str(explain_device_failure(refused, 1))
     assert "host's memory ran out" in explain_device_failure("", 137)
     assert "It crashed in CANN" in explain_device_failure("", -11)
     assert explain_device_failure("", 1) is None and explain_device_failure("") is None

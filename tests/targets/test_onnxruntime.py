@@ -202,7 +202,7 @@ def test_compile_runs_its_verb_and_replaces_the_model(tiny_onnx, tmp_path, runne
     flags = ["--batch_size=2", f"--embed={int(image is UINT8)}"]
     assert target.compile_inputs(job)["flags"] == flags
     assert runner.commands == [["compile", f"--model={tiny_onnx}", f"--output={model}", *flags]]
-    assert command.endswith(" ".join(runner.commands[0]))
+    assert command[-len(runner.commands[0]) :] == runner.commands[0]
     with target.open(model, 0) as engine:
         assert (engine.batch_size, engine.inputs[0].shape, engine.inputs[0].dtype) == (2, image.shape, image.dtype)
 

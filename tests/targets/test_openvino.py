@@ -535,7 +535,7 @@ def test_compile_and_infer_run_their_verbs(tiny_onnx, tmp_path, embed):
     command = target.compile(job, runner, tmp_path / "log")
     words = ["--batch_size=2", "--precision=fp16", f"--embed={embed}"]
     assert runner.commands == [["compile", f"--model={tiny_onnx}", f"--output={model}", *words]]
-    assert command.endswith(" ".join(runner.commands[0])) and target.compile_inputs(job)["flags"] == words
+    assert command[-len(runner.commands[0]) :] == runner.commands[0] and target.compile_inputs(job)["flags"] == words
 
     bins = tmp_path / "inputs" / "bin_file"
     bins.mkdir(parents=True)

@@ -106,10 +106,16 @@ def _needs(settings: RunSettings, library: str) -> bool:
 
 def check_weights(settings: RunSettings) -> Check:
     """Whether the weights file can be read and fits the config; what is in it, and where its classes are from."""
-    path, config = settings.weights, get_config(settings.config)
+    path, config, onnx = settings.weights, get_config(settings.config), WorkFolder(settings.out).onnx
+    if "export" not in settings.stages and not (path.is_file() or onnx.is_file()):
+        text = (
+            f"There is no {path}, and no {onnx}, which these stages take in its place. Copy the work folder of the "
+            f"host that exports the model to {settings.out}, or pass weights=FILE."
+        )
+        return Check("weights", WARN, text)
     require_source(path, config, settings.exported, settings.out)
     if settings.exported is not None:
-        text = f"not needed: a run takes {describe_exported(WorkFolder(settings.out).onnx, settings.exported)}"
+        text = f"not needed: a run takes {describe_exported(onnx, settings.exported)}"
         return Check("weights", OK, text, {"path": str(path), "weights_sha256": settings.exported.weights_sha256})
     choice = _choose_classes(settings)
     size, classes = path.stat().st_size, choice.config.num_classes

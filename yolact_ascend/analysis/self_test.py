@@ -34,7 +34,7 @@ from yolact_ascend.analysis.verify import (
 from yolact_ascend.checks import FAIL, OK, Check
 from yolact_ascend.cores import count_cores
 from yolact_ascend.detection.detections import whole_results
-from yolact_ascend.errors import ArtifactError, ToolError, YolactAscendError
+from yolact_ascend.errors import ArtifactError, ToolError, YolactAscendError, show_value
 from yolact_ascend.files import read_json
 from yolact_ascend.host.inference import input_dtype
 from yolact_ascend.host.pack import EXPECTED, PACK_AGAIN, SELF_TEST, Manifest, differing_files, read_manifest
@@ -203,12 +203,14 @@ def _check_files(folder: Path, manifest: Manifest) -> Check:
 def _check_computed(folder: Path, manifest: Manifest, model: Path, target: Target) -> Iterator[Check]:
     expected = read_json(folder / EXPECTED, "what the packed model should compute")
     try:
+        if f"{SELF_TEST}/{expected['image']}" not in manifest.files:  # it would lead out of the pack
+            raise ValueError(f"image {show_value(expected['image'])} is no file of the pack")
         picture = decode_image(folder / SELF_TEST / expected["image"])
         found = compute(model, target, picture)
         yield _check_outputs(expected, found, manifest, model)
         if all(np.isfinite(output).all() for output in found.outputs):  # others are not decoded
             yield _check_detections(expected, detect(model, found, picture))
-    except (KeyError, TypeError) as error:
+    except (KeyError, TypeError, ValueError) as error:
         raise ArtifactError(f"{folder / EXPECTED} is damaged: {type(error).__name__} {error}. {PACK_AGAIN}") from error
 
 
@@ -219,6 +221,8 @@ def _check_outputs(expected: dict[str, Any], found: Computed, manifest: Manifest
         return Check(OUTPUTS, FAIL, text, {CAUSE: asdict(Cause("another model", text))})
     differences = _compare(expected["outputs"], found)
     allowed = [Float16Cost(**cost) for cost in expected["allowed"]]
+    if len(allowed) != len(differences):
+        raise ValueError(f"{len(allowed)} allowed for {len(differences)} outputs, expected as many")
     facts: dict[str, Any] = {"outputs": [asdict(one) for one in differences], "allowed": expected["allowed"]}
     wrong = [one for one, cost in zip(differences, allowed) if not is_close(one, cost)]
     said = f"{describe_differences(wrong or differences)}, beside {expected['computed_by']}"

@@ -36,7 +36,7 @@ def run(arguments: argparse.Namespace) -> None:
     """Do the work of the verb."""
     from yolact_ascend.analysis import self_test
     from yolact_ascend.host import pack
-    from yolact_ascend.targets.compiled import read_sidecar
+    from yolact_ascend.targets.compiled import read_sidecar, require_described
     from yolact_ascend.targets.described import read_description
     from yolact_ascend.targets.folder import sidecar_file
     from yolact_ascend.targets.registry import target_of_model
@@ -45,6 +45,8 @@ def run(arguments: argparse.Namespace) -> None:
     kind = target_of_model(model)
     description = read_description(model)
     sidecar = read_sidecar(model) if sidecar_file(model).is_file() else None
+    if sidecar is not None:
+        require_described(model, sidecar)
     files = pack.model_files(model, description)
     manifest = pack.describe_pack(model, kind.name, sidecar, description, f"yolact-ascend {__version__}")
     embed, target = self_test.embed_of_model(model), _find_target(arguments)

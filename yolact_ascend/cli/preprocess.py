@@ -15,8 +15,9 @@ from yolact_ascend.cli.flags import (
     say_warnings,
 )
 from yolact_ascend.cores import count_cores
-from yolact_ascend.models.config import DEFAULT_CONFIG, get_config
-from yolact_ascend.models.inputs import INPUT_DTYPES
+from yolact_ascend.errors import UsageError
+from yolact_ascend.models.config import DEFAULT_CONFIG, ModelConfig, get_config
+from yolact_ascend.models.inputs import DTYPE_OF_EMBED, INPUT_DTYPES, OWN_SIZE, embed_of
 
 HELP = "Turn COCO images into raw network inputs (preprocess.py)."
 
@@ -26,16 +27,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_dataset(parser)
     add_flag(parser, flags.SAVE_PATH, default=Path("inputs"), help="folder for bin_file/ and ids.json")
     add_flags(parser, flags.LIMIT)
-    add_flag(
-        parser, flags.CONFIG, default=DEFAULT_CONFIG, help=f"config whose preprocessing is applied: {LISTED_CONFIGS}"
-    )
-    add_flag(parser, flags.DTYPE, choices=INPUT_DTYPES, metavar=None)
+    text = "the model that will run: it states its config, and which inputs it takes"
+    add_flag(parser, flags.MODEL, default=None, help=f"{text} (default: --config and --dtype alone)")
+    text = f"config whose preprocessing is applied: {LISTED_CONFIGS} (default: {DEFAULT_CONFIG})"
+    add_flag(parser, flags.CONFIG, help=text)
+    text = f"{flags.DTYPE.help} (default: {flags.DTYPE.default})"
+    add_flag(parser, flags.DTYPE, default=None, choices=INPUT_DTYPES, metavar=None, help=text)
     add_flags(parser, flags.WORKERS)
 
 
 def run(arguments: argparse.Namespace) -> None:
     """Do the work of the verb."""
-    config = get_config(arguments.config)
+    config, dtype = chosen_inputs(arguments)
     from yolact_ascend.host.preprocess import preprocess
     from yolact_ascend.images.pictures import verify_pictures
 
@@ -44,5 +47,29 @@ def run(arguments: argparse.Namespace) -> None:
     dataset.require_readable()
     images = dataset.images
     workers = arguments.workers or count_cores()
-    made = preprocess(images, arguments.save_path, config, arguments.dtype, workers)
+    made = preprocess(images, arguments.save_path, config, dtype, workers)
     print(f"{len(images)} inputs in {arguments.save_path} ({made} new)")
+
+
+def chosen_inputs(arguments: argparse.Namespace) -> tuple[ModelConfig, str]:
+    """Return the config and the dtype of the inputs: those of `--model`, which is checked against the other flags.
+
+    Without it they are those of the flags alone. Raises UsageError and ArtifactError when they contradict each other.
+    """
+    model, dtype = arguments.model, arguments.dtype
+    if model is None:
+        return get_config(arguments.config or DEFAULT_CONFIG), dtype or flags.DTYPE.default
+    from yolact_ascend.host.loading import require_config
+    from yolact_ascend.targets.described import read_description, read_input
+
+    config = read_description(model).config
+    if arguments.config is not None:
+        require_config(model, config, get_config(arguments.config))
+    taken = DTYPE_OF_EMBED[embed_of(read_input(model))]
+    if taken == OWN_SIZE:
+        raise UsageError(
+            f"--model={model}: it takes images of any size, and input files have one. Use `stream` or `predict`."
+        )
+    if dtype not in (None, taken):
+        raise UsageError(f"--dtype={dtype}: {model} takes {taken}. Leave out --dtype.")
+    return config, taken

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
-import shutil
 import sys
 import threading
 from collections.abc import Sequence
@@ -64,7 +63,6 @@ def made_once(recipe: Recipe) -> Path:
     model = work.onnx if _is_exported_only(recipe) else work.model(recipe.batch_size, recipe.target.model_suffix)
     with _one_at_a_time, wait_for_folder(folder):
         if not _is_whole(folder, model):
-            shutil.rmtree(work.root, ignore_errors=True)
             print(
                 f"Exporting {recipe.weights} for {recipe.target.name}, once, into {folder}", file=sys.stderr, flush=True
             )
@@ -106,6 +104,7 @@ def _make(recipe: Recipe, folder: Path) -> None:
         f"out={folder}",
         "to=export" if _is_exported_only(recipe) else "to=compile",
         f"bs={recipe.batch_size}",
+        "force=1",  # what is there is damaged; a run replaces its own files, and leaves others
     ]
     optional = {"classes": recipe.classes, "soc": recipe.soc, "device": recipe.device}
     words += [f"{key}={value}" for key, value in optional.items() if value is not None]

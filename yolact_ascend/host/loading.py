@@ -11,9 +11,10 @@ from pathlib import Path
 
 from yolact_ascend.cores import count_cores
 from yolact_ascend.detection.thresholds import PREDICTION_SETTINGS, DetectionSettings
-from yolact_ascend.errors import ArtifactError, NotDescribedError, UsageError, WeightsError, show_value
+from yolact_ascend.errors import ArtifactError, NotDescribedError, UsageError, WeightsError, show_name, show_value
 from yolact_ascend.files import sha256_file
-from yolact_ascend.flags import BATCH_SIZE, COUNT, NPUS, THREADS, read_argument
+from yolact_ascend.flags import MAX_BATCH_SIZE, MAX_COUNT, MAX_WORKERS
+from yolact_ascend.host import arguments
 from yolact_ascend.host.cache import Recipe, made_once
 from yolact_ascend.host.model import Model
 from yolact_ascend.host.pack import is_pack, require_whole
@@ -34,7 +35,6 @@ from yolact_ascend.targets.registry import (
     target_of_model,
 )
 from yolact_ascend.targets.target import ALL_WORK, RUN, DeviceRequest, Engine, Target
-from yolact_ascend.words import decimal
 
 RUNNING = DeviceRequest(work=frozenset((RUN,)))
 WEIGHTS_SUFFIX = ".pth"
@@ -133,22 +133,22 @@ def load(
     Raises UsageError for arguments that cannot be used, ArtifactError for a model, WeightsError for weights, and
     ToolError for a device or program.
     """
-    for flag, value in ((BATCH_SIZE, batch_size), (THREADS, threads)):
-        if value is not None:
-            read_argument(flag.name, flag.read, value)
-    request = ModelRequest(
-        Path(path),
-        None if weights is None else Path(weights),
-        config,
-        classes,
-        target,
-        DeviceRequest(device, soc, read_argument(NPUS.name, NPUS.read, npus), threads, frozenset((RUN,))),
-        batch_size,
-    )
     settings = dataclasses.replace(
         PREDICTION_SETTINGS,
-        score_threshold=read_argument("score_threshold", decimal(0, 1), score_threshold),
-        max_detections=read_argument("max_detections", COUNT, max_detections),
+        score_threshold=arguments.read_number("score_threshold", score_threshold, 0, 1),
+        max_detections=arguments.read_whole("max_detections", max_detections, 1, MAX_COUNT),
+    )
+    for name, word in (("target", target), ("device", device or ""), ("soc", soc), ("config", config)):
+        arguments.read_text(name, word)
+    threads = None if threads is None else arguments.read_whole("threads", threads, 1, MAX_WORKERS)
+    request = ModelRequest(
+        arguments.read_path("path", path),
+        None if weights is None else arguments.read_path("weights", weights),
+        config,
+        arguments.read_text("classes", classes),
+        target,
+        DeviceRequest(device, soc, arguments.read_devices("npus", npus), threads, frozenset((RUN,))),
+        None if batch_size is None else arguments.read_whole("batch_size", batch_size, 1, MAX_BATCH_SIZE),
     )
     return choose_model(request).open(settings)
 
@@ -158,7 +158,11 @@ def choose_model(request: ModelRequest) -> ChosenModel:
 
     Raises like `load`.
     """
-    if request.path.is_dir():
+    try:
+        is_folder = request.path.is_dir()
+    except OSError as error:  # longer than a path may be
+        raise ArtifactError(f"There is no model {show_name(str(request.path))}: {error.strerror}.") from error
+    if is_folder:
         request = dataclasses.replace(request, path=model_in(request.path))
     if request.path.suffix == WEIGHTS_SUFFIX:
         request = _from_weights(request)

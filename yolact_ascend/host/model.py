@@ -18,7 +18,8 @@ import numpy as np
 from yolact_ascend.cores import count_cores
 from yolact_ascend.detection.detections import Detections, keep_scores
 from yolact_ascend.errors import DatasetError, UsageError
-from yolact_ascend.flags import WORKERS, read_argument
+from yolact_ascend.flags import MAX_WORKERS
+from yolact_ascend.host import arguments
 from yolact_ascend.host.found import Found
 from yolact_ascend.host.inference import detect_batch
 from yolact_ascend.host.overlap import Detected, Spent, overlap
@@ -127,7 +128,7 @@ class Model:
         if isinstance(pictures, ONE_PICTURE) or is_array or not isinstance(pictures, Iterable):
             raise UsageError("stream() takes several pictures, such as a list of them. For one: model(picture).")
         if workers is not None:
-            read_argument(WORKERS.name, WORKERS.read, workers)
+            workers = arguments.read_whole("workers", workers, 1, MAX_WORKERS)
         return self._stream(pictures, workers, on_unreadable)
 
     def _stream(

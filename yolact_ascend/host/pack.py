@@ -5,12 +5,13 @@ It can be moved, renamed and zipped. Nothing in it needs PyTorch, and no file of
 
 from __future__ import annotations
 
+import contextlib
 import zipfile
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
 
-from yolact_ascend.errors import ArtifactError, UsageError, show_value
+from yolact_ascend.errors import ArtifactError, UsageError, show_name, show_value
 from yolact_ascend.files import atomic_path, read_json, sha256_bytes, sha256_file, write_bytes, write_json
 from yolact_ascend.folders import LEDGER, LOCK, Ledger, hold_results
 from yolact_ascend.models.description import Description
@@ -126,7 +127,7 @@ def read_manifest(folder: Path) -> Manifest:
             f"({show_value(fields.get('producer'))}). Install that version."
         )
     try:
-        manifest = Manifest(**fields)
+        manifest = Manifest(**(fields if isinstance(fields, dict) else {}))
     except TypeError as error:
         raise ArtifactError(f"{path} is damaged: {error}. {PACK_AGAIN}") from error
     if schema != SCHEMA or not _is_sound(manifest):
@@ -150,9 +151,11 @@ def _has_model(manifest: Manifest) -> bool:
 def differing_files(folder: Path, manifest: Manifest) -> Iterator[str]:
     """Say what each file of a pack is that is not as it was packed."""
     for name, sha256 in manifest.files.items():
-        path = folder / name
-        if not path.is_file():
-            yield f"{name} is missing"
+        path, is_file = folder / name, False
+        with contextlib.suppress(OSError):  # a name that no file can have
+            is_file = path.is_file()
+        if not is_file:
+            yield f"{show_name(name)} is missing"
         elif sha256_file(path) != sha256:
             yield f"{name} is not the packed file"
 

@@ -80,7 +80,7 @@ def _count(names: list[str], what: str) -> str:
 def read_image(path: Path) -> bytes:
     """Return what an image file holds, not decoded; raises DatasetError when it cannot be read."""
     if not path.is_file():
-        raise DatasetError(f"There is no image {path}, though the annotation file lists it.")
+        raise DatasetError(f"There is no image {path}. Was it moved or removed?")
     try:
         return path.read_bytes()
     except OSError as error:

@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 from PIL import Image, ImageOps
 
-from yolact_ascend.errors import DatasetError
+from yolact_ascend.errors import DatasetError, show_name, show_value
 from yolact_ascend.images.coco import CocoImage
 from yolact_ascend.images.decode import decode_bytes, is_cut_short, is_jpeg, read_image, require_few_pixels
 
@@ -23,6 +23,7 @@ from yolact_ascend.images.decode import decode_bytes, is_cut_short, is_jpeg, rea
 Picture = Union[str, "os.PathLike[str]", bytes, bytearray, memoryview, np.ndarray, Image.Image]
 SIXTEEN_BITS = ("I;16", "I;16L", "I;16B", "I;16N")  # Pillow's modes
 WITHOUT_RANGE = ("I", "F")  # Pillow's modes whose values have no largest one
+ADDRESSES = ("http://", "https://", "file://", "rtsp://", "s3://", "data:")
 TO_COLOUR = {1: cv2.COLOR_GRAY2BGR, 3: None, 4: cv2.COLOR_BGRA2BGR}  # by the number of channels
 
 
@@ -69,9 +70,7 @@ def take_picture(picture: Picture, name: str = "the picture") -> PictureSource:
     shape, a missing file.
     """
     if isinstance(picture, (str, os.PathLike)):
-        path = Path(picture)
-        if not path.is_file():
-            raise DatasetError(f"There is no image {path}. Pass the path of an image file.")
+        path = _find_file(picture)
         return PictureSource(path, str(path))
     if isinstance(picture, (bytes, bytearray, memoryview)):
         return PictureSource(bytes(picture), name)
@@ -84,6 +83,20 @@ def take_picture(picture: Picture, name: str = "the picture") -> PictureSource:
         f"{name} is a {type(picture).__name__}, expected a path, bytes of an image file, a BGR array uint8 [H,W,3] or "
         "a Pillow image (several: a list of them)."
     )
+
+
+def _find_file(picture: str | os.PathLike[str]) -> Path:
+    """Return the path of a file that is there; raises DatasetError."""
+    word = os.fsdecode(picture)
+    if word.lower().startswith(ADDRESSES):
+        raise DatasetError(f"{show_value(word)} is an address. Pictures are not fetched: pass the bytes of the file.")
+    path = Path(word)
+    try:
+        if path.is_file():
+            return path
+    except OSError:  # it is longer than a path may be, or in a folder that may not be read
+        word = show_name(word)
+    raise DatasetError(f"There is no image {word}. Pass the path of an image file.")
 
 
 def _copy_array(array: np.ndarray, name: str) -> np.ndarray:
@@ -119,6 +132,8 @@ def _how_to_reshape(array: np.ndarray) -> str:
 
 def _copy_pillow(picture: Image.Image, name: str) -> np.ndarray:
     """Return a Pillow image as BGR pixels, turned by its EXIF orientation as a file is; raises DatasetError."""
+    if 0 in picture.size:
+        raise DatasetError(f"{name} is a Pillow image of {picture.width}×{picture.height} pixels: nothing is in it.")
     require_few_pixels(picture.size, name)
     if picture.mode in WITHOUT_RANGE:
         raise DatasetError(

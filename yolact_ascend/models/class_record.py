@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from yolact_ascend.errors import WeightsError
 from yolact_ascend.files import parse_json
 from yolact_ascend.models.config import ModelConfig
-from yolact_ascend.models.labels import LEAST_ID, MOST_ID
+from yolact_ascend.models.labels import LEAST_ID, MOST_ID, is_class_name
 from yolact_ascend.models.weights_archive import is_archive, read_record
 
 RECORD = "yolact_ascend.json"
@@ -64,7 +64,7 @@ def _check(fields: Any) -> Recorded:
     config, names, ids = fields["config"], fields["class_names"], fields["category_ids"]
     if not isinstance(config, str) or len(config) > MOST_CHARACTERS:
         raise ValueError(f'"config" is {_show(config)}, expected a name')
-    _require_list("class_names", names, "names, each once", lambda name: isinstance(name, str))
+    _require_list("class_names", names, "names, each once", is_class_name)
     expected = f"whole numbers from {LEAST_ID} to {MOST_ID}, each once"
     _require_list("category_ids", ids, expected, lambda number: type(number) is int and LEAST_ID <= number <= MOST_ID)
     if len(names) != len(ids):

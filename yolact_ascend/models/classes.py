@@ -15,6 +15,7 @@ from yolact_ascend.models.config import CONFIGS, DEFAULT_CONFIG, ModelConfig, wi
 from yolact_ascend.models.families import family_of
 from yolact_ascend.models.family import to_network_names
 from yolact_ascend.models.file_names import config_by_name
+from yolact_ascend.models.labels import is_class_name
 from yolact_ascend.models.weights_file import read_shapes
 from yolact_ascend.process import format_command, own_command
 
@@ -89,7 +90,7 @@ def _read_id(value: Any) -> int:
 
 def _read_name(value: Any) -> str:
     """Return a name, also one that is a number; raises ValueError for anything else, and for an empty one."""
-    if type(value) in (str, int, float) and str(value).strip():
+    if type(value) in (str, int, float) and str(value).strip() and is_class_name(str(value)):
         return str(value)
     raise ValueError(f"name {show_value(value)} is no text")
 

@@ -10,7 +10,7 @@ from yolact_ascend.detection.tasks import BOX, MASK
 from yolact_ascend.errors import show_value
 from yolact_ascend.models.config import Anchors, Backbone, Preprocessing
 from yolact_ascend.models.families import FAMILIES
-from yolact_ascend.models.labels import LEAST_ID, MOST_ID
+from yolact_ascend.models.labels import LEAST_ID, MOST_ID, is_class_name
 
 T = TypeVar("T")
 MOST_LETTERS = 1000  # of a text
@@ -93,7 +93,7 @@ class Fields:
 
 def read_config_fields(fields: Fields) -> dict[str, Any]:
     """Return the values of a `ModelConfig` by name, but for those that are not written."""
-    names = fields.distinct("class_names", lambda name: isinstance(name, str), "names")
+    names = fields.distinct("class_names", is_class_name, "names")
     is_id, expected = _is_whole(LEAST_ID, MOST_ID), f"whole numbers from {LEAST_ID} to {MOST_ID}"
     ids = fields.distinct("category_ids", is_id, expected)
     if len(names) != len(ids):

@@ -1,5 +1,7 @@
 """Lists of classes, each with the category ids that its data set gives them."""
 
+from typing import Any
+
 COCO_CLASSES = (
     "person", "bicycle", "car", "motorcycle", "airplane", "bus", "train", "truck", "boat", "traffic light",
     "fire hydrant", "stop sign", "parking meter", "bench", "bird", "cat", "dog", "horse", "sheep", "cow",
@@ -27,3 +29,8 @@ LEAST_ID, MOST_ID = -(2**63), 2**63 - 1  # of a class or an image: numpy and COC
 # The classes of the data set that `draw` makes. Their ids are none of COCO's, so that neither passes for the other.
 DRAWN_CLASSES = ("ball", "crate", "star", "leaf", "ring", "gear", "capsule", "cross")
 DRAWN_CATEGORY_IDS = tuple(range(101, 101 + len(DRAWN_CLASSES)))
+
+
+def is_class_name(value: Any) -> bool:
+    """Whether a value of a file is a text that can be written: JSON may have halves of letters, and UTF-8 has none."""
+    return isinstance(value, str) and not any("\ud800" <= letter <= "\udfff" for letter in value)

@@ -6,6 +6,7 @@ PyTorch is not installed and the ONNX was made of these very weights.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from yolact_ascend.errors import ArtifactError, NotDescribedError, NotInstalledError, UsageError, WeightsError
@@ -32,16 +33,11 @@ def find_exported(weights: Path, is_named: bool, out: Path) -> Description | Non
     if weights.is_file():
         if has_torch():
             return None
-        found = _read(out, "PyTorch is not installed")
+        found = _read_known(out, "PyTorch is not installed", (None,))
         return found if found and found.weights_sha256 == sha256_file(weights) else None
     if is_named and name_of_exported(out) != weights.name:
         return None
-    try:
-        found = _read(out, "There are no weights to export")
-    except ArtifactError:
-        if name_of_exported(out) in (None, CONFIGS[DEMO_CONFIG].source.file_name):
-            return None
-        raise
+    found = _read_known(out, "There are no weights to export", (None, CONFIGS[DEMO_CONFIG].source.file_name))
     return None if found is None or _is_of_shipped_weights(found) else found
 
 
@@ -118,6 +114,16 @@ def require_exported_fits(exported: Description, cut: str | None, classes: str |
             f"classes={classes}: the exported model names other classes, and they are chosen at its export. Leave out "
             "classes=, or export again."
         )
+
+
+def _read_known(out: Path, why: str, unknown: Sequence[str | None]) -> Description | None:
+    """Read like `_read`; None for a damaged ONNX whose record names no weights that it may stand in for."""
+    try:
+        return _read(out, why)
+    except ArtifactError:
+        if name_of_exported(out) in unknown:
+            return None
+        raise
 
 
 def _read(out: Path, why: str) -> Description | None:

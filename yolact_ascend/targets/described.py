@@ -16,9 +16,12 @@ from yolact_ascend.models.config import CONFIGS, DEFAULT_CONFIG, ModelConfig
 from yolact_ascend.models.description import EXPORT_AGAIN, KEY, Description, parse_description
 from yolact_ascend.models.families import family_of
 from yolact_ascend.models.family import Detector
+from yolact_ascend.models.host_part import HOST, PART_KEY
+from yolact_ascend.models.inputs import input_tensor
 from yolact_ascend.models.onnx_metadata import read_metadata
 from yolact_ascend.targets.compiled import read_sidecar, require_described
 from yolact_ascend.targets.folder import sidecar_file
+from yolact_ascend.tensors import TensorSpec
 
 # Where an OpenVINO IR states it: by our compile, or by OpenVINO's converter, which keeps the metadata of an ONNX.
 RT_INFO = "yolact_ascend"
@@ -39,6 +42,8 @@ def read_description(model: Path) -> Description:
     if text is not None:
         return parse_description(text, str(model))
     if model.suffix == ".onnx":
+        if read_metadata(model).get(PART_KEY) == HOST:
+            raise ArtifactError(f"{model} is the heads of a model, its part on the host. Pass the model beside it.")
         raise NotDescribedError(
             f"{model} does not state its config, classes and weights: an older version exported it, or another "
             f"program made it. {EXPORT_AGAIN} {BY_FLAGS}"
@@ -51,6 +56,16 @@ def read_description(model: Path) -> Description:
     sidecar = read_sidecar(model)
     require_described(model, sidecar)
     return sidecar.description
+
+
+def read_input(model: Path) -> TensorSpec:
+    """Return what a model takes for one image: as its side-car states it, or of an exported ONNX as its config has it.
+
+    Raises like `read_description`.
+    """
+    if model.suffix == ".onnx":
+        return input_tensor(read_description(model).config)
+    return TensorSpec.of_sample(read_sidecar(model).input)
 
 
 def config_of_onnx(path: Path) -> ModelConfig:

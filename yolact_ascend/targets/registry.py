@@ -27,7 +27,8 @@ def target_of_model(model: Path) -> type[Target]:
         if model.suffix == target.model_suffix:
             return target
     endings = " or ".join(f"{target.model_suffix} ({name})" for name, target in TARGETS.items())
-    raise UsageError(f"--model={model}: expected a file that ends in {endings}.")
+    packed = " Is it a packed model? Unpack it, and pass the folder." if model.suffix == ".zip" else ""
+    raise UsageError(f"--model={model}: expected a file that ends in {endings}.{packed}")
 
 
 def target_of_host(device: str) -> type[Target]:

@@ -185,7 +185,7 @@ class Target(Protocol):
     def compile_files(self, job: CompileJob) -> list[Path]:
         """Return the files that compiling may write or remove."""
 
-    def compile(self, job: CompileJob, runner: Runner, log: Path) -> str:
+    def compile(self, job: CompileJob, runner: Runner, log: Path) -> list[str]:
         """Compile; return the command, for the side-car. No model is left when it fails."""
 
     @classmethod

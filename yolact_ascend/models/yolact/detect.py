@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -19,7 +20,7 @@ from yolact_ascend.detection.thresholds import EVALUATION_SETTINGS, DetectionSet
 from yolact_ascend.errors import ArtifactError
 from yolact_ascend.models.config import ModelConfig
 from yolact_ascend.models.yolact.anchors import make_anchors
-from yolact_ascend.models.yolact.cuts import BOXES, cut_outputs, image_size_px
+from yolact_ascend.models.yolact.cuts import BOXES, HEADS, cut_outputs, image_size_px
 from yolact_ascend.tensors import TensorSpec, all_finite
 from yolact_ascend.timings import Timings
 
@@ -52,6 +53,7 @@ class YolactDetector:
         if self.heads is not None:
             with timings.timed("heads"):
                 head_outputs = list(self.heads(head_outputs))
+            self._require_own_heads(head_outputs)
         first, second, coeffs = head_outputs
         # A float16 overflow on the device would otherwise end as "nothing found", or as a plausible mAP.
         with timings.timed("detect"):
@@ -66,6 +68,19 @@ class YolactDetector:
             return detect_decoded((first, second, coeffs), protos, height, width, self.settings, timings)
         anchors = make_anchors(self.config.anchors, image_size_px(self.config))
         return detect((first, second, coeffs), protos, height, width, anchors, self.settings, timings)
+
+    def _require_own_heads(self, outputs: Sequence[np.ndarray]) -> None:
+        """Raise ArtifactError when the heads are of other classes or anchors than the config's."""
+        found, expected = [output.shape for output in outputs], [spec.shape for spec in self._head_outputs]
+        if found != expected:
+            raise ArtifactError(
+                f"The heads of the model give {found}, expected {expected} for the classes and anchors of "
+                f"{self.config.name}. Export the model again (export, pth2onnx.py)."
+            )
+
+    @cached_property
+    def _head_outputs(self) -> tuple[TensorSpec, ...]:
+        return cut_outputs(self.config, HEADS)[:-1]
 
 
 def detect(

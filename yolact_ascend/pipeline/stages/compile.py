@@ -9,6 +9,7 @@ from yolact_ascend.files import sha256_file
 from yolact_ascend.models.inputs import input_tensor
 from yolact_ascend.pipeline.context import RunContext
 from yolact_ascend.pipeline.steps import Step
+from yolact_ascend.process import format_command, without_folders
 from yolact_ascend.targets.compiled import SCHEMA, describe_model, files_of_model, write_sidecar
 from yolact_ascend.targets.folder import sidecar_file
 from yolact_ascend.targets.target import COMPILE, CompileJob
@@ -44,7 +45,8 @@ def _step(run: RunContext, batch_size: int) -> Step:
         sidecar_file(model).unlink(missing_ok=True)
         command = target.compile(job, run.runner, run.folder.log(f"compile_bs{batch_size}"))
         flags = target.compile_inputs(job)["flags"]
-        write_sidecar(model, describe_model(model, run.need(batch_size), run.description, flags, command))
+        named = format_command(without_folders(command))  # the side-car travels; the log has the paths
+        write_sidecar(model, describe_model(model, run.need(batch_size), run.description, flags, named))
 
     def made() -> list[Path]:
         return [sidecar_file(model), *target.compile_files(job)]

@@ -16,7 +16,7 @@ from yolact_ascend.files import (
 from yolact_ascend.loops import LoopClock, watch_output
 from yolact_ascend.process import Watch, capture
 from yolact_ascend.targets.ascend.devices import device_words
-from yolact_ascend.targets.ascend.explain import explain_device_failure
+from yolact_ascend.targets.ascend.explain import ACCEPTED_IN_PATHS, explain_device_failure
 from yolact_ascend.targets.ascend.installation import CARD_GUIDE
 from yolact_ascend.targets.folder import BENCHMARK_DIRNAME, OUTPUT_DIRNAME
 
@@ -110,10 +110,7 @@ def require_usable_paths(work_folder: Path) -> None:
     """
     for path, what in ((work_folder.absolute(), "the work folder"), (Path.cwd(), "the current folder")):
         if not _PATH_CHARACTERS.fullmatch(str(path)):
-            raise UsageError(
-                f"ais_bench accepts only letters, digits and _ . - / in paths, but {what} is '{path}'. "
-                "Use another (out=DIR for the work folder)."
-            )
+            raise UsageError(f"{ACCEPTED_IN_PATHS}, but {what} is '{path}'. Use another (out=DIR for the work folder).")
     for name in (OUTPUT_DIRNAME, BENCHMARK_DIRNAME):
         path = Path.cwd() / name
         if path.exists() and (not path.is_dir() or path.stat().st_mode & NOT_FOR_OTHERS):

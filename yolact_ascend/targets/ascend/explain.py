@@ -32,6 +32,7 @@ from yolact_ascend.targets.ascend.errors import (
 )
 from yolact_ascend.targets.ascend.installation import CARD_GUIDE, UNKNOWN
 
+ACCEPTED_IN_PATHS = "ais_bench accepts only letters, digits and _ . - / in paths"
 MOST_QUOTED = 240  # letters of a message
 _MESSAGE = re.compile(r"\b(E\d{5}|E[A-Z]\d{4})\)?:[ \t]*(?:\[PID: ?\d+\][ \t]*[-\d:.]+[ \t]*)?([^\r\n]*)")
 _NO_TEXT = re.compile(r"(?i)\s*(?:inner|internal) error!?\s*")
@@ -45,6 +46,7 @@ _NUMPY = re.compile(
     r"|compiled using NumPy 1|cannot import name '\w+' from 'numpy"
 )
 _ALIASES = re.compile(r"module 'numpy' has no attribute '(?:float|int|bool|object|str|complex|long|unicode|typeDict)'")
+_REFUSED_PATH = re.compile(r"path[^\n]* contains illegal char")  # ais_bench's check (docs/ais_bench_behaviours.md)
 _LIBRARY = re.compile(r"(lib[\w.+-]+\.so[\w.]*): cannot open shared object file")
 _SYMBOLS_OF_SYSTEM = re.compile(r"version [`'](GLIBC(?:XX)?_[\d.]+)' not found|(GLIBC(?:XX)?_[\d.]+) not found")
 _SYSTEM_LIBRARY = re.compile(r"lib(?:gomp|stdc\+\+|gcc_s|gfortran|openblas|GL|ssl|crypto|ffi|sqlite3|z)[.-]")
@@ -93,6 +95,8 @@ def explain_device_failure(output: str, exit_code: int | None = None) -> str | N
     for number in numbers:
         if number in ACL_NUMBERS:
             return f"Error {number}: {ACL_NUMBERS[number]}"
+    if _REFUSED_PATH.search(output):
+        return f"{ACCEPTED_IN_PATHS}. Move the model, or give it and its folders other names."
     imports = None if is_known else explain_import_failure(output)
     if imports is not None:
         return imports

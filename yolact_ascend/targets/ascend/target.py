@@ -152,7 +152,7 @@ class AscendTarget(Target):
     def compile_files(self, job: CompileJob) -> list[Path]:
         return [*model_files(job.model.with_suffix("")), *([_aipp_file(job)] if takes_pixels(job.input) else [])]
 
-    def compile(self, job: CompileJob, runner: Runner, log: Path) -> str:
+    def compile(self, job: CompileJob, runner: Runner, log: Path) -> list[str]:
         prefix, aipp_file = job.model.with_suffix(""), _aipp_file(job)
         remove_models(prefix)
         if takes_pixels(job.input):
@@ -170,7 +170,7 @@ class AscendTarget(Target):
         except BaseException:
             remove_models(prefix)  # a broken .om would look finished
             raise
-        return format_command(command)
+        return command
 
     @classmethod
     def compile_here(cls, job: CompileJob) -> None:

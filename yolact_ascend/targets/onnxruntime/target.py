@@ -13,7 +13,7 @@ from yolact_ascend.checks import OK, Check, run_check
 from yolact_ascend.errors import NotInstalledError, UsageError
 from yolact_ascend.extras import describe_missing
 from yolact_ascend.models.inputs import NORMALISE, NOTHING
-from yolact_ascend.process import Runner, format_command, own_command
+from yolact_ascend.process import Runner, own_command
 from yolact_ascend.sources import made_by
 from yolact_ascend.targets.folder import BENCHMARK_DIRNAME, OUTPUT_DIRNAME
 from yolact_ascend.targets.target import (
@@ -107,13 +107,13 @@ class OnnxRuntimeTarget(Target):
     def compile_files(self, job: CompileJob) -> list[Path]:
         return [job.model]
 
-    def compile(self, job: CompileJob, runner: Runner, log: Path) -> str:
+    def compile(self, job: CompileJob, runner: Runner, log: Path) -> list[str]:
         words = [flags.MODEL.word(job.onnx), flags.COMPILED_OUTPUT.word(job.model)]
         command = [*own_command("compile"), *words, *self.compile_inputs(job)["flags"]]
         with contextlib.suppress(FileNotFoundError):
             job.model.unlink()
         runner.run_own(command, log)
-        return format_command(command)
+        return command
 
     @classmethod
     def compile_here(cls, job: CompileJob) -> None:

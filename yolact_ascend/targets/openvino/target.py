@@ -12,7 +12,7 @@ from yolact_ascend.environment import without_telemetry
 from yolact_ascend.errors import ToolError, UsageError
 from yolact_ascend.files import make_folder, write_json
 from yolact_ascend.models.inputs import NORMALISE, NOTHING, RESIZE
-from yolact_ascend.process import Runner, describe_failure, format_command, own_command
+from yolact_ascend.process import Runner, describe_failure, own_command
 from yolact_ascend.sources import made_by
 from yolact_ascend.targets.compiled import files_of_model
 from yolact_ascend.targets.folder import BENCHMARK_DIRNAME, OUTPUT_DIRNAME, summary_of
@@ -141,13 +141,13 @@ class OpenVinoTarget(Target):
     def compile_files(self, job: CompileJob) -> list[Path]:
         return files_of_model(job.model)
 
-    def compile(self, job: CompileJob, runner: Runner, log: Path) -> str:
+    def compile(self, job: CompileJob, runner: Runner, log: Path) -> list[str]:
         words = [flags.MODEL.word(job.onnx), flags.COMPILED_OUTPUT.word(job.model)]
         command = [*own_command("compile"), *words, *self.compile_inputs(job)["flags"]]
         for file in files_of_model(job.model):
             file.unlink(missing_ok=True)
         runner.run_own(command, log)
-        return format_command(command)
+        return command
 
     @classmethod
     def compile_here(cls, job: CompileJob) -> None:
