@@ -382,7 +382,7 @@ def test_the_run_that_makes_a_model(monkeypatch, tmp_path):
     (command,) = asked
     assert command[command.index("run") + 1 :] == [
         *(f"weights={tmp_path / 'w.pth'}", "config=yolact_edge_config", "target=ascend", f"out={tmp_path / 'work'}"),
-        *("to=compile", "force=1", "bs=8", "classes=a,b", "soc=Ascend310P3", "device=emulation"),
+        *("to=compile", "bs=8", "force=1", "classes=a,b", "soc=Ascend310P3", "device=emulation"),
     ]
 
 
