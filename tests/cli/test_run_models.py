@@ -62,7 +62,7 @@ def test_aipp_takes_a_quarter_of_the_bytes_and_normalises_alike(copied):
     assert {path.stat().st_size for path in (copied.folder.inputs / "bin_file").iterdir()} == {907_500}
     sidecar = copied.sidecar(3)
     assert sidecar["input"] == {"name": "image", "shape": [3, 550, 550, 3], "dtype": "uint8", "layout": "NHWC"}
-    assert sidecar["command"].endswith(f" --insert_op_conf {copied.folder.aipp_config}")
+    assert sidecar["command"].endswith(f" --insert_op_conf {copied.folder.aipp_config.name}")
     as_compiled = {"precision": "fp16", "aipp": True, "input_dtype": "uint8"}
     report = copied.report()
     assert as_compiled.items() <= report["model"].items() and as_compiled.items() <= report["results"][0].items()
