@@ -109,6 +109,16 @@ def test_arguments_that_do_not_fit_are_refused(tiny_onnx, arguments, error, said
         load(tiny_onnx, **arguments)
 
 
+def test_another_batch_size_than_the_models_is_refused(tiny_onnx, tmp_path):
+    model = tmp_path / "m.xml"
+    compile_ir(tiny_onnx, model, 2, "fp32", input_tensor(TINY_CONFIG), TINY_CONFIG.preprocessing)
+    shutil.copy(heads_file(tiny_onnx), tmp_path)
+    with load(model, batch_size=2) as loaded:
+        assert loaded.batch_size == 2
+    with pytest.raises(UsageError, match=r"batch_size=3: .*m\.xml takes batches of 2\. Leave out the batch size"):
+        load(model, batch_size=3)
+
+
 def test_names_of_classes_can_be_passed(tiny_onnx):
     names = [f"thing {number}" for number in range(8)]
     with load(tiny_onnx, classes=",".join(names), config=TINY_CONFIG.name) as model:

@@ -28,7 +28,7 @@ HELP = "Run images to mAP in memory, in overlapping stages, on any target."
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the verb's flags."""
     add_described_model(parser)
-    add_flag(parser, flags.BATCH_SIZE, help="images per batch, for a model whose batch size is not fixed")
+    add_flag(parser, flags.BATCH_SIZE, default=None, help="images per batch, for a model that takes any (default: 1)")
     add_coco(parser)
     add_dataset(parser)
     add_flags(parser, flags.LIMIT)

@@ -15,8 +15,10 @@ from yolact_ascend.detection.detections import RESULTS_OF, Detections, whole_res
 from yolact_ascend.detection.draw import draw_instances, from_detections
 from yolact_ascend.detection.masks import Rle
 from yolact_ascend.errors import DatasetError, ToolError, UsageError, show_value
+from yolact_ascend.host import arguments
 from yolact_ascend.images.reader import Picture, PictureSource, take_picture
 from yolact_ascend.models.config import ModelConfig
+from yolact_ascend.models.labels import LEAST_ID, MOST_ID
 
 if TYPE_CHECKING:  # a package of the user's
     import supervision
@@ -129,9 +131,10 @@ class Found:
         """Return entries of COCO's results format, one for each object.
 
         With `task` "box" or "mask" they are those of the verbs' files for COCOeval; without it each has box and mask,
-        as in `predict`'s detections.json. Raises UsageError for another task.
+        as in `predict`'s detections.json. Raises UsageError for another task, and an id that is no whole number.
         """
         ids = self.config.category_ids
+        image_id = arguments.read_whole("image_id", image_id, LEAST_ID, MOST_ID)
         if task is None:
             return whole_results(self.detections, image_id, ids)
         if task not in self.config.tasks:

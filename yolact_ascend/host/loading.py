@@ -73,6 +73,7 @@ class ChosenModel:
         """Open it on the devices; raises ArtifactError when it is not what it states, ToolError when a device fails."""
         with contextlib.ExitStack() as stack:
             engines = [stack.enter_context(self.target.open(self.path, npu)) for npu in self.target.npus]
+            self._require_batch_size(engines[0].batch_size)
             remark = self.remark or self._compare_weights(engines[0])
             stated = engines[0].metadata.get("config")
             cut = find_cut(engines[0].outputs, self.config, None if self.cut else stated)
@@ -80,6 +81,15 @@ class ChosenModel:
             described = "; ".join(self.target.describe_device(npu) for npu in self.target.npus) + remark
             model = Model(engines, detector, self.request.batch_size, self.path, described, stack.pop_all().close)
         return model
+
+    def _require_batch_size(self, fixed: int | None) -> None:
+        """Raise UsageError when another batch size is asked for than the one that the model was compiled for."""
+        asked = self.request.batch_size
+        if asked is not None and fixed not in (None, asked):
+            raise UsageError(
+                f"batch_size={asked}: {self.path} takes batches of {fixed}. Leave out the batch size, or compile the "
+                f"model for {asked}."
+            )
 
     def _compare_weights(self, engine: Engine) -> str:
         """Compare the weights of a model that states nothing in a description; an old ONNX may name them."""
