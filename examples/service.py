@@ -1,6 +1,7 @@
 """A service: one model, many clients. python examples/service.py MODEL; then POST a picture's bytes to /detect.
 
-It answers 400 to what is no picture, 413 to one that is too large, and 503 while too many requests wait.
+It answers 400 to what is no picture, 408 to one that does not come in time, 413 to one that is too large, and 503 while
+too many requests wait.
 Needs: pip install fastapi uvicorn
 """
 
@@ -15,10 +16,12 @@ from typing import Any
 
 import uvicorn
 from fastapi import FastAPI, HTTPException, Request
+from starlette.requests import ClientDisconnect
 
 import yolact_ascend
 
 MOST_BYTES = 32_000_000  # of a picture
+MOST_SECONDS = 30.0  # for a picture to come: slow clients would take the places of all others, and hold up the end
 THREADS = 2  # while the model computes one picture, the next is decoded
 
 
@@ -46,8 +49,12 @@ def make_app(model: yolact_ascend.Model, most_waiting: int = 32) -> FastAPI:
             raise HTTPException(503, f"{waiting} requests are waiting already. Try again.", {"Retry-After": "1"})
         waiting += 1
         try:
-            picture = await read_body(request)
+            picture = await asyncio.wait_for(read_body(request), MOST_SECONDS)
             found = await asyncio.get_running_loop().run_in_executor(threads, model, picture)
+        except asyncio.TimeoutError as error:
+            raise HTTPException(408, f"The picture did not come in {MOST_SECONDS:g} s. Try again.") from error
+        except ClientDisconnect as error:
+            raise HTTPException(400, "The client left before its picture was here.") from error
         except yolact_ascend.DatasetError as error:
             raise HTTPException(400, str(error)) from error
         finally:

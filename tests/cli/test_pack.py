@@ -281,6 +281,15 @@ def test_a_side_car_of_another_file_is_refused_by_pack(work, tmp_path, capsys):
     assert "a.onnx is not the file that a.onnx.json describes" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("words", [["predict", ""], ["verify", ""], ["pack", "", "out"], ["pack", "m.om", ""]], ids=str)
+def test_an_empty_word_is_not_the_current_folder(words, capsys, tmp_path, monkeypatch):
+    """As a variable of the shell is that was never set."""
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit):
+        main(words)
+    assert "'': expected a path" in capsys.readouterr().err and not list(tmp_path.iterdir())
+
+
 def test_what_is_no_pack_is_refused(tmp_path, capsys):
     assert main(["verify", str(tmp_path), f"--out={tmp_path / 'v'}"]) == 2
     assert "is not a packed model: there is no pack.json in it. Pass a folder that" in capsys.readouterr().err

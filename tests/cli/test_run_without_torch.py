@@ -128,8 +128,16 @@ def test_weights_that_are_not_there_may_be_named_by_the_name_they_had(copied):
     copied.weights.unlink()
     assert copied() == []
     named = copied.weights.with_name("yolact_edge_tyni.pth")
-    with pytest.raises(WeightsError, match=r"There is no weights file .*tyni\.pth.* Or leave out weights= to go on"):
+    with pytest.raises(WeightsError, match=r"There is no weights file .*tyni\.pth.* Or leave out weights=, "):
         copied(weights=str(named))
+
+
+def test_a_model_of_the_demo_points_to_the_weights_that_come_with_this_program(copied, monkeypatch):
+    """To leave out weights= would not help: such a model never stands in for them."""
+    monkeypatch.setattr(model_source, "_is_of_shipped_weights", lambda found: True)
+    gone(copied)
+    with pytest.raises(WeightsError, match=r"Or pass weights=.*edge_demo\.pth, of which .*edge\.onnx is\.$"):
+        copied()
 
 
 @pytest.mark.parametrize(
@@ -138,7 +146,7 @@ def test_weights_that_are_not_there_may_be_named_by_the_name_they_had(copied):
         ({"config": DEFAULT_CONFIG}, UsageError, "the exported model is one of yolact_edge_demo_config"),
         ({"cut": "heads"}, UsageError, "cut=heads: the exported model ends at fpn"),
         ({"classes": "a,b,c,d,e,f,g,h"}, UsageError, "the exported model names other classes"),
-        ({"force": "export"}, WeightsError, "There is no weights file"),
+        ({"force": "export"}, WeightsError, r"no weights file .* Or leave out .*export in from= and force=, to go on"),
         ({"to": "export"}, WeightsError, "There is no weights file"),
     ],
     ids=["config", "cut", "classes", "export forced", "export alone"],

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import importlib.util
 import json
+import socket
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -116,6 +117,32 @@ def test_a_full_queue_and_a_huge_picture_are_refused(service, monkeypatch):
     monkeypatch.setattr(service, "MOST_BYTES", 10)
     (answer,) = ask(service.make_app(Blocked()), b"x" * 11)
     assert answer.status_code == 413 and "Scale it down" in answer.json()["detail"]
+
+
+def test_slow_clients_and_those_that_leave_keep_nobody_out(service, monkeypatch, caplog):
+    """They send a head and a part of a picture: places and the end of the service must not wait for the rest."""
+
+    class Ready:
+        path, device = "m.onnx", "nowhere"
+        close = staticmethod(lambda: None)
+
+        def __call__(self, body):
+            raise service.yolact_ascend.DatasetError("read")
+
+    monkeypatch.setattr(service, "MOST_SECONDS", 0.5)
+    with served(service.make_app(Ready(), most_waiting=2)) as url, contextlib.ExitStack() as stack:
+        host, port = url.removeprefix("http://").split(":")
+        for stays in (True, False):
+            client = stack.enter_context(socket.create_connection((host, int(port)), timeout=30))
+            client.sendall(b"POST /detect HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\nabc")
+            if stays:
+                slow = client
+            else:
+                client.close()
+        assert b"408" in slow.recv(1000)
+        assert httpx.post(f"{url}/detect", content=b"x", trust_env=False).json() == {"detail": "read"}
+        assert httpx.get(f"{url}/health", trust_env=False).json()["waiting"] == 0
+    assert "ClientDisconnect" not in caplog.text
 
 
 def test_the_results_are_those_of_predict(service, tiny_onnx, tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import pickle
 import sys
 from dataclasses import replace
@@ -80,6 +81,9 @@ def test_entries_are_those_of_the_verbs(found, detections):
     assert whole[0]["bbox"] == [5, 6, 20, 20]
     with pytest.raises(UsageError, match="task='segm': expected 'box' or 'mask', or none for both together"):
         found.to_coco(7, "segm")
+    assert json.dumps(found.to_coco(np.int64(7))) == json.dumps(found.to_coco(7))
+    with pytest.raises(UsageError, match="image_id='a': expected a whole number"):
+        found.to_coco("a")
 
 
 def test_it_draws_on_the_picture_that_was_searched(found, detections, photograph, tmp_path):

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import argparse
 import json
-from pathlib import Path
 
-from yolact_ascend.cli.flags import add_switch
+from yolact_ascend.cli.flags import add_switch, reader
+from yolact_ascend.words import path
 
 HELP = "Compare the outputs and mAP of two runs over the same images."
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the verb's flags."""
-    parser.add_argument("first", type=Path, help="run folder of one batch size, such as results/bs8")
-    parser.add_argument("second", type=Path, help="another one, over the same images")
+    parser.add_argument("first", type=reader(path), help="run folder of one batch size, such as results/bs8")
+    parser.add_argument("second", type=reader(path), help="another one, over the same images")
     add_switch(parser, "json", "print the comparison as JSON")
 
 

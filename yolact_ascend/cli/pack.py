@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from yolact_ascend import __version__, flags
-from yolact_ascend.cli.flags import add_flags, add_switch, chosen_devices
+from yolact_ascend.cli.flags import add_flags, add_switch, chosen_devices, reader
 from yolact_ascend.errors import ArtifactError, ToolError
 from yolact_ascend.files import sha256_file
+from yolact_ascend.words import path
 
 if TYPE_CHECKING:
     from yolact_ascend.analysis.self_test import Computed
@@ -25,10 +26,12 @@ HELP = "Pack a compiled model with its heads, labels and a self-test into one fo
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the verb's flags."""
-    parser.add_argument("model", type=Path, metavar="MODEL", help="a compiled model (.om, .xml) or an .onnx")
-    parser.add_argument("folder", type=Path, metavar="OUT", help="folder to make")
+    parser.add_argument("model", type=reader(path), metavar="MODEL", help="a compiled model (.om, .xml) or an .onnx")
+    parser.add_argument("folder", type=reader(path), metavar="OUT", help="folder to make")
     add_switch(parser, "zip", "also write OUT.zip")
-    parser.add_argument("--image", type=Path, metavar="FILE", help="picture of the self-test (default: a drawn scene)")
+    parser.add_argument(
+        "--image", type=reader(path), metavar="FILE", help="picture of the self-test (default: a scene)"
+    )
     add_flags(parser, flags.DEVICE, flags.NPUS, flags.SOC, flags.THREADS)
 
 

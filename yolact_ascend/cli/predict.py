@@ -8,11 +8,11 @@ import sys
 from pathlib import Path
 
 from yolact_ascend import flags
-from yolact_ascend.cli.flags import add_described_model, add_flag, add_flags, add_switch, requested_model
+from yolact_ascend.cli.flags import add_described_model, add_flag, add_flags, add_switch, reader, requested_model
 from yolact_ascend.detection.thresholds import PREDICTION_SETTINGS
 from yolact_ascend.errors import DatasetError
 from yolact_ascend.flags import COUNT, Flag
-from yolact_ascend.words import decimal
+from yolact_ascend.words import decimal, path
 
 HELP = "Detect objects in images or a video; write pictures and JSON."
 SCORE_THRESHOLD = Flag(
@@ -26,7 +26,7 @@ TOP_K = Flag("top_k", COUNT, "largest number of detections per image", PREDICTIO
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the verb's flags."""
-    parser.add_argument("source", type=Path, metavar="SOURCE", help="an image, a folder of images, or a video")
+    parser.add_argument("source", type=reader(path), metavar="SOURCE", help="an image, a folder of images, or a video")
     add_described_model(parser)
     add_flag(parser, flags.BATCH_SIZE, default=None, help="images per batch, for a model that takes any (default: 1)")
     add_flag(parser, flags.SAVE_PATH, default=Path("predictions"))

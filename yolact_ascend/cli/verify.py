@@ -16,7 +16,7 @@ from yolact_ascend.models.inputs import RESIZE
 from yolact_ascend.pipeline.settings import parse_words, read_batch_sizes
 from yolact_ascend.targets.folder import VERDICT, WorkFolder
 from yolact_ascend.targets.registry import DEFAULT_TARGET, TARGETS
-from yolact_ascend.words import one_of
+from yolact_ascend.words import one_of, path
 
 if TYPE_CHECKING:
     from yolact_ascend.analysis.golden import Golden
@@ -30,7 +30,11 @@ ALL = "all"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the verb's flags."""
     parser.add_argument(
-        "pack", type=Path, nargs="?", metavar="PACK", help="check a packed model (see `pack`) instead of the demo's"
+        "pack",
+        type=reader(path),
+        nargs="?",
+        metavar="PACK",
+        help="check a packed model (`pack`) instead of the demo's",
     )
     parser.add_argument(
         "--target", type=reader(one_of(TARGETS)), default=DEFAULT_TARGET, help=f"one of {', '.join(TARGETS)}"

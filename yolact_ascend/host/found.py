@@ -15,8 +15,10 @@ from yolact_ascend.detection.detections import RESULTS_OF, Detections, whole_res
 from yolact_ascend.detection.draw import draw_instances, from_detections
 from yolact_ascend.detection.masks import Rle
 from yolact_ascend.errors import DatasetError, ToolError, UsageError, show_value
+from yolact_ascend.host import arguments
 from yolact_ascend.images.reader import Picture, PictureSource, take_picture
 from yolact_ascend.models.config import ModelConfig
+from yolact_ascend.models.labels import LEAST_ID, MOST_ID
 
 if TYPE_CHECKING:  # a package of the user's
     import supervision
@@ -132,9 +134,11 @@ class Found:
         """Return entries of COCO's results format, one for each object.
 
         With `task` "box" or "mask" they are those of the verbs' files for COCOeval; without it each has box and mask,
-        and the name of its class, as in `predict`'s detections.json. Raises UsageError for another task.
+        and the name of its class, as in `predict`'s detections.json. Raises UsageError for another task, and for an id
+        that is no whole number.
         """
         ids = self.config.category_ids
+        image_id = arguments.read_whole("image_id", image_id, LEAST_ID, MOST_ID)
         if task is None:
             return whole_results(self.detections, self.config.class_names, ids, image_id)
         if task not in self.config.tasks:

@@ -81,7 +81,12 @@ def require_source(weights: Path, config: ModelConfig, exported: Description | N
         found = _read(out, "There are no weights to export")
         if found is None:
             raise
-        raise WeightsError(f"{error} Or leave out weights= to go on with {describe_exported(onnx, found)}.") from error
+        if _is_of_shipped_weights(found):
+            how = f"pass weights={shipped(found.config.source.url)}, of which {onnx} is"
+        else:
+            how = "leave out weights=, upstream=, and export in from= and force=, to go on with "
+            how += describe_exported(onnx, found)
+        raise WeightsError(f"{error} Or {how}.") from error
 
 
 def describe_exported(onnx: Path, exported: Description) -> str:
