@@ -28,6 +28,7 @@ from yolact_ascend.images.decode import decode_image
 from yolact_ascend.images.transforms import prepare_pixels
 from yolact_ascend.models.config import CONFIGS, DEMO_CONFIG
 from yolact_ascend.models.inputs import input_tensor
+from yolact_ascend.pipeline import model_source
 from yolact_ascend.pipeline.demo import WEIGHTS
 from yolact_ascend.targets.ascend.aipp import aipp_config
 from yolact_ascend.targets.ascend.engine import DeviceEngine
@@ -58,12 +59,6 @@ def verified(exported_elsewhere, tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(process, "run_tool", run_here)
         return folder, main(words)
-
-
-@pytest.fixture
-def exporting(monkeypatch):
-    """A host that exports, for tests whose runs are played."""
-    monkeypatch.setattr("yolact_ascend.cli.verify.has_torch", lambda: True)
 
 
 @pytest.fixture(scope="module")
@@ -277,7 +272,6 @@ def test_the_first_cause_is_named_and_a_failed_stage_is_one():
     assert verdict.line().endswith("'run embed=0' failed. atc failed with exit code 1. E1: an internal error.")
 
 
-@pytest.mark.usefixtures("exporting")
 def test_a_stage_that_fails_is_recorded_and_ends_with_code_1(tmp_path, monkeypatch, capsys):
     def fail(words):
         raise ToolError("atc failed with exit code 3 in /home/maria/v. Is the disk full (out=DIR)?")
@@ -296,11 +290,11 @@ def test_a_stage_that_fails_is_recorded_and_ends_with_code_1(tmp_path, monkeypat
 
 def test_without_pytorch_a_pack_is_what_can_be_verified(tmp_path, monkeypatch, capsys):
     """Until the demo's exported model is in the folder."""
-    monkeypatch.setattr("yolact_ascend.cli.verify.has_torch", lambda: False)
+    monkeypatch.setattr(model_source, "has_torch", lambda: False)
     assert main(["verify", "--device=emulation", f"--out={tmp_path / 'v'}"]) == 1
     said = capsys.readouterr().err.splitlines()[-1]
-    assert "PyTorch, which does that, is not installed. Run bash scripts/setup.sh," in said
-    assert "Or check a packed model, which needs none: `verify PACK` (made by `pack MODEL OUT`" in said
+    assert "yolact_edge_demo.pth must be exported, and torch is not installed for " in said
+    assert said.endswith(" A packed model is checked without it: verify PACK.")
     assert "report" not in said and not (tmp_path / "v" / VERDICT).exists()
 
 
@@ -316,7 +310,6 @@ def test_a_folder_that_no_run_takes_is_nothing_to_report(tmp_path, capsys):
     assert not (tmp_path / "v" / VERDICT).exists()
 
 
-@pytest.mark.usefixtures("exporting")
 def test_damaged_scenes_are_restored_and_not_reported(golden, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr("yolact_ascend.cli.orchestration.run_stages", lambda words: None)
     monkeypatch.setattr("yolact_ascend.cli.verify._verify_variant", lambda *_: ([], []))
@@ -328,7 +321,6 @@ def test_damaged_scenes_are_restored_and_not_reported(golden, tmp_path, monkeypa
     assert "report" not in said
 
 
-@pytest.mark.usefixtures("exporting")
 def test_outputs_that_postprocess_refuses_are_compared_all_the_same(verified, tmp_path, monkeypatch):
     """Values that are not finite end `postprocess`, and the outputs have the cause."""
 

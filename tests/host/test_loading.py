@@ -112,6 +112,7 @@ def test_arguments_that_do_not_fit_are_refused(tiny_onnx, arguments, error, said
         load(tiny_onnx, **arguments)
 
 
+@pytest.mark.needs("openvino")
 def test_another_batch_size_than_the_compiled_one_is_refused(tiny_onnx, tmp_path):
     xml = tmp_path / "m.xml"
     compile_ir(tiny_onnx, xml, 2, "fp32", input_tensor(TINY_CONFIG), TINY_CONFIG.preprocessing)
@@ -382,7 +383,7 @@ def test_the_run_that_makes_a_model(monkeypatch, tmp_path):
     (command,) = asked
     assert command[command.index("run") + 1 :] == [
         *(f"weights={tmp_path / 'w.pth'}", "config=yolact_edge_config", "target=ascend", f"out={tmp_path / 'work'}"),
-        *("to=compile", "force=1", "bs=8", "classes=a,b", "soc=Ascend310P3", "device=emulation"),
+        *("to=compile", "bs=8", "force=1", "classes=a,b", "soc=Ascend310P3", "device=emulation"),
     ]
 
 
