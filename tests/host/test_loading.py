@@ -112,6 +112,7 @@ def test_arguments_that_do_not_fit_are_refused(tiny_onnx, arguments, error, said
         load(tiny_onnx, **arguments)
 
 
+@pytest.mark.needs("openvino")
 def test_another_batch_size_than_the_compiled_one_is_refused(tiny_onnx, tmp_path):
     xml = tmp_path / "m.xml"
     compile_ir(tiny_onnx, xml, 2, "fp32", input_tensor(TINY_CONFIG), TINY_CONFIG.preprocessing)

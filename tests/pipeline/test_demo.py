@@ -95,7 +95,8 @@ def test_the_command_draws_held_out_scenes_only():
     ],
     ids=["config alone", "upstream", "another config", "weights alone", "both"],
 )
-def test_half_a_demo_is_refused_with_what_fits(empty_folder, words, error, said):
+def test_half_a_demo_is_refused_with_what_fits(empty_folder, monkeypatch, words, error, said):
+    monkeypatch.setattr(model_source, "has_torch", lambda: True)
     with pytest.raises(error, match=said):
         run_stages([*words, "device=emulation"])
     assert not any(path.is_file() and path.name != ".lock" for path in empty_folder.rglob("*"))
