@@ -42,6 +42,13 @@ def reason_without(error: BaseException | None) -> str | None:
     return None
 
 
+def pytest_collection_modifyitems(items):
+    """Let Detectron2 warn: it was written for an older PyTorch."""
+    for item in items:
+        if item.get_closest_marker("detectron2"):
+            item.add_marker(pytest.mark.filterwarnings("ignore"))
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_make_collect_report(collector):
     """Skip a file of tests that imports what is not installed here, or whose subject does."""
@@ -99,6 +106,17 @@ def upstream_dir(tmp_path_factory) -> Path:
 def yolact_dir(tmp_path_factory) -> Path:
     """A patched copy of the checkout of dbolya/yolact that YOLACT_DIR names."""
     return patched_copy("YOLACT_DIR", tmp_path_factory.mktemp("upstream") / "yolact")
+
+
+@pytest.fixture(scope="session")
+def detectron2():
+    """The package detectron2, running unbuilt from the checkout that DETECTRON2_DIR names; see `detectron2_shim`."""
+    named = os.environ.get("DETECTRON2_DIR")
+    if not named:
+        pytest.skip("no checkout of Detectron2: DETECTRON2_DIR is not set")
+    from detectron2_shim import import_detectron2
+
+    return import_detectron2()
 
 
 @pytest.fixture
