@@ -43,9 +43,9 @@ def reason_without(error: BaseException | None) -> str | None:
 
 
 def pytest_collection_modifyitems(items):
-    """Let Detectron2 warn: it was written for an older PyTorch."""
+    """Let the Detectrons warn: they were written for older libraries."""
     for item in items:
-        if item.get_closest_marker("detectron2"):
+        if {"detectron", "detectron2", "maskrcnn_benchmark"} & {marker.name for marker in item.iter_markers()}:
             item.add_marker(pytest.mark.filterwarnings("ignore"))
 
 
@@ -108,15 +108,37 @@ def yolact_dir(tmp_path_factory) -> Path:
     return patched_copy("YOLACT_DIR", tmp_path_factory.mktemp("upstream") / "yolact")
 
 
+def skip_unless_set(variable: str, name: str) -> None:
+    """Skip the test when the variable that names the checkout of a referee is not set."""
+    if not os.environ.get(variable):
+        pytest.skip(f"no checkout of {name}: {variable} is not set")
+
+
 @pytest.fixture(scope="session")
 def detectron2():
     """The package detectron2, running unbuilt from the checkout that DETECTRON2_DIR names; see `detectron2_shim`."""
-    named = os.environ.get("DETECTRON2_DIR")
-    if not named:
-        pytest.skip("no checkout of Detectron2: DETECTRON2_DIR is not set")
+    skip_unless_set("DETECTRON2_DIR", "Detectron2")
     from detectron2_shim import import_detectron2
 
     return import_detectron2()
+
+
+@pytest.fixture(scope="session")
+def maskrcnn_benchmark():
+    """The package maskrcnn_benchmark, running unbuilt; see `detectron1_shims`."""
+    skip_unless_set("MASKRCNN_BENCHMARK_DIR", "maskrcnn-benchmark")
+    from detectron1_shims import import_maskrcnn_benchmark
+
+    return import_maskrcnn_benchmark()
+
+
+@pytest.fixture(scope="session")
+def detectron():
+    """The package detectron, of which the functions on NumPy arrays run; see `detectron1_shims`."""
+    skip_unless_set("DETECTRON_DIR", "Detectron")
+    from detectron1_shims import import_detectron
+
+    return import_detectron()
 
 
 @pytest.fixture
@@ -127,9 +149,8 @@ def checkout_with(request):
 
 def patched_copy(variable: str, folder: Path) -> Path:
     """Copy the checkout that a variable names, and patch it; skips the test when it is not set."""
-    source = os.environ.get(variable)
-    if not source:
-        pytest.skip(f"no checkout of upstream: {variable} is not set")
+    skip_unless_set(variable, "upstream")
+    source = os.environ[variable]
     shutil.copytree(source, folder)
     git = ["git", "-C", folder]
     # Not `checkout .`: files that the given checkout skips stay skipped.

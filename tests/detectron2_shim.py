@@ -19,6 +19,7 @@ import numpy as np
 import torch
 
 VARIABLE = "DETECTRON2_DIR"
+KEPT: list[torch.library.Library] = []
 NMS = "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"
 ROI_ALIGN = (
     "(Tensor input, Tensor rois, float spatial_scale, SymInt pooled_height, SymInt pooled_width, int sampling_ratio,"
@@ -93,13 +94,17 @@ def roi_align(features, rois, spatial_scale, pooled_height, pooled_width, sampli
     return torch.cat(pooled)
 
 
+def add_to_path(variable: str) -> None:
+    """Put the folders of a referee, CHECKOUT:PACKAGES, last on the path: what `.venv` has comes first."""
+    sys.path += [str(Path(folder).resolve()) for folder in os.environ[variable].split(os.pathsep)[::-1] if folder]
+
+
 @functools.cache
 def import_detectron2():
-    """Make `import detectron2` work in this process, and return the module; its folders end up last on the path."""
-    checkout, _, packages = os.environ[VARIABLE].partition(os.pathsep)
+    """Make `import detectron2` work in this process, and return the module."""
+    add_to_path(VARIABLE)
     os.environ["TORCHDYNAMO_DISABLE"] = "1"  # its decorators would import the compiler, which is slow
-    sys.path += [str(Path(folder).resolve()) for folder in (packages, checkout) if folder]
-    _define_operators()
+    define_operators()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         for name in ("torchvision.extension", "torchvision.ops.roi_align"):
@@ -107,14 +112,15 @@ def import_detectron2():
         return importlib.import_module("detectron2")
 
 
-def _define_operators() -> None:
+@functools.cache
+def define_operators() -> None:
     library = torch.library.Library("torchvision", "DEF")
     library.define(f"nms{NMS}")
     library.define(f"qnms{NMS}")  # torchvision registers the shapes of both as it is imported
     library.define(f"roi_align{ROI_ALIGN}")
     library.impl("nms", nms, "CPU")
     library.impl("roi_align", roi_align, "CompositeImplicitAutograd")
-    _define_operators.keep = library  # a library that is collected takes its operators with it
+    KEPT.append(library)  # a library that is collected takes its operators with it
 
 
 def build_detectron2(config: str | Path, options: Sequence = ()) -> torch.nn.Module:
