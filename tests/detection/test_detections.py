@@ -40,6 +40,12 @@ def test_scores_above_a_threshold_are_kept(threshold, kept):
     assert len(found) == len(found.masks) == kept and found.class_ids.tolist() == [3, 1, 2][:kept]
 
 
+def test_boxes_may_have_fractions_of_pixels():
+    boxes = np.array([[0.25, 1.5, 2.75, 1.5]], np.float32)
+    (entry,) = bbox_results(Detections(np.zeros(1, int), np.ones(1, np.float32), boxes), 1, (5,))
+    assert entry["bbox"] == [0.25, 1.5, 2.5, 0]
+
+
 def test_a_network_of_boxes_has_no_masks():
     found = Detections(np.array([1, 0]), np.array([0.9, 0.4]), np.array([[1, 2, 5, 8], [0, 0, 3, 3]]))
     assert found.masks is None

@@ -16,8 +16,9 @@ from yolact_ascend.detection.tasks import BOX, MASK
 class Detections:
     """What was found in one image, best score first; N = 0 is normal.
 
-    class_ids [N] 0..K-1, scores [N] 0..1, boxes_xyxy_px [N,4] whole pixels inside the image, and one mask each, or None
-    where the network finds boxes only.
+    class_ids [N] 0..K-1, scores [N] 0..1, boxes_xyxy_px [N,4] inside the image with exclusive right and bottom, and one
+    mask each, or None where the network finds boxes only. Boxes are whole pixels where a family rounds them (YOLACT),
+    else float32.
     """
 
     class_ids: np.ndarray
@@ -31,8 +32,8 @@ class Detections:
         shapes = (self.class_ids.shape, self.scores.shape, self.boxes_xyxy_px.shape, (masks,))
         if shapes != ((n,), (n,), (n, 4), (n,)):
             raise ValueError(f"Detections need class_ids [N], scores [N], boxes [N,4] and N masks; found {shapes}.")
-        if not np.issubdtype(self.boxes_xyxy_px.dtype, np.integer):
-            raise ValueError(f"boxes_xyxy_px are whole pixels; found {self.boxes_xyxy_px.dtype}.")
+        if not (np.issubdtype(self.boxes_xyxy_px.dtype, np.integer) or self.boxes_xyxy_px.dtype == np.float32):
+            raise ValueError(f"boxes_xyxy_px are whole pixels or float32; found {self.boxes_xyxy_px.dtype}.")
         if np.any(self.boxes_xyxy_px[:, :2] > self.boxes_xyxy_px[:, 2:]):
             raise ValueError("boxes_xyxy_px need left <= right and top <= bottom.")
 
