@@ -18,7 +18,7 @@ pythons: setup
 wheels: setup
 	.venv/bin/python -m pytest -m index tests/scripts/test_wheels.py
 
-# Writes docs/parity.md: runs the referees that YOLACT_EDGE_DIR, YOLACT_DIR, AIS_BENCH_DIR and GUIDE_DIR name: CONTRIBUTING.md.
+# Writes docs/parity.md: runs the referees whose variables are set: CONTRIBUTING.md.
 parity: setup
 	.venv/bin/python scripts/parity.py
 

@@ -80,6 +80,7 @@ class Referee:
     command: Callable[[Path], list[str]]
     needs: tuple[str, ...] = ()  # further variables, without which it cannot run
     version: Callable[[Path], str] = describe_version
+    has_packages: bool = False  # its folder is followed by ":" and a folder of packages that it imports
 
 
 REFEREES = (
@@ -96,6 +97,30 @@ REFEREES = (
         "checkout, and yolact.onnx of its own eval.py",
         marked_tests("yolact"),
         needs=(PHOTOGRAPHS,),
+    ),
+    Referee(
+        "Detectron2",
+        "DETECTRON2_DIR",
+        "R-CNN of the dialect detectron2: keys, sizes and pixels of inputs, detections and masks of whole models on "
+        "ONNX Runtime and OpenVINO; its evaluation of the demo; its own export on OpenVINO",
+        marked_tests("detectron2"),
+        needs=(PHOTOGRAPHS,),
+        has_packages=True,
+    ),
+    Referee(
+        "maskrcnn-benchmark",
+        "MASKRCNN_BENCHMARK_DIR",
+        "R-CNN of the dialect detectron1: keys, detections and masks of a whole model",
+        marked_tests("maskrcnn_benchmark"),
+        needs=(PHOTOGRAPHS,),
+        has_packages=True,
+    ),
+    Referee(
+        "Detectron",
+        "DETECTRON_DIR",
+        "R-CNN of the dialect detectron1, on arrays: anchors, box coding, levels, sizes of inputs, pasting",
+        marked_tests("detectron"),
+        has_packages=True,
     ),
     Referee(
         "ais_bench (Ascend)",
@@ -155,15 +180,18 @@ def run_referee(referee: Referee, env: Mapping[str, str]) -> Iterator[Verdict]:
     if missing:
         yield Verdict(referee, "", "", f"not run: {' and '.join(missing)} not set")
         return
-    for name in filter(None, env[referee.variable].split(os.pathsep)):
-        folder = Path(name).resolve()
+    named = env[referee.variable]
+    for name in filter(None, [named] if referee.has_packages else named.split(os.pathsep)):
+        checkout, separator, packages = name.partition(os.pathsep)
+        folder = Path(checkout).resolve()
         today = date.today().isoformat()
         if not folder.is_dir():
             yield Verdict(
                 referee, "", today, f"not run: {referee.variable} names {name}, which is not there", (), False
             )
             continue
-        code, output = run_and_show(referee.command(folder), {**env, referee.variable: str(folder)})
+        value = f"{folder}{separator}{packages}"
+        code, output = run_and_show(referee.command(folder), {**env, referee.variable: value})
         result, agrees = judge(code, output)
         yield Verdict(referee, referee.version(folder), today, result, tuple(FIGURE.findall(output)), agrees)
 

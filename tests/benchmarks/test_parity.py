@@ -67,6 +67,16 @@ def test_each_folder_is_run_alone_and_one_that_is_missing_fails(referee_folder, 
     assert re.findall(r"^- folder (\w+)$", document.read_text(), re.MULTILINE) == ["referee", "other"]
 
 
+def test_a_folder_of_packages_is_no_referee_and_reaches_the_tests(referee_folder, tmp_path, monkeypatch):
+    monkeypatch.setenv("PRETENDED_DIR", f"{referee_folder}:{tmp_path / 'packages'}")
+    code = "import os; print('parity: folders', os.environ['PRETENDED_DIR'].count(':'))"
+    document = tmp_path / "parity.md"
+    referee = pretended(code, version=lambda folder: folder.name, has_packages=True)
+    assert main([referee], document) == 0
+    assert [row.split(" | ")[2] for row in rows(document)] == ["referee"]
+    assert "- folders 1\n" in document.read_text()
+
+
 @pytest.mark.parametrize(
     ("code", "output", "expected"),
     [
@@ -107,9 +117,10 @@ def test_every_marker_of_the_suite_has_its_referee():
     variables = {referee.variable for referee in REFEREES}
     assert variables == {
         *("YOLACT_EDGE_DIR", "YOLACT_DIR", "AIS_BENCH_DIR", "ULTRALYTICS_DIR", "LPRNET_GUIDE_DIR", "GUIDE_DIR"),
+        *("DETECTRON2_DIR", "MASKRCNN_BENCHMARK_DIR", "DETECTRON_DIR"),
     }
     documented = (CHECKOUT / "CONTRIBUTING.md").read_text()
-    assert all(f"- `{variable}=DIR" in documented for variable in variables)
+    assert all(f"`{variable}=DIR" in documented for variable in variables)
 
 
 def test_the_version_of_ultralytics_is_that_of_the_environment(tmp_path):
