@@ -200,3 +200,25 @@ def test_the_verb_prints_json(tmp_path, capsys):
     printed = json.loads(capsys.readouterr().out)
     assert [output["max_abs"] for output in printed["outputs"]] == [0, 0]
     assert printed["scores"]["mask"]["all"] == [20.0, 20.0]
+
+
+LISTS = (
+    TensorSpec("boxes", (2, 4)),
+    TensorSpec("scores", (2,)),
+    TensorSpec("classes", (2,)),
+    TensorSpec("count", (1,)),
+)
+
+
+def test_detections_are_compared_as_sets(tmp_path):
+    a, b, none = [0, 0, 8, 8], [10, 0, 18, 8], [0, 0, 0, 0]
+    first = make_run(
+        tmp_path / "a", {1: [[a, b], [0.5, 0.5], [3, 4], [2]], 2: [[none] * 2, [0, 0], [0, 0], [0]]}, specs=LISTS
+    )
+    turned = {1: [[b, a], [0.6, 0.5], [4, 3], [2]], 2: [[a, none], [0.1, 0], [3, 0], [1]]}
+    comparison = compare_runs(first, make_run(tmp_path / "b", turned, specs=LISTS))
+    boxes, scores, classes, count = comparison.outputs
+    assert (boxes.max_abs, classes.max_abs, count.max_abs) == (0, 0, 1)
+    assert scores.max_abs == pytest.approx(0.1, abs=1e-7)  # b's; image 2 has nothing in common
+    assert comparison.to_json()["detections"] == {"first": 2, "second": 3, "both": 2}
+    assert "Detections: 2 of A, 3 of B; 2 are in both" in format_comparison(comparison, ["A", "B"])

@@ -11,6 +11,7 @@ import numpy as np
 from tqdm import tqdm
 
 from yolact_ascend.analysis.closeness import DifferenceMeter, OutputDifference
+from yolact_ascend.analysis.detection_sets import SAME_IOU, Matched, lists_detections, pair_rows
 from yolact_ascend.detection.tasks import BOX, MASK
 from yolact_ascend.errors import ArtifactError
 from yolact_ascend.files import read_json
@@ -48,7 +49,8 @@ class Comparison:
 
     images: int
     cuts: tuple[str, str]  # of the graph
-    outputs: tuple[OutputDifference, ...]  # none where the cuts are not the same
+    outputs: tuple[OutputDifference, ...]  # none where the cuts are not the same; of the detections that both have
+    detections: Matched | None  # None where the outputs do not list detections
     scores: dict[str, dict[str, tuple[float | None, float | None]]]
     input_bytes: tuple[int, int]  # of one image
     sides: tuple[Side, Side]
@@ -71,10 +73,12 @@ def compare_runs(first: Path, second: Path) -> Comparison:
             "Run both on the same data set (coco=, limit=)."
         )
     cuts = (runs[0].cut, runs[1].cut)
+    outputs, detections = _compare_outputs(runs, shared) if cuts[0] == cuts[1] else ((), None)
     return Comparison(
         images=len(shared),
         cuts=cuts,
-        outputs=_compare_outputs(runs, shared) if cuts[0] == cuts[1] else (),
+        outputs=outputs,
+        detections=detections,
         scores={
             kind: {column: (value, runs[1].scores[kind][column]) for column, value in columns.items()}
             for kind, columns in runs[0].scores.items()
@@ -85,7 +89,10 @@ def compare_runs(first: Path, second: Path) -> Comparison:
     )
 
 
-def _compare_outputs(runs: tuple[_Run, _Run], image_ids: Sequence[int]) -> tuple[OutputDifference, ...]:
+def _compare_outputs(
+    runs: tuple[_Run, _Run], image_ids: Sequence[int]
+) -> tuple[tuple[OutputDifference, ...], Matched | None]:
+    """Compare output by output; where they list detections, those that both runs have."""
     first, second = runs
     if first.outputs != second.outputs:
         raise ArtifactError(
@@ -93,10 +100,18 @@ def _compare_outputs(runs: tuple[_Run, _Run], image_ids: Sequence[int]) -> tuple
             f"{_describe(second.outputs)}. Compare runs of one config and of the same classes."
         )
     meters = [DifferenceMeter(spec.name) for spec in first.outputs]
+    names = [spec.name for spec in first.outputs]
+    matched = Matched() if lists_detections(names) else None
     for image_id in tqdm(image_ids, desc="compare", unit="image"):
-        for k, meter in enumerate(meters):
-            meter.add(*(run.read_output(image_id, k) for run in runs))
-    return tuple(meter.result() for meter in meters)
+        if matched is None:  # one output at a time: those of an image may be large
+            for k, meter in enumerate(meters):
+                meter.add(*(run.read_output(image_id, k) for run in runs))
+            continue
+        *pairs, found = pair_rows(names, *(run.read_outputs(image_id) for run in runs))
+        matched += found
+        for meter, *pair in zip(meters, *pairs):
+            meter.add(*pair)
+    return tuple(meter.result() for meter in meters), matched
 
 
 def _describe(specs: Sequence[TensorSpec]) -> str:
@@ -132,10 +147,20 @@ def format_comparison(comparison: Comparison, names: Sequence[str]) -> str:
             f"{names[1]} against {names[0]}, {comparison.images} images",
             markdown_table(["", *names], sides),
             outputs,
+            *_describe_matched(comparison.detections, names),
             markdown_table(["mAP in percent", *names, "difference"], scores),
             f"Bytes of one input: {comparison.input_bytes[0]} and {comparison.input_bytes[1]}",
         ]
     )
+
+
+def _describe_matched(matched: Matched | None, names: Sequence[str]) -> list[str]:
+    if matched is None:
+        return []
+    return [
+        f"Detections: {matched.first} of {names[0]}, {matched.second} of {names[1]}; {matched.both} are in both (same "
+        f"class, IoU of {SAME_IOU:g} or more). The outputs are compared on these, whatever their order."
+    ]
 
 
 @dataclass(frozen=True)
@@ -155,6 +180,9 @@ class _Run:
     def read_output(self, image_id: int, k: int) -> np.ndarray:
         path = output_bin(self.folder.outputs(self.batch_size), self.indices[image_id], k)
         return read_tensor(path, self.outputs[k])
+
+    def read_outputs(self, image_id: int) -> list[np.ndarray]:
+        return [self.read_output(image_id, k) for k in range(len(self.outputs))]
 
 
 def _read_run(path: Path) -> _Run:
