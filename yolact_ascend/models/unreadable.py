@@ -34,4 +34,5 @@ def explain_unreadable(path: Path, error: Exception) -> str:
     for start, explanation in NOT_WEIGHTS.items():
         if beginning.startswith(start):
             reason, remedy = explanation
-    return f"{path} cannot be read as PyTorch weights ({path.stat().st_size} bytes): {reason} {remedy}"
+    kind = "weights" if path.suffix == ".pkl" else "PyTorch weights"
+    return f"{path} cannot be read as {kind} ({path.stat().st_size} bytes): {reason} {remedy}"

@@ -23,8 +23,9 @@ from yolact_ascend.models.families import family_of
 from yolact_ascend.models.family import to_network_names
 from yolact_ascend.models.file_names import config_by_name, note_other_name
 from yolact_ascend.models.unreadable import explain_unreadable
+from yolact_ascend.models.weights_arrays import Array, is_array_pickle, read_arrays
 from yolact_ascend.models.weights_file import describe_format, find_state_dict, list_keys, require_sound
-from yolact_ascend.models.weights_values import COUNTER, VARIANCE, require_dense, require_floats, to_float32
+from yolact_ascend.models.weights_values import COUNTER, VARIANCE, require_dense, require_floats, to_float32, to_tensor
 
 VALUE_BYTES = 4  # of float32
 
@@ -56,10 +57,12 @@ def read_tensors(path: Path, expected: Shapes) -> StateDict:
     require_sound(path, VALUE_BYTES * sum(math.prod(shape) for shape in expected.values()))
     try:
         # weights_only: a .pth is a pickle, and a pickle from the internet may run code.
-        loaded = torch.load(path, map_location="cpu", weights_only=True)
+        is_arrays = is_array_pickle(path)
+        loaded = read_arrays(path) if is_arrays else torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # a broken file fails in any of a dozen ways, and all mean the same
         raise WeightsError(explain_unreadable(path, error)) from error
-    found, notes = find_state_dict(loaded, path, lambda value: isinstance(value, torch.Tensor))
+    found, notes = find_state_dict(loaded, path, lambda value: isinstance(value, (torch.Tensor, Array)))
+    found = {key: to_tensor(path, key, value) if isinstance(value, Array) else value for key, value in found.items()}
     require_dense(path, found)
     other = {key for key, value in found.items() if value.is_floating_point() and value.dtype != torch.float32}
     if other:

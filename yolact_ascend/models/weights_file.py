@@ -1,8 +1,8 @@
 """Weights files as people have them: the state dict inside, and its shapes without PyTorch.
 
-Takes what upstream's `load_weights` takes, and what trainers make of it: PyTorch's zip and its old format, a state dict
-alone or under one key, and the `module.` of DataParallel. Source: haotian-liu/yolact_edge @ a9a0028,
-yolact_edge/yolact.py.
+Takes what upstream's `load_weights` takes, and what trainers make of it: PyTorch's zip and its old format, pickles of
+arrays, a state dict alone or under one key, and the `module.` of DataParallel. Sources: haotian-liu/yolact_edge @
+a9a0028, yolact_edge/yolact.py; facebookresearch/detectron2 @ 02b5c4e2, detectron2/checkpoint/detection_checkpoint.py.
 """
 
 from __future__ import annotations
@@ -23,9 +23,10 @@ from yolact_ascend.models.weights_archive import (
     require_whole,
     value_sizes,
 )
+from yolact_ascend.models.weights_arrays import Array, is_array_pickle, read_arrays
 from yolact_ascend.models.weights_pickle import Shape, ShapeReader, Tensor
 
-WRAPPERS = ("state_dict", "model", "weights")  # keys under which trainers keep the state dict
+WRAPPERS = ("state_dict", "model", "weights", "blobs")  # keys under which trainers keep the state dict
 PARALLEL = "module."  # what torch.nn.DataParallel puts before every key
 NAMED_KEYS = 4  # how many keys a message lists
 OLD_MAGIC = 0x1950A86A20F9469CFC6C  # of PyTorch's format before 1.6: torch.serialization.MAGIC_NUMBER
@@ -38,14 +39,22 @@ def read_shapes(path: Path) -> dict[str, Shape] | None:
     None for a file that is not understood: `weights.read_tensors` says why.
     """
     try:
-        if is_archive(path):
-            loaded, _ = _read_archive(path)
-        else:
-            head = _read_old(path)
-            loaded = head and head.loaded
-        return find_state_dict(loaded, path, lambda value: isinstance(value, Tensor))[0]
+        return _read_shapes(path)
     except Exception:  # whatever a broken file does to its readers
         return None
+
+
+def _read_shapes(path: Path) -> dict[str, Shape]:
+    """Return what `read_shapes` does; raises WeightsError and any other error for a file that is not understood."""
+    if is_archive(path):
+        loaded, _ = _read_archive(path)
+    elif is_array_pickle(path):
+        loaded = read_arrays(path, with_values=False)
+    else:
+        head = _read_old(path)
+        loaded = head and head.loaded
+    found, _ = find_state_dict(loaded, path, lambda value: isinstance(value, (Tensor, Array)))
+    return {key: value.shape if isinstance(value, Array) else value for key, value in found.items()}
 
 
 def require_sound(path: Path, needed_bytes: int) -> None:
@@ -57,7 +66,7 @@ def require_sound(path: Path, needed_bytes: int) -> None:
     try:
         if is_archive(path):
             _require_sound_archive(path, needed_bytes)
-        else:
+        elif not is_array_pickle(path):  # of arrays, each length is compared when they are read
             _require_sound_old(path)
     except WeightsError:
         raise
@@ -105,8 +114,10 @@ def find_state_dict(loaded: Any, path: Path, is_tensor: Callable[[Any], bool]) -
 
 
 def describe_format(path: Path) -> str:
-    """Return which of PyTorch's two formats a weights file has."""
-    return "zip format" if is_archive(path) else "PyTorch's format before 1.6"
+    """Return which format a weights file has: one of PyTorch's two, or a pickle of arrays."""
+    if is_archive(path):
+        return "zip format"
+    return "a pickle of NumPy arrays" if is_array_pickle(path) else "PyTorch's format before 1.6"
 
 
 def list_keys(keys: list[str]) -> str:

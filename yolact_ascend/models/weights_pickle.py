@@ -53,20 +53,20 @@ class ShapeReader:
 
     def read(self) -> Any:
         """Return the next object, with shapes in place of tensors, and count its storages."""
-        machine = _Machine(self.storages)
+        machine = Machine(self.storages)
         for opcode, argument, _ in pickletools.genops(self._file):
             machine.take(opcode.name, argument)
         return machine.stack.pop()  # genops ends after STOP
 
 
-class _Machine:
-    """The stack machine that a pickle is a program of."""
+class Machine:
+    """The stack machine that a pickle is a program of; knows what is in PyTorch's."""
 
-    def __init__(self, storages: dict[str, int]) -> None:
+    def __init__(self, storages: dict[str, int] | None = None) -> None:
         self.stack: list[Any] = []
+        self.memo: dict[int, Any] = {}
         self._below: list[list[Any]] = []  # the stacks below the open marks
-        self._memo: dict[int, Any] = {}
-        self._storages = storages
+        self._storages = {} if storages is None else storages
 
     def take(self, name: str, argument: Any) -> None:
         """Do what one opcode asks for."""
@@ -80,15 +80,22 @@ class _Machine:
             items = self.stack[-TUPLES[name] :]
             self.stack[-TUPLES[name] :] = [tuple(items)]
         elif name in ("BINPUT", "LONG_BINPUT"):
-            self._memo[argument] = self.stack[-1]
+            self.memo[argument] = self.stack[-1]
         elif name in ("BINGET", "LONG_BINGET"):
-            self.stack.append(self._memo[argument])
+            self.stack.append(self.memo[argument])
         elif name == "GLOBAL":
-            self.stack.append(_find(argument))
+            self.stack.append(self.find(argument))
         elif name in _ACTIONS:
-            _ACTIONS[name](self)
+            getattr(self, _ACTIONS[name])()
         elif name not in ("PROTO", "STOP"):
             raise ValueError(f"It has the opcode {name}, which PyTorch does not take either")
+
+    def find(self, name: str) -> Any:
+        """Return what stands for a global, "module name"."""
+        kind = name.rpartition(" ")[2]
+        if name.startswith("torch") and kind in ITEM_BYTES:
+            return _StorageType(kind)
+        return _KNOWN.get(name, OTHER)
 
     def mark(self) -> None:
         self._below.append(self.stack)
@@ -121,6 +128,7 @@ class _Machine:
         _put(self.stack[-1], zip(items[::2], items[1::2]))
 
     def build(self) -> None:
+        """Set the state of an object."""
         self.stack.pop()  # attributes, such as the versions of a state dict's modules
 
     def newobj(self) -> None:
@@ -144,17 +152,17 @@ class _Machine:
             raise ValueError(f"The values {key} have two sizes, or a negative one")
 
 
-_ACTIONS: dict[str, Callable[[_Machine], None]] = {
-    "MARK": _Machine.mark,
-    "TUPLE": _Machine.make_tuple,
-    "APPEND": _Machine.append,
-    "APPENDS": _Machine.appends,
-    "SETITEM": _Machine.setitem,
-    "SETITEMS": _Machine.setitems,
-    "BUILD": _Machine.build,
-    "NEWOBJ": _Machine.newobj,
-    "REDUCE": _Machine.reduce,
-    "BINPERSID": _Machine.binpersid,
+_ACTIONS: dict[str, str] = {  # opcode -> method
+    "MARK": "mark",
+    "TUPLE": "make_tuple",
+    "APPEND": "append",
+    "APPENDS": "appends",
+    "SETITEM": "setitem",
+    "SETITEMS": "setitems",
+    "BUILD": "build",
+    "NEWOBJ": "newobj",
+    "REDUCE": "reduce",
+    "BINPERSID": "binpersid",
 }
 
 
@@ -183,7 +191,8 @@ def _flat(key: Any) -> Any:
     return key
 
 
-def _make_dict(pairs: Iterable[Any] = ()) -> dict[Any, Any]:
+def make_dict(pairs: Iterable[Any] = ()) -> dict[Any, Any]:
+    """Return the ordered dict of these pairs."""
     made: dict[Any, Any] = collections.OrderedDict()
     _put(made, ((key, value) for key, value in pairs))
     return made
@@ -204,7 +213,7 @@ def _rebuild_untyped(storage: Any, offset: int, size: Shape, *_: Any) -> Tensor:
 
 
 _KNOWN: dict[str, Any] = {
-    "collections OrderedDict": _make_dict,
+    "collections OrderedDict": make_dict,
     "torch._utils _rebuild_tensor": _rebuild_tensor,
     "torch._utils _rebuild_tensor_v2": _rebuild_tensor,
     "torch._utils _rebuild_tensor_v3": _rebuild_untyped,  # its type is its own, and not its storage's
@@ -212,11 +221,3 @@ _KNOWN: dict[str, Any] = {
     "torch._utils _rebuild_parameter_with_state": lambda tensor, *_: tensor,
     "torch Size": tuple,
 }
-
-
-def _find(name: str) -> Any:
-    """Return what stands for a global, "module name"."""
-    kind = name.rpartition(" ")[2]
-    if name.startswith("torch") and kind in ITEM_BYTES:
-        return _StorageType(kind)
-    return _KNOWN.get(name, OTHER)

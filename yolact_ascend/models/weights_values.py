@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 
 from yolact_ascend.errors import WeightsError
+from yolact_ascend.models.weights_arrays import Array
 from yolact_ascend.models.weights_file import list_keys
 
 COUNTER = ".num_batches_tracked"  # of a batch norm; files of old PyTorch do not have it
@@ -15,6 +16,16 @@ VARIANCE = ".running_var"  # of a batch norm
 FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
 Tensors = Mapping[str, torch.Tensor]
+
+
+def to_tensor(path: Path, key: str, array: Array) -> torch.Tensor:
+    """Return an array of a pickle as a tensor; raises WeightsError for numbers that PyTorch does not know."""
+    try:
+        return torch.from_numpy(array.to_numpy())
+    except TypeError as error:
+        raise WeightsError(
+            f"{path} holds {key} as {array.to_numpy().dtype}, expected float32. Save it again as float32."
+        ) from error
 
 
 def require_dense(path: Path, tensors: Tensors) -> None:
