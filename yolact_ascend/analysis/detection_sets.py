@@ -33,7 +33,7 @@ class Matched:
 
 def lists_detections(names: Sequence[str]) -> bool:
     """Tell whether outputs of these names list detections; an .om writes `<node>:<index>:<name>`."""
-    return {BOXES, SCORES, CLASSES, COUNT} <= set(map(_bare, names))
+    return {BOXES, SCORES, CLASSES, COUNT} <= set(map(bare_name, names))
 
 
 def pair_rows(
@@ -43,14 +43,14 @@ def pair_rows(
 
     Outputs with a row for each detection [N,...] keep these rows; the others, such as `count`, stay whole.
     """
-    named = [{_bare(name): output for name, output in zip(names, outputs)} for outputs in (first, second)]
+    named = [{bare_name(name): output for name, output in zip(names, outputs)} for outputs in (first, second)]
     counts = [min(max(int(outputs[COUNT].item()), 0), len(outputs[SCORES])) for outputs in named]
     rows = match_rows(*(_labelled(outputs, count) for outputs, count in zip(named, counts)))
     capacity = len(named[0][SCORES])
 
     def kept(outputs: Sequence[np.ndarray], chosen: np.ndarray) -> list[np.ndarray]:
         return [
-            output[chosen] if _bare(name) != COUNT and len(output) == capacity else output
+            output[chosen] if bare_name(name) != COUNT and len(output) == capacity else output
             for name, output in zip(names, outputs)
         ]
 
@@ -86,5 +86,6 @@ def _labelled(outputs: dict[str, np.ndarray], count: int) -> tuple[np.ndarray, n
     return outputs[BOXES][:count], outputs[CLASSES][:count]
 
 
-def _bare(name: str) -> str:
+def bare_name(name: str) -> str:
+    """Return the name of an output without the node and index that an .om writes before it."""
     return name.rsplit(":", 1)[-1]

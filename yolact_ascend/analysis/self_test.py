@@ -16,17 +16,16 @@ import numpy as np
 from yolact_ascend import __version__
 from yolact_ascend.analysis.causes import OVERFLOW, UNKNOWN, ZEROS, Cause
 from yolact_ascend.analysis.closeness import OutputDifference
-from yolact_ascend.analysis.golden import OUTPUT_SAMPLES, Float16Cost, sample
+from yolact_ascend.analysis.expected import allowances, compare_outputs, describe_outputs
+from yolact_ascend.analysis.golden import Float16Cost
 from yolact_ascend.analysis.verdict import CAUSE, RUN, Verdict, describe_sidecar
 from yolact_ascend.analysis.verify import (
-    FLOAT32,
     LEAST_FOUND,
     LISTED,
     MARGIN,
     SAME_SCORE,
     SURE,
     describe_differences,
-    difference_of_samples,
     is_close,
     is_found,
     normalised,
@@ -51,9 +50,6 @@ from yolact_ascend.targets.target import DeviceRequest, Engine, Target
 from yolact_ascend.tensors import TensorSpec
 from yolact_ascend.timings import Timings
 
-FLOAT16 = Float16Cost(
-    cosine_min=0.9998, relative=0.02
-)  # allowed at least, for a model that computes in float16 or less
 MOST_COST = Float16Cost(cosine_min=0.99, relative=0.25)  # beyond it, a model does not compute its ONNX
 RIGHT = "the pack's expected values"
 FILES, OUTPUTS, DETECTIONS = "files", "outputs", "detections"  # the checks
@@ -125,21 +121,17 @@ def describe_expected(
 
     Raises ToolError when it does not compute what the right one does.
     """
-    default = FLOAT32 if precision == "fp32" else FLOAT16
-    outputs = [
-        {"name": name, "largest": float(np.abs(output).max()), "samples": sample(output, OUTPUT_SAMPLES).tolist()}
-        for name, output in zip(right.names, right.outputs)
-    ]
-    allowed = [default] * len(outputs)
+    outputs = describe_outputs(right.names, right.outputs)
+    allowed = allowances(outputs, precision)
     if own is not None:
-        costs = _compare(outputs, own)
+        costs = compare_outputs(outputs, own.outputs)
         wrong = [cost for cost in costs if not is_close(cost, MOST_COST)]
         if wrong:
             raise ToolError(
                 f"On {own.by}, the model does not compute what {right.by} does: {describe_differences(wrong)}. Nothing "
                 "was packed. `verify` finds the likely cause for the demo's model."
             )
-        allowed = [_wider(default, cost) for cost in costs]
+        allowed = [_wider(default, cost) for default, cost in zip(allowed, costs)]
     return {
         "image": image,
         "computed_by": right.by,
@@ -154,14 +146,6 @@ def _wider(default: Float16Cost, cost: OutputDifference) -> Float16Cost:
     return Float16Cost(
         min(default.cosine_min, 1 - MARGIN**2 * (1 - cost.cosine_min)), max(default.relative, MARGIN * cost.relative)
     )
-
-
-def _compare(expected: Sequence[dict[str, Any]], found: Computed) -> list[OutputDifference]:
-    pairs = zip(expected, found.outputs)
-    return [
-        difference_of_samples(right["name"], [np.array(right["samples"])], right["largest"], [output])
-        for right, output in pairs
-    ]
 
 
 def check_pack(folder: Path, request: DeviceRequest) -> Verdict:
@@ -219,7 +203,7 @@ def _check_outputs(expected: dict[str, Any], found: Computed, manifest: Manifest
     if names != list(found.names):
         text = f"the model has the outputs {', '.join(found.names)}, expected {', '.join(names)}"
         return Check(OUTPUTS, FAIL, text, {CAUSE: asdict(Cause("another model", text))})
-    differences = _compare(expected["outputs"], found)
+    differences = compare_outputs(expected["outputs"], found.outputs)
     allowed = [Float16Cost(**cost) for cost in expected["allowed"]]
     if len(allowed) != len(differences):
         raise ValueError(f"{len(allowed)} allowed for {len(differences)} outputs, expected as many")

@@ -1,0 +1,92 @@
+"""What a pack expects of its model's outputs, for tensors and for lists of detections."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from yolact_ascend.analysis.expected import FLOAT16, TIES, allowances, compare_outputs, describe_outputs
+from yolact_ascend.analysis.verify import FLOAT32, is_close
+
+NAMES = ("boxes", "scores", "classes", "count", "masks")
+
+
+def lists(count, seed=0, rows=30):
+    """Return outputs of one image: boxes that do not overlap, in falling order of their scores."""
+    rng = np.random.default_rng(seed)
+    boxes, scores, classes = np.zeros((rows, 4), np.float32), np.zeros(rows, np.float32), np.zeros(rows, np.int32)
+    masks = np.zeros((rows, 28, 28), np.float32)
+    left = np.arange(count, dtype=np.float32) * 10
+    boxes[:count] = np.stack([left, left, left + 9, left + 5], axis=1)
+    scores[:count] = np.linspace(0.9, 0.1, count)
+    classes[:count] = rng.integers(0, 3, count)
+    masks[:count] = rng.random((count, 28, 28))
+    return [boxes, scores, classes, np.array([count], np.int32), masks]
+
+
+def verdicts(expected, outputs, precision="fp32"):
+    pairs = zip(compare_outputs(expected, outputs), allowances(expected, precision))
+    return [is_close(difference, allowed) for difference, allowed in pairs]
+
+
+def reordered(outputs, order):
+    boxes, scores, classes, count, masks = outputs
+    return [boxes[order], scores[order], classes[order], count, masks[order]]
+
+
+@pytest.mark.parametrize("count", [0, 1, 20, 30])
+def test_a_list_is_itself_in_any_order(count):
+    outputs = lists(count)
+    expected = describe_outputs(NAMES, outputs)
+    assert [one.get("rows") for one in expected] == [count, count, count, None, count]
+    order = np.concatenate([np.arange(count)[::-1], np.arange(count, 30)])
+    for found in (outputs, reordered(outputs, order)):
+        differences = compare_outputs(expected, found)
+        assert [one.max_abs for one in differences] == [0] * 5
+        assert verdicts(expected, found) == [True] * 5
+
+
+def test_one_of_twenty_may_be_in_one_list_only():
+    outputs, expected = lists(20), describe_outputs(NAMES, lists(20))
+    fewer = reordered(outputs, np.r_[0:19, 20:30, 19])
+    fewer[3] = np.array([19], np.int32)
+    assert verdicts(expected, fewer) == [True] * 5
+    assert compare_outputs(expected, fewer)[3].relative == pytest.approx(1 / 20)
+    few = [*outputs[:3], np.array([17], np.int32), outputs[4]]
+    assert verdicts(expected, few) == [True, True, True, False, True]
+
+
+@pytest.mark.parametrize(
+    ("k", "change", "expected"),
+    [
+        pytest.param(0, 0.5, [False, True, True, True, True], id="boxes half a pixel off"),
+        pytest.param(1, 0.01, [True, False, True, True, True], id="scores"),
+        pytest.param(2, 1, [True, True, True, False, True], id="classes: nothing is found again"),
+        pytest.param(4, 0.1, [True, True, True, True, False], id="masks"),
+    ],
+)
+def test_another_value_is_seen(k, change, expected):
+    outputs = lists(20)
+    described = describe_outputs(NAMES, outputs)
+    outputs[k] = (outputs[k] + change).astype(outputs[k].dtype)
+    assert verdicts(described, outputs) == expected
+
+
+def test_a_list_is_expected_where_nothing_is_found():
+    assert verdicts(describe_outputs(NAMES, lists(20)), lists(0))[3] is False
+    assert verdicts(describe_outputs(NAMES, lists(0)), lists(20))[3] is False
+    assert verdicts(describe_outputs(NAMES[:4], lists(0)[:4]), lists(0)[:4]) == [True] * 4
+
+
+def test_tensors_are_compared_on_their_samples():
+    outputs = [np.linspace(-2, 1, 1000, dtype=np.float32), np.zeros(3, np.float32)]
+    expected = describe_outputs(["loc", "protos"], outputs)
+    assert [one["largest"] for one in expected] == [2, 0] and len(expected[0]["samples"]) == 256
+    assert verdicts(expected, outputs) == [True, True]
+    assert verdicts(expected, [outputs[0] * 1.1, outputs[1]]) == [False, True]
+
+
+@pytest.mark.parametrize(("precision", "allowed"), [("fp32", FLOAT32), ("fp16", FLOAT16), ("bf16", FLOAT16)])
+def test_ties_are_allowed_in_any_precision(precision, allowed):
+    assert allowances(describe_outputs(NAMES, lists(2)), precision) == [allowed, allowed, allowed, TIES, allowed]
+    assert allowances(describe_outputs(["loc"], [np.ones(3)]), precision) == [allowed]
