@@ -20,6 +20,7 @@ from yolact_ascend.host import pack, predict
 from yolact_ascend.models import description
 from yolact_ascend.models.config import CONFIGS, DEMO_CONFIG
 from yolact_ascend.models.description import Description, HostPart, to_json
+from yolact_ascend.models.families import default_cut, family_of
 from yolact_ascend.pipeline.records import Records
 from yolact_ascend.report import report
 from yolact_ascend.targets import compiled
@@ -52,12 +53,13 @@ def captured(name):
 
 def described():
     """A description as the export writes it, for each config."""
-    return [
-        to_json(
-            Description(config, "fpn", SHA256, "yolact_ascend", "yolact-ascend 0", HostPart("m_heads.onnx", SHA256))
-        )
-        for config in CONFIGS.values()
-    ]
+    part = HostPart("m_heads.onnx", SHA256)
+    described = []
+    for config in CONFIGS.values():
+        cut = default_cut(config)
+        host_part = part if family_of(config).has_host_part(cut) else None
+        described.append(to_json(Description(config, cut, SHA256, "yolact_ascend", "yolact-ascend 0", host_part)))
+    return described
 
 
 def sidecar():

@@ -18,8 +18,9 @@ from upstreams import match_detections
 
 from yolact_ascend.host.postprocess import detect_image
 from yolact_ascend.images.coco import CocoImage, load_dataset
-from yolact_ascend.models.config import CONFIGS, UPSTREAM_URL, get_config
+from yolact_ascend.models.config import CONFIGS, get_config
 from yolact_ascend.models.detector import load_detector
+from yolact_ascend.models.values import UPSTREAM_URL
 from yolact_ascend.targets.folder import output_bin
 from yolact_ascend.timings import Timings
 

@@ -236,7 +236,8 @@ def test_export_follows_the_config(tiny_weights, tmp_path):
 
 def test_cuts_are_the_familys():
     assert default_cut(USUAL) == "fpn"
-    assert all_cuts() == ("fpn", "heads", "boxes")
+    assert default_cut(CONFIGS["mask_rcnn_R_50_FPN_3x"]) == "detections"
+    assert all_cuts() == ("fpn", "heads", "boxes", "detections")
 
 
 def test_an_unknown_config_is_refused_with_those_there_are():
@@ -290,10 +291,12 @@ def test_pascals_classes_are_numbered_from_1():
 
 def test_only_configs_of_public_code_have_an_upstream():
     for config in CONFIGS.values():
-        if config.name != DEMO_CONFIG:
+        if config.family == "yolact" and config.name != DEMO_CONFIG:
             require_upstream(config)
     with pytest.raises(UsageError, match=f"{DEMO_CONFIG} is this repository's own: upstream does not have it"):
         require_upstream(CONFIGS[DEMO_CONFIG])
+    with pytest.raises(UsageError, match=r"mask_rcnn_R_50_FPN_3x .* no upstream checkout\. Leave out upstream="):
+        require_upstream(CONFIGS["mask_rcnn_R_50_FPN_3x"])
 
 
 def test_other_classes_change_nothing_else():

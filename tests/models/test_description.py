@@ -9,6 +9,7 @@ from factories import TINY_CONFIG, describe_network
 from yolact_ascend.errors import ArtifactError
 from yolact_ascend.models.config import CONFIGS, Preprocessing, Source
 from yolact_ascend.models.description import SCHEMA, from_json, parse_description, to_json
+from yolact_ascend.models.families import family_of
 
 OWN = replace(
     TINY_CONFIG,
@@ -21,8 +22,14 @@ OWN = replace(
 )
 
 
-@pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS)
-@pytest.mark.parametrize("cut", ["fpn", "heads", "boxes"])
+@pytest.mark.parametrize(
+    ("config", "cut"),
+    [
+        pytest.param(config, cut, id=f"{cut}-{config.name}")
+        for config in CONFIGS.values()
+        for cut in family_of(config).cuts
+    ],
+)
 def test_each_config_is_read_back_as_it_was_written(config, cut):
     description = describe_network(config, cut)
     text = json.dumps(to_json(description))
@@ -78,7 +85,7 @@ def changed(path, value):
         (["host_part", "size"], 1, "'size' is no field of it"),
         (["config", "class_names"], ["\ud800"], r"\"class_names\" has '.ud800', expected names"),
         (["config"], [], '"config" is .*, expected an object'),
-        (["config", "family"], "rcnn", "expected one of yolact"),
+        (["config", "family"], "ssd", "expected one of yolact, rcnn"),
         (["config", "tasks"], [], "expected a list of"),
         (["config", "tasks"], ["box", "box"], "has a value twice"),
         (["config", "class_names"], ["a"], "1 class_names with 8 category_ids"),

@@ -191,12 +191,12 @@ def _ids_of(listed: Listed, config: ModelConfig) -> tuple[int, ...]:
 def count_classes(shapes: Mapping[str, Sequence[int]], config: ModelConfig) -> int | None:
     """Return how many classes the class layer of a file with these shapes has, if it is of the family of `config`.
 
-    None when there is no such layer, or its outputs do not divide by the anchors of a cell.
+    None when there is no such layer, or its outputs are no whole number for each class.
     """
     keys = family_of(config).keys
     shape = to_network_names(shapes, keys).get(f"{keys.class_layer_prefix}weight")
     outputs = shape[0] if shape else 0
-    per_cell = config.anchors.per_cell
+    per_cell = family_of(config).outputs_per_class(config)
     if not outputs or outputs % per_cell or outputs // per_cell < 2:
         return None
     return int(outputs // per_cell) - 1  # without the background

@@ -1,124 +1,25 @@
-"""Model configs: a config is the whole network as a frozen value, and all else is derived from it."""
+"""The configs there are: a config is the whole network as a value (`values`), and all else is derived from it."""
 
 from __future__ import annotations
 
 import dataclasses
-from dataclasses import dataclass, field
 
-from yolact_ascend.detection.tasks import BOX, MASK
 from yolact_ascend.errors import UsageError
 from yolact_ascend.models.labels import (
-    COCO_CATEGORY_IDS,
-    COCO_CLASSES,
     DRAWN_CATEGORY_IDS,
     DRAWN_CLASSES,
     PASCAL_CATEGORY_IDS,
     PASCAL_CLASSES,
 )
-
-
-@dataclass(frozen=True)
-class Preprocessing:
-    """How a picture becomes the network's input; transforms, AIPP file and recipe of inputs derive from it.
-
-    A picture is stretched to height×width, or, with `shortest_edge_px`, resized in proportion until its shorter edge
-    has that length and its longer edge at most `longest_edge_px`, and padded with zeros (after normalisation) at the
-    right and bottom. Then each pixel becomes (pixel / 255 · pixel_max - mean) / std. Means and deviations are listed
-    as RGB, whatever the `channel_order` of the network's input.
-    """
-
-    height_px: int = 550
-    width_px: int = 550
-    mean_rgb: tuple[float, float, float] = (123.68, 116.78, 103.94)  # ImageNet's; upstream lists them as BGR
-    std_rgb: tuple[float, float, float] = (58.40, 57.12, 57.38)
-    pixel_max: float = 255.0  # pixels are 0..pixel_max when the mean is subtracted: 255 or 1
-    channel_order: str = "RGB"  # or "BGR"
-    interpolation: str = "cv2"  # bilinear as OpenCV's, or "pillow": Pillow's, on uint8
-    shortest_edge_px: int | None = None  # None: stretch
-    longest_edge_px: int | None = None
-
-    @property
-    def is_stretched(self) -> bool:
-        return self.shortest_edge_px is None
-
-
-@dataclass(frozen=True)
-class Backbone:
-    """A backbone: its kind, its block, and the numbers that tell variants apart.
-
-    `stages` are blocks a stage for "resnet" and "darknet", and rows of expansion, channels, blocks, stride of the
-    first block for "mobilenetv2" (paper, table 2), whose first and last convolution have `stem_channels` and
-    `last_channels` (0: there is no last one).
-    """
-
-    kind: str
-    block: str
-    stages: tuple
-    stem_channels: int = 64
-    last_channels: int = 0
-    imagenet_file: str = ""  # what upstream names its weights from ImageNet; empty: there are none
-
-
-@dataclass(frozen=True)
-class Anchors:
-    """The anchors of each cell: one scale for each level P3..P7, and several aspect ratios (width : height)."""
-
-    scales_px: tuple[float, ...] = (24, 48, 96, 192, 384)
-    aspect_ratios: tuple[float, ...] = (1, 1 / 2, 2)
-    is_square: bool = True  # upstream's use_square_anchors: the ratio changes the size, not the shape
-
-    @property
-    def per_cell(self) -> int:
-        return len(self.aspect_ratios)
-
-
-@dataclass(frozen=True)
-class Source:
-    """Where the weights of a config come from: name and URL of the published file, and what evidence says of it.
-
-    Without a `file_name`, the URL is that of a page which links the file, or says that there is none.
-    """
-
-    file_name: str
-    url: str
-    is_shipped: bool = False  # the file comes with this repository, in `weights/`
-    size_bytes: int | None = None
-    sha384: str = ""  # hexadecimal digits
-    is_published: bool = True
-
-
-UPSTREAM_URL = "https://github.com/haotian-liu/yolact_edge"
-YOLACT_URL = "https://github.com/dbolya/yolact"
-
-
-@dataclass(frozen=True)
-class ModelConfig:
-    """One network variant: what `--config` names.
-
-    `fpn_sources` index the backbone's stage outputs that feed P3..P5. The classes are those of the config's published
-    weights: weights trained on other data bring their own (`classes.read_config`). `upstream_url` names the public
-    code that has this config, None where there is none.
-    """
-
-    name: str
-    backbone: Backbone
-    fpn_sources: tuple[int, ...]
-    family: str = "yolact"
-    tasks: tuple[str, ...] = (BOX, MASK)
-    class_names: tuple[str, ...] = COCO_CLASSES
-    category_ids: tuple[int, ...] = COCO_CATEGORY_IDS
-    preprocessing: Preprocessing = field(default_factory=Preprocessing)
-    anchors: Anchors = field(default_factory=Anchors)
-    fpn_channels: int = 256
-    proto_channels: int = 32  # prototypes, and mask coefficients of each detection
-    source: Source = field(default_factory=lambda: Source("", UPSTREAM_URL))
-    upstream_url: str | None = UPSTREAM_URL
-
-    @property
-    def num_classes(self) -> int:
-        """Foreground classes; the confidence layer has one more, class 0, for the background."""
-        return len(self.class_names)
-
+from yolact_ascend.models.rcnn.configs import RCNN_CONFIGS
+from yolact_ascend.models.values import (
+    YOLACT_URL,
+    Anchors,
+    Backbone,
+    ModelConfig,
+    Preprocessing,
+    Source,
+)
 
 MOBILENETV2 = Backbone(
     "mobilenetv2",
@@ -243,6 +144,7 @@ CONFIGS = {
             source=Source("yolact_edge_demo.pth", "weights/yolact_edge_demo.pth", is_shipped=True),
             upstream_url=None,
         ),
+        *RCNN_CONFIGS,
     )
 }
 # Configs of upstream that cannot run here, and what can in their place.
@@ -274,12 +176,17 @@ def with_classes(config: ModelConfig, class_names: tuple[str, ...], category_ids
 
 def is_alike(first: ModelConfig, second: ModelConfig) -> bool:
     """Whether weights of one config mean the same in the other, but for their classes."""
-    parts = ("family", "backbone", "fpn_sources", "preprocessing", "anchors", "fpn_channels", "proto_channels")
+    parts = ("family", "backbone", "fpn_sources", "preprocessing", "anchors", "fpn_channels", "proto_channels", "rcnn")
     return all(getattr(first, part) == getattr(second, part) for part in parts)
 
 
 def require_upstream(config: ModelConfig) -> None:
     """Raise UsageError when no public upstream code has this config."""
+    if config.rcnn is not None:
+        raise UsageError(
+            f"{config.name} is exported from this repository's network only, from no upstream checkout. Leave out "
+            "upstream= (--upstream)."
+        )
     if config.upstream_url is None:
         raise UsageError(
             f"{config.name} is this repository's own: upstream does not have it. Leave out upstream= (--upstream), or "

@@ -13,7 +13,7 @@ from typing import Any
 from yolact_ascend.errors import ArtifactError, show_value
 from yolact_ascend.files import as_json, parse_json
 from yolact_ascend.models.config import CONFIGS, ModelConfig, Source
-from yolact_ascend.models.description_fields import BadField, Fields, read_config_fields
+from yolact_ascend.models.description_fields import BadField, Fields, others_values, read_config_fields
 from yolact_ascend.models.families import cut_outputs, family_of
 
 SCHEMA = 1
@@ -46,7 +46,7 @@ class Description:
 def to_json(description: Description) -> dict[str, Any]:
     """Return a description as JSON has it; `from_json` reads it."""
     config = dataclasses.asdict(description.config)
-    for name in _NOT_WRITTEN:
+    for name in (*_NOT_WRITTEN, *others_values(description.config.family)):
         del config[name]
     part = description.host_part
     value = {

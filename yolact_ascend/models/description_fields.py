@@ -8,15 +8,18 @@ from typing import Any, TypeVar
 
 from yolact_ascend.detection.tasks import BOX, MASK
 from yolact_ascend.errors import show_value
-from yolact_ascend.models.config import Anchors, Backbone, Preprocessing
 from yolact_ascend.models.families import FAMILIES
 from yolact_ascend.models.labels import LEAST_ID, MOST_ID, is_class_name
+from yolact_ascend.models.values import DIALECTS, Anchors, Backbone, Preprocessing, Rcnn
 
 T = TypeVar("T")
 MOST_LETTERS = 1000  # of a text
 MOST_NUMBER = 1e30
 MOST_SIDE = 1 << 16  # of an image, in pixels, and the most channels
-LEVELS = 5  # P3..P7
+LEVELS = 5  # P3..P7 of YOLACT, P2..P6 of R-CNN
+MOST_LAYERS = 64  # of a head
+# The values of a config that only one family has. The others' are not written: they mean nothing there.
+FAMILY_VALUES = {"yolact": ("anchors", "proto_channels"), "rcnn": ("rcnn",)}
 SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
@@ -83,6 +86,9 @@ class Fields:
     def whole(self, key: str, least: int = 0, most: int = MOST_SIDE) -> int:
         return int(self.one(key, _is_whole(least, most), f"a whole number from {least} to {most}"))
 
+    def flag(self, key: str) -> bool:
+        return bool(self.one(key, lambda value: isinstance(value, bool), "true or false"))
+
     def sha256(self, key: str) -> str:
         return str(self.one(key, _is_sha256, "a SHA-256 of 64 digits"))
 
@@ -98,21 +104,32 @@ def read_config_fields(fields: Fields) -> dict[str, Any]:
     ids = fields.distinct("category_ids", is_id, expected)
     if len(names) != len(ids):
         raise BadField(f"{len(names)} class_names with {len(ids)} category_ids, expected as many")
+    family = fields.word("family", FAMILIES)
     values = {
         "name": fields.text("name"),
-        "family": fields.word("family", FAMILIES),
+        "family": family,
         "tasks": fields.distinct("tasks", lambda value: value in (BOX, MASK), f"{BOX} or {MASK}"),
         "class_names": names,
         "category_ids": ids,
         "preprocessing": _whole_value(fields.inner("preprocessing"), _read_preprocessing),
-        "anchors": _whole_value(fields.inner("anchors"), _read_anchors),
         "backbone": _whole_value(fields.inner("backbone"), _read_backbone),
-        "fpn_sources": fields.distinct("fpn_sources", _is_whole(0, MOST_SIDE), "numbers of stages", count=3),
+        "fpn_sources": fields.distinct(
+            "fpn_sources", _is_whole(0, MOST_SIDE), "numbers of stages", count=4 if family == "rcnn" else 3
+        ),
         "fpn_channels": fields.whole("fpn_channels", 1),
-        "proto_channels": fields.whole("proto_channels", 1),
     }
+    if family == "rcnn":
+        values["rcnn"] = _whole_value(fields.inner("rcnn"), _read_rcnn)
+    else:
+        values["anchors"] = _whole_value(fields.inner("anchors"), _read_anchors)
+        values["proto_channels"] = fields.whole("proto_channels", 1)
     fields.require_no_others()
     return values
+
+
+def others_values(family: str) -> list[str]:
+    """Return the values of a config that only other families have."""
+    return [name for other, names in FAMILY_VALUES.items() if other != family for name in names]
 
 
 def _whole_value(fields: Fields, read: Callable[[Fields], T]) -> T:
@@ -145,7 +162,7 @@ def _read_anchors(fields: Fields) -> Anchors:
     return Anchors(
         scales_px=fields.many("scales_px", _is_positive, "sizes above 0", count=LEVELS),
         aspect_ratios=fields.many("aspect_ratios", _is_positive, "numbers above 0"),
-        is_square=fields.one("is_square", lambda value: isinstance(value, bool), "true or false"),
+        is_square=fields.flag("is_square"),
     )
 
 
@@ -162,6 +179,46 @@ def _read_backbone(fields: Fields) -> Backbone:
         stem_channels=fields.whole("stem_channels", 1),
         last_channels=fields.whole("last_channels"),
         imagenet_file=fields.one("imagenet_file", lambda value: value == "" or _is_file_name(value), "a file name"),
+    )
+
+
+def _read_rcnn(fields: Fields) -> Rcnn:
+    def is_sizes(value: Any) -> bool:
+        return isinstance(value, list) and bool(value) and all(map(_is_positive, value))
+
+    def share(key: str) -> float:
+        return float(fields.one(key, lambda value: _is_number(value) and 0 <= value <= 1, "a number from 0 to 1"))
+
+    sizes = fields.many("anchor_sizes_px", is_sizes, "lists of sizes above 0", count=LEVELS)
+    if len({len(each) for each in sizes}) > 1:
+        raise BadField('"anchor_sizes_px" has more sizes for one level than for another, expected as many')
+    return Rcnn(
+        dialect=fields.word("dialect", DIALECTS),
+        stride_in_1x1=fields.flag("stride_in_1x1"),
+        groups=fields.whole("groups", 1),
+        bottleneck_channels=fields.whole("bottleneck_channels", 1),
+        res2_channels=fields.whole("res2_channels", 1),
+        anchor_sizes_px=tuple(map(tuple, sizes)),
+        aspect_ratios=fields.many("aspect_ratios", _is_positive, "numbers above 0"),
+        rpn_candidates=fields.whole("rpn_candidates", 1),
+        rpn_proposals=fields.whole("rpn_proposals", 1),
+        rpn_nms_iou=share("rpn_nms_iou"),
+        rpn_box_weights=fields.many("rpn_box_weights", _is_positive, "numbers above 0", count=4),
+        box_pooler_size=fields.whole("box_pooler_size", 1),
+        mask_pooler_size=fields.whole("mask_pooler_size", 1),
+        box_pooler_samples=fields.whole("box_pooler_samples"),
+        mask_pooler_samples=fields.whole("mask_pooler_samples"),
+        pooler_is_aligned=fields.flag("pooler_is_aligned"),
+        box_layers=fields.whole("box_layers", 1, MOST_LAYERS),
+        box_channels=fields.whole("box_channels", 1),
+        mask_layers=fields.whole("mask_layers", 0, MOST_LAYERS),
+        mask_channels=fields.whole("mask_channels", 1),
+        box_weights=fields.many("box_weights", _is_positive, "numbers above 0", count=4),
+        score_threshold=share("score_threshold"),
+        nms_iou=share("nms_iou"),
+        max_detections=fields.whole("max_detections", 1),
+        class_agnostic_boxes=fields.flag("class_agnostic_boxes"),
+        class_agnostic_masks=fields.flag("class_agnostic_masks"),
     )
 
 

@@ -7,10 +7,11 @@ from collections.abc import Sequence
 from yolact_ascend.errors import ArtifactError
 from yolact_ascend.models.config import CONFIGS, ModelConfig, is_alike
 from yolact_ascend.models.family import Family
+from yolact_ascend.models.rcnn.family import RcnnFamily
 from yolact_ascend.models.yolact.family import YolactFamily
 from yolact_ascend.tensors import TensorSpec
 
-FAMILIES: dict[str, Family] = {family.name: family for family in (YolactFamily(),)}
+FAMILIES: dict[str, Family] = {family.name: family for family in (YolactFamily(), RcnnFamily())}
 
 
 def family_of(config: ModelConfig) -> Family:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeVar
 
 from yolact_ascend.detection.thresholds import DetectionSettings
-from yolact_ascend.models.config import ModelConfig
+from yolact_ascend.models.values import ModelConfig
 from yolact_ascend.tensors import TensorSpec
 from yolact_ascend.timings import Timings
 
@@ -82,9 +82,15 @@ class Family(Protocol):
     name: str
     cuts: tuple[str, ...]  # where the graph on the device may end; the first is the default
     keys: StateKeys
+    opset: int  # of the ONNX that export writes
+    batch_sizes: tuple[int, ...] | None  # that its graphs take; None: any
+    side_inputs: tuple[TensorSpec, ...]  # of one image, float32: what its graphs take behind the picture
 
     def outputs(self, config: ModelConfig, cut: str) -> tuple[TensorSpec, ...]:
         """Return the tensors of one image at a cut, in the model's order."""
+
+    def outputs_per_class(self, config: ModelConfig) -> int:
+        """Return how many outputs the class layer has for each class; the background is one more class."""
 
     def build(self, config: ModelConfig) -> nn.Module:
         """Return the network with PyTorch's initial weights; its state dict has upstream's keys."""
@@ -97,6 +103,9 @@ class Family(Protocol):
 
     def describe_upstream(self, checkout: Path) -> str:
         """Return which upstream a checkout is, for the ONNX metadata and the report."""
+
+    def sample_inputs(self, config: ModelConfig, generator: np.random.Generator, batch: int) -> list[np.ndarray]:
+        """Return random inputs, float32 [batch,...] each, on which an export is compared with PyTorch."""
 
     def at_cut(self, network: nn.Module, config: ModelConfig, cut: str) -> nn.Module:
         """Return the network that ends at a cut: images [B,3,H,W] -> the tensors of `outputs`."""

@@ -6,7 +6,8 @@ height and width where its resize is, too.
 
 from __future__ import annotations
 
-from yolact_ascend.models.config import ModelConfig
+from yolact_ascend.models.families import family_of
+from yolact_ascend.models.values import ModelConfig
 from yolact_ascend.tensors import FREE, TensorSpec
 
 INPUT_NAME = "image"
@@ -26,6 +27,11 @@ def input_tensor(config: ModelConfig, dtype: str = FLOAT32) -> TensorSpec:
     if dtype == UINT8:
         return TensorSpec(INPUT_NAME, (*size, 3), UINT8, "NHWC")
     return TensorSpec(INPUT_NAME, (3, *size), FLOAT32, "NCHW")
+
+
+def input_tensors(config: ModelConfig, dtype: str = FLOAT32) -> tuple[TensorSpec, ...]:
+    """Return all tensors of one image that a model of `config` takes, the picture first."""
+    return (input_tensor(config, dtype), *family_of(config).side_inputs)
 
 
 def embed_of(spec: TensorSpec) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from yolact_ascend.errors import ToolError, UsageError
 from yolact_ascend.files import IS_CHECKOUT, shipped
-from yolact_ascend.models.config import UPSTREAM_URL, YOLACT_URL, ModelConfig
+from yolact_ascend.models.values import UPSTREAM_URL, YOLACT_URL, ModelConfig
 
 
 @dataclass(frozen=True)

@@ -181,8 +181,12 @@ def _hint_at_config(path: Path, shapes: Shapes, config: ModelConfig) -> str:
 
 
 def _fits(shapes: Shapes, config: ModelConfig) -> bool:
-    count = count_classes(shapes, config)
-    return count is not None and not compare_shapes(shapes, expected_shapes(with_numbers(config, count)))
+    count, keys = count_classes(shapes, config), family_of(config).keys
+    if count is None:
+        return False
+    expected, found = expected_shapes(with_numbers(config, count)), to_network_names(shapes, keys)
+    surplus = _surplus(found, expected, keys.surplus_patterns)
+    return not compare_shapes({key: shape for key, shape in found.items() if key not in surplus}, expected)
 
 
 def write_weights(network: nn.Module, config: ModelConfig, path: Path) -> None:

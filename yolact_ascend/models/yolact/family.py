@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
+import numpy as np
+
 from yolact_ascend.detection.thresholds import DetectionSettings
 from yolact_ascend.extras import require_module
 from yolact_ascend.models.config import ModelConfig
@@ -40,9 +42,15 @@ class YolactFamily(Family):
     name = "yolact"
     cuts = CUTS
     keys = KEYS
+    opset = 11  # inside the documented range of every CANN
+    batch_sizes = None
+    side_inputs = ()
 
     def outputs(self, config: ModelConfig, cut: str) -> tuple[TensorSpec, ...]:
         return cut_outputs(config, cut)
+
+    def outputs_per_class(self, config: ModelConfig) -> int:
+        return config.anchors.per_cell
 
     def build(self, config: ModelConfig) -> nn.Module:
         from yolact_ascend.models.yolact.network import YolactEdge
@@ -65,6 +73,10 @@ class YolactFamily(Family):
         from yolact_ascend.models.yolact.upstream import describe_upstream
 
         return describe_upstream(checkout)
+
+    def sample_inputs(self, config: ModelConfig, generator: np.random.Generator, batch: int) -> list[np.ndarray]:
+        size = config.preprocessing
+        return [generator.standard_normal((batch, 3, size.height_px, size.width_px), dtype=np.float32)]
 
     def at_cut(self, network: nn.Module, config: ModelConfig, cut: str) -> nn.Module:
         from yolact_ascend.models.yolact.network import WithBoxes, WithHeads

@@ -1,0 +1,95 @@
+"""The configs of the R-CNN family: those of Detectron2's zoo, and segmentoly's, whose weights are Detectron's.
+
+Sources: facebookresearch/detectron2 @ 02b5c4e2, configs/ and MODEL_ZOO.md; openvinotoolkit/training_extensions @
+1c4634d, pytorch_toolkit/instance_segmentation; facebookresearch/Detectron @ 04155a0, MODEL_ZOO.md.
+"""
+
+from __future__ import annotations
+
+from yolact_ascend.detection.tasks import BOX, MASK
+from yolact_ascend.models.values import DETECTRON1, Backbone, ModelConfig, Preprocessing, Rcnn, Source
+
+RESNET50 = Backbone("resnet", "bottleneck", (3, 4, 6, 3))
+RESNET101 = Backbone("resnet", "bottleneck", (3, 4, 23, 3))
+LEVELS = (0, 1, 2, 3)  # P2..P5 come from res2..res5
+CANVAS_PX = 1344  # the longest edge, 1333, rounded up to a multiple of P6's and of P5's stride, 32
+# Pixels are BGR 0..255 with their mean subtracted. Edges: Detectron2's INPUT.MIN_SIZE_TEST and MAX_SIZE_TEST.
+DETECTRON2_PIXELS = Preprocessing(
+    height_px=CANVAS_PX,
+    width_px=CANVAS_PX,
+    mean_rgb=(123.675, 116.28, 103.53),
+    std_rgb=(1.0, 1.0, 1.0),
+    channel_order="BGR",
+    interpolation="pillow",
+    shortest_edge_px=800,
+    longest_edge_px=1333,
+)
+DETECTRON1_PIXELS = Preprocessing(
+    height_px=CANVAS_PX,
+    width_px=CANVAS_PX,
+    mean_rgb=(122.7717, 115.9465, 102.9801),
+    std_rgb=(1.0, 1.0, 1.0),
+    channel_order="BGR",
+    interpolation="cv2",
+    shortest_edge_px=800,
+    longest_edge_px=1333,
+)
+DETECTRON1_RCNN = Rcnn(dialect=DETECTRON1, box_pooler_samples=2, mask_pooler_samples=2, pooler_is_aligned=False)
+
+
+def zoo_config(folder: str, name: str, backbone: Backbone, tasks: tuple[str, ...], file: str) -> ModelConfig:
+    """Return a config of Detectron2's zoo; `file` is the id of its model and the name of its weights."""
+    url = f"https://dl.fbaipublicfiles.com/detectron2/{folder}/{name}/{file}"
+    return ModelConfig(
+        name,
+        backbone,
+        LEVELS,
+        family="rcnn",
+        tasks=tasks,
+        preprocessing=DETECTRON2_PIXELS,
+        source=Source(f"{name}_{file.rpartition('/')[2]}", url),
+        upstream_url=None,
+        rcnn=Rcnn(),
+    )
+
+
+def segmentoly_config(name: str, backbone: Backbone, weights: str, training: str) -> ModelConfig:
+    """Return a config of segmentoly; `training` is what Detectron's zoo calls the run that made its weights."""
+    url = (
+        f"https://dl.fbaipublicfiles.com/detectron/{training}/output/train/"
+        "coco_2014_train%3Acoco_2014_valminusminival/generalized_rcnn/model_final.pkl"
+    )
+    return ModelConfig(
+        name,
+        backbone,
+        LEVELS,
+        family="rcnn",
+        preprocessing=DETECTRON1_PIXELS,
+        source=Source(weights, url),
+        upstream_url=None,
+        rcnn=DETECTRON1_RCNN,
+    )
+
+
+COCO_DETECTION, COCO_SEGMENTATION = "COCO-Detection", "COCO-InstanceSegmentation"
+ZOO_CONFIGS = (
+    zoo_config(COCO_DETECTION, "faster_rcnn_R_50_FPN_1x", RESNET50, (BOX,), "137257794/model_final_b275ba.pkl"),
+    zoo_config(COCO_DETECTION, "faster_rcnn_R_50_FPN_3x", RESNET50, (BOX,), "137849458/model_final_280758.pkl"),
+    zoo_config(COCO_SEGMENTATION, "mask_rcnn_R_50_FPN_3x", RESNET50, (BOX, MASK), "137849600/model_final_f10217.pkl"),
+    zoo_config(COCO_SEGMENTATION, "mask_rcnn_R_101_FPN_3x", RESNET101, (BOX, MASK), "138205316/model_final_a3ec72.pkl"),
+)
+RCNN_CONFIGS = (
+    *ZOO_CONFIGS,
+    segmentoly_config(
+        "resnet50_fpn_mask_rcnn",
+        RESNET50,
+        "mask_rcnn_resnet50_fpn_2x.pkl",
+        "35859007/12_2017_baselines/e2e_mask_rcnn_R-50-FPN_2x.yaml.01_49_07.By8nQcCH",
+    ),
+    segmentoly_config(
+        "resnet101_fpn_mask_rcnn",
+        RESNET101,
+        "mask_rcnn_resnet101_fpn_2x.pkl",
+        "35861858/12_2017_baselines/e2e_mask_rcnn_R-101-FPN_2x.yaml.02_32_51.SgT4y1cO",
+    ),
+)

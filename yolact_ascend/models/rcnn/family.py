@@ -1,0 +1,83 @@
+"""The R-CNN family: Faster and Mask R-CNN, as the interface `models.family` asks for them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from yolact_ascend.detection.thresholds import DetectionSettings
+from yolact_ascend.errors import UsageError
+from yolact_ascend.models.family import Detector, Family, HostNetwork, StateKeys
+from yolact_ascend.models.rcnn.cuts import CUTS, IMAGE_SIZE, cut_outputs
+from yolact_ascend.models.values import ModelConfig
+from yolact_ascend.tensors import TensorSpec
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+KEYS = StateKeys(
+    # What Detectron2 computes from its config, and older versions saved.
+    surplus_patterns=(r"pixel_(mean|std)$", r"proposal_generator\.anchor_generator\.cell_anchors\."),
+    class_layer_prefix="roi_heads.box_predictor.cls_score.",
+)
+NO_UPSTREAM = "No upstream checkout is exported for {}: leave out upstream= (--upstream)."
+
+
+class RcnnFamily(Family):
+    """Faster and Mask R-CNN with an FPN."""
+
+    name = "rcnn"
+    cuts = CUTS
+    keys = KEYS
+    opset = 16  # the first whose RoiAlign has aligned pooling
+    batch_sizes = (1,)  # the numbers of proposals and detections differ by image
+    side_inputs = (IMAGE_SIZE,)
+
+    def outputs(self, config: ModelConfig, cut: str) -> tuple[TensorSpec, ...]:
+        return cut_outputs(config, cut)
+
+    def outputs_per_class(self, config: ModelConfig) -> int:
+        return 1
+
+    def build(self, config: ModelConfig) -> nn.Module:
+        from yolact_ascend.models.rcnn.network import Rcnn
+
+        return Rcnn(config)
+
+    def imagenet_keys(self, config: ModelConfig) -> StateKeys:
+        # Detectron2's files of ImageNet weights (detectron2://ImageNetPretrained/…) have the names of `bottom_up`.
+        return StateKeys({"stem.": "bottom_up.stem.", "res": "bottom_up.res"}, ("stem.fc.", "fc1000"))
+
+    def load_upstream(self, checkout: Path, state: Mapping[str, torch.Tensor], config: ModelConfig) -> nn.Module:
+        raise UsageError(NO_UPSTREAM.format(config.name))
+
+    def describe_upstream(self, checkout: Path) -> str:
+        raise UsageError(NO_UPSTREAM.format("the rcnn family"))
+
+    def sample_inputs(self, config: ModelConfig, generator: np.random.Generator, batch: int) -> list[np.ndarray]:
+        size = config.preprocessing
+        shape = batch, 3, size.height_px, size.width_px
+        pixels = generator.uniform(0, size.pixel_max, shape).astype(np.float32)
+        means = size.mean_rgb if size.channel_order == "RGB" else size.mean_rgb[::-1]
+        images = pixels - np.array(means, np.float32)[:, None, None]
+        return [images, np.tile(np.array([size.height_px, size.width_px], np.float32), (batch, 1))]
+
+    def at_cut(self, network: nn.Module, config: ModelConfig, cut: str) -> nn.Module:
+        return network
+
+    def has_host_part(self, cut: str) -> bool:
+        return False
+
+    def host_part(self, network: nn.Module, config: ModelConfig, cut: str) -> HostNetwork:
+        raise ValueError(f"No part of {config.name} runs on the host behind the cut {cut}.")
+
+    def make_detector(
+        self, config: ModelConfig, cut: str, host_part: bytes | None, settings: DetectionSettings, threads: int
+    ) -> Detector:
+        from yolact_ascend.models.rcnn.detect import RcnnDetector
+
+        return RcnnDetector(config, settings)
