@@ -31,6 +31,7 @@ TORCH = {
     *("models.yolact.backbones", "models.yolact.network", "models.yolact.head_export", "models.yolact.upstream"),
     *("models.rcnn.backbone", "models.rcnn.heads", "models.rcnn.network"),
     *("training.losses", "training.score", "training.train", "training.trainer", "analysis.cuts"),
+    "targets.torch.engine",
 }
 ENVIRONMENT = {"environment"}
 MOST_LINES_OF_A_FILE, MOST_LINES_OF_A_FUNCTION = 350, 60

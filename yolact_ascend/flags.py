@@ -78,7 +78,7 @@ SUMMARY_FILE = Flag("summary_file", path, "also write the device's timings, in a
 MODEL = Flag(
     "model",
     path,
-    "compiled model (.om for ascend, .xml for openvino) or ONNX (.onnx for onnxruntime)",
+    "compiled model (.om for ascend, .xml for openvino, .torch for torch) or ONNX (.onnx for onnxruntime)",
     Path("results/yolact_edge.onnx"),
 )
 TARGET = Flag(
@@ -90,7 +90,7 @@ TARGET = Flag(
 DEVICE = Flag(
     "device",
     str,
-    "ascend: auto, npu, emulation; onnxruntime: auto, cpu; openvino: auto, cpu, gpu, npu",
+    "ascend: auto, npu, emulation; onnxruntime: auto, cpu; openvino: auto, cpu, gpu, npu; torch: auto, cpu, cuda",
     "auto",
     aliases=("device_kind",),
 )
@@ -100,7 +100,7 @@ NPUS = Flag(
 THREADS = Flag(
     "threads",
     whole_number(1, MAX_WORKERS),
-    "CPU threads of the model, for onnxruntime and openvino (default: all cores)",
+    "CPU threads of the model, for onnxruntime, openvino and torch (default: all cores)",
 )
 SOC = Flag("soc", str, "the card's chip (atc --soc_version), if npu-smi does not report it")
 BATCH_SIZE = Flag("batch_size", whole_number(1, MAX_BATCH_SIZE), "images per batch", 1, aliases=("bs",))

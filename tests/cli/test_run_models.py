@@ -241,6 +241,27 @@ def test_openvino_finds_what_onnxruntime_finds(copied):
     assert read_detections(copied) == staged
 
 
+def test_the_network_itself_finds_what_its_onnx_finds(copied):
+    """`target=torch` scores what the export would have changed: nothing beyond the order of float32 sums."""
+    copied(target="onnxruntime", device="cpu")
+    expected = read_outputs(copied, 3)
+    before = {score: copied.report()["results"][0][score]["all"] for score in ("box", "mask")}
+    words = {"target": "torch", "device": "cpu", "threads": "1"}
+    assert copied(**words) == [*PER_BATCH]
+    for one, other in zip(read_outputs(copied, 3), expected):
+        assert np.abs(one - other).max() <= 1e-4 * np.abs(other).max()
+    report = copied.report()
+    assert (report["device"]["target"], report["device"]["kind"]) == ("torch", "cpu")
+    for score, value in before.items():
+        assert report["results"][0][score]["all"] == pytest.approx(value, abs=0.05)
+    staged = read_detections(copied)
+    assert copied(**words) == []
+    assert copied(**words, stream="1") == ["stream bs3"]
+    assert read_detections(copied) == staged
+    assert copied(**words, mode="perf", loop="2") == ["benchmark bs3"]
+    assert copied.report()["results"][0]["throughput_images_per_s"] > 0
+
+
 def is_alike(one, other):
     keys = ("image_id", "category_id")
     is_same = all(one[key] == other[key] for key in keys)

@@ -9,15 +9,18 @@ from yolact_ascend.targets.ascend.target import AscendTarget
 from yolact_ascend.targets.onnxruntime.target import OnnxRuntimeTarget
 from yolact_ascend.targets.openvino.target import OpenVinoTarget
 from yolact_ascend.targets.registry import DEFAULT_TARGET, TARGETS, read_device, target_of_model
+from yolact_ascend.targets.torch.target import TorchTarget
 
 
 def test_the_targets_by_name():
-    assert {"ascend": AscendTarget, "onnxruntime": OnnxRuntimeTarget, "openvino": OpenVinoTarget} == TARGETS
+    found = {"ascend": AscendTarget, "onnxruntime": OnnxRuntimeTarget, "openvino": OpenVinoTarget, "torch": TorchTarget}
+    assert found == TARGETS
     assert DEFAULT_TARGET == "ascend"
     assert {name: target.precisions for name, target in TARGETS.items()} == {
         "ascend": ("fp16", "fp32"),
         "onnxruntime": ("fp32",),
         "openvino": ("fp32", "bf16", "fp16"),
+        "torch": ("fp32",),
     }
 
 
@@ -28,6 +31,7 @@ def test_the_targets_by_name():
         ("yolact_edge.onnx", OnnxRuntimeTarget),
         ("a.om.onnx", OnnxRuntimeTarget),
         ("a_bs8.xml", OpenVinoTarget),
+        ("a_bs8.torch", TorchTarget),
     ],
 )
 def test_a_models_ending_tells_its_target(model, target):
@@ -47,6 +51,8 @@ def test_another_ending_is_refused(model):
         (AscendTarget, "cpu", "emulation"),
         *((OnnxRuntimeTarget, word, word) for word in ("auto", "cpu")),
         *((OpenVinoTarget, word, word.lower()) for word in ("auto", "CPU", "GPU", "npu", "AUTO")),
+        *((TorchTarget, word, word) for word in ("auto", "cpu", "cuda")),
+        (TorchTarget, "gpu", "cuda"),
     ],
 )
 def test_a_device_is_one_of_the_targets(target, word, device):

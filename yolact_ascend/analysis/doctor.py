@@ -32,6 +32,7 @@ from yolact_ascend.sources import OPTIONAL, library_versions
 from yolact_ascend.targets.folder import WorkFolder
 from yolact_ascend.targets.onnxruntime.target import OnnxRuntimeTarget
 from yolact_ascend.targets.registry import TARGETS
+from yolact_ascend.targets.torch.target import TorchTarget
 
 SCHEMA_VERSION = 1
 VAL2017_IMAGES = 5000
@@ -98,6 +99,8 @@ def _needs(settings: RunSettings, library: str) -> bool:
     """Whether the stages of these settings use a library."""
     extra, is_onnxruntime = extra_of_package(library), settings.target == OnnxRuntimeTarget.name
     if extra == CORE or (settings.exported is None and "export" in settings.stages):
+        return True
+    if library == "torch" and settings.target == TorchTarget.name:
         return True
     if extra == ONNXRUNTIME:
         return is_onnxruntime or family_of(get_config(settings.config)).has_host_part(settings.cut)

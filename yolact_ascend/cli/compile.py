@@ -8,17 +8,20 @@ from yolact_ascend import flags
 from yolact_ascend.cli.flags import add_flag, add_flags
 from yolact_ascend.targets.registry import read_embed, read_flag, read_precision, target_of_model
 
-HELP = "Compile an exported ONNX, for target=openvino or onnxruntime (on Ascend, atc does this: run to=compile)."
+HELP = "Compile an exported ONNX, for target=openvino, onnxruntime or torch (on Ascend, atc does this: run to=compile)."
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the verb's flags."""
     add_flag(parser, flags.MODEL, help="exported ONNX file")
-    text = "compiled model to write: .xml for openvino, with a .bin beside it, .onnx for onnxruntime"
+    text = "compiled model to write: .xml for openvino, with a .bin beside it, .onnx for onnxruntime, "
+    text += ".torch for torch"
     add_flag(parser, flags.COMPILED_OUTPUT, required=True, help=text)
     add_flags(parser, flags.BATCH_SIZE)
-    add_flag(parser, flags.PRECISION, default="", help="openvino: fp32 (default), bf16, fp16; onnxruntime: fp32")
+    add_flag(parser, flags.PRECISION, default="", help="openvino: fp32 (default), bf16, fp16; onnxruntime, torch: fp32")
     add_flags(parser, flags.EMBED)
+    weights = "for torch: the weights that the ONNX was exported from"
+    add_flag(parser, flags.TRAINED_MODEL, default=None, help=weights)
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -39,6 +42,7 @@ def run(arguments: argparse.Namespace) -> None:
         network_input=input_tensor(config),
         input=input_tensor(config, DTYPE_OF_EMBED[embed]),
         preprocessing=config.preprocessing,
+        weights=arguments.trained_model,
     )
     target.compile_here(job)
     print(f"{arguments.output} written: batch {arguments.batch_size}, {precision}, {job.input.dtype} input")

@@ -154,11 +154,13 @@ KEYS = {
         str,
         "ascend: auto (the NPU, or the CPU emulation where neither Ascend's toolkit CANN nor a card is found), npu, "
         "emulation; "
-        "onnxruntime: auto, cpu; openvino: auto, cpu, gpu, npu",
+        "onnxruntime: auto, cpu; openvino: auto, cpu, gpu, npu; torch: auto, cpu, cuda",
     ),
     "soc": Key("", optional(str), "chip to compile for (atc --soc_version), if npu-smi does not report it"),
     "npus": Key("0", read_npus, "device number, or several that share the images: npus=0,1"),
-    "precision": Key("", str, "ascend: fp16 (default), fp32; onnxruntime: fp32; openvino: fp32 (default), bf16, fp16"),
+    "precision": Key(
+        "", str, "ascend: fp16 (default), fp32; onnxruntime, torch: fp32; openvino: fp32 (default), bf16, fp16"
+    ),
     "embed": Key(
         "0",
         str,

@@ -15,9 +15,12 @@ from yolact_ascend.targets.ascend.tools import ON_EMULATION
 from yolact_ascend.targets.onnxruntime.target import OnnxRuntimeTarget
 from yolact_ascend.targets.openvino.target import OpenVinoTarget
 from yolact_ascend.targets.target import DeviceRequest, Target
+from yolact_ascend.targets.torch.target import TorchTarget
 from yolact_ascend.words import one_of
 
-TARGETS: dict[str, type[Target]] = {target.name: target for target in (AscendTarget, OnnxRuntimeTarget, OpenVinoTarget)}
+TARGETS: dict[str, type[Target]] = {
+    target.name: target for target in (AscendTarget, OnnxRuntimeTarget, OpenVinoTarget, TorchTarget)
+}
 DEFAULT_TARGET = AscendTarget.name
 
 

@@ -55,6 +55,7 @@ class CompileJob:
     network_input: TensorSpec  # of the ONNX
     input: TensorSpec  # of the compiled model: pixels where it does the preprocessing itself
     preprocessing: Preprocessing
+    weights: Path | None = None  # that the ONNX was exported from, for a target that runs the network itself
 
     @property
     def embed(self) -> str:

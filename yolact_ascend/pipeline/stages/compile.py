@@ -30,6 +30,7 @@ def _step(run: RunContext, batch_size: int) -> Step:
         network_input=input_tensor(run.config),
         input=run.input,
         preprocessing=run.config.preprocessing,
+        weights=run.settings.weights,
     )
 
     def inputs() -> dict[str, Any]:

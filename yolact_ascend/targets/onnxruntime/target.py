@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
@@ -13,24 +12,14 @@ from yolact_ascend.checks import OK, Check, run_check
 from yolact_ascend.errors import NotInstalledError, UsageError
 from yolact_ascend.extras import describe_missing
 from yolact_ascend.models.inputs import NORMALISE, NOTHING
-from yolact_ascend.process import Runner, own_command
 from yolact_ascend.sources import made_by
-from yolact_ascend.targets.folder import BENCHMARK_DIRNAME, OUTPUT_DIRNAME
-from yolact_ascend.targets.target import (
-    BATCH_CONTENTS,
-    RUN,
-    BenchmarkJob,
-    CompileJob,
-    DeviceRequest,
-    Engine,
-    InferJob,
-    Target,
-)
+from yolact_ascend.targets.own_verbs import OwnVerbs
+from yolact_ascend.targets.target import BATCH_CONTENTS, RUN, CompileJob, DeviceRequest, Engine, Target
 
 NOTE = "ONNX Runtime on this host's CPU, in float32: not comparable with an NPU's throughput."
 
 
-class OnnxRuntimeTarget(Target):
+class OnnxRuntimeTarget(OwnVerbs, Target):
     """ONNX Runtime on the CPU, which is one device."""
 
     name: ClassVar[str] = "onnxruntime"
@@ -97,9 +86,6 @@ class OnnxRuntimeTarget(Target):
             "note": NOTE,
         }
 
-    def how_to_paste(self) -> str | None:
-        return None
-
     def compile_inputs(self, job: CompileJob) -> dict[str, Any]:
         words = [flags.BATCH_SIZE.word(job.batch_size), flags.EMBED.word(job.embed)]
         return {"flags": words, **made_by("targets.onnxruntime.compile")}
@@ -107,37 +93,11 @@ class OnnxRuntimeTarget(Target):
     def compile_files(self, job: CompileJob) -> list[Path]:
         return [job.model]
 
-    def compile(self, job: CompileJob, runner: Runner, log: Path) -> list[str]:
-        words = [flags.MODEL.word(job.onnx), flags.COMPILED_OUTPUT.word(job.model)]
-        command = [*own_command("compile"), *words, *self.compile_inputs(job)["flags"]]
-        with contextlib.suppress(FileNotFoundError):
-            job.model.unlink()
-        runner.run_own(command, log)
-        return command
-
     @classmethod
     def compile_here(cls, job: CompileJob) -> None:
         from yolact_ascend.targets.onnxruntime.compile import compile_onnx
 
         compile_onnx(job.onnx, job.model, job.batch_size, job.network_input, job.input, job.preprocessing)
-
-    def infer_inputs(self, job: InferJob) -> dict[str, Any]:
-        return made_by("host.infer", *self.engine_modules)
-
-    def infer(self, job: InferJob, runner: Runner, log: Path) -> None:
-        words = [flags.MODEL.word(job.model), flags.BIN_FOLDER.word(job.bin_folder)]
-        words.append(flags.OUTPUT_FOLDER.word(job.run_folder / OUTPUT_DIRNAME))
-        runner.run_own([*own_command("infer"), *words, *flags.thread_words(self.threads)], log)
-
-    def benchmark_inputs(self, job: BenchmarkJob) -> dict[str, Any]:
-        settings = {"loop": job.loop, "batch": job.batch is not None, "threads": self.threads}
-        return {**settings, **made_by("host.infer", *self.engine_modules)}
-
-    def benchmark(self, job: BenchmarkJob, runner: Runner, log: Path) -> None:
-        words = [flags.MODEL.word(job.model), flags.LOOP.word(job.loop)]
-        words.append(flags.PERF_OUTPUT.word(job.run_folder / BENCHMARK_DIRNAME))
-        batch = [] if job.batch is None else [flags.BATCH_FILE.word(job.batch)]
-        runner.run_own([*own_command("benchmark"), *words, *batch, *flags.thread_words(self.threads)], log)
 
     def open(self, model: Path, npu: int) -> Engine:
         from yolact_ascend.targets.onnxruntime.engine import OnnxEngine

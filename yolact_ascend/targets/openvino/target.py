@@ -12,10 +12,10 @@ from yolact_ascend.environment import without_telemetry
 from yolact_ascend.errors import ToolError, UsageError
 from yolact_ascend.files import make_folder, write_json
 from yolact_ascend.models.inputs import NORMALISE, NOTHING, RESIZE
-from yolact_ascend.process import Runner, describe_failure, own_command
+from yolact_ascend.process import Runner, describe_failure
 from yolact_ascend.sources import made_by
 from yolact_ascend.targets.compiled import files_of_model
-from yolact_ascend.targets.folder import BENCHMARK_DIRNAME, OUTPUT_DIRNAME, summary_of
+from yolact_ascend.targets.folder import BENCHMARK_DIRNAME, summary_of
 from yolact_ascend.targets.openvino.runtime import (
     AUTO,
     NAMES,
@@ -28,12 +28,13 @@ from yolact_ascend.targets.openvino.runtime import (
     instruction_sets,
     require_openvino,
 )
-from yolact_ascend.targets.target import RUN, BenchmarkJob, CompileJob, DeviceRequest, Engine, InferJob, Target
+from yolact_ascend.targets.own_verbs import OwnVerbs
+from yolact_ascend.targets.target import RUN, BenchmarkJob, CompileJob, DeviceRequest, Engine, Target
 
 WORDS = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}
 
 
-class OpenVinoTarget(Target):
+class OpenVinoTarget(OwnVerbs, Target):
     """One device of OpenVINO."""
 
     name: ClassVar[str] = "openvino"
@@ -127,9 +128,6 @@ class OpenVinoTarget(Target):
             note += f" OpenVINO's own default on this device is {WORDS.get(default, default)}: faster and less exact."
         return note + " Not comparable with an Ascend NPU's throughput."
 
-    def how_to_paste(self) -> str | None:
-        return None
-
     def compile_inputs(self, job: CompileJob) -> dict[str, Any]:
         words = [
             flags.BATCH_SIZE.word(job.batch_size),
@@ -141,30 +139,11 @@ class OpenVinoTarget(Target):
     def compile_files(self, job: CompileJob) -> list[Path]:
         return files_of_model(job.model)
 
-    def compile(self, job: CompileJob, runner: Runner, log: Path) -> list[str]:
-        words = [flags.MODEL.word(job.onnx), flags.COMPILED_OUTPUT.word(job.model)]
-        command = [*own_command("compile"), *words, *self.compile_inputs(job)["flags"]]
-        for file in files_of_model(job.model):
-            file.unlink(missing_ok=True)
-        runner.run_own(command, log)
-        return command
-
     @classmethod
     def compile_here(cls, job: CompileJob) -> None:
         from yolact_ascend.targets.openvino.compile import compile_ir
 
         compile_ir(job.onnx, job.model, job.batch_size, job.precision, job.network_input, job.preprocessing, job.embed)
-
-    def infer_inputs(self, job: InferJob) -> dict[str, Any]:
-        return made_by("host.infer", *self.engine_modules)
-
-    def infer(self, job: InferJob, runner: Runner, log: Path) -> None:
-        words = [
-            flags.MODEL.word(job.model),
-            flags.BIN_FOLDER.word(job.bin_folder),
-            flags.OUTPUT_FOLDER.word(job.run_folder / OUTPUT_DIRNAME),
-        ]
-        runner.run_own([*own_command("infer"), *words, *self._device_words()], log)
 
     def benchmark_inputs(self, job: BenchmarkJob) -> dict[str, Any]:
         return {"loop": job.loop, "threads": self.threads, **made_by("targets.openvino.benchmark")}
@@ -196,8 +175,7 @@ class OpenVinoTarget(Target):
 
         return OpenVinoEngine(model, self.device, self.threads)
 
-    def _device_words(self) -> list[str]:
-        """Return the flags that lead a verb to this device."""
+    def device_words(self) -> list[str]:
         kind = self.device.partition(".")[0].lower()
         words = [flags.DEVICE.word(kind), *flags.thread_words(self.threads)]
         return words if self.npus == (0,) else [*words, flags.NPUS.word(self.npus[0])]
