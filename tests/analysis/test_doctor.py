@@ -382,6 +382,7 @@ def test_a_stage_is_asked_for_its_own_tools(machine, harm, words, texts, failed)
         (["from=preprocess"], {"torch", "onnx", "onnxruntime"}, FAIL, "is missing onnxruntime. "),
         (["from=preprocess", "cut=heads"], {"torch", "onnx", "onnxruntime"}, OK, "missing: torch, onnx, onnxruntime"),
         (["stage=compile", "target=onnxruntime"], {"torch", "onnx"}, FAIL, "is missing onnx. "),
+        (["stage=infer", "target=torch"], {"torch", "onnx"}, FAIL, "is missing torch. "),
         (["stage=infer"], {"numpy"}, FAIL, "is missing numpy. "),
     ],
 )
