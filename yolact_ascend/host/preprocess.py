@@ -30,6 +30,7 @@ from yolact_ascend.images import decode, transforms
 from yolact_ascend.images.coco import CocoImage, describe_images, require_images
 from yolact_ascend.images.reader import PictureSource, source_of_image
 from yolact_ascend.images.transforms import prepare_pixels
+from yolact_ascend.models import resized_size
 from yolact_ascend.models.config import ModelConfig, Preprocessing
 from yolact_ascend.models.inputs import FLOAT32, UINT8, input_tensor
 from yolact_ascend.targets.folder import (
@@ -136,7 +137,7 @@ def describe_inputs(images: Sequence[CocoImage], preprocessing: Preprocessing, s
     return {
         "input": [spec.name, list(spec.shape), spec.dtype],
         "preprocessing": as_json(dataclasses.asdict(preprocessing)),
-        "code": digest_files([Path(transforms.__file__), Path(decode.__file__)]),
+        "code": digest_files([Path(transforms.__file__), Path(decode.__file__), Path(resized_size.__file__)]),
         "opencv": cv2.__version__,
         "numpy": np.__version__,
         "images": describe_images(images),

@@ -16,6 +16,7 @@ import numpy as np
 from yolact_ascend.errors import UsageError
 from yolact_ascend.models.config import Preprocessing
 from yolact_ascend.models.inputs import OWN_SIZE, UINT8
+from yolact_ascend.models.resized_size import resized_size
 
 
 def prepare_pixels(image_bgr: np.ndarray, preprocessing: Preprocessing, dtype: str) -> np.ndarray:
@@ -80,28 +81,6 @@ def _normalise(channels_bgr: Sequence[np.ndarray] | np.ndarray, preprocessing: P
         np.subtract(values, mean, out=place)
         np.divide(place, std, out=place)
     return normalised
-
-
-def resized_size(height: int, width: int, preprocessing: Preprocessing) -> tuple[int, int]:
-    """Return the height and width that an image has inside the network's input, before padding.
-
-    Raises UsageError when it does not fit into the input.
-    """
-    if preprocessing.shortest_edge_px is None:
-        return preprocessing.height_px, preprocessing.width_px
-    scale = preprocessing.shortest_edge_px / min(height, width)
-    sides = [preprocessing.shortest_edge_px if side == min(height, width) else scale * side for side in (height, width)]
-    longest = preprocessing.longest_edge_px
-    if longest is not None and max(sides) > longest:
-        # In this order of operations: another one can round to another pixel.
-        sides = [side * (longest / max(sides)) for side in sides]
-    new_height, new_width = (int(side + 0.5) for side in sides)
-    if new_height > preprocessing.height_px or new_width > preprocessing.width_px:
-        raise UsageError(
-            f"An image of {width}×{height} pixels becomes {new_width}×{new_height}, which is larger than the model's "
-            f"input of {preprocessing.width_px}×{preprocessing.height_px}. Export the model with a larger input."
-        )
-    return new_height, new_width
 
 
 def _resize(image_bgr: np.ndarray, preprocessing: Preprocessing) -> np.ndarray:

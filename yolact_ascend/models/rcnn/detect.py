@@ -1,4 +1,8 @@
-"""From the outputs of an R-CNN graph to detections in the pixels of the image."""
+"""From the outputs of an R-CNN for one image to its detections: the host's part behind the cut `detections`.
+
+Boxes and masks take the image's size here; all else is in the graph. Source: facebookresearch/detectron2 @ 02b5c4e,
+modeling/postprocessing.py (detector_postprocess); facebookresearch/Detectron @ 04155a0, core/test.py.
+"""
 
 from __future__ import annotations
 
@@ -8,20 +12,42 @@ from dataclasses import dataclass
 import numpy as np
 
 from yolact_ascend.detection.detections import Detections
-from yolact_ascend.detection.thresholds import EVALUATION_SETTINGS, DetectionSettings
-from yolact_ascend.errors import ArtifactError
-from yolact_ascend.models.rcnn.cuts import DETECTIONS, cut_outputs
-from yolact_ascend.models.values import ModelConfig
+from yolact_ascend.detection.paste import paste_masks, paste_resized_masks
+from yolact_ascend.detection.tasks import MASK
+from yolact_ascend.detection.thresholds import EVALUATION_SETTINGS, PREDICTION_SETTINGS, DetectionSettings
+from yolact_ascend.errors import ArtifactError, UsageError
+from yolact_ascend.models.rcnn.cuts import DETECTIONS, cut_outputs, rcnn_of
+from yolact_ascend.models.resized_size import resized_size
+from yolact_ascend.models.values import DETECTRON1, ModelConfig
 from yolact_ascend.tensors import TensorSpec, all_finite
 from yolact_ascend.timings import Timings
+
+DEFAULTS = (EVALUATION_SETTINGS, PREDICTION_SETTINGS)  # settings that nobody asked for
 
 
 @dataclass(frozen=True)
 class RcnnDetector:
-    """The host's part: from the outputs of one image to its detections. Goes to other processes whole."""
+    """The host's part: from the outputs of one image to its detections. Goes to other processes whole.
+
+    Raises UsageError for a lower score or more detections than the graph gives.
+    """
 
     config: ModelConfig
     settings: DetectionSettings = EVALUATION_SETTINGS
+
+    def __post_init__(self) -> None:
+        least, most = rcnn_of(self.config).score_threshold, rcnn_of(self.config).max_detections
+        asked, count = self.settings.score_threshold, self.settings.max_detections
+        in_the_graph = f"That is part of the exported graph of {self.config.name}"
+        if asked < least and asked not in [settings.score_threshold for settings in DEFAULTS]:
+            raise UsageError(
+                f"A score threshold of {asked:g}: this model gives scores above {least:g} only. {in_the_graph}: pass "
+                f"{least:g} or more."
+            )
+        if count > most and count not in [settings.max_detections for settings in DEFAULTS]:
+            raise UsageError(
+                f"{count} detections per image: this model gives at most {most}. {in_the_graph}: pass {most} or fewer."
+            )
 
     @property
     def outputs(self) -> tuple[TensorSpec, ...]:
@@ -33,14 +59,74 @@ class RcnnDetector:
     ) -> Detections:
         """Detect the instances in one image's outputs, at its size in pixels.
 
-        Raises ArtifactError when values are not finite; `source` names where the outputs are from, `remedy` what to do.
+        Takes boxes [N,4] (xyxy, in pixels of the resized picture), scores [N], classes [N], count [1] and, of a network
+        with masks, masks [N,M,M]. Raises ArtifactError when values are not finite, or are no count or class; `source`
+        names where the outputs are from, `remedy` what to do.
         """
-        boxes, scores, classes, count = outputs[:4]
-        if not all(map(all_finite, (boxes, scores))):
-            raise ArtifactError(f"{source} give values that are not finite numbers. {remedy}")
+        with timings.timed("detect"):
+            boxes, scores, classes, count, *masks = outputs
+            self._require_numbers((boxes, scores, *masks), source, remedy)
+            found = self._require_count(count, source)
+            self._require_classes(classes[:found], source)
+            is_old = rcnn_of(self.config).dialect == DETECTRON1
+            placed, boxes_px = place_boxes(boxes[:found], self._scale(height, width), height, width, is_old)
+            rows = choose_rows(scores[:found], boxes_px, self.settings)
         timings.images += 1
-        kept = np.flatnonzero(scores[: int(count[0])] > self.settings.score_threshold)
-        limits = np.array([width, height, width, height])
-        return Detections(
-            classes[kept].astype(np.int64), scores[kept], np.clip(boxes[kept], 0, limits).astype(np.int64)
-        )
+        rles = None
+        if MASK in self.config.tasks:
+            paste = paste_resized_masks if is_old else paste_masks
+            threshold = self.settings.mask_threshold
+            rles = tuple(paste(masks[0][rows], placed[rows], height, width, threshold, timings))
+        return Detections(classes[rows].astype(np.intp), scores[rows], boxes_px[rows], rles)
+
+    def _scale(self, height: int, width: int) -> tuple[float, float]:
+        """Return how many pixels of the image one of the resized picture is, across and down."""
+        resized_height, resized_width = resized_size(height, width, self.config.preprocessing)
+        return width / resized_width, height / resized_height
+
+    def _require_numbers(self, values: Sequence[np.ndarray], source: str, remedy: str) -> None:
+        if not all(map(all_finite, values)):
+            raise ArtifactError(
+                f"{source} give values that are not finite numbers. Did float16 overflow on the device, or do the "
+                f"weights not belong to this model? {remedy}"
+            )
+
+    def _require_count(self, count: np.ndarray, source: str) -> int:
+        found, most = int(count.item()), rcnn_of(self.config).max_detections
+        if not 0 <= found <= most:
+            raise ArtifactError(
+                f"{source} state {found} detections, expected 0 to {most}. Are they outputs of another model, or of "
+                "another type? Run the inference again."
+            )
+        return found
+
+    def _require_classes(self, classes: np.ndarray, source: str) -> None:
+        wrong = classes[(classes < 0) | (classes >= self.config.num_classes)]
+        if len(wrong):
+            raise ArtifactError(
+                f"{source} give class {wrong[0]}, expected 0 to {self.config.num_classes - 1} for the "
+                f"{self.config.num_classes} classes of {self.config.name}. Was the model exported with other classes? "
+                "Export it again."
+            )
+
+
+def place_boxes(
+    boxes: np.ndarray, scale: tuple[float, float], height: int, width: int, has_last_pixels: bool
+) -> tuple[np.ndarray, np.ndarray]:
+    """Scale boxes [N,4] to the image and clip them; returns what masks are pasted to, and boxes_xyxy_px, [N,4] each.
+
+    `has_last_pixels`: right and bottom are a box's last pixels, as Detectron1 has them, and not exclusive.
+    """
+    last = 1 if has_last_pixels else 0
+    scaled = boxes * np.tile(np.array(scale, np.float32), 2)
+    placed = np.clip(scaled, 0, np.tile(np.array([width - last, height - last], np.float32), 2))
+    exclusive = placed.copy()
+    exclusive[:, 2:] += last
+    return placed, exclusive
+
+
+def choose_rows(scores: np.ndarray, boxes_xyxy_px: np.ndarray, settings: DetectionSettings) -> np.ndarray:
+    """Return the rows that are detections, best first: above the threshold, with an area, and no more than allowed."""
+    has_area = (boxes_xyxy_px[:, 2:] > boxes_xyxy_px[:, :2]).all(axis=1)
+    rows = np.flatnonzero(has_area & (scores > settings.score_threshold))
+    return rows[np.argsort(-scores[rows], kind="stable")][: settings.max_detections]
