@@ -29,7 +29,7 @@ ROOMS = {
 TORCH = {
     *("models.export", "models.exporter", "models.weights", "models.weights_values"),
     *("models.yolact.backbones", "models.yolact.network", "models.yolact.head_export", "models.yolact.upstream"),
-    *("models.rcnn.backbone", "models.rcnn.heads", "models.rcnn.network"),
+    *(f"models.rcnn.{name}" for name in ("backbone", "boxes", "heads", "network", "nms", "roi_align", "select")),
     *("training.losses", "training.score", "training.train", "training.trainer", "analysis.cuts"),
     "targets.torch.engine",
 }

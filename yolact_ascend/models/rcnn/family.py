@@ -44,9 +44,9 @@ class RcnnFamily(Family):
         return 1
 
     def build(self, config: ModelConfig) -> nn.Module:
-        from yolact_ascend.models.rcnn.network import Rcnn
+        from yolact_ascend.models.rcnn.network import RcnnNetwork
 
-        return Rcnn(config)
+        return RcnnNetwork(config)
 
     def imagenet_keys(self, config: ModelConfig) -> StateKeys:
         # Detectron2's files of ImageNet weights (detectron2://ImageNetPretrained/…) have the names of `bottom_up`.

@@ -13,7 +13,7 @@ from torch import nn
 from torch.nn import functional
 
 from yolact_ascend.models.rcnn.cuts import rcnn_of
-from yolact_ascend.models.values import DETECTRON1, ModelConfig
+from yolact_ascend.models.values import DETECTRON1, ModelConfig, Rcnn
 
 
 class RpnHead(nn.Module):
@@ -59,8 +59,7 @@ class BoxPredictor(nn.Module):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         rcnn = rcnn_of(config)
-        backgrounds = 1 if rcnn.dialect == DETECTRON1 else 0
-        boxes = (1 if rcnn.class_agnostic_boxes else config.num_classes) + backgrounds
+        boxes = (1 if rcnn.class_agnostic_boxes else config.num_classes) + background_outputs(rcnn)
         self.cls_score = nn.Linear(rcnn.box_channels, config.num_classes + 1)
         self.bbox_pred = nn.Linear(rcnn.box_channels, 4 * boxes)
 
@@ -69,7 +68,10 @@ class BoxPredictor(nn.Module):
 
 
 class MaskHead(nn.Module):
-    """Pooled features [n,C,14,14] -> mask logits [n,k,28,28], k as `mask_outputs` has it."""
+    """Pooled features [n,C,14,14] -> mask logits [n,k,28,28].
+
+    k is K in Detectron2's, K+1 (the background's comes first) in Detectron's, and 1 where classes share their masks.
+    """
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
@@ -80,18 +82,31 @@ class MaskHead(nn.Module):
             self.add_module(name, nn.Conv2d(channels, rcnn.mask_channels, 3, padding=1))
             channels = rcnn.mask_channels
         self.deconv = nn.ConvTranspose2d(channels, rcnn.mask_channels, 2, stride=2)
-        self.predictor = nn.Conv2d(rcnn.mask_channels, mask_outputs(config), 1)
+        self.backgrounds = background_outputs(rcnn)
+        outputs = 1 if rcnn.class_agnostic_masks else config.num_classes + self.backgrounds
+        self.predictor = nn.Conv2d(rcnn.mask_channels, outputs, 1)
 
     def forward(self, pooled: torch.Tensor) -> torch.Tensor:
+        return self.predictor(self._hidden(pooled))
+
+    def of_classes(self, pooled: torch.Tensor, classes: torch.Tensor) -> torch.Tensor:
+        """Return the mask logits [n,28,28] of one class each, int64 [n], 0..K-1 without the background."""
+        hidden = self._hidden(pooled)
+        if self.predictor.out_channels == 1:
+            return self.predictor(hidden)[:, 0]
+        rows = classes + self.backgrounds
+        weights = self.predictor.weight[:, None, :, 0, 0][rows]  # [n,1,C]
+        assert self.predictor.bias is not None
+        logits = torch.bmm(weights, hidden.flatten(2)) + self.predictor.bias[rows][:, None, None]
+        return logits.reshape(-1, *hidden.shape[2:])
+
+    def _hidden(self, pooled: torch.Tensor) -> torch.Tensor:
         x = pooled
         for name in self.layers:
             x = functional.relu(self.get_submodule(name)(x))
-        return self.predictor(functional.relu(self.deconv(x)))
+        return functional.relu(self.deconv(x))
 
 
-def mask_outputs(config: ModelConfig) -> int:
-    """Return how many masks of a box the mask head makes: one a class, in Detectron's one of the background, too."""
-    rcnn = rcnn_of(config)
-    if rcnn.class_agnostic_masks:
-        return 1
-    return config.num_classes + (1 if rcnn.dialect == DETECTRON1 else 0)
+def background_outputs(rcnn: Rcnn) -> int:
+    """Return how many outputs of boxes and masks are the background's, before those of the classes."""
+    return 1 if rcnn.dialect == DETECTRON1 else 0

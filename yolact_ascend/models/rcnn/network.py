@@ -8,8 +8,12 @@ import torch
 from torch import nn
 
 from yolact_ascend.detection.tasks import MASK
+from yolact_ascend.models.rcnn.anchors import make_anchors
 from yolact_ascend.models.rcnn.backbone import FPN
+from yolact_ascend.models.rcnn.cuts import POOLED_LEVELS, rcnn_of
 from yolact_ascend.models.rcnn.heads import BoxHead, BoxPredictor, MaskHead, RpnHead
+from yolact_ascend.models.rcnn.roi_align import Pooling, pool_levels
+from yolact_ascend.models.rcnn.select import Chosen, Found, choose_detections, propose
 from yolact_ascend.models.values import ModelConfig
 
 
@@ -28,16 +32,18 @@ class RoiHeads(nn.Module):
         super().__init__()
         self.box_head = BoxHead(config)
         self.box_predictor = BoxPredictor(config)
-        if MASK in config.tasks:
-            self.mask_head = MaskHead(config)
+        self.mask_head = MaskHead(config) if MASK in config.tasks else None
 
 
-class Rcnn(nn.Module):
-    """Faster R-CNN, or Mask R-CNN where masks are one of the config's tasks."""
+class RcnnNetwork(nn.Module):
+    """Faster R-CNN, or Mask R-CNN where masks are one of the config's tasks.
+
+    `forward` finds the detections of one image; the other methods are its parts, and take any number of images.
+    """
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
-        self.config = config
+        self.config, self.rcnn = config, rcnn_of(config)
         self.backbone = FPN(config)
         self.proposal_generator = ProposalGenerator(config)
         self.roi_heads = RoiHeads(config)
@@ -46,6 +52,60 @@ class Rcnn(nn.Module):
         """Return P2..P6, each [B,C,h,w], of normalised images [B,3,H,W]."""
         return self.backbone(images)
 
+    def anchors(self, levels: Sequence[torch.Tensor]) -> list[torch.Tensor]:
+        """Return the anchors of each level [n,4], xyxy in px."""
+        size = self.config.preprocessing
+        made = make_anchors(self.rcnn, size.height_px, size.width_px)
+        return [torch.from_numpy(each.copy()).to(levels[0]) for each in made]
+
     def score_anchors(self, levels: Sequence[torch.Tensor]) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
         """Return of each level the logits [B,a,h,w] and deltas [B,4a,h,w] of its anchors."""
         return self.proposal_generator.rpn_head(levels)
+
+    def score_boxes(
+        self, levels: Sequence[torch.Tensor], boxes: torch.Tensor, image_ids: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return class logits [N,K+1] and deltas [N,4k] of boxes [N,4], each of the image of its id [N]."""
+        pooled = pool_levels(levels[:POOLED_LEVELS], boxes, image_ids, self.pooling(self.rcnn.box_pooler_size))
+        return self.roi_heads.box_predictor(self.roi_heads.box_head(pooled))
+
+    def mask_features(
+        self, levels: Sequence[torch.Tensor], boxes: torch.Tensor, image_ids: torch.Tensor
+    ) -> torch.Tensor:
+        """Return the pooled features of boxes [N,4], which `roi_heads.mask_head` turns into mask logits [N,k,28,28]."""
+        return pool_levels(levels[:POOLED_LEVELS], boxes, image_ids, self.pooling(self.rcnn.mask_pooler_size, True))
+
+    def pooling(self, size: int, for_masks: bool = False) -> Pooling:
+        """Return how regions are pooled to size×size bins."""
+        samples = self.rcnn.mask_pooler_samples if for_masks else self.rcnn.box_pooler_samples
+        return Pooling(size, samples, self.rcnn.pooler_is_aligned, self.rcnn.dialect)
+
+    def forward(self, image: torch.Tensor, image_size: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """Find the detections of one normalised picture [1,3,H,W] on its canvas.
+
+        image_size [1,2] is the height and width of the picture in px. Returns the outputs of `cuts.cut_outputs`, each
+        with a batch axis of 1.
+        """
+        levels = self.features(image)
+        logits, deltas = self.score_anchors(levels)
+        proposals = propose(
+            self.anchors(levels), [each[0] for each in logits], [each[0] for each in deltas], image_size[0], self.rcnn
+        )
+        found = self._detect(levels, proposals, image_size[0])
+        count = found.is_real.to(torch.int32).sum(0, True, dtype=torch.int32)
+        outputs: tuple[torch.Tensor, ...] = (found.boxes, found.scores, found.classes.to(torch.int32), count)
+        if self.roi_heads.mask_head is not None:
+            outputs = (*outputs, self._masks(levels, found, self.roi_heads.mask_head))
+        return tuple(output[None] for output in outputs)
+
+    def _detect(self, levels: Sequence[torch.Tensor], proposals: Chosen, image_size: torch.Tensor) -> Found:
+        first = torch.zeros(len(proposals.boxes), dtype=torch.int64, device=proposals.boxes.device)
+        logits, deltas = self.score_boxes(levels, proposals.boxes, first)
+        return choose_detections(proposals, logits, deltas, image_size, self.rcnn)
+
+    def _masks(self, levels: Sequence[torch.Tensor], found: Found, head: MaskHead) -> torch.Tensor:
+        """Return the probabilities [N,28,28] of the found classes; zeros where there is no detection."""
+        first = torch.zeros_like(found.classes)
+        pooled = self.mask_features(levels, found.boxes, first)
+        masks = torch.sigmoid(head.of_classes(pooled, found.classes))
+        return masks * found.is_real[:, None, None].to(masks.dtype)
