@@ -13,16 +13,19 @@ from torch import nn
 from torch.nn import functional
 
 from yolact_ascend.models.rcnn.cuts import rcnn_of
-from yolact_ascend.models.values import ModelConfig, Rcnn
+from yolact_ascend.models.values import DETECTRON1, ModelConfig, Rcnn
 
 STAGES = ("res2", "res3", "res4", "res5")
 
 
 class BatchNorm(nn.BatchNorm2d):
-    """A batch norm whose state has no counter, as that of Detectron2's FrozenBatchNorm2d."""
+    """A batch norm whose state has no counter, as that of Detectron2's FrozenBatchNorm2d.
 
-    def __init__(self, channels: int) -> None:
-        super().__init__(channels)
+    Detectron's has scales and shifts only, so that nothing is added to the variance in its dialect.
+    """
+
+    def __init__(self, channels: int, dialect: str) -> None:
+        super().__init__(channels, eps=0.0 if dialect == DETECTRON1 else 1e-5)
         self.num_batches_tracked = None
 
     def _load_from_state_dict(self, *arguments: Any, **named: Any) -> None:
@@ -32,9 +35,11 @@ class BatchNorm(nn.BatchNorm2d):
 class NormedConv(nn.Conv2d):
     """A convolution and the batch norm behind it, which is its attribute `norm`."""
 
-    def __init__(self, in_channels: int, out_channels: int, size: int, stride: int = 1, groups: int = 1) -> None:
+    def __init__(
+        self, in_channels: int, out_channels: int, size: int, dialect: str, stride: int = 1, groups: int = 1
+    ) -> None:
         super().__init__(in_channels, out_channels, size, stride, padding=size // 2, groups=groups, bias=False)
-        self.norm = BatchNorm(out_channels)
+        self.norm = BatchNorm(out_channels, dialect)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return self.norm(super().forward(x))
@@ -43,9 +48,9 @@ class NormedConv(nn.Conv2d):
 class Stem(nn.Module):
     """The first convolution and pooling: images [B,3,H,W] -> [B,C,H/4,W/4]."""
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, channels: int, dialect: str) -> None:
         super().__init__()
-        self.conv1 = NormedConv(3, channels, 7, stride=2)
+        self.conv1 = NormedConv(3, channels, 7, dialect, stride=2)
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         return functional.max_pool2d(functional.relu(self.conv1(images)), kernel_size=3, stride=2, padding=1)
@@ -57,10 +62,12 @@ class Bottleneck(nn.Module):
     def __init__(self, in_channels: int, inner_channels: int, out_channels: int, stride: int, rcnn: Rcnn) -> None:
         super().__init__()
         stride_1x1, stride_3x3 = (stride, 1) if rcnn.stride_in_1x1 else (1, stride)
-        self.shortcut = NormedConv(in_channels, out_channels, 1, stride) if in_channels != out_channels else None
-        self.conv1 = NormedConv(in_channels, inner_channels, 1, stride_1x1)
-        self.conv2 = NormedConv(inner_channels, inner_channels, 3, stride_3x3, rcnn.groups)
-        self.conv3 = NormedConv(inner_channels, out_channels, 1)
+        dialect = rcnn.dialect
+        is_same = in_channels == out_channels
+        self.shortcut = None if is_same else NormedConv(in_channels, out_channels, 1, dialect, stride)
+        self.conv1 = NormedConv(in_channels, inner_channels, 1, dialect, stride_1x1)
+        self.conv2 = NormedConv(inner_channels, inner_channels, 3, dialect, stride_3x3, rcnn.groups)
+        self.conv3 = NormedConv(inner_channels, out_channels, 1, dialect)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         out = functional.relu(self.conv1(x))
@@ -74,7 +81,7 @@ class ResNet(nn.Module):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         rcnn = rcnn_of(config)
-        self.stem = Stem(config.backbone.stem_channels)
+        self.stem = Stem(config.backbone.stem_channels, rcnn.dialect)
         self.channels: list[int] = []
         channels = config.backbone.stem_channels
         for i, (stage, blocks) in enumerate(zip(STAGES, config.backbone.stages)):
