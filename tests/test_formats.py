@@ -33,6 +33,7 @@ VERSIONS = {
     "report": ("schema_version", report.SCHEMA_VERSION),
     "detections": ("schema_version", predict.SCHEMA_VERSION),
     "video": ("schema_version", predict.SCHEMA_VERSION),
+    "live": ("schema_version", predict.SCHEMA_VERSION),
     "verify": ("schema_version", verdict.SCHEMA_VERSION),
     "pack": ("schema", pack.SCHEMA),
     "sidecar": ("schema", compiled.SCHEMA),

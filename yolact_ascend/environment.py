@@ -43,6 +43,16 @@ def limit_opencv() -> None:
     os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", str(most_pixels()))
 
 
+def silence_ffmpeg() -> None:
+    """Have the FFmpeg in OpenCV print nothing, unless the user has chosen a level; it reads this at its first use."""
+    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
+
+
+def has_display() -> bool:
+    """Whether a window can be opened, by X11 or Wayland; other systems than Linux always have a display."""
+    return sys.platform != "linux" or any(os.environ.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY"))
+
+
 def cache_folder() -> Path:
     """Return the folder for what can be made again, of this user: by the XDG base directory specification.
 

@@ -16,11 +16,12 @@ from formats import require_valid
 from yolact_ascend.cli.main import main
 from yolact_ascend.errors import ArtifactError, DatasetError, WeightsError
 from yolact_ascend.files import sha256_file
-from yolact_ascend.host import loading, predict
+from yolact_ascend.host import footage, loading, predict
+from yolact_ascend.host.footage import is_video
 from yolact_ascend.host.found import Found
 from yolact_ascend.host.loading import ModelRequest
 from yolact_ascend.host.model import Model
-from yolact_ascend.host.predict import images_of, is_video
+from yolact_ascend.host.predict import images_of
 from yolact_ascend.models.description import Description
 from yolact_ascend.models.families import find_cut
 from yolact_ascend.models.inputs import input_tensor
@@ -225,11 +226,11 @@ def test_every_image_is_listed_with_its_size_also_without_detections(run, photog
 def test_an_interrupt_keeps_what_is_done(run, photographs, tmp_path, monkeypatch, capsys):
     draw = Found.draw
 
-    def interrupt_the_second(found):
+    def interrupt_the_second(found, **_):
         monkeypatch.setattr(Found, "draw", interrupt)
         return draw(found)
 
-    def interrupt(*_):
+    def interrupt(*_, **__):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(Found, "draw", interrupt_the_second)
@@ -242,7 +243,7 @@ def test_an_interrupt_keeps_what_is_done(run, photographs, tmp_path, monkeypatch
 def test_memory_that_runs_out_leaves_one_picture_out(run, photographs, tmp_path, monkeypatch, capsys):
     draw = Found.draw
 
-    def run_out(found):
+    def run_out(found, **_):
         if (found.width_px, found.height_px) == SIZES["b"]:
             raise MemoryError
         return draw(found)
@@ -525,5 +526,5 @@ def test_a_video_that_fails_midway_leaves_no_half_copy(video, tmp_path):
 
     model = Model([Failing(cut_outputs(TINY_CONFIG, "fpn"))], finds_nothing())
     with pytest.raises(ArtifactError, match="failed"):
-        predict.predict_video(video, model, tmp_path / "out")
+        footage.predict_video(video, model, tmp_path / "out")
     assert shown(tmp_path / "out") == set()

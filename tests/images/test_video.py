@@ -47,7 +47,7 @@ def test_a_limit_ends_early_without_a_warning(tmp_path):
 
 
 def copy(source, target, limit=None):
-    with contextlib.closing(Video(source, limit)) as video, copy_video(video, target) as written:
+    with contextlib.closing(Video(source, limit)) as video, copy_video(target, video.fps, video.size, ()) as written:
         for frame in video.frames():
             written.write(frame.pixels, frame.time_ms)
     return written

@@ -36,7 +36,7 @@ class HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
     """Shows the defaults there are, and no "(default: None)"."""
 
     def _get_help_string(self, action: argparse.Action) -> str | None:
-        if action.default is None or action.default is False:
+        if action.default is None or isinstance(action.default, bool):
             return action.help
         return super()._get_help_string(action)
 
@@ -79,6 +79,14 @@ def add_flags(parser: argparse.ArgumentParser, *chosen: Flag) -> None:
 def add_switch(parser: argparse.ArgumentParser, name: str, text: str) -> None:
     """Add a flag without a value."""
     parser.add_argument(f"--{name}", action="store_true", help=text)
+
+
+def add_choice(parser: argparse.ArgumentParser, name: str, text: str, default: bool) -> None:
+    """Add a flag without a value, and its opposite: --NAME and --no_NAME; the last one of a command line holds."""
+    shown = f"{text} (default)" if default else text
+    parser.add_argument(f"--{name}", action="store_true", default=default, help=shown)
+    opposite = "leave it out" if default else "leave it out (default)"
+    parser.add_argument(f"--no_{name}", action="store_false", dest=name, default=default, help=opposite)
 
 
 def reader(read: Callable[[str], Any]) -> Callable[[str], Any]:

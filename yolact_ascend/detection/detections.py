@@ -69,16 +69,24 @@ def mask_results(detections: Detections, image_id: int, category_ids: Sequence[i
 
 
 def whole_results(
-    detections: Detections, class_names: Sequence[str], category_ids: Sequence[int], image_id: int | None = None
+    detections: Detections,
+    class_names: Sequence[str],
+    category_ids: Sequence[int],
+    image_id: int | None = None,
+    track_ids: Sequence[int | None] | None = None,
 ) -> list[dict[str, Any]]:
     """Return one entry for each detection: COCO's, with box and mask (if any) together, and the name of its class.
 
-    `class_names` and `category_ids` [K] are those of the classes. Without `image_id` there is none in the entries.
+    `class_names` and `category_ids` [K] are those of the classes. Without `image_id` or `track_ids` [N] there are none
+    in the entries.
     """
     shapes: Sequence[dict[str, Any]] = [{}] * len(detections)
     if detections.masks is not None:
         shapes = [{"segmentation": rle} for rle in detections.masks]
     image = {} if image_id is None else {"image_id": image_id}
+    tracks: Sequence[dict[str, Any]] = [{}] * len(detections)
+    if track_ids is not None:
+        tracks = [{"track_id": track_id} for track_id in track_ids]
     entries = bbox_results(detections, 0, category_ids)
     return [
         {
@@ -86,8 +94,9 @@ def whole_results(
             **{"category_id": entry["category_id"], "bbox": entry["bbox"]},
             **shape,
             **{"score": entry["score"], "class_name": class_names[class_id]},
+            **track,
         }
-        for entry, shape, class_id in zip(entries, shapes, detections.class_ids.tolist())
+        for entry, shape, track, class_id in zip(entries, shapes, tracks, detections.class_ids.tolist())
     ]
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import colorsys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +38,7 @@ Colour = tuple[int, int, int]  # blue, green, red
 class Instance:
     """One object to draw: its box in pixels of the image, and its encoded mask at the image's size, or None.
 
-    Ground truth has no score.
+    Ground truth has no score. `track_id` is the number of a tracked object: its colour is of it, not of the class.
     """
 
     category_id: int
@@ -47,20 +47,32 @@ class Instance:
     mask: Rle | None
     score: float | None = None
     is_crowd: bool = False
+    track_id: int | None = None
 
     @property
     def label(self) -> str:
         crowd = "crowd: " if self.is_crowd else ""
-        return f"{crowd}{self.name}" if self.score is None else f"{crowd}{self.name} {self.score:.2f}"
+        number = "" if self.track_id is None else f" #{self.track_id}"
+        score = "" if self.score is None else f" {self.score:.2f}"
+        return f"{crowd}{self.name}{number}{score}"
+
+    @property
+    def colour(self) -> Colour:
+        return class_colour(self.category_id if self.track_id is None else self.track_id)
 
 
-def from_detections(detections: Detections, class_names: Sequence[str], category_ids: Sequence[int]) -> list[Instance]:
-    """Return what was found in one image as instances to draw; class_names and category_ids are [K]."""
+def from_detections(
+    detections: Detections,
+    class_names: Sequence[str],
+    category_ids: Sequence[int],
+    track_ids: Sequence[int | None] | None = None,
+) -> list[Instance]:
+    """Return what was found in one image as instances to draw; class_names and category_ids are [K], track_ids [N]."""
     masks = detections.masks or [None] * len(detections)
     columns = (detections.class_ids.tolist(), detections.scores.tolist(), detections.boxes_xyxy_px.tolist())
     return [
-        Instance(category_ids[class_id], class_names[class_id], tuple(box), mask, score)
-        for class_id, score, box, mask in zip(*columns, masks)
+        Instance(category_ids[class_id], class_names[class_id], tuple(box), mask, score, track_id=track_id)
+        for class_id, score, box, mask, track_id in zip(*columns, masks, track_ids or [None] * len(detections))
     ]
 
 
@@ -94,29 +106,40 @@ def from_annotations(
     return instances
 
 
-def class_colour(category_id: int) -> Colour:
-    """Return the colour of a class: the same in every picture, neighbours far apart, light enough for black text."""
-    red, green, blue = colorsys.hsv_to_rgb(category_id * GOLDEN_RATIO % 1.0, 0.7, 1.0)
+def class_colour(number: int) -> Colour:
+    """Return the colour of a class or track: the same in every picture, neighbours far apart, light enough for text."""
+    red, green, blue = colorsys.hsv_to_rgb(number * GOLDEN_RATIO % 1.0, 0.7, 1.0)
     return round(255 * blue), round(255 * green), round(255 * red)
 
 
-def draw_instances(image_bgr: np.ndarray, instances: Sequence[Instance]) -> np.ndarray:
+def draw_instances(
+    image_bgr: np.ndarray, instances: Sequence[Instance], *, show_boxes: bool = True, show_scores: bool = True
+) -> np.ndarray:
     """Return the image with each instance's mask blended in and outlined, its box and its label.
 
     The first ones lie on top, and their labels come first to a place: labels do not cover each other while there is
-    room.
+    room. `show_boxes` and `show_scores` False leave these out.
     """
     drawn = image_bgr.copy()
+    if not show_scores:
+        instances = [replace(instance, score=None) for instance in instances]
     for instance in reversed(instances):
         _blend_mask(drawn, instance)
-    for instance in reversed(instances):
+    for instance in reversed(instances) if show_boxes else ():
         _draw_box(drawn, instance)
     scale = _font_scale(min(image_bgr.shape[:2]))
     labels = [make_label(instance.label, str(instance.category_id), instance.score, scale) for instance in instances]
     places = place_labels([instance.box_xyxy_px for instance in instances], labels, *image_bgr.shape[:2])
     for instance, label, place in reversed(list(zip(instances, labels, places))):
-        _draw_label(drawn, label, place, class_colour(instance.category_id))
+        _draw_label(drawn, label, place, instance.colour)
     return drawn
+
+
+def draw_rate(image_bgr: np.ndarray, images_per_s: float) -> None:
+    """Write a rate into the upper left corner of a picture that is ours, in place."""
+    scale = _font_scale(min(image_bgr.shape[:2]))
+    label = make_label(f"FPS: {images_per_s:.2f}", "", None, scale)
+    _draw_label(image_bgr, label, (0, 0), WHITE)
 
 
 def side_by_side(panels: Sequence[tuple[str, np.ndarray]]) -> np.ndarray:
@@ -161,7 +184,7 @@ def _blend_mask(image: np.ndarray, instance: Instance) -> None:
     if instance.is_crowd:
         rows, columns = np.ogrid[: mask.shape[0], : mask.shape[1]]
         mask &= (rows + columns) // STRIPE_PX % 2 == 0
-    colour = class_colour(instance.category_id)
+    colour = instance.colour
     blended = (1 - MASK_OPACITY) * image[mask] + MASK_OPACITY * np.array(colour, np.float32)
     image[mask] = np.rint(blended).astype(np.uint8)
     if not instance.is_crowd:
@@ -188,7 +211,7 @@ def _draw_box(image: np.ndarray, instance: Instance) -> None:
     left, top, right, bottom = (round(value) for value in instance.box_xyxy_px)
     # The far corner is exclusive: the last pixel of the box is one before it.
     corners = (left, top), (max(left, right - 1), max(top, bottom - 1))
-    cv2.rectangle(image, *corners, class_colour(instance.category_id), _thickness(image))
+    cv2.rectangle(image, *corners, instance.colour, _thickness(image))
 
 
 def _draw_label(image: np.ndarray, label: np.ndarray, place: tuple[int, int], colour: Colour) -> None:

@@ -36,6 +36,7 @@ class FoundObject:
     score: float
     box_xyxy_px: NDArray[np.float32]  # [4]: left, top, right, bottom; right and bottom are exclusive
     rle: Rle | None  # the mask as COCO's compressed run lengths; None: the network finds boxes only
+    track_id: int | None = None  # by a `Tracker`; None: not tracked, or not yet confirmed
 
     @cached_property
     def mask(self) -> NDArray[np.bool_]:
@@ -58,6 +59,7 @@ class Found:
     height_px: int
     width_px: int
     picture: PictureSource  # what it was found in: a path, bytes, or a copy of the pixels
+    track_ids: tuple[int | None, ...] | None = None  # N, by a `Tracker`; None: not tracked
 
     @property
     def name(self) -> str:
@@ -108,15 +110,20 @@ class Found:
     def __iter__(self) -> Iterator[FoundObject]:
         rles = self.detections.masks or [None] * len(self)
         columns = (self.class_names, self.class_ids.tolist(), self.category_ids.tolist(), self.scores.tolist())
-        for name, class_id, category_id, score, box, rle in zip(*columns, self.boxes_xyxy_px, rles):
-            yield FoundObject(name, class_id, category_id, score, box, rle)
+        track_ids = self.track_ids or [None] * len(self)
+        for name, class_id, category_id, score, box, rle, track_id in zip(
+            *columns, self.boxes_xyxy_px, rles, track_ids
+        ):
+            yield FoundObject(name, class_id, category_id, score, box, rle, track_id)
 
     def __repr__(self) -> str:
         some = ", ".join(map(repr, list(self)[:NAMED])) + (", …" if len(self) > NAMED else "")
         return f"<Found {len(self)} in {self.name}{': ' if some else ''}{some}>"
 
-    def draw(self, picture: Picture | None = None) -> NDArray[np.uint8]:
-        """Return a BGR picture uint8 [H,W,3] with masks, boxes, names and scores drawn in.
+    def draw(
+        self, picture: Picture | None = None, *, show_boxes: bool = True, show_scores: bool = True
+    ) -> NDArray[np.uint8]:
+        """Return a BGR picture uint8 [H,W,3] with masks, boxes, names and scores drawn in, and the numbers of tracks.
 
         A picture that was given as a path or as bytes is decoded again; `picture` is drawn on in its place. Raises
         DatasetError when it cannot be read, or does not have the size of the one that was searched.
@@ -128,7 +135,8 @@ class Found:
                 f"draw on has {pixels.shape[1]}×{pixels.shape[0]}. Pass the picture itself: draw(picture)."
             )
         config = self.config
-        return draw_instances(pixels, from_detections(self.detections, config.class_names, config.category_ids))
+        instances = from_detections(self.detections, config.class_names, config.category_ids, self.track_ids)
+        return draw_instances(pixels, instances, show_boxes=show_boxes, show_scores=show_scores)
 
     def to_coco(self, image_id: int, task: str | None = None) -> list[dict[str, Any]]:
         """Return entries of COCO's results format, one for each object.
@@ -140,7 +148,7 @@ class Found:
         ids = self.config.category_ids
         image_id = arguments.read_whole("image_id", image_id, LEAST_ID, MOST_ID)
         if task is None:
-            return whole_results(self.detections, self.config.class_names, ids, image_id)
+            return whole_results(self.detections, self.config.class_names, ids, image_id, self.track_ids)
         if task not in self.config.tasks:
             expected = " or ".join(map(repr, self.config.tasks))
             raise UsageError(f"task={show_value(task)}: expected {expected}, or none for both together.")

@@ -1,4 +1,7 @@
-"""`predict`: images, a folder of them or a video through any engine, to pictures and detections in COCO's format."""
+"""`predict`: images, or a folder of them, through any engine, to pictures and detections in COCO's format.
+
+Videos, cameras and streams: `host.footage`.
+"""
 
 from __future__ import annotations
 
@@ -14,21 +17,23 @@ import numpy as np
 from tqdm import tqdm
 
 from yolact_ascend import flags
-from yolact_ascend.detection.detections import whole_results
 from yolact_ascend.detection.draw import JPEG_LONGEST_PX, write_jpeg
 from yolact_ascend.errors import DatasetError, UsageError
 from yolact_ascend.files import distinct_stems, write_json
 from yolact_ascend.folders import hold_results
 from yolact_ascend.host.found import Found
 from yolact_ascend.host.model import Model
+from yolact_ascend.host.view import View, Viewer, open_viewer
 from yolact_ascend.images.decode import IMAGE_SUFFIXES, decode_bytes, is_cut_short, is_jpeg, list_images, read_image
 from yolact_ascend.images.reader import PictureSource
-from yolact_ascend.images.video import VIDEO_SUFFIXES, Frame, Video, copy_video
+from yolact_ascend.images.video import VIDEO_SUFFIXES
 from yolact_ascend.tables import counted
 from yolact_ascend.targets.target import batches
 
 DETECTIONS_FILE = "detections.json"
 SCHEMA_VERSION = 1  # of detections.json and of a video's JSON (docs/formats.md)
+UNTIL_A_KEY = 0  # milliseconds that a window waits
+LEAST_S = 1e-9  # of a step that took no time that the clock shows
 PREDICT_STEPS = ("decode", "prepare", "infer", "detect", "draw and write")
 
 
@@ -48,17 +53,28 @@ class Summary:
         yield
         self.seconds[step] += time.perf_counter() - start
 
-    def describe(self) -> str:
-        """Return the speed, as one figure and by step: host work and files included, the loading of the model not."""
-        total = sum(self.seconds.values())
+    @property
+    def images_per_s(self) -> float:
+        """The rate of all steps together, one after the other."""
+        return self.images / max(sum(self.seconds.values()), LEAST_S)
+
+    def describe(self, show_rates: bool = False) -> str:
+        """Return the speed, as one figure and by step: host work and files included, the loading of the model not.
+
+        With `show_rates` also the images/s that each step alone would reach.
+        """
         if not self.images:
             return "No image was predicted."
         shares = ", ".join(f"{step} {1000 * seconds / self.images:.1f}" for step, seconds in self.seconds.items())
-        return (
+        lines = [
             f"{counted(self.images, 'image')}, {counted(self.detections, 'detection')}, "
-            f"{self.images / total:.2f} images/s end to end\n"
-            f"ms per image: {shares}"
-        )
+            f"{self.images_per_s:.2f} images/s end to end",
+            f"ms per image: {shares}",
+        ]
+        if show_rates:
+            rates = (f"{step} {self.images / max(seconds, LEAST_S):.1f}" for step, seconds in self.seconds.items())
+            lines.append(f"images/s of each step: {', '.join(rates)}")
+        return "\n".join(lines)
 
 
 def detect(model: Model, sources: Sequence[PictureSource], summary: Summary) -> list[Found]:
@@ -67,11 +83,6 @@ def detect(model: Model, sources: Sequence[PictureSource], summary: Summary) -> 
     summary.images += len(found)
     summary.detections += sum(map(len, found))
     return found
-
-
-def is_video(source: Path) -> bool:
-    """Tell a video file by its ending."""
-    return source.suffix.lower() in VIDEO_SUFFIXES and not source.is_dir()
 
 
 def images_of(source: Path, limit: int | None = None, is_recursive: bool = False) -> tuple[list[Path], str | None]:
@@ -90,20 +101,26 @@ def images_of(source: Path, limit: int | None = None, is_recursive: bool = False
     return [source], None
 
 
-def predict_images(paths: Sequence[Path], model: Model, save_path: Path, folder: Path | None = None) -> Summary:
+def predict_images(
+    paths: Sequence[Path], model: Model, save_path: Path, folder: Path | None = None, view: View | None = None
+) -> Summary:
     """Write `<stem>.jpg` with the detections of each image, and `detections.json` with all images and detections.
 
     An image that cannot be decoded, or is too long for a JPEG, is named and left out; one that is cut short is marked.
-    Names are relative to `folder` (None: without any).
+    Names are relative to `folder` (None: without any). `view` is what is drawn and shown.
     """
-    _require_other_folder(paths, save_path)
+    require_other_folder(paths, save_path)
     pictures, file = [save_path / f"{stem}.jpg" for stem in distinct_stems(paths)], save_path / DETECTIONS_FILE
-    predicted = _Predicted(paths, pictures, folder, model, Summary())
-    with hold_results(save_path, [*pictures, file], flags.SAVE_PATH.word("DIR")):
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(hold_results(save_path, [*pictures, file], flags.SAVE_PATH.word("DIR")))
+        viewer = stack.enter_context(open_viewer(view or View(), UNTIL_A_KEY))
+        predicted = _Predicted(paths, pictures, folder, model, viewer)
         try:
             readable = _decode_all(tqdm(paths, desc="predict", unit="image"), predicted.summary)
             for batch in batches(readable, model.batch_size):
                 predicted.add(batch)
+                if viewer.is_ended:
+                    break
         except KeyboardInterrupt:
             predicted.write(file)
             done = counted(len(predicted.images), "image")
@@ -120,7 +137,8 @@ class _Predicted:
     pictures: Sequence[Path]  # to write, one for each path
     folder: Path | None
     model: Model
-    summary: Summary
+    viewer: Viewer
+    summary: Summary = field(default_factory=Summary)
     images: list[dict[str, Any]] = field(default_factory=list)
     detections: list[dict[str, Any]] = field(default_factory=list)
 
@@ -130,7 +148,7 @@ class _Predicted:
             sources = [PictureSource(image.pixels, str(self.paths[image.place])) for image in batch]
             found = detect(self.model, sources, self.summary)
             with self.summary.timed("draw and write"):
-                drawn = [each.draw() for each in found]
+                drawn = [self.viewer.draw(each) for each in found]
         except MemoryError:
             for path in (self.paths[image.place] for image in batch):
                 _skip(path, f"{path} needs more memory than there is. Scale it down, or free some.", self.summary)
@@ -139,6 +157,9 @@ class _Predicted:
             for image, each, picture in zip(batch, found, drawn):
                 write_jpeg(self.pictures[image.place], picture)
                 self._note(image, each)
+        for picture in drawn:
+            if not self.viewer.is_ended:
+                self.viewer.show(picture)
 
     def _note(self, image: _Image, found: Found) -> None:
         path, number = self.paths[image.place], image.place + 1
@@ -155,58 +176,6 @@ class _Predicted:
     def write(self, file: Path) -> None:
         content = {"schema_version": SCHEMA_VERSION, "images": self.images, "detections": self.detections}
         write_json(file, content, indent=None)
-
-
-def predict_video(source: Path, model: Model, save_path: Path, limit: int | None = None) -> Summary:
-    """Write `<stem>.mp4`, the video with its detections drawn in, and `<stem>.json` with those of each frame.
-
-    The copy is as long as the video, and has no sound. Raises DatasetError when it cannot be read.
-    """
-    _require_other_folder([source], save_path)
-    copy, file = save_path / f"{source.stem}.mp4", save_path / f"{source.stem}.json"
-    with hold_results(save_path, [copy, file], flags.SAVE_PATH.word("DIR")):
-        return _predict_video(source, model, copy, file, limit)
-
-
-def _predict_video(source: Path, model: Model, copy_path: Path, file: Path, limit: int | None) -> Summary:
-    summary = Summary()
-    frames: list[dict[str, Any]] = []
-    with contextlib.closing(Video(source, limit)) as video:
-        shown = timed_frames(video.frames(), summary)
-        progress = tqdm(shown, desc="predict", unit="frame", total=video.count)
-        with copy_video(video, copy_path) as copy:
-            for batch in batches(progress, model.batch_size):
-                sources = [PictureSource(frame.pixels, f"a frame of {source}") for frame in batch]
-                found = detect(model, sources, summary)
-                with summary.timed("draw and write"):
-                    for frame, each in zip(batch, found):
-                        copy.write(each.draw(), frame.time_ms)
-                        at = {"frame": len(frames), "time_ms": round(frame.time_ms, 3)}
-                        names, ids = each.config.class_names, each.config.category_ids
-                        frames.append({**at, "detections": whole_results(each.detections, names, ids)})
-    (width, height), (copy_width, copy_height) = video.size, copy.size
-    content = {
-        "schema_version": SCHEMA_VERSION,
-        **{"video": source.name, "fps": video.stated_fps, "width": width, "height": height},
-        "copy": {"fps": copy.fps, "width": copy_width, "height": copy_height},
-        "frames": frames,
-    }
-    write_json(file, content, indent=None)
-    summary.warnings += [video.warning] if video.warning else []
-    if copy.size != video.size:
-        sizes = f"{copy.size[0]}×{copy.size[1]} pixels, not {video.size[0]}×{video.size[1]}"
-        summary.warnings.append(f"The copy has {sizes}: its codec has even sizes only. The edge is repeated.")
-    return summary
-
-
-def timed_frames(frames: Iterator[Frame], summary: Summary) -> Iterator[Frame]:
-    """Count the time that reading takes."""
-    while True:
-        with summary.timed("decode"):
-            frame = next(frames, None)
-        if frame is None:
-            return
-        yield frame
 
 
 class _Image(NamedTuple):
@@ -242,7 +211,7 @@ def _skip(path: Path, reason: str, summary: Summary) -> None:
     tqdm.write(f"skipped: {reason}", file=sys.stderr)
 
 
-def _require_other_folder(sources: Sequence[Path], save_path: Path) -> None:
+def require_other_folder(sources: Sequence[Path], save_path: Path) -> None:
     """Raise UsageError when the pictures could take the place of what they are made from."""
     folders = {folder for path in sources for folder in (path.parent.resolve(), path.resolve().parent)}
     if save_path.resolve() in folders:

@@ -32,10 +32,14 @@ SHORT_SHARE = 0.95  # of what the container says; a video that ends before that 
 
 
 class Frame(NamedTuple):
-    """One picture of a video: BGR uint8 [H,W,3], and when it is shown, in milliseconds from the first."""
+    """One picture of a video: BGR uint8 [H,W,3], and when it is shown, in milliseconds from the first.
+
+    Of a live source, `skipped` frames before it were not taken.
+    """
 
     pixels: np.ndarray
     time_ms: float
+    skipped: int = 0
 
 
 class Video:
@@ -127,24 +131,27 @@ class VideoCopy:
     def __init__(self, path: Path, fps: float, width: int, height: int) -> None:
         # The codec has even sizes only, and OpenCV would cut the last column and row off.
         self.size = width + width % 2, height + height % 2
+        self._own_size = width, height
         self._padding = (0, height % 2, 0, width % 2)  # top, bottom, left, right
         self._writer, self.fps = _open_writer(path, fps, self.size)
-        self._count, self._last = 0, np.empty(0)
+        self.count, self._last = 0, np.empty(0)
 
     def write(self, pixels: np.ndarray, time_ms: float) -> None:
-        """Append a frame, BGR uint8 [H,W,3]."""
+        """Append a frame, BGR uint8 [H,W,3]; a stream that changes its size is scaled to that of its first frame."""
+        if pixels.shape[1::-1] != self._own_size:
+            pixels = cv2.resize(pixels, self._own_size, interpolation=cv2.INTER_AREA)
         if any(self._padding):
             pixels = cv2.copyMakeBorder(pixels, *self._padding, cv2.BORDER_REPLICATE)
         place = round(time_ms * self.fps / 1000)
-        while self._count < place:
-            self._append(self._last if self._count else pixels)
-        if self._count == place:  # else another frame has its place: they are closer than the rate
+        while self.count < place:
+            self._append(self._last if self.count else pixels)
+        if self.count == place:  # else another frame has its place: they are closer than the rate
             self._append(pixels)
         self._last = pixels
 
     def _append(self, pixels: np.ndarray) -> None:
         self._writer.write(pixels)
-        self._count += 1
+        self.count += 1
 
     def close(self) -> None:
         """Finish the file."""
@@ -164,14 +171,20 @@ def _open_writer(path: Path, fps: float, size: tuple[int, int]) -> tuple[cv2.Vid
 
 
 @contextlib.contextmanager
-def copy_video(video: Video, path: Path) -> Iterator[VideoCopy]:
-    """Give a copy to write; `path` appears when all is written."""
+def copy_video(
+    path: Path, fps: float, size: tuple[int, int], keeps: tuple[type[BaseException], ...]
+) -> Iterator[VideoCopy]:
+    """Give a copy of a video to write; `path` appears when all is written, or when one of `keeps` ends the block."""
     # A folder, not a name that ends in .part: the ending tells OpenCV the format.
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=".predict-") as folder:
         temporary = Path(folder) / path.name
-        copy = VideoCopy(temporary, video.fps, *video.size)
+        copy = VideoCopy(temporary, fps, *size)
         try:
             yield copy
-        finally:
+        except BaseException as error:
             copy.close()
+            if isinstance(error, keeps) and copy.count:
+                temporary.replace(path)
+            raise
+        copy.close()
         temporary.replace(path)
