@@ -11,6 +11,7 @@ import subprocess
 import sys
 import warnings
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,8 +23,10 @@ from pycocotools import mask as coco_mask
 from yolact_ascend.detection.masks import Rle
 from yolact_ascend.models.config import CONFIGS, DEMO_CONFIG, ModelConfig
 from yolact_ascend.models.description import KEY, Description, HostPart, to_json
+from yolact_ascend.models.families import family_of
 from yolact_ascend.models.family import Detector
 from yolact_ascend.models.inputs import input_tensor
+from yolact_ascend.models.rcnn.cuts import rcnn_of
 from yolact_ascend.models.upstreams import UPSTREAMS
 from yolact_ascend.pipeline import demo
 from yolact_ascend.targets.ascend.atc import atc_command
@@ -99,6 +102,76 @@ def random_state_dict(config: ModelConfig, seed: int = 0, background: float = 0.
     state["semantic_seg_conv.weight"] = torch.randn(config.num_classes, config.fpn_channels, 1, 1)
     state["semantic_seg_conv.bias"] = torch.zeros(config.num_classes)
     return state
+
+
+def tiny_rcnn(name: str = "mask_rcnn_R_50_FPN_3x", height_px: int = 96, width_px: int = 128) -> ModelConfig:
+    """Return a config of the R-CNN family made narrow, with three classes and few proposals."""
+    config = CONFIGS[name]
+    narrow = {"bottleneck_channels": 8, "res2_channels": 16, "box_channels": 32, "mask_channels": 16}
+    return replace(
+        config,
+        name=f"tiny_{name}",
+        backbone=replace(config.backbone, stem_channels=8),
+        fpn_channels=16,
+        class_names=("ball", "crate", "star"),
+        category_ids=(7, 8, 9),
+        preprocessing=replace(
+            config.preprocessing, height_px=height_px, width_px=width_px, shortest_edge_px=90, longest_edge_px=120
+        ),
+        rcnn=replace(rcnn_of(config), rpn_candidates=200, rpn_proposals=150, max_detections=20, **narrow),
+    )
+
+
+def random_rcnn_state_dict(config: ModelConfig, seed: int = 0) -> dict[str, torch.Tensor]:
+    """Return random weights of an R-CNN whose layers are scaled until their outputs spread.
+
+    Scores are then on both sides of the threshold, and boxes overlap, so that each choice of the network matters.
+    """
+    import torch
+    from torch.nn import init
+
+    torch.manual_seed(seed)
+    network = family_of(config).build(config).eval()
+    spreads = {"objectness_logits": 2.0, "anchor_deltas": 0.3, "cls_score": 2.0, "bbox_pred": 1.0, "predictor": 3.0}
+    for module in network.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            init.uniform_(module.weight, 0.8, 1.2)
+            init.uniform_(module.bias, -0.1, 0.1)
+            init.uniform_(module.running_mean, -0.1, 0.1)
+            init.uniform_(module.running_var, 0.5, 1.5)
+        elif getattr(module, "bias", None) is not None:
+            init.uniform_(module.bias, -0.1, 0.1)
+
+    done: set[str] = set()
+
+    def scale(name: str, module: torch.nn.Module, _: object, output: torch.Tensor) -> torch.Tensor | None:
+        """Centre and scale each output of a layer when it is first used."""
+        if name in done:
+            return None
+        done.add(name)
+        others = [axis for axis in range(output.ndim) if axis != 1]
+        centred = output - output.mean(dim=others, keepdim=True)
+        factor = spreads.get(name.rpartition(".")[2], 1.0) / centred.std()
+        module.bias.sub_(output.mean(dim=others))
+        for parameter in module.parameters():
+            parameter.mul_(factor)
+        return centred * factor
+
+    for name, module in network.named_modules():
+        if getattr(module, "bias", None) is not None and not isinstance(module, torch.nn.BatchNorm2d):
+            module.register_forward_hook(partial(scale, name))
+    size = config.preprocessing
+    with torch.no_grad():
+        levels = network.features(torch.randn(1, 3, size.height_px, size.width_px) * 60)
+        network.score_anchors(levels)
+        generator = np.random.default_rng(seed)
+        corners = generator.uniform(0, 0.5, (32, 2)) * [size.width_px, size.height_px]
+        boxes = torch.tensor(np.concatenate([corners, corners * 2 + 4], axis=1), dtype=torch.float32)
+        ids = torch.zeros(len(boxes), dtype=torch.int64)
+        network.score_boxes(levels, boxes, ids)
+        if network.roi_heads.mask_head is not None:
+            network.roi_heads.mask_head(network.mask_features(levels, boxes, ids))
+    return {key: value.detach().clone() for key, value in network.state_dict().items()}
 
 
 # Files that many tests use, by their path in a folder. With eight classes the background has a larger share than with
