@@ -1,0 +1,48 @@
+"""Detectron2's own way from image files to mAP: its loader, model, postprocessing and COCOEvaluator."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+from pathlib import Path
+
+import torch
+from detectron2_parity import yaml_and_options
+from detectron2_shim import build_detectron2
+from torch import nn
+
+from yolact_ascend.detection.tasks import BOX, MASK
+from yolact_ascend.models.config import ModelConfig
+
+TASKS = {"bbox": BOX, "segm": MASK}  # as Detectron2 names them -> as we do
+COLUMNS = {"AP": "all", "AP50": "50", "AP75": "75"}
+
+
+def load_into_detectron2(config: ModelConfig, state: dict[str, torch.Tensor]) -> nn.Module:
+    """Build Detectron2's model of a config of ours, with our weights; all of its own weights must be among them."""
+    yaml, options = yaml_and_options(config)
+    model = build_detectron2(yaml, [*options, "DATALOADER.NUM_WORKERS", 0])
+    missing, unknown = model.load_state_dict(state, strict=False)
+    surplus = [key for key in missing if not key.startswith("proposal_generator.anchor_generator.")]
+    if surplus or unknown:
+        raise ValueError(f"These weights are not Detectron2's of {config.name}: missing {surplus}, unknown {unknown}.")
+    return model
+
+
+def evaluate_detectron2(model: nn.Module, images: Path, annotations: Path, out: Path) -> dict[str, dict[str, float]]:
+    """Return Detectron2's mAP in percent of each task by IoU: `all`, `50`, `75`; its results lie in `out` as JSON."""
+    from detectron2.data import DatasetCatalog, MetadataCatalog, build_detection_test_loader
+    from detectron2.data.datasets import register_coco_instances
+    from detectron2.evaluation import COCOEvaluator, inference_on_dataset
+
+    name = f"scenes of {images}"
+    if name in DatasetCatalog.list():
+        DatasetCatalog.remove(name)
+        MetadataCatalog.remove(name)
+    register_coco_instances(name, {}, str(annotations), str(images))
+    logging.getLogger("detectron2").setLevel(logging.WARNING)
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+        evaluator = COCOEvaluator(name, output_dir=str(out), use_fast_impl=False)
+        scores = inference_on_dataset(model, build_detection_test_loader(model.cfg, name), evaluator)
+    return {TASKS[task]: {ours: table[theirs] for theirs, ours in COLUMNS.items()} for task, table in scores.items()}
