@@ -30,8 +30,8 @@ TORCH = {
     *("models.export", "models.exporter", "models.weights", "models.weights_values"),
     *("models.yolact.backbones", "models.yolact.network", "models.yolact.head_export", "models.yolact.upstream"),
     *(f"models.rcnn.{name}" for name in ("backbone", "boxes", "heads", "network", "nms", "roi_align", "select")),
-    *("training.losses", "training.score", "training.train", "training.trainer", "analysis.cuts"),
-    "targets.torch.engine",
+    *("training.losses", "training.score", "training.train", "training.trainer"),
+    *("analysis.network_layers", "analysis.cuts", "targets.torch.engine"),
 }
 ENVIRONMENT = {"environment"}
 MOST_LINES_OF_A_FILE, MOST_LINES_OF_A_FUNCTION = 350, 60

@@ -16,6 +16,8 @@ from tabulate import tabulate
 from torch import nn
 from tqdm import tqdm
 
+from yolact_ascend.analysis.layers import totals_of
+from yolact_ascend.analysis.network_layers import count_network
 from yolact_ascend.files import shipped
 from yolact_ascend.images.decode import decode_image, find_images
 from yolact_ascend.images.transforms import prepare_pixels
@@ -30,7 +32,6 @@ from yolact_ascend.scenes.scenes import draw_dataset
 from yolact_ascend.timings import Timings
 from yolact_ascend.workers import open_workers
 
-FLOP_PER_MAC = 2  # a multiplication and an addition
 SCRATCH_IMAGES = 5000  # as many as val2017 has
 HOST_STEPS = ("decode", "resize", "heads", "detect", "masks", "RLE")  # of the host, in order
 Outputs = Sequence[np.ndarray]
@@ -70,7 +71,7 @@ def choose_weights(config: ModelConfig, trained_model: Path | None) -> Path | No
 def count_cuts(config: ModelConfig) -> list[CutCosts]:
     """Count what each cut of the network costs; needs no weights."""
     family = family_of(config)
-    flop = {cut: _count_flop(config, cut) for cut in family.cuts}
+    flop = {cut: totals_of(count_network(config, cut))["flop"] for cut in family.cuts}
     whole = max(flop.values())
     return [
         CutCosts(
@@ -117,7 +118,7 @@ def format_cuts(config: ModelConfig, costs: Sequence[CutCosts], measured: Measur
         ("the same, uint8 in (aipp=1)", lambda cut: cut.scratch_bytes("uint8") / 1e9),
     ]
     rows = [[name, *(f"{value(cut):.1f}" for cut in costs)] for name, value in figures]
-    notes = [f"{config.name}, {config.num_classes} classes; FLOP are 2 for each multiply-add of a convolution."]
+    notes = [f"{config.name}, {config.num_classes} classes; FLOP are 2 for each multiply-add of its layers (--layers)."]
     if measured is None:
         notes.append(
             "The host was not measured: how much it has to do depends on what the network finds, which "
@@ -164,24 +165,6 @@ def cuts_to_json(config: ModelConfig, costs: Sequence[CutCosts], measured: Measu
             "detections_per_image": measured.detections,
         },
     }
-
-
-def _count_flop(config: ModelConfig, cut: str) -> int:
-    """Return the FLOP of the convolutions up to a cut; they are all layers that multiply matrices."""
-    macs: list[int] = []
-
-    def count(layer: nn.Module, _: Any, output: torch.Tensor) -> None:
-        assert isinstance(layer, nn.Conv2d)
-        macs.append(output.numel() * layer.weight[0].numel())
-
-    family = family_of(config)
-    with torch.device("meta"), torch.inference_mode():  # shapes alone: nothing is computed
-        network = family.at_cut(family.build(config).eval(), config, cut)
-        for layer in network.modules():
-            if isinstance(layer, nn.Conv2d):
-                layer.register_forward_hook(count)
-        network(torch.empty(1, *input_tensor(config).shape))
-    return FLOP_PER_MAC * sum(macs)
 
 
 @contextmanager

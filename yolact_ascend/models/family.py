@@ -110,6 +110,9 @@ class Family(Protocol):
     def at_cut(self, network: nn.Module, config: ModelConfig, cut: str) -> nn.Module:
         """Return the network that ends at a cut: images [B,3,H,W] -> the tensors of `outputs`."""
 
+    def run_layers(self, network: nn.Module, config: ModelConfig, cut: str) -> None:
+        """Run each layer up to a cut on tensors of its static shapes, of one image, on PyTorch's device "meta"."""
+
     def has_host_part(self, cut: str) -> bool:
         """Tell whether a part of the network runs on the host behind a cut, so that weights are needed there."""
 

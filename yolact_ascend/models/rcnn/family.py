@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
@@ -18,6 +18,8 @@ from yolact_ascend.tensors import TensorSpec
 if TYPE_CHECKING:
     import torch
     from torch import nn
+
+    from yolact_ascend.models.rcnn.network import RcnnNetwork
 
 KEYS = StateKeys(
     # What Detectron2 computes from its config, and older versions saved.
@@ -68,6 +70,11 @@ class RcnnFamily(Family):
 
     def at_cut(self, network: nn.Module, config: ModelConfig, cut: str) -> nn.Module:
         return network
+
+    def run_layers(self, network: nn.Module, config: ModelConfig, cut: str) -> None:
+        from yolact_ascend.models.rcnn.network import run_layers
+
+        run_layers(cast("RcnnNetwork", network), config)
 
     def has_host_part(self, cut: str) -> bool:
         return False

@@ -109,3 +109,13 @@ class RcnnNetwork(nn.Module):
         pooled = self.mask_features(levels, found.boxes, first)
         masks = torch.sigmoid(head.of_classes(pooled, found.classes))
         return masks * found.is_real[:, None, None].to(masks.dtype)
+
+def run_layers(network: RcnnNetwork, config: ModelConfig) -> None:
+    """Run each layer once on PyTorch's device "meta": the heads on as many regions as the exported graph has."""
+    rcnn, size, channels = rcnn_of(config), config.preprocessing, config.fpn_channels
+    with torch.device("meta"):
+        network.score_anchors(network.features(torch.empty(1, 3, size.height_px, size.width_px)))
+        heads = network.roi_heads
+        heads.box_predictor(heads.box_head(torch.empty(rcnn.rpn_proposals, channels, *2 * [rcnn.box_pooler_size])))
+        if heads.mask_head is not None:
+            heads.mask_head(torch.empty(rcnn.max_detections, channels, *2 * [rcnn.mask_pooler_size]))

@@ -85,6 +85,11 @@ class YolactFamily(Family):
             return WithBoxes(cast("HasHead", network), config).eval()
         return WithHeads(cast("HasHead", network)).eval() if cut == HEADS else network
 
+    def run_layers(self, network: nn.Module, config: ModelConfig, cut: str) -> None:
+        from yolact_ascend.models.yolact.network import run_layers
+
+        run_layers(self.at_cut(network, config, cut), config)
+
     def has_host_part(self, cut: str) -> bool:
         return cut == FPN
 

@@ -205,3 +205,9 @@ def decode_on_device(loc: torch.Tensor, anchors: torch.Tensor) -> torch.Tensor:
     sizes = anchors[:, 2:] * torch.exp(loc[:, :, 2:] * SIZE_VARIANCE)
     top_left = centres - sizes / 2
     return torch.cat([top_left, sizes + top_left], dim=2)
+
+
+def run_layers(network: nn.Module, config: ModelConfig) -> None:
+    """Run each layer of a network at a cut once, on one image of PyTorch's device "meta"."""
+    size = image_size_px(config)
+    network(torch.empty(1, 3, size, size, device="meta"))
