@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from math import prod
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import onnx
@@ -158,12 +158,12 @@ def _fold_sizes(model: onnx.ModelProto) -> bool:
         if shape is not None:
             feed = {node.input[0]: np.broadcast_to(np.zeros((), np.uint8), shape)}
         elif node.op_type in _SIZE_OPERATORS and all(name in sizes for name in node.input if name):
-            feed = {name: sizes[name] for name in map(str, node.input) if name}
+            feed = {name: sizes[name] for name in node.input if name}
         else:
             kept.append(node)
             continue
-        name = str(node.output[0])
-        sizes[name] = np.asarray(ReferenceEvaluator(node, opsets=opsets).run(None, feed)[0])
+        name, computed = node.output[0], cast(Any, ReferenceEvaluator(node, opsets=opsets).run(None, feed))
+        sizes[name] = np.asarray(computed[0])
         folded.append(numpy_helper.from_array(sizes[name], name))
     del graph.node[:]
     graph.node.extend(kept)

@@ -110,6 +110,7 @@ class RcnnNetwork(nn.Module):
         masks = torch.sigmoid(head.of_classes(pooled, found.classes))
         return masks * found.is_real[:, None, None].to(masks.dtype)
 
+
 def run_layers(network: RcnnNetwork, config: ModelConfig) -> None:
     """Run each layer once on PyTorch's device "meta": the heads on as many regions as the exported graph has."""
     rcnn, size, channels = rcnn_of(config), config.preprocessing, config.fpn_channels
