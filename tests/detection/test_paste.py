@@ -133,6 +133,22 @@ def test_paste_resized_masks_is_the_full_frame_way(seed):
         np.testing.assert_array_equal(decode_mask(rle), frame[30:-30, 30:-30])
 
 
+@pytest.mark.parametrize("seed", range(6))
+def test_pixels_at_the_threshold_are_those_of_grid_sample(seed):
+    """Bit for bit, also of masks that are flat about one half, where each rounding decides."""
+    torch = pytest.importorskip("torch")
+    if torch.backends.cpu.get_cpu_capability() not in ("AVX2", "AVX512"):
+        pytest.skip("this PyTorch does not fuse multiplication and addition as its x86-64 builds do")
+    masks, boxes, height, width = scene(seed)
+    for mask, box, rle in zip(masks, boxes, paste_masks(masks, boxes, height, width, 0.5, Timings())):
+        left, top, right, bottom = torch.from_numpy(box)
+        y, x = torch.arange(height) + 0.5, torch.arange(width) + 0.5
+        y, x = (y - top) / (bottom - top) * 2 - 1, (x - left) / (right - left) * 2 - 1
+        grid = torch.stack([x.expand(height, width), y[:, None].expand(height, width)], dim=2)
+        values = torch.nn.functional.grid_sample(torch.from_numpy(mask)[None, None], grid[None], align_corners=False)
+        np.testing.assert_array_equal(decode_mask(rle), (values[0, 0] >= 0.5).numpy())
+
+
 @pytest.mark.detectron2
 @pytest.mark.parametrize("seed", range(20))
 def test_paste_masks_is_detectron2s(detectron2, seed):
