@@ -4,7 +4,8 @@
 #   bash scripts/setup.sh             what the pipeline needs
 #   bash scripts/setup.sh runtime     only what runs compiled models, scores and reports: no PyTorch (docs/card.md)
 #   bash scripts/setup.sh openvino    what the pipeline and target=openvino need
-#   bash scripts/setup.sh dev         and what the tests need, openvino included
+#   bash scripts/setup.sh track       what the pipeline and predict --track need
+#   bash scripts/setup.sh dev         and what the tests need, openvino and track included
 #
 #   bash scripts/setup.sh --lists KIND   print that kind's lists of packages, and do nothing
 #
@@ -26,9 +27,9 @@ readonly asked checkout venv=$checkout/.venv lock=$checkout/.setup.lock kind=${1
 readonly runtime_extras='build onnxruntime'
 readonly run_extras="$runtime_extras export train"
 declare -rA extras=([runtime]="$runtime_extras" [run]="$run_extras" [openvino]="$run_extras openvino"
-    [dev]="$run_extras openvino dev")
-declare -rA contained=([runtime]=runtime [run]='runtime run' [openvino]='runtime run openvino'
-    [dev]='runtime run openvino dev')
+    [track]="$run_extras track" [dev]="$run_extras openvino track dev")
+declare -rA contained=([runtime]=runtime [run]='runtime run' [openvino]='runtime run openvino' [track]='runtime run track'
+    [dev]='runtime run openvino track dev')
 readonly least_pip=21.3 # older ones cannot install the checkout, or know no wheels of manylinux_2_28
 readonly cpu_torch=https://download.pytorch.org/whl/cpu
 
@@ -74,10 +75,15 @@ fits() {
         [[ -z $asked || "$version $base" == "$wanted_base" ]]
 }
 
-# The lists of packages of a kind of set-up, one a line.
+# The lists of packages of a kind of set-up, one a line. Those that end in -alone.txt are installed without what their
+# packages require.
 lists_of() {
+    local extra
     echo requirements.txt
-    printf 'requirements-%s.txt\n' ${extras[$1]}
+    for extra in ${extras[$1]}; do
+        echo "requirements-$extra.txt"
+        if [[ $extra == track ]]; then echo requirements-track-alone.txt; fi
+    done
 }
 
 # What a kind of set-up is made from.
@@ -154,7 +160,7 @@ make_venv() {
 
 # Into .venv and nowhere else, whatever pip's variables and files say of other installations.
 pip_install() {
-    "$venv/bin/python" -I -m pip install --disable-pip-version-check --quiet --no-user --target= "$@"
+    "$venv/bin/python" -I -m pip install --disable-pip-version-check --quiet --no-warn-conflicts --no-user --target= "$@"
 }
 
 # Bring a pip that is too old, as Pythons up to 3.9.10 and 3.10.2 bundle, up to date; "pip 21.2.4 from …" is its version.
@@ -193,9 +199,12 @@ install_torch() {
 }
 
 install_packages() {
-    local list arguments=()
-    while read -r list; do arguments+=(-r "$checkout/$list"); done < <(lists_of "$kind")
-    pip_install "${arguments[@]}"
+    local list arguments=() alone=()
+    while read -r list; do
+        if [[ $list == *-alone.txt ]]; then alone+=(-r "$checkout/$list"); else arguments+=(-r "$checkout/$list"); fi
+    done < <(lists_of "$kind")
+    pip_install "${arguments[@]}" || return
+    if ((${#alone[@]})); then pip_install --no-deps "${alone[@]}"; fi
 }
 
 # Install this checkout, by the setuptools in .venv: without a network, too.
@@ -210,6 +219,8 @@ set_up() {
     local each failed="pip could not install the packages (its message is above). Run the same command again."
     if [[ $kind == openvino ]]; then
         echo "target=openvino: adding OpenVINO to $venv (once; needs network, 60 MB) ..." >&2
+    elif [[ $kind == track ]]; then
+        echo "predict --track: adding trackers to $venv (once; needs network, 40 MB) ..." >&2
     elif [[ $kind == runtime ]]; then
         echo "Setting up $venv without PyTorch (once; needs network, 110 MB) ..." >&2
     else
@@ -233,7 +244,7 @@ if [[ $kind == --lists && -n ${contained[${2-}]-} ]]; then
     exit
 fi
 if [[ -z ${contained[$kind]-} ]]; then
-    echo "error: setup.sh takes nothing, 'runtime', 'openvino' or 'dev', not '$kind'." >&2
+    echo "error: setup.sh takes nothing, 'runtime', 'openvino', 'track' or 'dev', not '$kind'." >&2
     exit 2
 fi
 if [[ -n $asked ]]; then choose_python; fi

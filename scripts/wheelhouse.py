@@ -65,7 +65,7 @@ def read_arguments(words: list[str]) -> argparse.Namespace:
     parser.add_argument("--python", default="{}.{}".format(*sys.version_info), type=_python, help="such as 3.9")
     parser.add_argument("--arch", default=platform.machine(), choices=("x86_64", "aarch64"))
     parser.add_argument("--glibc", default="2.28", type=_glibc, help="oldest C library of the target (ldd --version)")
-    parser.add_argument("--kind", default="run", choices=("runtime", "run", "openvino", "dev"))
+    parser.add_argument("--kind", default="run", choices=("runtime", "run", "openvino", "track", "dev"))
     return parser.parse_args(words)
 
 
@@ -81,17 +81,21 @@ def _glibc(word: str) -> str:
     return word
 
 
-def our_requirements(kind: str, target: Target) -> list[Requirement]:
-    """Return what setup.sh installs on the target."""
+def our_requirements(kind: str, target: Target, alone: bool = False) -> list[Requirement]:
+    """Return what setup.sh installs on the target; `alone`: only what it installs without what that requires."""
     command = ["bash", str(CHECKOUT / "scripts" / "setup.sh"), "--lists", kind]
     lists = subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()
+    lists = [name for name in lists if name.endswith("-alone.txt") == alone]
     lines = [line.split(" #")[0].strip() for name in lists for line in (CHECKOUT / name).read_text().splitlines()]
-    parsed = [Requirement(line) for line in [*lines, *TOOLS] if line and not line.startswith("#")]
+    lines += [] if alone else TOOLS
+    parsed = [Requirement(line) for line in lines if line and not line.startswith("#")]
     return [requirement for requirement in parsed if target.applies(requirement)]
 
 
 def download(requirements: list[Requirement], folder: Path, target: Target, *flags: str) -> None:
     """Have pip fetch wheels; ends the script with one sentence when it cannot."""
+    if not requirements:
+        return
     words = [_without_marker(requirement) for requirement in requirements]
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--dest", str(folder)]
     done = subprocess.run([*command, "--find-links", str(folder), *target.flags(), *flags, *words], check=False)
@@ -107,14 +111,17 @@ def _without_marker(requirement: Requirement) -> str:
     return f"{requirement.name}{extras}{requirement.specifier}"
 
 
-def missing_requirements(folder: Path, target: Target) -> list[Requirement]:
-    """Return what the wheels in a folder require on the target and no wheel there is."""
+def missing_requirements(folder: Path, target: Target, alone: frozenset[str] = frozenset()) -> list[Requirement]:
+    """Return what the wheels in a folder require on the target and no wheel there is.
+
+    `alone` are the packages that are installed without what they require.
+    """
     present: dict[str, list[Version]] = {}
-    for path in folder.glob("*.whl"):
-        name, version, _, _ = parse_wheel_filename(path.name)
-        present.setdefault(name, []).append(version)
+    wheels: dict[Path, str] = {path: parse_wheel_filename(path.name)[0] for path in sorted(folder.glob("*.whl"))}
+    for path, name in wheels.items():
+        present.setdefault(name, []).append(parse_wheel_filename(path.name)[1])
     missing = {}
-    for path in sorted(folder.glob("*.whl")):
+    for path in (path for path, name in wheels.items() if name not in alone):
         for requirement in requirements_of(path):
             versions = present.get(canonicalize_name(requirement.name), [])
             fits = any(requirement.specifier.contains(version, prereleases=True) for version in versions)
@@ -142,13 +149,15 @@ def main() -> None:
     arguments = read_arguments(sys.argv[1:])
     target, folder = Target(arguments.python, arguments.arch, arguments.glibc), arguments.folder
     folder.mkdir(parents=True, exist_ok=True)
-    wanted = our_requirements(arguments.kind, target)
+    wanted, alone = (our_requirements(arguments.kind, target, is_alone) for is_alone in (False, True))
     torch = [requirement for requirement in wanted if requirement.name == "torch"]
     index = os.environ.get(TORCH_INDEX, CPU_TORCH)
     download(torch, folder, target, "--no-deps", *(["--index-url", index] if index else []))
     download([requirement for requirement in wanted if requirement not in torch], folder, target)
+    download(alone, folder, target, "--no-deps")
+    names = frozenset(canonicalize_name(requirement.name) for requirement in alone)
     for _ in range(MOST_ROUNDS):
-        missing = missing_requirements(folder, target)
+        missing = missing_requirements(folder, target, names)
         if not missing:
             break
         download(missing, folder, target)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from yolact_ascend.host.found import FoundObject as FoundObject
     from yolact_ascend.host.loading import load as load
     from yolact_ascend.host.model import Model as Model
+    from yolact_ascend.host.track import Tracker as Tracker
     from yolact_ascend.images.reader import Picture as Picture
 
 __version__ = "0.1.0"
@@ -28,6 +29,7 @@ _MODULES = {
     "Model": "host.model",
     "Found": "host.found",
     "FoundObject": "host.found",
+    "Tracker": "host.track",
     "Picture": "images.reader",
     **dict.fromkeys(
         ("YolactAscendError", "UsageError", "WeightsError", "DatasetError", "ArtifactError", "ToolError"), "errors"

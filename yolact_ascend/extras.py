@@ -11,7 +11,7 @@ import sys
 from yolact_ascend.errors import NotInstalledError
 from yolact_ascend.files import IS_CHECKOUT
 
-CORE, EXPORT, TRAIN, ONNXRUNTIME, OPENVINO = "", "export", "train", "onnxruntime", "openvino"
+CORE, EXPORT, TRAIN, ONNXRUNTIME, OPENVINO, TRACK = "", "export", "train", "onnxruntime", "openvino", "track"
 # By extra: the name of the package on the index, and of the module in it.
 PACKAGES: dict[str, dict[str, str]] = {
     CORE: {
@@ -28,8 +28,23 @@ PACKAGES: dict[str, dict[str, str]] = {
     EXPORT: {"torch": "torch", "onnx": "onnx", "onnxsim": "onnxsim", "cython": "Cython", "setuptools": "setuptools"},
     TRAIN: {"matplotlib": "matplotlib"},
     OPENVINO: {"openvino": "openvino"},
+    TRACK: {
+        "trackers": "trackers",
+        "supervision": "supervision",
+        "scipy": "scipy",
+        "requests": "requests",
+        "pyyaml": "yaml",
+        "defusedxml": "defusedxml",
+        "pydeprecate": "deprecate",
+        "rich": "rich",
+    },
 }
-_KINDS = {OPENVINO: " openvino"}  # of scripts/setup.sh, where its plain form does not install the extra
+# Packages that are installed without what they require, by `requirements-EXTRA-alone.txt`.
+ALONE = {TRACK: ("trackers==2.6.1", "supervision==0.31.2")}
+_KINDS = {
+    OPENVINO: " openvino",
+    TRACK: " track",
+}  # of scripts/setup.sh, where its plain form does not install the extra
 
 
 def extra_of(module: str) -> str:
@@ -47,7 +62,8 @@ def how_to_install(extra: str) -> str:
     """Return the sentence that says how to install an extra: into the checkout's .venv, or beside this package."""
     if IS_CHECKOUT:
         return f"Run bash scripts/setup.sh{_KINDS.get(extra, '')}, and then .venv/bin/python."
-    return f'Run pip install "yolact-ascend[{extra}]".' if extra else "Run pip install yolact-ascend."
+    alone = f", and pip install --no-deps {' '.join(ALONE[extra])}" if extra in ALONE else ""
+    return f'Run pip install "yolact-ascend[{extra}]"{alone}.' if extra else "Run pip install yolact-ascend."
 
 
 def is_installed(module: str) -> bool:

@@ -245,8 +245,8 @@ def test_the_end_by_the_user_is_no_end_of_the_camera(camera, tmp_path, monkeypat
     assert predict_live(CAMERA, model(), tmp_path, Footage(view=View(show=True))).warnings == []
 
 
+@pytest.mark.needs("trackers")
 def test_objects_keep_their_number_over_frames(camera, tmp_path):
-    pytest.importorskip("trackers")
     camera.put(200)
     following = iter([210, 220, None])
     predict_live(CAMERA, model(lambda level: camera.put(next(following))), tmp_path, Footage(tracks=True))

@@ -119,3 +119,6 @@ def test_the_extra_is_named_where_it_is_missing(monkeypatch):
     monkeypatch.setattr(track, "PACKAGE", "trackers_that_are_not_there")
     with pytest.raises(NotInstalledError, match=r"trackers_that_are_not_there is not installed for "):
         Tracker()
+    monkeypatch.setattr(track.sys, "version_info", (3, 9, 21))
+    with pytest.raises(NotInstalledError, match=r"^Tracking needs Python 3\.10 or newer, .*; this is 3\.9\."):
+        Tracker()

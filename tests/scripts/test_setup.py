@@ -25,7 +25,7 @@ SCRIPTS = ("setup.sh", "run_all.sh", "test.sh")
 INSTALLS = "Setting up"
 EXTRAS = {  # and a package of each
     **{"build": "setuptools", "onnxruntime": "onnxruntime", "export": "torch", "train": "matplotlib"},
-    **{"openvino": "openvino", "dev": "pytest"},
+    **{"openvino": "openvino", "track": "scipy", "track-alone": "trackers", "dev": "pytest"},
 }
 
 
@@ -209,7 +209,10 @@ def test_the_lists_of_a_kind_are_printed(host):
     assert host.run("--lists", "runtime").stdout.split() == runtime
     assert host.run("--lists", "run").stdout.split() == run
     assert host.run("--lists", "openvino").stdout.split() == [*run, "requirements-openvino.txt"]
-    assert host.run("--lists", "dev").stdout.split() == [*run, "requirements-openvino.txt", "requirements-dev.txt"]
+    track = ["requirements-track.txt", "requirements-track-alone.txt"]
+    assert host.run("--lists", "track").stdout.split() == [*run, *track]
+    dev = [*run, "requirements-openvino.txt", *track, "requirements-dev.txt"]
+    assert host.run("--lists", "dev").stdout.split() == dev
     assert host.run("--lists", "other").returncode == 2
     assert not host.venv.exists()
 
@@ -220,9 +223,22 @@ def test_a_run_on_openvino_sets_it_up(host):
     assert (host.packages / "openvino-1.dist-info").exists()
 
 
+def test_what_comes_alone_is_installed_without_what_it_requires(host):
+    """PyAV's wheels hold GPL code, and opencv-python would take the place of our OpenCV."""
+    assert "predict --track: adding trackers" in host.set_up("track")
+    installs = [entry["words"] for entry in host.calls("-m", "pip", "install")]
+    alone = [words for words in installs if any(word.endswith("-alone.txt") for word in words)]
+    assert len(alone) == 1 and "--no-deps" in alone[0] and alone[0].count("-r") == 1
+    assert (host.packages / "trackers-1.dist-info").exists() and (host.packages / "scipy-1.dist-info").exists()
+    assert host.set_up("track") == host.set_up() == ""
+
+
 def test_a_kind_of_set_up_that_there_is_not_is_refused(host):
     done = host.run("gpu")
-    assert done.returncode == 2 and "setup.sh takes nothing, 'runtime', 'openvino' or 'dev', not 'gpu'." in done.stderr
+    assert (
+        done.returncode == 2
+        and "setup.sh takes nothing, 'runtime', 'openvino', 'track' or 'dev', not 'gpu'." in done.stderr
+    )
 
 
 def test_a_changed_list_of_packages_is_installed(host):

@@ -57,10 +57,13 @@ def test_the_kinds_are_those_of_the_set_up(wheelhouse):
     target = wheelhouse.Target("3.11", "x86_64", "2.28")
     kinds = {
         kind: {one.name for one in wheelhouse.our_requirements(kind, target)}
-        for kind in ("runtime", "run", "openvino", "dev")
+        for kind in ("runtime", "run", "openvino", "track", "dev")
     }
     assert "torch" not in kinds["runtime"]
     assert kinds["runtime"] < kinds["run"] < kinds["openvino"] < kinds["dev"] and "openvino" in kinds["openvino"]
+    assert kinds["run"] < kinds["track"] < kinds["dev"] and "scipy" in kinds["track"] and "trackers" not in kinds["dev"]
+    alone = {one.name for one in wheelhouse.our_requirements("dev", target, alone=True)}
+    assert alone == {"trackers", "supervision"} and not wheelhouse.our_requirements("run", target, alone=True)
 
 
 def test_what_wheels_require_on_the_target_is_missing_until_it_is_there(wheelhouse, tmp_path):
@@ -81,6 +84,14 @@ def test_what_wheels_require_on_the_target_is_missing_until_it_is_there(wheelhou
     assert wheelhouse.missing_requirements(tmp_path, target) == []
 
 
+def test_what_is_installed_alone_asks_for_nothing(wheelhouse, tmp_path):
+    """supervision requires PyAV, whose wheels hold GPL code."""
+    target = wheelhouse.Target("3.11", "x86_64", "2.28")
+    make_wheel(tmp_path, "supervision", requires=("av>=14.2",))
+    assert [str(one) for one in wheelhouse.missing_requirements(tmp_path, target)] == ["av>=14.2"]
+    assert wheelhouse.missing_requirements(tmp_path, target, frozenset({"supervision"})) == []
+
+
 def test_a_requirement_that_cannot_be_read_is_said(wheelhouse, tmp_path, capsys):
     make_wheel(tmp_path, "odd", requires=("numpy", "this is ; no requirement"))
     assert [one.name for one in wheelhouse.requirements_of(tmp_path / "odd-1-py3-none-any.whl")] == ["numpy"]
@@ -95,7 +106,7 @@ def test_a_real_pip_fills_the_folder_for_another_machine(wheelhouse, tmp_path, m
     make_wheel(index, "inner", tag="cp311-cp311-manylinux_2_17_x86_64")
     make_wheel(index, "torch", "2.8")
     wanted = [wheelhouse.Requirement("torch>=2"), wheelhouse.Requirement("outer")]
-    monkeypatch.setattr(wheelhouse, "our_requirements", lambda kind, target: wanted)
+    monkeypatch.setattr(wheelhouse, "our_requirements", lambda kind, target, alone: [] if alone else wanted)
     monkeypatch.setattr(sys, "argv", ["wheelhouse.sh", str(tmp_path / "out"), "--python=3.9", "--arch=aarch64"])
     for name, value in {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(index), "PIP_CONFIG_FILE": "/dev/null"}.items():
         monkeypatch.setenv(name, value)

@@ -63,10 +63,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Do the work of the verb."""
-    from yolact_ascend.extras import require_module
     from yolact_ascend.host import footage, predict
     from yolact_ascend.host.loading import choose_model
-    from yolact_ascend.host.track import PACKAGE
+    from yolact_ascend.host.track import require_trackers
     from yolact_ascend.host.view import View, require_window
 
     source, images = arguments.source, list[Path]()
@@ -80,7 +79,7 @@ def run(arguments: argparse.Namespace) -> None:
         require_window()
     if arguments.track:
         _require_moving(source, is_moving)
-        require_module(PACKAGE)
+        require_trackers()
     settings = dataclasses.replace(
         PREDICTION_SETTINGS, score_threshold=arguments.score_threshold, max_detections=arguments.top_k
     )

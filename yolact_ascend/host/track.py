@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import sys
 import warnings
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from yolact_ascend.errors import NotInstalledError
 from yolact_ascend.extras import require_module
 from yolact_ascend.host.found import Found
 
@@ -15,8 +17,17 @@ if TYPE_CHECKING:
     from trackers import ByteTrackTracker
 
 PACKAGE = "trackers"
+LEAST_PYTHON = (3, 10)  # of that package
 START_SCORE = 0.5  # of an object that begins a track; a lower one may continue it
 LOST_S = 1.0  # that a track waits for its object
+
+
+def require_trackers() -> None:
+    """Raise NotInstalledError where objects cannot be followed, before any work."""
+    if sys.version_info < LEAST_PYTHON:
+        found, least = (".".join(map(str, version[:2])) for version in (sys.version_info, LEAST_PYTHON))
+        raise NotInstalledError(f"Tracking needs Python {least} or newer, for the package {PACKAGE}; this is {found}.")
+    require_module(PACKAGE)
 
 
 class Tracker:
@@ -29,7 +40,7 @@ class Tracker:
 
     def __init__(self, frames_per_s: float = 30.0) -> None:
         """`frames_per_s` is the rate of the video; times that are passed to `update` have their own."""
-        require_module(PACKAGE)
+        require_trackers()
         self._frames_per_s = frames_per_s
         self._trackers: dict[int, ByteTrackTracker] = {}  # by class
         self._numbers: dict[tuple[int, int], int] = {}  # of the tracks that are alive, by class and the package's id
