@@ -43,7 +43,7 @@ write_requirements() {
 # Make the environment of a Python, or bring it up to date.
 set_up() {
     local python=$1 folder=$2
-    "$folder/bin/python" -I -c '' 2>/dev/null || "$python" -I -m venv --clear "$folder"
+    "$folder/bin/python" -I -m pip --version >/dev/null 2>&1 || "$python" -I -m venv --clear "$folder"
     "$folder/bin/python" -I -m pip install --disable-pip-version-check --quiet -r "$place/requirements.txt"
     "$folder/bin/python" -I -m pip install --disable-pip-version-check --quiet --no-deps --no-build-isolation --editable .
 }
