@@ -39,9 +39,9 @@ def detect_batch(
     config = detector.config
     dtype = input_dtype(engine, config)
     with timed("prepare"):
-        batch = np.stack([prepare_pixels(image, config.preprocessing, dtype) for image in images_bgr])
+        inputs = prepare_batch(images_bgr, config, dtype)
     with timed("infer"):
-        outputs = engine.infer([batch])
+        outputs = engine.infer(inputs)
     with timed("detect"):
         found = []
         for i, (height, width) in enumerate(sizes or [(image.shape[0], image.shape[1]) for image in images_bgr]):
@@ -50,6 +50,11 @@ def detect_batch(
                 detector.detect(one, height, width, "The model's outputs", f"{COMPILE_IN_FLOAT32}.", Timings())
             )
         return found
+
+
+def prepare_batch(images_bgr: Sequence[np.ndarray], config: ModelConfig, dtype: str) -> list[np.ndarray]:
+    """Return the inputs [B,...] of a model for BGR uint8 images [H,W,3]; `dtype` is one of `models.inputs`."""
+    return [np.stack([prepare_pixels(image, config.preprocessing, dtype) for image in images_bgr])]
 
 
 def input_dtype(engine: Engine, config: ModelConfig) -> str:

@@ -21,11 +21,12 @@ from yolact_ascend.errors import DatasetError, UsageError
 from yolact_ascend.flags import MAX_WORKERS
 from yolact_ascend.host import arguments
 from yolact_ascend.host.found import Found
-from yolact_ascend.host.inference import detect_batch
+from yolact_ascend.host.inference import detect_batch, input_dtype, prepare_batch
 from yolact_ascend.host.overlap import Detected, Spent, overlap
 from yolact_ascend.images.reader import Picture, PictureSource, take_picture
 from yolact_ascend.models.config import ModelConfig
 from yolact_ascend.models.family import Detector
+from yolact_ascend.targets.layer_times import LayerTime, layer_times
 from yolact_ascend.targets.target import Engine, batches
 
 AnyPicture = TypeVar("AnyPicture", bound=Picture)
@@ -168,6 +169,17 @@ class Model:
                 if detected is None:
                     return
                 yield detected
+
+    def layer_times(self, picture: Picture) -> list[LayerTime]:
+        """Return how long each layer takes for a picture, as the target's own profiler measures it, in its order.
+
+        It runs apart, on a copy of the model, so that detecting stays as fast. Raises UsageError for a target without
+        a profiler (`ascend`, `torch`), and like a call.
+        """
+        with self._used():
+            engine = self._engines[0]
+            pixels = [take_picture(picture).read()]
+            return layer_times(engine, prepare_batch(pixels, self.config, input_dtype(engine, self.config)))
 
     def close(self) -> None:
         """Free the device; calls in other threads end before that, and streams stop. Closing again does nothing."""

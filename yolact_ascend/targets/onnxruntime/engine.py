@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,9 +12,11 @@ import numpy as np
 
 from yolact_ascend.errors import ArtifactError
 from yolact_ascend.targets.in_process import InProcessEngine
+from yolact_ascend.targets.layer_times import LayerTime
 from yolact_ascend.targets.target import OneByOne
 from yolact_ascend.tensors import TensorSpec
 
+_KERNEL_TIME = "_kernel_time"  # behind a node's name, in the profile of ONNX Runtime 1.32
 _DTYPES = {"tensor(float)": "float32", "tensor(uint8)": "uint8", "tensor(float16)": "float16"}
 
 
@@ -21,14 +25,8 @@ class OnnxEngine(InProcessEngine, OneByOne):
 
     def __init__(self, model: Path, threads: int | None = None) -> None:
         """Load `model`; `threads` of the CPU (None: all cores). Raises ArtifactError when it cannot be opened."""
-        import onnxruntime  # here: the other targets need none of it
-
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads or 0
-        try:
-            self._session = onnxruntime.InferenceSession(str(model), options, providers=["CPUExecutionProvider"])
-        except Exception as error:  # the exceptions of ONNX Runtime have no common base class
-            raise ArtifactError(f"{model} cannot be opened as ONNX: {error}. Export it first (pth2onnx.py).") from error
+        self._model, self._threads = model, threads
+        self._session = _open(model, threads)
         self.inputs = tuple(_describe(value) for value in self._session.get_inputs())
         self.outputs = tuple(_describe(value) for value in self._session.get_outputs())
         batch = self._session.get_inputs()[0].shape[0]
@@ -46,11 +44,44 @@ class OnnxEngine(InProcessEngine, OneByOne):
             ) from error
         return [output[:count] for output in outputs]
 
+    def layer_times(self, inputs: Sequence[np.ndarray]) -> list[LayerTime]:
+        """Compute a batch with ONNX Runtime's profiler on; see `HasLayerTimes`."""
+        feed = self._feed([self._filled(array) for array in inputs])
+        with tempfile.TemporaryDirectory() as folder:
+            session = _open(self._model, self._threads, str(Path(folder, "profile")))
+            for _ in ("warm up", "measure"):
+                session.run(None, feed)
+            events = json.loads(Path(session.end_profiling()).read_text(encoding="utf-8"))
+        ends = [event for event in events if event["cat"] == "Node" and event["name"].endswith(_KERNEL_TIME)]
+        return [
+            LayerTime(
+                event["name"][: -len(_KERNEL_TIME)],
+                event["args"]["op_name"],
+                event["args"]["provider"],
+                event["dur"] / 1000,
+            )
+            for event in ends[len(ends) // 2 :]
+        ]
+
     def _feed(self, inputs: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
         return {spec.name: array for spec, array in zip(self.inputs, inputs)}
 
     def __enter__(self) -> OnnxEngine:
         return self
+
+
+def _open(model: Path, threads: int | None, profile: str | None = None) -> Any:
+    """Open a session; `profile` is where its profiler writes, if it is to."""
+    import onnxruntime  # here: the other targets need none of it
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads or 0
+    if profile is not None:
+        options.enable_profiling, options.profile_file_prefix = True, profile
+    try:
+        return onnxruntime.InferenceSession(str(model), options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # the exceptions of ONNX Runtime have no common base class
+        raise ArtifactError(f"{model} cannot be opened as ONNX: {error}. Export it first (pth2onnx.py).") from error
 
 
 def _describe(value: Any) -> TensorSpec:

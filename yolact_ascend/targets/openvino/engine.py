@@ -17,6 +17,7 @@ from yolact_ascend.slots import Slots
 from yolact_ascend.targets.compiled import COMPILE_AGAIN, weights_of
 from yolact_ascend.targets.described import RT_INFO
 from yolact_ascend.targets.in_process import InProcessEngine
+from yolact_ascend.targets.layer_times import LayerTime
 from yolact_ascend.targets.openvino.runtime import TYPES, computed_precision, get_core, last_line, precision_of
 from yolact_ascend.targets.target import Timing
 from yolact_ascend.tensors import FREE, TensorSpec
@@ -88,6 +89,17 @@ class OpenVinoEngine(InProcessEngine):
         for number in range(following, following + len(done)):
             yield done.pop(number)
 
+    def layer_times(self, inputs: Sequence[np.ndarray]) -> list[LayerTime]:
+        """Compute a batch with OpenVINO's performance counters on; see `HasLayerTimes`."""
+        request = self._compile(LATENCY, is_profiled=True).create_infer_request()
+        for _ in ("warm up", "measure"):
+            request.infer([self._filled(array) for array in inputs])
+        return [
+            LayerTime(layer.node_name, layer.node_type, layer.exec_type, layer.real_time.total_seconds() * 1000)
+            for layer in request.profiling_info
+            if layer.status == layer.Status.EXECUTED
+        ]
+
     def __enter__(self) -> OpenVinoEngine:
         return self
 
@@ -117,13 +129,15 @@ class OpenVinoEngine(InProcessEngine):
     def _for_throughput(self) -> Any:
         return self._compile(THROUGHPUT)
 
-    def _compile(self, hint: str) -> Any:
+    def _compile(self, hint: str, is_profiled: bool = False) -> Any:
         if self.precision not in TYPES:
             expected = ", ".join(TYPES)
             raise ArtifactError(f"{self._path} states precision={self.precision}, expected {expected}. {COMPILE_AGAIN}")
         # Not the precision itself: asked for float16, a CPU that has only bfloat16 would take that.
         computed = computed_precision(self._device, self.precision)
         settings = {"PERFORMANCE_HINT": hint, "INFERENCE_PRECISION_HINT": TYPES[computed]}
+        if is_profiled:
+            settings["PERF_COUNT"] = "YES"
         if self._threads is not None:
             settings["INFERENCE_NUM_THREADS"] = str(self._threads)
         try:
