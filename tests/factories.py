@@ -104,19 +104,19 @@ def random_state_dict(config: ModelConfig, seed: int = 0, background: float = 0.
     return state
 
 
-def tiny_rcnn(name: str = "mask_rcnn_R_50_FPN_3x", height_px: int = 96, width_px: int = 128) -> ModelConfig:
-    """Return a config of the R-CNN family made narrow, with three classes and few proposals."""
+def tiny_rcnn(name: str = "mask_rcnn_R_50_FPN_3x", stages: tuple[int, ...] = (1, 1, 1, 1)) -> ModelConfig:
+    """Return a config of the R-CNN family made narrow, with three classes and few proposals, on a canvas of 96×128."""
     config = CONFIGS[name]
     narrow = {"bottleneck_channels": 8, "res2_channels": 16, "box_channels": 32, "mask_channels": 16}
     return replace(
         config,
         name=f"tiny_{name}",
-        backbone=replace(config.backbone, stem_channels=8),
+        backbone=replace(config.backbone, stages=stages, stem_channels=8),
         fpn_channels=16,
         class_names=("ball", "crate", "star"),
         category_ids=(7, 8, 9),
         preprocessing=replace(
-            config.preprocessing, height_px=height_px, width_px=width_px, shortest_edge_px=90, longest_edge_px=120
+            config.preprocessing, height_px=96, width_px=128, shortest_edge_px=90, longest_edge_px=120
         ),
         rcnn=replace(rcnn_of(config), rpn_candidates=200, rpn_proposals=150, max_detections=20, **narrow),
     )
@@ -132,7 +132,7 @@ def random_rcnn_state_dict(config: ModelConfig, seed: int = 0) -> dict[str, torc
 
     torch.manual_seed(seed)
     network = family_of(config).build(config).eval()
-    spreads = {"objectness_logits": 2.0, "anchor_deltas": 0.3, "cls_score": 2.0, "bbox_pred": 1.0, "predictor": 3.0}
+    spreads = {"objectness_logits": 2.0, "anchor_deltas": 0.3, "cls_score": 2.0, "bbox_pred": 1.0, "predictor": 1.0}
     for module in network.modules():
         if isinstance(module, torch.nn.BatchNorm2d):
             init.uniform_(module.weight, 0.8, 1.2)

@@ -21,6 +21,12 @@ def last_pixel(dialect: str) -> float:
     return 1.0 if dialect == DETECTRON1 else 0.0
 
 
+def with_last_pixel(boxes: torch.Tensor, dialect: str) -> torch.Tensor:
+    """Return boxes [...,4] whose corners are as far apart as the sides are long, for operators that know no dialect."""
+    extra = last_pixel(dialect)
+    return boxes + boxes.new_tensor([0.0, 0.0, extra, extra]) if extra else boxes
+
+
 def decode_deltas(deltas: torch.Tensor, boxes: torch.Tensor, weights: Sequence[float], dialect: str) -> torch.Tensor:
     """Apply deltas dx, dy, dw, dh [...,4], weighted, to boxes [...,4]; returns boxes [...,4]."""
     extra = last_pixel(dialect)
@@ -40,8 +46,7 @@ def clip_boxes(boxes: torch.Tensor, image_size: torch.Tensor, dialect: str) -> t
 
 def has_area(boxes: torch.Tensor) -> torch.Tensor:
     """Return which boxes [...,4] have a width and a height above zero, booleans [...]."""
-    sizes = boxes[..., 2:] - boxes[..., :2]
-    return (sizes[..., 0] > 0) & (sizes[..., 1] > 0)
+    return (boxes[..., 2:] > boxes[..., :2]).all(dim=-1)
 
 
 def pyramid_levels(boxes: torch.Tensor, count: int, dialect: str) -> torch.Tensor:

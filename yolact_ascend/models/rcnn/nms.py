@@ -15,7 +15,7 @@ def suppress(boxes: torch.Tensor, scores: torch.Tensor, iou: float, least_score:
     of their union, or does not score above `least_score`.
     """
     if torch.onnx.is_in_onnx_export():
-        return _NonMaxSuppression.apply(boxes, scores, iou, least_score)
+        return _NonMaxSuppression.apply(boxes, scores, iou, least_score, int(boxes.shape[1]))
     return find_survivors(boxes, scores, iou, least_score)
 
 
@@ -52,15 +52,16 @@ class _NonMaxSuppression(torch.autograd.Function):
     """Stands for the ONNX operator while a graph is traced. Each group is a batch of one class."""
 
     @staticmethod
-    def forward(ctx: Any, boxes: torch.Tensor, scores: torch.Tensor, iou: float, least_score: float) -> torch.Tensor:
+    def forward(
+        ctx: Any, boxes: torch.Tensor, scores: torch.Tensor, iou: float, least_score: float, most: int
+    ) -> torch.Tensor:
         return find_survivors(boxes, scores, iou, least_score)
 
     @staticmethod
-    def symbolic(g: Any, boxes: Any, scores: Any, iou: float, least_score: float) -> Any:
+    def symbolic(g: Any, boxes: Any, scores: Any, iou: float, least_score: float, most: int) -> Any:
         def constant(value: Any, dtype: torch.dtype) -> Any:
             return g.op("Constant", value_t=torch.tensor(value, dtype=dtype))
 
-        most = boxes.type().sizes()[1]
         one_class = g.op("Unsqueeze", scores, constant([1], torch.int64))
         found = g.op(
             "NonMaxSuppression",

@@ -34,6 +34,17 @@ def pool_levels(
 
     levels P2.. [B,C,h,w] each, boxes [N,4] xyxy in px of the canvas, image_ids int64 [N] -> [N,C,size,size].
     """
+    if torch.onnx.is_in_onnx_export() and pooling.is_aligned and not pooling.samples:
+        # A box without area has no samples, so that its bins are 0; OpenVINO's RoiAlign makes NaN of it.
+        is_sound = has_area(boxes)[:, None]
+        sound = torch.where(is_sound, boxes, boxes.new_tensor([0.0, 0.0, 1.0, 1.0]))
+        return _pool_levels(levels, sound, image_ids, pooling) * is_sound[:, :, None, None].to(boxes.dtype)
+    return _pool_levels(levels, boxes, image_ids, pooling)
+
+
+def _pool_levels(
+    levels: Sequence[torch.Tensor], boxes: torch.Tensor, image_ids: torch.Tensor, pooling: Pooling
+) -> torch.Tensor:
     of_box = pyramid_levels(boxes, len(levels), pooling.dialect)
     rows, pooled = [], []
     for i, (level, stride) in enumerate(zip(levels, STRIDES)):
@@ -48,14 +59,8 @@ def pool_level(
     features: torch.Tensor, boxes: torch.Tensor, image_ids: torch.Tensor, scale: float, pooling: Pooling
 ) -> torch.Tensor:
     """Pool boxes [N,4] from one level [B,C,h,w], whose cells are 1/scale px: [N,C,size,size]."""
-    if not torch.onnx.is_in_onnx_export():
-        return roi_align(features, boxes, image_ids, scale, pooling)
-    if pooling.samples or not pooling.is_aligned:
-        return _RoiAlign.apply(features, boxes, image_ids, scale, pooling)
-    # A box without area has no samples, so that its bins are 0; OpenVINO's RoiAlign makes NaN of it.
-    is_sound = has_area(boxes)[:, None]
-    sound = torch.where(is_sound, boxes, boxes.new_tensor([0.0, 0.0, 1.0, 1.0]))
-    return _RoiAlign.apply(features, sound, image_ids, scale, pooling) * is_sound[:, :, None, None].to(features.dtype)
+    pool = _RoiAlign.apply if torch.onnx.is_in_onnx_export() else roi_align
+    return pool(features, boxes, image_ids, scale, pooling)
 
 
 def roi_align(

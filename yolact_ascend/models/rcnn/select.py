@@ -13,7 +13,7 @@ from typing import NamedTuple
 import torch
 from torch.nn import functional
 
-from yolact_ascend.models.rcnn.boxes import clip_boxes, decode_deltas, has_area, last_pixel
+from yolact_ascend.models.rcnn.boxes import clip_boxes, decode_deltas, has_area, with_last_pixel
 from yolact_ascend.models.rcnn.nms import suppress
 from yolact_ascend.models.values import DETECTRON1, Rcnn
 
@@ -61,7 +61,7 @@ def propose(
     is_padding = best <= torch.finfo(best.dtype).min
     is_sound = torch.ones_like(is_padding) if rcnn.dialect == DETECTRON1 else has_area(stacked)
     ranks = torch.where(is_sound & ~is_padding, ranks, torch.zeros_like(ranks))
-    kept = suppress(stacked + _pixel_at_end(stacked, rcnn), ranks, rcnn.rpn_nms_iou, 0.5)
+    kept = suppress(with_last_pixel(stacked, rcnn.dialect), ranks, rcnn.rpn_nms_iou, 0.5)
     return _take_best(stacked.reshape(-1, 4), best.reshape(-1), kept[:, 0] * most + kept[:, 1], proposals)[0]
 
 
@@ -88,12 +88,12 @@ def choose_detections(
     boxes = clip_boxes(boxes, image_size, rcnn.dialect).expand(classes, count, 4)
     is_candidate = (scores > rcnn.score_threshold) & proposals.is_real
     scores = torch.where(is_candidate, scores, torch.full_like(scores, NEVER))
-    kept = suppress(boxes + _pixel_at_end(boxes, rcnn), scores, rcnn.nms_iou, 0.0)
+    kept = suppress(with_last_pixel(boxes, rcnn.dialect), scores, rcnn.nms_iou, 0.0)
     chosen, ids = _take_best(
         boxes.reshape(-1, 4), scores.reshape(-1), kept[:, 0] * count + kept[:, 1], rcnn.max_detections
     )
     zero = torch.zeros_like(ids)
-    class_ids = torch.where(chosen.is_real, torch.div(ids, count, rounding_mode="floor"), zero)
+    class_ids = torch.where(chosen.is_real, torch.div(ids, count, rounding_mode="trunc"), zero)
     scores = torch.where(chosen.is_real, chosen.scores, torch.zeros_like(chosen.scores))
     return Found(chosen.boxes, scores, class_ids, chosen.is_real)
 
@@ -105,11 +105,5 @@ def _take_best(
     none = len(boxes)
     lowest = torch.finfo(scores.dtype).min
     best, places = torch.topk(torch.cat([scores[kept], scores.new_full((count,), lowest)]), count)
-    rows = torch.cat([kept, kept.new_full((count,), none)])[places]
-    return Chosen(functional.pad(boxes, (0, 0, 0, 1))[rows], best, rows < none), rows
-
-
-def _pixel_at_end(boxes: torch.Tensor, rcnn: Rcnn) -> torch.Tensor:
-    """Return what is added to boxes so that their areas are those of the dialect."""
-    extra = last_pixel(rcnn.dialect)
-    return boxes.new_tensor([0.0, 0.0, extra, extra])
+    rows = torch.cat([kept, kept.new_full((count,), none)])[places.reshape(count)]  # a graph's TopK forgets its size
+    return Chosen(functional.pad(boxes, (0, 0, 0, 1))[rows], best.reshape(count), rows < none), rows
