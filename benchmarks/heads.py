@@ -26,6 +26,7 @@ from tabulate import tabulate  # noqa: E402
 
 from yolact_ascend.models.config import DEFAULT_CONFIG, get_config  # noqa: E402
 from yolact_ascend.models.exporter import write_onnx  # noqa: E402
+from yolact_ascend.models.families import FAMILIES  # noqa: E402
 from yolact_ascend.models.yolact.cuts import FPN, HEADS, cut_outputs  # noqa: E402
 from yolact_ascend.models.yolact.head_export import OnLevels  # noqa: E402
 from yolact_ascend.models.yolact.network import PredictionHead  # noqa: E402
@@ -78,7 +79,7 @@ def ways(
     frozen = torch.jit.optimize_for_inference(torch.jit.freeze(traced))
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "heads.onnx"
-        write_onnx(head, path, specs, outputs, has_free_batch=True)
+        write_onnx(head, path, specs, outputs, FAMILIES["yolact"].opset, has_free_batch=True)
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = 1
         session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])

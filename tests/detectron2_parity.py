@@ -14,7 +14,7 @@ import torch
 from detectron2_shim import build_detectron2
 from torch import nn
 
-from yolact_ascend.analysis.detection_sets import match_rows
+from yolact_ascend.detection.sets import match_rows
 from yolact_ascend.detection.tasks import MASK
 from yolact_ascend.models.config import ModelConfig
 

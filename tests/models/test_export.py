@@ -25,6 +25,7 @@ from yolact_ascend.models.export import (
     largest_by_output,
     refuse_different,
 )
+from yolact_ascend.models.families import FAMILIES
 from yolact_ascend.models.host_part import heads_file
 from yolact_ascend.models.inputs import input_tensor
 from yolact_ascend.models.labels import COCO_CLASSES
@@ -33,6 +34,7 @@ from yolact_ascend.tensors import TensorSpec
 
 IMAGE = input_tensor(CONFIGS[DEFAULT_CONFIG])
 OUTPUTS = cut_outputs(CONFIGS[DEFAULT_CONFIG], "fpn")
+YOLACT = FAMILIES["yolact"]
 
 
 @pytest.fixture(scope="module")
@@ -125,7 +127,7 @@ def test_no_file_of_the_user_is_in_the_place_of_the_heads(tiny_weights, tmp_path
 
 
 def test_heads_that_differ_from_torch_are_refused(tiny_weights, tmp_path, monkeypatch):
-    def compare(path, network, inputs, outputs, batch_sizes):
+    def compare(path, network, outputs, samples):
         return [Difference(spec.name, 1, 1.0, 0.1 if spec.name == "conf" else 0.0) for spec in outputs]
 
     monkeypatch.setattr(export, "compare_with_torch", compare)
@@ -228,7 +230,7 @@ def test_a_broken_contract_is_refused(model, tmp_path, change, message):
     change(changed)
     onnx.save(changed, tmp_path / "changed.onnx")
     with pytest.raises(ArtifactError, match=message):
-        check_contract(tmp_path / "changed.onnx", IMAGE, OUTPUTS)
+        check_contract(tmp_path / "changed.onnx", [IMAGE], OUTPUTS, YOLACT)
 
 
 def test_a_graph_whose_shapes_contradict_each_other_is_refused(tmp_path):
@@ -246,10 +248,10 @@ def test_a_graph_whose_shapes_contradict_each_other_is_refused(tmp_path):
         onnx.checker.check_model(model)
         onnx.save(model, tmp_path / "a.onnx")
         if is_valid:
-            check_contract(tmp_path / "a.onnx", image, [output])
+            check_contract(tmp_path / "a.onnx", [image], [output], YOLACT)
         else:
             with pytest.raises(ArtifactError, match="The exported ONNX is not valid: .*[Ii]nference error"):
-                check_contract(tmp_path / "a.onnx", image, [output])
+                check_contract(tmp_path / "a.onnx", [image], [output], YOLACT)
 
 
 @pytest.mark.upstream
@@ -258,6 +260,6 @@ def test_export_from_upstream_records_it(upstream_dir, small_weights, tmp_path):
     command += [f"--upstream={upstream_dir}", f"--output={tmp_path / 'a.onnx'}"]
     result = subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stderr
-    check_contract(tmp_path / "a.onnx", IMAGE, OUTPUTS)
+    check_contract(tmp_path / "a.onnx", [IMAGE], OUTPUTS, YOLACT)
     metadata = {entry.key: entry.value for entry in onnx.load(tmp_path / "a.onnx").metadata_props}
     assert metadata["network"].startswith("upstream yolact_edge @ a9a00281b33b3ac90253a4939773308a8f95e21d")

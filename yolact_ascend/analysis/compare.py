@@ -11,7 +11,7 @@ import numpy as np
 from tqdm import tqdm
 
 from yolact_ascend.analysis.closeness import DifferenceMeter, OutputDifference
-from yolact_ascend.analysis.detection_sets import SAME_IOU, Matched, lists_detections, pair_rows
+from yolact_ascend.detection.sets import SAME_IOU, Matched, lists_detections, pair_rows
 from yolact_ascend.detection.tasks import BOX, MASK
 from yolact_ascend.errors import ArtifactError
 from yolact_ascend.files import read_json

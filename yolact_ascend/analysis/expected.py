@@ -1,6 +1,6 @@
 """What a pack says that its model computes for one picture: samples of the outputs, and how far from them is allowed.
 
-Outputs that list detections are compared on the detections that both lists have (`detection_sets`).
+Outputs that list detections are compared on the detections that both lists have (`detection.sets`).
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 
 from yolact_ascend.analysis.closeness import OutputDifference, difference_of
-from yolact_ascend.analysis.detection_sets import BOXES, CLASSES, COUNT, SCORES, bare_name, lists_detections, match_rows
 from yolact_ascend.analysis.golden import OUTPUT_SAMPLES, Float16Cost, sample
 from yolact_ascend.analysis.verify import FLOAT32, LEAST_FOUND, difference_of_samples
+from yolact_ascend.detection.sets import BOXES, CLASSES, COUNT, SCORES, bare_name, lists_detections, match_rows
 
 # Allowed at least, for a model that computes in float16 or less.
 FLOAT16 = Float16Cost(cosine_min=0.9998, relative=0.02)

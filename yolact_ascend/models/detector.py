@@ -36,6 +36,7 @@ def load_detector(
             ) from error
         part = family.host_part(load_network(weights, config), config, cut)
         with path_in_memory("host_part.onnx") as path:
-            write_onnx(part.network, path, part.inputs, [spec.name for spec in part.outputs], has_free_batch=False)
+            names = [spec.name for spec in part.outputs]
+            write_onnx(part.network, path, part.inputs, names, family.opset, has_free_batch=False)
             host_part = path.read_bytes()
     return family.make_detector(config, cut, host_part, settings, threads)

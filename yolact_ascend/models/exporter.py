@@ -13,7 +13,6 @@ from torch import nn
 
 from yolact_ascend.tensors import TensorSpec
 
-OPSET = 11  # inside the documented range of every CANN
 BATCH_AXIS = "batch"
 
 
@@ -22,6 +21,7 @@ def write_onnx(
     path: Path,
     inputs: Sequence[TensorSpec],
     outputs: Sequence[str],
+    opset: int,
     has_free_batch: bool,
 ) -> None:
     """Trace the network on zeros of `inputs`, one sample each, and write it with these names as ONNX."""
@@ -34,7 +34,7 @@ def write_onnx(
             input_names=[spec.name for spec in inputs],
             output_names=list(outputs),
             dynamic_axes={name: {0: BATCH_AXIS} for name in names} if has_free_batch else None,
-            opset_version=OPSET,
+            opset_version=opset,
             # The default since torch 2.9, dynamo, emits opset 18 and newer only.
             dynamo=False,
         )

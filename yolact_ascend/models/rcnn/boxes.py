@@ -40,8 +40,8 @@ def decode_deltas(deltas: torch.Tensor, boxes: torch.Tensor, weights: Sequence[f
 
 def clip_boxes(boxes: torch.Tensor, image_size: torch.Tensor, dialect: str) -> torch.Tensor:
     """Clip boxes [...,4] to a picture whose height and width in px are `image_size` [2]."""
-    limits = image_size.flip(0) - last_pixel(dialect)  # width, height
-    return torch.minimum(torch.clamp(boxes, min=0), torch.cat([limits, limits]))
+    limits = image_size[[1, 0, 1, 0]] - last_pixel(dialect)
+    return torch.minimum(torch.clamp(boxes, min=0), limits)
 
 
 def has_area(boxes: torch.Tensor) -> torch.Tensor:

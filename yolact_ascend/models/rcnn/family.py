@@ -6,8 +6,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
-import numpy as np
-
 from yolact_ascend.detection.thresholds import DetectionSettings
 from yolact_ascend.errors import UsageError
 from yolact_ascend.models.family import Detector, Family, HostNetwork, StateKeys
@@ -16,6 +14,7 @@ from yolact_ascend.models.values import ModelConfig
 from yolact_ascend.tensors import TensorSpec
 
 if TYPE_CHECKING:
+    import numpy as np
     import torch
     from torch import nn
 
@@ -61,12 +60,9 @@ class RcnnFamily(Family):
         raise UsageError(NO_UPSTREAM.format("the rcnn family"))
 
     def sample_inputs(self, config: ModelConfig, generator: np.random.Generator, batch: int) -> list[np.ndarray]:
-        size = config.preprocessing
-        shape = batch, 3, size.height_px, size.width_px
-        pixels = generator.uniform(0, size.pixel_max, shape).astype(np.float32)
-        means = size.mean_rgb if size.channel_order == "RGB" else size.mean_rgb[::-1]
-        images = pixels - np.array(means, np.float32)[:, None, None]
-        return [images, np.tile(np.array([size.height_px, size.width_px], np.float32), (batch, 1))]
+        from yolact_ascend.models.rcnn.samples import draw_inputs
+
+        return draw_inputs(config.preprocessing, generator, batch)
 
     def at_cut(self, network: nn.Module, config: ModelConfig, cut: str) -> nn.Module:
         return network

@@ -119,13 +119,13 @@ def _taps(
 
 
 class _RoiAlign(torch.autograd.Function):
-    """Stands for the ONNX operator while a graph is traced."""
+    """Stands for the ONNX operator while a graph is traced, when no value matters."""
 
     @staticmethod
     def forward(
         ctx: Any, features: torch.Tensor, boxes: torch.Tensor, image_ids: torch.Tensor, scale: float, pooling: Pooling
     ) -> torch.Tensor:
-        return roi_align(features, boxes, image_ids, scale, pooling)
+        return features.new_zeros((len(boxes), features.shape[1], pooling.size, pooling.size))
 
     @staticmethod
     def symbolic(g: Any, features: Any, boxes: Any, image_ids: Any, scale: float, pooling: Pooling) -> Any:

@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
-from torch.nn import functional
 
 from yolact_ascend.models.rcnn.boxes import clip_boxes, decode_deltas, has_area, with_last_pixel
 from yolact_ascend.models.rcnn.nms import suppress
@@ -53,8 +52,8 @@ def propose(
         count = min(most, len(own_anchors))
         best, rows = torch.topk(flat, count)
         decoded = decode_deltas(by_anchor[rows], own_anchors[rows], rcnn.rpn_box_weights, rcnn.dialect)
-        boxes.append(functional.pad(clip_boxes(decoded, image_size, rcnn.dialect), (0, 0, 0, most - count)))
-        scores.append(functional.pad(best, (0, most - count), value=torch.finfo(best.dtype).min))
+        boxes.append(_pad_rows(clip_boxes(decoded, image_size, rcnn.dialect), most - count, 0.0))
+        scores.append(_pad_rows(best, most - count, torch.finfo(best.dtype).min))
     stacked, best = torch.stack(boxes), torch.stack(scores)  # [L,most,4], [L,most]
     # Ranks in place of logits: best first by construction, so that engines cannot break ties in different ways.
     ranks = torch.arange(most, 0, -1, device=best.device, dtype=best.dtype).expand(len(boxes), most)
@@ -104,6 +103,11 @@ def _take_best(
     """Return the `count` best of boxes [M,4] whose rows [n] are kept, best first and padded, and their rows [count]."""
     none = len(boxes)
     lowest = torch.finfo(scores.dtype).min
-    best, places = torch.topk(torch.cat([scores[kept], scores.new_full((count,), lowest)]), count)
-    rows = torch.cat([kept, kept.new_full((count,), none)])[places.reshape(count)]  # a graph's TopK forgets its size
-    return Chosen(functional.pad(boxes, (0, 0, 0, 1))[rows], best.reshape(count), rows < none), rows
+    best, places = torch.topk(_pad_rows(scores[kept], count, lowest), count)
+    rows = _pad_rows(kept, count, none)[places.reshape(count)]  # a graph's TopK forgets its size
+    return Chosen(_pad_rows(boxes, 1, 0.0)[rows], best.reshape(count), rows < none), rows
+
+
+def _pad_rows(values: torch.Tensor, count: int, value: float) -> torch.Tensor:
+    """Return values [N,...] with `count` more rows."""
+    return torch.cat([values, values.new_full((count, *values.shape[1:]), value)]) if count else values

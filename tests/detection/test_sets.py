@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from yolact_ascend.analysis.detection_sets import Matched, lists_detections, match_rows, pair_rows
+from yolact_ascend.detection.sets import Matched, lists_detections, match_rows, pair_rows
 
 NAMES = ("boxes", "scores", "classes", "count", "masks")
 A, B, C = [0, 0, 10, 10], [20, 0, 30, 10], [40, 0, 50, 10]
