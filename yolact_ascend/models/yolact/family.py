@@ -6,8 +6,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
-import numpy as np
-
 from yolact_ascend.detection.thresholds import DetectionSettings
 from yolact_ascend.extras import require_module
 from yolact_ascend.models.config import ModelConfig
@@ -16,6 +14,7 @@ from yolact_ascend.models.yolact.cuts import BOXES, CUTS, FPN, HEADS, cut_output
 from yolact_ascend.tensors import TensorSpec
 
 if TYPE_CHECKING:
+    import numpy as np
     import torch
     from torch import nn
 
@@ -76,7 +75,7 @@ class YolactFamily(Family):
 
     def sample_inputs(self, config: ModelConfig, generator: np.random.Generator, batch: int) -> list[np.ndarray]:
         size = config.preprocessing
-        return [generator.standard_normal((batch, 3, size.height_px, size.width_px), dtype=np.float32)]
+        return [generator.standard_normal((batch, 3, size.height_px, size.width_px), dtype="float32")]
 
     def at_cut(self, network: nn.Module, config: ModelConfig, cut: str) -> nn.Module:
         from yolact_ascend.models.yolact.network import WithBoxes, WithHeads
