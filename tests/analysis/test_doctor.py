@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -26,6 +27,7 @@ from yolact_ascend.cli import main
 from yolact_ascend.cli.doctor import expand_stage
 from yolact_ascend.models.classes import with_numbers
 from yolact_ascend.models.config import CONFIGS, DEFAULT_CONFIG, ModelConfig
+from yolact_ascend.pipeline.demo import with_demo
 from yolact_ascend.pipeline.settings import parse_words
 from yolact_ascend.slots import SHARED_MEMORY
 from yolact_ascend.targets.ascend.errors import COMPILER_MODULES
@@ -400,7 +402,7 @@ def test_only_libraries_that_the_stages_use_must_be_there(monkeypatch, words, mi
     ("stage", "is_named", "expected"),
     [
         ("infer", False, (WARN, "Copy the work folder of the host that exports the model to ")),
-        ("compile", True, (WARN, "or pass weights=FILE.")),
+        ("compile", True, (WARN, "There is no none.pth, and no ")),
         ("export", False, (FAIL, "There is no weights file ")),
     ],
 )
@@ -411,6 +413,16 @@ def test_stages_behind_the_export_need_no_weights(tmp_path, monkeypatch, stage, 
     settings = parse_words(expand_stage(words))
     found = doctor.run_check("weights", lambda: doctor.check_weights(settings))
     assert found.status == expected[0] and expected[1] in found.text
+
+
+def test_the_demos_weights_are_not_missed_where_nobody_has_named_them(tmp_path, monkeypatch):
+    """The host of a pack: it has neither a work folder nor weights."""
+    monkeypatch.chdir(tmp_path)
+    settings = with_demo(parse_words(expand_stage(["stage=infer"])))
+    found = doctor.run_check("weights", lambda: doctor.check_weights(replace(settings, weights=Path("none.pth"))))
+    assert settings.is_demo and found.status == WARN
+    assert found.text.startswith("There is no results/yolact_edge.onnx, which these stages take.")
+    assert "none.pth" not in found.text and found.text.endswith("A packed model needs neither: verify PACK.")
 
 
 def test_a_stage_is_a_range_of_one(capsys):

@@ -13,10 +13,19 @@ import pytest
 from factories import CHECKOUT, TINY_CONFIG
 
 import yolact_ascend
+from yolact_ascend import extras
 from yolact_ascend.cli.main import main
 from yolact_ascend.environment import cache_folder
-from yolact_ascend.errors import ArtifactError, NotDescribedError, UsageError, WeightsError
+from yolact_ascend.errors import (
+    ArtifactError,
+    NotDescribedError,
+    NotInstalledError,
+    ToolError,
+    UsageError,
+    WeightsError,
+)
 from yolact_ascend.host import cache
+from yolact_ascend.host.arguments import speaking_python
 from yolact_ascend.host.loading import ModelRequest, choose_model, load
 from yolact_ascend.models.config import CONFIGS
 from yolact_ascend.models.host_part import heads_file
@@ -57,7 +66,7 @@ def test_a_folder_with_one_model_is_that_model(packed):
         load(packed)
     for name in ("b.onnx", "yolact_edge.onnx"):
         (packed / name).unlink()
-    with pytest.raises(ArtifactError, match=r"There is no model \(\.om, \.onnx, \.xml\) in the folder"):
+    with pytest.raises(ArtifactError, match=r"There is no model \(\.om, \.onnx, \.torch, \.xml\) in the folder"):
         load(packed)
 
 
@@ -86,7 +95,7 @@ def test_a_moved_model_is_the_same_and_without_its_heads_none(packed, tmp_path):
         ({"weights": WEIGHTS}, ArtifactError, "was made from other weights than .*yolact_edge_demo.pth"),
         ({"classes": "a,b"}, UsageError, r"has 8 classes, but the list of names has 2"),
         ({"target": "openvino"}, UsageError, r"target='openvino': .* is a model for target=onnxruntime"),
-        ({"device": "gpu"}, UsageError, "--device=gpu: expected one of auto, cpu"),
+        ({"device": "gpu"}, UsageError, '^device="gpu": expected one of auto, cpu'),
         ({"npus": (1,)}, UsageError, "npus=1: target=onnxruntime has one device"),
         ({"score_threshold": 1.5}, UsageError, r"score_threshold=1\.5: expected a number from 0 to 1"),
         ({"score_threshold": float("nan")}, UsageError, "score_threshold=nan: expected a number"),
@@ -137,7 +146,7 @@ def test_a_model_that_states_nothing_needs_config_and_weights(tiny_onnx, tiny_we
     old = onnx.load(tiny_onnx)
     del old.metadata_props[:]
     onnx.save(old, tmp_path / "old.onnx")
-    with pytest.raises(NotDescribedError, match=r"does not state its config.*--config=NAME --weights=FILE"):
+    with pytest.raises(NotDescribedError, match='does not state its config.*config="NAME" weights="FILE"'):
         load(tmp_path / "old.onnx")
     with (
         load(tmp_path / "old.onnx", config=TINY_CONFIG.name, weights=tiny_weights) as model,
@@ -227,6 +236,31 @@ def test_the_cache_lies_where_the_specification_says(own_cache, monkeypatch, tmp
     for value in ("", "relative"):
         monkeypatch.setenv("XDG_CACHE_HOME", value)
         assert cache_folder() == tmp_path / "home" / ".cache" / "yolact-ascend"
+
+
+def test_weights_without_pytorch_leave_no_folder(own_cache, monkeypatch):
+    monkeypatch.setattr(extras, "is_installed", lambda module: module != "torch")
+    with pytest.raises(NotInstalledError, match="torch is not installed for "):
+        load(WEIGHTS, target="onnxruntime")
+    assert not own_cache.exists()
+
+
+@pytest.mark.parametrize(
+    ("said", "expected"),
+    [
+        ("--device=gpu: expected cpu.", 'device="gpu": expected cpu.'),
+        ("Pass --soc=Ascend310B4, which it follows.", 'Pass soc="Ascend310B4", which it follows.'),
+        ("Leave out --config, or pass --config=a_config.", 'Leave out config=, or pass config="a_config".'),
+        ("--npus=1 --trained_model=X.pth --top_k=5", 'npus=1 weights="X.pth" max_detections=5'),
+        ("(--model=FILE)", '(path="FILE")'),
+        ("atc --soc_version=A --input_shape=x", "atc --soc_version=A --input_shape=x"),
+        ("no flag - or -- here", "no flag - or -- here"),
+    ],
+)
+def test_errors_name_arguments_in_place_of_flags(said, expected):
+    with pytest.raises(ToolError) as caught, speaking_python():
+        raise ToolError(said)
+    assert str(caught.value) == expected
 
 
 @pytest.fixture(scope="module")

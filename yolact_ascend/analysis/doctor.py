@@ -111,9 +111,10 @@ def check_weights(settings: RunSettings) -> Check:
     """Whether the weights file can be read and fits the config; what is in it, and where its classes are from."""
     path, config, onnx = settings.weights, get_config(settings.config), WorkFolder(settings.out).onnx
     if "export" not in settings.stages and not (path.is_file() or onnx.is_file()):
+        neither = "" if settings.is_demo else f"no {path}, and "  # nobody has named the demo's
         text = (
-            f"There is no {path}, and no {onnx}, which these stages take in its place. Copy the work folder of the "
-            f"host that exports the model to {settings.out}, or pass weights=FILE."
+            f"There is {neither}no {onnx}, which these stages take. Copy the work folder of the host that exports the "
+            f"model to {settings.out}, or pass weights=FILE. A packed model needs neither: verify PACK."
         )
         return Check("weights", WARN, text)
     require_source(path, config, settings.exported, settings.out)

@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Iterator
 from numbers import Integral, Real
 from pathlib import Path
 from typing import Any
 
-from yolact_ascend.errors import UsageError, show_value
+from yolact_ascend.errors import UsageError, YolactAscendError, show_value
 from yolact_ascend.flags import MAX_DEVICE
+
+# What a verb calls by a flag, and the argument of `load` for it.
+ARGUMENT_OF = {
+    **{name: name for name in ("target", "device", "npus", "soc", "threads", "batch_size", "config", "classes")},
+    **{"model": "path", "trained_model": "weights", "weights": "weights", "top_k": "max_detections"},
+}
+_FLAG = re.compile(r"--(\w+)(?:=(\S+?))?(?=[,;:)]|\.?(?:\s|$))")
 
 
 def read_whole(name: str, value: Any, least: int, most: int) -> int:
@@ -49,3 +58,22 @@ def read_text(name: str, value: Any) -> str | None:
     if value is not None and not isinstance(value, str):
         raise UsageError(f"{name}={show_value(value)}: expected a text.")
     return value
+
+
+@contextlib.contextmanager
+def speaking_python() -> Iterator[None]:
+    """Have errors of the block name our flags as arguments of `load`: device="gpu" for --device=gpu."""
+    try:
+        yield
+    except YolactAscendError as error:
+        said = _FLAG.sub(_as_argument, str(error))
+        if said == str(error):
+            raise
+        raise type(error)(said) from error
+
+
+def _as_argument(flag: re.Match[str]) -> str:
+    name, value = ARGUMENT_OF.get(flag[1]), flag[2]
+    if name is None:
+        return flag[0]
+    return f"{name}=" if value is None else f"{name}={value if value.isdigit() else chr(34) + value + chr(34)}"

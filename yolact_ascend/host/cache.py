@@ -14,6 +14,7 @@ from typing import Any
 
 from yolact_ascend.environment import CACHE_VARIABLE, cache_folder, shell_environment
 from yolact_ascend.errors import ArtifactError, ToolError
+from yolact_ascend.extras import require_module
 from yolact_ascend.files import as_json, make_folder, read_json, sha256_bytes, sha256_file, write_json
 from yolact_ascend.folders import wait_for_folder
 from yolact_ascend.models.config import ModelConfig
@@ -49,12 +50,15 @@ def made_once(recipe: Recipe) -> Path:
     """Return the model of a recipe from the cache; it is exported and compiled there first where it is missing.
 
     A run makes it (`run to=compile`), in processes of its own, and says so. Two processes that want the same model make
-    it once. Raises ArtifactError when the folder cannot be written, ToolError with the run's sentence when it fails.
+    it once. Raises ArtifactError when the folder cannot be written, ToolError with the run's sentence when it fails,
+    NotInstalledError without PyTorch.
     """
     facts = _facts(recipe)
     key = sha256_bytes(json.dumps(facts, sort_keys=True).encode())[:16]
     stem = re.sub(r"[^A-Za-z0-9_.-]", "_", recipe.weights.stem)[:60]
     folder = cache_folder() / "models" / f"{stem}-{recipe.target.name}-{key}"
+    if not folder.is_dir():
+        require_module("torch")  # before a folder is made that stays empty
     try:
         make_folder(folder)
     except ArtifactError as error:

@@ -150,7 +150,8 @@ def load(
         DeviceRequest(device, soc, arguments.read_devices("npus", npus), threads, frozenset((RUN,))),
         None if batch_size is None else arguments.read_whole("batch_size", batch_size, 1, MAX_BATCH_SIZE),
     )
-    return choose_model(request).open(settings)
+    with arguments.speaking_python():
+        return choose_model(request).open(settings)
 
 
 def choose_model(request: ModelRequest) -> ChosenModel:
