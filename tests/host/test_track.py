@@ -7,7 +7,7 @@ import pytest
 from played import CONFIG
 
 from yolact_ascend.detection.detections import Detections
-from yolact_ascend.errors import NotInstalledError
+from yolact_ascend.errors import NotInstalledError, UsageError
 from yolact_ascend.host import track
 from yolact_ascend.host.found import Found
 from yolact_ascend.host.track import LOST_S, Tracker
@@ -104,9 +104,21 @@ def test_two_frames_at_one_time_and_a_clock_that_goes_back(tracker):
     assert seen[2] == seen[4] == (1,)
 
 
+def test_frames_of_a_slow_model_are_one_track_however_far_apart(tracker):
+    """A second is too short for a CPU's emulation of a card, which sees a frame in two."""
+    seen = [tracker.update(found_in([(0, 0.9, 9, 9)]), 10.0 * number).track_ids for number in range(4)]
+    assert seen == [(None,), (1,), (1,), (1,)]
+
+
 def test_a_low_score_begins_no_track_but_continues_one(tracker):
     seen = [tracker.update(found_in([(0, score, 9, 9)])).track_ids for score in (0.4, 0.4, 0.9, 0.4, 0.4)]
     assert seen == [(None,), (None,), (None,), (1,), (1,)]
+
+
+def test_a_rate_that_is_none_is_refused(tracker):
+    for rate in (0, -1, "25", float("nan")):
+        with pytest.raises(UsageError, match=r"^frames_per_s=.*: expected a number from 0\.001 to 1e\+06"):
+            Tracker(rate)
 
 
 def test_a_result_with_numbers_is_a_value(tracker):

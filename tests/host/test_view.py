@@ -1,8 +1,11 @@
 """What is drawn by choice, the rate, and hosts without windows."""
 
+from types import SimpleNamespace
+
+import cv2
 import numpy as np
 import pytest
-from played import CONFIG
+from played import CONFIG, MeanDetector, save_averaging
 
 from yolact_ascend import environment
 from yolact_ascend.cli.main import main, parse_arguments
@@ -11,8 +14,10 @@ from yolact_ascend.detection.draw import class_colour
 from yolact_ascend.errors import UsageError
 from yolact_ascend.host import view
 from yolact_ascend.host.found import Found
+from yolact_ascend.host.model import Model
 from yolact_ascend.host.view import View, Viewer, require_window
 from yolact_ascend.images.reader import PictureSource
+from yolact_ascend.targets.onnxruntime.engine import OnnxEngine
 
 GREY = 100
 
@@ -80,6 +85,31 @@ def test_a_track_has_its_own_colour_and_its_number_in_the_label():
 def test_the_flags_choose_what_is_drawn(words, drawn):
     arguments = parse_arguments(["predict", "0", *words])
     assert (arguments.show_boxes, arguments.show_scores, arguments.show_fps) == drawn
+
+
+def test_counters_by_layer_and_rates_by_step_are_printed_when_asked(tmp_path, capsys):
+    """On ONNX Runtime, whose own profiler measures the one layer of the network."""
+    pytest.importorskip("onnx")
+    picture, model = tmp_path / "a.png", save_averaging(tmp_path / "m.onnx")
+    cv2.imwrite(str(picture), np.full((20, 30, 3), GREY, np.uint8))
+    given = SimpleNamespace(open=lambda settings: Model([OnnxEngine(model)], MeanDetector()))
+    for words, is_there in (([], False), (["--show_pc", "--show_fps"], True)):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("yolact_ascend.host.loading.choose_model", lambda request: given)
+            assert main(["predict", str(picture), f"--model={model}", f"--save_path={tmp_path / 'out'}", *words]) == 0
+        out = capsys.readouterr().out
+        assert ("| layer " in out and "Conv" in out) == ("images/s of each step: decode " in out) == is_there
+
+
+def test_a_target_without_counters_is_said_before_any_work(tmp_path, monkeypatch, capsys):
+    picture = tmp_path / "a.png"
+    cv2.imwrite(str(picture), np.full((20, 30, 3), GREY, np.uint8))
+    engine = SimpleNamespace(batch_size=1)
+    given = SimpleNamespace(open=lambda settings: Model([engine], MeanDetector()))
+    monkeypatch.setattr("yolact_ascend.host.loading.choose_model", lambda request: given)
+    assert main(["predict", str(picture), "--show_pc", f"--save_path={tmp_path / 'out'}"]) == 2
+    assert "has no performance counters by layer: only target=openvino and" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
 
 
 def test_an_opencv_without_windows_is_said_before_any_work(tmp_path, capsys):

@@ -57,6 +57,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_choice(parser, "show_fps", "draw the rate, and print the rate of each step", False)
     add_choice(parser, "show", "show what is drawn in a window; Esc or q ends", False)
     add_choice(parser, "video", "write the drawn video", True)
+    add_choice(parser, "show_pc", "print the time of each layer for the first picture, by the engine's profiler", False)
     add_choice(parser, "track", "number the objects of a video, and keep number and colour over its frames", False)
     add_flags(parser, DELAY, TIMEOUT)
 
@@ -67,6 +68,7 @@ def run(arguments: argparse.Namespace) -> None:
     from yolact_ascend.host.loading import choose_model
     from yolact_ascend.host.track import require_trackers
     from yolact_ascend.host.view import View, require_window
+    from yolact_ascend.targets.layer_times import format_layer_times
 
     source, images = arguments.source, list[Path]()
     is_moving = isinstance(source, LiveSource) or footage.is_video(source)
@@ -85,6 +87,8 @@ def run(arguments: argparse.Namespace) -> None:
     )
     chosen = footage.Footage(arguments.limit, view, arguments.track, arguments.video, arguments.timeout)
     with choose_model(requested_model(arguments)).open(settings) as model:
+        if arguments.show_pc:
+            model.require_layer_times()
         if isinstance(source, LiveSource):
             summary = footage.predict_live(source, model, arguments.save_path, chosen)
         elif is_moving:
@@ -92,6 +96,8 @@ def run(arguments: argparse.Namespace) -> None:
         else:
             folder = source if source.is_dir() else None
             summary = predict.predict_images(images, model, arguments.save_path, folder, view)
+        if arguments.show_pc and summary.first is not None:
+            print(f"{format_layer_times(model.layer_times(summary.first))}\n")
     print(f"{summary.describe(arguments.show_fps)}\n{model.path} on {model.device}; results in {arguments.save_path}")
     for warning in summary.warnings:
         print(f"warning: {warning}", file=sys.stderr, flush=True)

@@ -25,7 +25,7 @@ from yolact_ascend.host.view import View, Viewer, open_viewer
 from yolact_ascend.images.live import WAIT_S, Live
 from yolact_ascend.images.live_source import LiveSource
 from yolact_ascend.images.reader import PictureSource
-from yolact_ascend.images.video import VIDEO_SUFFIXES, Frame, Video, VideoCopy, copy_video
+from yolact_ascend.images.video import VARYING_FPS, VIDEO_SUFFIXES, Frame, Video, VideoCopy, copy_video
 from yolact_ascend.tables import counted
 from yolact_ascend.targets.target import batches
 
@@ -61,7 +61,7 @@ def predict_video(source: Path, model: Model, save_path: Path, footage: Footage 
     with contextlib.ExitStack() as stack:
         stack.enter_context(hold_results(save_path, [copy_path, file], flags.SAVE_PATH.word("DIR")))
         video = stack.enter_context(contextlib.closing(Video(source, footage.limit)))
-        work = _Work(model, footage, summary, f"a frame of {source}", video.stated_fps)
+        work = _Work(model, footage, summary, f"a frame of {source}", video.fps)
         try:
             with _copy(copy_path, video, footage, keeps=(KeyboardInterrupt,)) as copy:
                 progress = tqdm(timed_frames(video.frames(), summary), "predict", video.count, unit="frame")
@@ -92,9 +92,9 @@ def predict_live(source: LiveSource, model: Model, save_path: Path, footage: Foo
     summary = Summary()
     with contextlib.ExitStack() as stack:
         stack.enter_context(hold_results(save_path, [copy_path, file], flags.SAVE_PATH.word("DIR")))
+        work = _Work(model, footage, summary, f"a frame of {source}", VARYING_FPS)
         live = stack.enter_context(contextlib.closing(Live(source, footage.wait_s)))
         lines = stack.enter_context(_open_lines(file))
-        work = _Work(model, footage, summary, f"a frame of {source}", live.fps)
         try:
             with _copy(copy_path, live, footage, keeps=(KeyboardInterrupt, Exception)) as copy:
                 progress = tqdm(timed_frames(live.frames(footage.limit), summary), "predict", unit="frame")

@@ -26,7 +26,7 @@ from yolact_ascend.host.overlap import Detected, Spent, overlap
 from yolact_ascend.images.reader import Picture, PictureSource, take_picture
 from yolact_ascend.models.config import ModelConfig
 from yolact_ascend.models.family import Detector
-from yolact_ascend.targets.layer_times import LayerTime, layer_times
+from yolact_ascend.targets.layer_times import LayerTime, layer_times, require_layer_times
 from yolact_ascend.targets.target import Engine, batches
 
 AnyPicture = TypeVar("AnyPicture", bound=Picture)
@@ -169,6 +169,11 @@ class Model:
                 if detected is None:
                     return
                 yield detected
+
+    def require_layer_times(self) -> None:
+        """Raise UsageError where `layer_times` has none to give, before any work."""
+        self.require_open()
+        require_layer_times(self._engines[0])
 
     def layer_times(self, picture: Picture) -> list[LayerTime]:
         """Return how long each layer takes for a picture, as the target's own profiler measures it, in its order.

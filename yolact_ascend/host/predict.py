@@ -41,6 +41,7 @@ PREDICT_STEPS = ("decode", "prepare", "infer", "detect", "draw and write")
 class Summary:
     """What a prediction did: counts, the images that were left out, and the seconds of each step."""
 
+    first: np.ndarray | None = None  # picture, BGR uint8 [H,W,3]
     images: int = 0
     detections: int = 0
     skipped: list[Path] = field(default_factory=list)
@@ -80,6 +81,8 @@ class Summary:
 def detect(model: Model, sources: Sequence[PictureSource], summary: Summary) -> list[Found]:
     """Detect the instances in up to `batch_size` pictures, and count them."""
     found = model.detect(sources, summary.timed)
+    if summary.first is None:
+        summary.first = sources[0].read()
     summary.images += len(found)
     summary.detections += sum(map(len, found))
     return found

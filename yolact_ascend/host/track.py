@@ -11,15 +11,18 @@ import numpy as np
 
 from yolact_ascend.errors import NotInstalledError
 from yolact_ascend.extras import require_module
+from yolact_ascend.host import arguments
 from yolact_ascend.host.found import Found
 
 if TYPE_CHECKING:
     from trackers import ByteTrackTracker
 
 PACKAGE = "trackers"
+LEAST_FPS, MOST_FPS = 1e-3, 1e6
 LEAST_PYTHON = (3, 10)  # of that package
 START_SCORE = 0.5  # of an object that begins a track; a lower one may continue it
-LOST_S = 1.0  # that a track waits for its object
+LOST_S = 1.0  # that a track waits for its object,
+LOST_FRAMES = 5  # and at least so many frames: a slow model sees few in a second
 
 
 def require_trackers() -> None:
@@ -39,9 +42,14 @@ class Tracker:
     """
 
     def __init__(self, frames_per_s: float = 30.0) -> None:
-        """`frames_per_s` is the rate of the video; times that are passed to `update` have their own."""
+        """Take the video's rate; times that are passed to `update` hold in its place. Raises UsageError for no rate."""
         require_trackers()
-        self._frames_per_s = frames_per_s
+        import trackers  # seconds, which the first frame of a camera would be late
+
+        self._package = trackers
+        self._frames_per_s = arguments.read_number("frames_per_s", frames_per_s, LEAST_FPS, MOST_FPS)
+        self._now_s = 0.0  # by the tracks' clock
+        self._clock_s: float | None = None  # of the last frame
         self._trackers: dict[int, ByteTrackTracker] = {}  # by class
         self._numbers: dict[tuple[int, int], int] = {}  # of the tracks that are alive, by class and the package's id
         self._next = 1
@@ -49,6 +57,8 @@ class Tracker:
     def update(self, found: Found, time_s: float | None = None) -> Found:
         """Return what was found in the next frame, with `track_ids`; `time_s` is when it was, for a varying rate."""
         detections = found.detections
+        if time_s is not None:
+            time_s = self._tracks_time(time_s)
         track_ids: list[int | None] = [None] * len(detections)
         for class_id in {*self._trackers, *detections.class_ids.tolist()}:
             rows = np.flatnonzero(detections.class_ids == class_id)
@@ -77,10 +87,15 @@ class Tracker:
         pairs = zip(np.asarray(tracked.data.get("row", ())).tolist(), ids.tolist())
         return [(row, track_id) for row, track_id in pairs if track_id >= 0]
 
-    def _open(self) -> ByteTrackTracker:
-        from trackers import ByteTrackTracker
+    def _tracks_time(self, time_s: float) -> float:
+        """Return the time of a frame for the tracks: after a long gap, or one back in time, they do not end at once."""
+        since_s = 0.0 if self._clock_s is None else time_s - self._clock_s
+        self._clock_s = time_s
+        self._now_s += min(max(since_s, 0.0), LOST_S / LOST_FRAMES)
+        return self._now_s
 
-        return ByteTrackTracker(
+    def _open(self) -> ByteTrackTracker:
+        return self._package.ByteTrackTracker(
             lost_track_buffer=round(30 * LOST_S),  # in frames at 30 a second, whatever the rate
             frame_rate=self._frames_per_s,
             track_activation_threshold=START_SCORE,

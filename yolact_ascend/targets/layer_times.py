@@ -34,14 +34,19 @@ class HasLayerTimes(Protocol):
         """
 
 
-def layer_times(engine: Engine, inputs: Sequence[np.ndarray]) -> list[LayerTime]:
-    """Return what `HasLayerTimes` returns; raises UsageError for an engine that has no profiler."""
+def require_layer_times(engine: Engine) -> HasLayerTimes:
+    """Return the engine; raises UsageError for one that has no profiler."""
     if not isinstance(engine, HasLayerTimes):
         raise UsageError(
             f"{type(engine).__name__} has no performance counters by layer: only target=openvino and "
             "target=onnxruntime have. On a card, CANN's msprof measures operators."
         )
-    return engine.layer_times(inputs)
+    return engine
+
+
+def layer_times(engine: Engine, inputs: Sequence[np.ndarray]) -> list[LayerTime]:
+    """Return what `HasLayerTimes` returns; raises UsageError for an engine that has no profiler."""
+    return require_layer_times(engine).layer_times(inputs)
 
 
 def format_layer_times(times: Sequence[LayerTime]) -> str:
