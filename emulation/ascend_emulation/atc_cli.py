@@ -21,6 +21,7 @@ def compile_model(options: AtcOptions, cann: Cann) -> None:
     """Write the .om that `options` describe; raises AtcError."""
     # here: onnx takes a second, --help needs none of it
     from ascend_emulation import aipp, aipp_config, model_ends, om, onnx_graph, onnx_parser
+    from ascend_emulation.fused_operators import expand_operators
     from ascend_emulation.keep_dtype import kept_operators
     from ascend_emulation.rounding import apply_precision
 
@@ -35,10 +36,12 @@ def compile_model(options: AtcOptions, cann: Cann) -> None:
     onnx_graph.fix_input_shapes(model, options.input_shape)
     aipp_inputs = aipp.find_inputs(model, blocks, options.input_fp16_nodes)
 
+    mode = MODES[options.precision_mode]
+    expanded = expand_operators(model, mode, options.soc_version, kept)
     folded = onnx_graph.fold_shapes(model, options.model)
     saturate = saturates(options.soc_version)
     half_inputs = (*options.input_fp16_nodes, *aipp_inputs)
-    apply_precision(folded, MODES[options.precision_mode], saturate, kept, half_inputs)
+    apply_precision(folded, mode, saturate, (*kept, *expanded), half_inputs)
     model_ends.cast_outputs(folded, output_types, saturate)
     model_ends.halve_inputs(folded, options.input_fp16_nodes)
     aipp.insert_aipp(folded, aipp_inputs)

@@ -11,7 +11,12 @@ from ascend_emulation.atc_errors import AtcError
 
 _TYPE_PREFIX = "OpType::"
 _PASCAL_CASE = re.compile(r"[A-Z][a-zA-Z0-9]*")
-_ONNX_TYPES = {"Conv2D": "Conv", "Conv2DTranspose": "ConvTranspose"}  # types of Ascend IR that ONNX calls otherwise
+# Types of Ascend IR that ONNX calls otherwise.
+_ONNX_TYPES = {
+    "Conv2D": "Conv",
+    "Conv2DTranspose": "ConvTranspose",
+    "BatchMultiClassNonMaxSuppression": "BatchMultiClassNMS",
+}
 
 
 def kept_operators(path: Path, model: onnx.ModelProto) -> tuple[str, ...]:

@@ -72,6 +72,8 @@ _RUNS = (
     ("ModelZoo's BERT ran there", ("310p",), "Gather"),
     ("Ultralytics' YOLO11 compiled for it", ("310p",), "Split"),
     ("compiled for it by Ultralytics, with all five inputs", ("310p",), "NonMaxSuppression"),
+    # It replaces NonMaxSuppression and RoiAlign by the first two, which ONNX does not have.
+    ("ModelZoo's MaskRcnn ran there", ("310p",), "BatchMultiClassNMS RoiExtractor TopK Exp"),
 )
 # (family, operator) -> why. × in a table counts only where nothing says otherwise: no kernel and no run is known.
 _MARKED_NO = "× in the table of GridSampler2D (ops-cv), and no kernel for this chip in its definition"
