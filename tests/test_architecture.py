@@ -29,7 +29,10 @@ ROOMS = {
 TORCH = {
     *("models.export", "models.exporter", "models.weights", "models.weights_values"),
     *("models.yolact.backbones", "models.yolact.network", "models.yolact.head_export", "models.yolact.upstream"),
-    *(f"models.rcnn.{name}" for name in ("backbone", "boxes", "heads", "network", "nms", "roi_align", "select")),
+    *(
+        f"models.rcnn.{name}"
+        for name in ("backbone", "boxes", "heads", "network", "nms", "other_weights", "roi_align", "select")
+    ),
     *("training.losses", "training.score", "training.train", "training.trainer"),
     *("analysis.network_layers", "analysis.cuts", "targets.torch.engine"),
 }

@@ -25,7 +25,14 @@ PACKAGES: dict[str, dict[str, str]] = {
         "tqdm": "tqdm",
     },
     ONNXRUNTIME: {"onnxruntime": "onnxruntime"},
-    EXPORT: {"torch": "torch", "onnx": "onnx", "onnxsim": "onnxsim", "cython": "Cython", "setuptools": "setuptools"},
+    EXPORT: {
+        "torch": "torch",
+        "onnx": "onnx",
+        "onnxsim": "onnxsim",
+        "pyyaml": "yaml",
+        "cython": "Cython",
+        "setuptools": "setuptools",
+    },
     TRAIN: {"matplotlib": "matplotlib"},
     OPENVINO: {"openvino": "openvino"},
     TRACK: {

@@ -12,7 +12,7 @@ from yolact_ascend.models.class_record import RECORD, add_classes
 from yolact_ascend.models.classes import (
     DEMO_HINT,
     choose_classes,
-    config_name_of,
+    config_of,
     read_config,
     read_listed,
     require_weights,
@@ -80,7 +80,7 @@ def test_weights_say_which_config_they_are_of(weights, name):
 
 def test_weights_of_an_unknown_config_say_which(weights):
     add_classes(weights, dataclasses.replace(OWN, name="of a fork"))
-    with pytest.raises(WeightsError, match=r"holds weights of of a fork: use .* in a run\)\.$"):
+    with pytest.raises(WeightsError, match=r"holds weights of of a fork, not of \w+: leave out --config"):
         read_config(weights, PLAIN)
 
 
@@ -287,17 +287,24 @@ def test_a_record_of_more_or_fewer_classes_than_the_layer_has_is_damaged(tmp_pat
         ("yolact_edge_mobilenetv2_10_1000_interrupt.pth", None, "yolact_edge_mobilenetv2_config"),
         ("weights.pth", "yolact_edge_demo_config", "yolact_edge_demo_config"),
         ("yolact_im700_54_800000.pth", "yolact_edge_demo_config", "yolact_edge_demo_config"),
-        ("weights.pth", "of_a_later_version_config", DEFAULT_CONFIG),
+        ("weights.pth", "in_no_list", "in_no_list"),
         ("weights.pth", None, DEFAULT_CONFIG),
     ],
-    ids=["name", "name of an interrupted training", "record", "record before name", "unknown record", "neither"],
+    ids=[
+        "name",
+        "name of an interrupted training",
+        "record",
+        "record before name",
+        "record of a config in no list",
+        "neither",
+    ],
 )
 def test_weights_state_their_config_by_record_or_by_name(tmp_path, name, recorded, expected):
     torch.save({"a": torch.zeros(1)}, tmp_path / name)
     if recorded:
         add_classes(tmp_path / name, dataclasses.replace(CONFIGS[DEMO_CONFIG], name=recorded))
-    assert config_name_of(tmp_path / name) == expected
+    assert config_of(None, tmp_path / name).name == expected
 
 
 def test_weights_that_are_not_there_state_their_config_by_name(tmp_path):
-    assert config_name_of(tmp_path / "yolact_base_54_800000.pth") == "yolact_base_config"
+    assert config_of(None, tmp_path / "yolact_base_54_800000.pth").name == "yolact_base_config"

@@ -6,13 +6,14 @@ import argparse
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from yolact_ascend import flags
 from yolact_ascend.cli.flags import LISTED_CONFIGS, add_flag, add_switch, chosen_cut
 from yolact_ascend.errors import UsageError
-from yolact_ascend.models.classes import config_name_of, read_config
-from yolact_ascend.models.config import DEFAULT_CONFIG, get_config
+from yolact_ascend.models.classes import config_of, read_config
+from yolact_ascend.models.config import DEFAULT_CONFIG, DEFAULT_WEIGHTS
 from yolact_ascend.models.values import ModelConfig
 
 if TYPE_CHECKING:  # not for `--help`
@@ -39,8 +40,7 @@ def run(arguments: argparse.Namespace) -> None:
     if arguments.model is not None:
         _require_layers_alone(arguments)
         return _print_layers_of_model(arguments)
-    stated = config_name_of(arguments.trained_model) if arguments.trained_model else DEFAULT_CONFIG
-    config = get_config(arguments.config or stated)
+    config = config_of(arguments.config, arguments.trained_model or Path(DEFAULT_WEIGHTS))
     from yolact_ascend.analysis.cuts import choose_weights, count_cuts, cuts_to_json, format_cuts, measure_cuts
 
     weights = choose_weights(config, arguments.trained_model)

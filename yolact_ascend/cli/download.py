@@ -39,10 +39,11 @@ def fetch_weights(name: str, folder: Path, url: str | None) -> str:
     from yolact_ascend.download import Published, fetch
     from yolact_ascend.models.weights_file import find_fault
 
-    source = get_config(name).source
+    config = get_config(name)
+    name, source = config.name, config.source
     if source.is_shipped:
         return f"The weights of {name} come with the repository: {source.url}"
-    if not source.is_published:
+    if not source.is_published or not source.url:
         raise UsageError(f"Nobody has published weights of {name}. Train them: train --config={name}.")
     if not source.file_name:
         raise UsageError(
@@ -53,7 +54,8 @@ def fetch_weights(name: str, folder: Path, url: str | None) -> str:
     published = Published(source.file_name, (source.url,), source.size_bytes, hashes, find_fault)
     path = fetch(with_mirror(published, url), folder)
     checked = "Its size and SHA-384 are the published ones" if hashes else "No size or hash of it is published"
-    return f"{path} is there, {path.stat().st_size} bytes. {checked}: see docs/weights.md."
+    licence = f" Licence: {source.licence}." if source.licence else ""
+    return f"{path} is there, {path.stat().st_size} bytes. {checked}: see docs/weights.md.{licence}"
 
 
 def fetch_coco(split: str, folder: Path, url: str | None) -> str:

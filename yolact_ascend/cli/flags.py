@@ -16,8 +16,8 @@ from yolact_ascend.environment import is_stage_of_a_run
 from yolact_ascend.errors import UsageError
 from yolact_ascend.flags import Flag
 from yolact_ascend.folders import lock_folder
-from yolact_ascend.models.classes import choose_classes, config_name_of
-from yolact_ascend.models.config import CONFIGS, DEFAULT_CONFIG, DEFAULT_WEIGHTS, ModelConfig, get_config
+from yolact_ascend.models.classes import choose_classes, config_of
+from yolact_ascend.models.config import CONFIGS, DEFAULT_CONFIG, DEFAULT_WEIGHTS, ModelConfig
 from yolact_ascend.models.families import all_cuts, default_cut, family_of
 from yolact_ascend.targets.folder import find_work_folder
 from yolact_ascend.targets.registry import TARGETS, find_target, target_of_model
@@ -119,7 +119,7 @@ def chosen_config(arguments: argparse.Namespace) -> ModelConfig:
     if word is None and given is not None and given.is_file():
         word = str(given)
     weights = arguments.trained_model or Path(DEFAULT_WEIGHTS)
-    config = get_config(arguments.config or config_name_of(weights))
+    config = config_of(arguments.config, weights)
     return choose_classes(weights, config, word).config
 
 

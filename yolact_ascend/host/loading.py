@@ -18,7 +18,7 @@ from yolact_ascend.host import arguments
 from yolact_ascend.host.cache import Recipe, made_once
 from yolact_ascend.host.model import Model
 from yolact_ascend.host.pack import is_pack, require_whole
-from yolact_ascend.models.classes import choose_classes, config_name_of, name_classes, require_weights
+from yolact_ascend.models.classes import choose_classes, config_of, name_classes, require_weights
 from yolact_ascend.models.config import DEFAULT_WEIGHTS, ModelConfig, get_config, is_alike
 from yolact_ascend.models.description import Description
 from yolact_ascend.models.detector import load_detector
@@ -225,7 +225,7 @@ def _choose_by_flags(request: ModelRequest, target: Target) -> ChosenModel:
     """Choose a model that states nothing of its own: its config and weights are those that the request names."""
     weights = request.weights or Path(DEFAULT_WEIGHTS)
     request = dataclasses.replace(request, weights=weights)
-    config = choose_classes(weights, get_config(request.config or config_name_of(weights)), request.classes).config
+    config = choose_classes(weights, config_of(request.config, weights), request.classes).config
 
     def make_detector(cut: str, settings: DetectionSettings) -> Detector:
         return load_detector(weights, config, cut, settings, count_cores())
@@ -236,7 +236,7 @@ def _choose_by_flags(request: ModelRequest, target: Target) -> ChosenModel:
 def _from_weights(request: ModelRequest) -> ModelRequest:
     """Make the model of weights, if it is not in the cache; returns the request for that model."""
     weights, devices = request.path, request.devices
-    config = get_config(request.config or config_name_of(weights))
+    config = config_of(request.config, weights)
     require_weights(weights, config)
     config = choose_classes(weights, config, request.classes).config
     if request.target is not None and request.target not in TARGETS:

@@ -1,7 +1,8 @@
 """The record of classes inside a `.pth`: its config, class names and category ids, read without PyTorch.
 
 A `.pth` is a zip archive. PyTorch skips records that it does not know: a state dict with classes still loads strictly,
-here and in upstream, and each command reads the classes from the weights file that it needs anyway.
+here and in upstream, and each command reads the classes from the weights file that it needs anyway. A config that is
+in no list, as one of a Detectron2 config file, travels in the record as a value.
 """
 
 from __future__ import annotations
@@ -14,7 +15,9 @@ from typing import Any, NamedTuple
 
 from yolact_ascend.errors import WeightsError
 from yolact_ascend.files import parse_json
-from yolact_ascend.models.config import ModelConfig
+from yolact_ascend.models.config import CONFIGS, ModelConfig
+from yolact_ascend.models.config_json import config_to_json, read_config_value
+from yolact_ascend.models.description_fields import Fields
 from yolact_ascend.models.labels import LEAST_ID, MOST_ID, is_class_name
 from yolact_ascend.models.weights_archive import is_archive, read_record
 
@@ -29,11 +32,15 @@ class Recorded(NamedTuple):
     config_name: str
     class_names: tuple[str, ...]
     category_ids: tuple[int, ...]
+    config: ModelConfig | None = None  # of a name that is in no list
 
 
 def add_classes(path: Path, config: ModelConfig) -> None:
     """Write the record into a file that `torch.save` has just made."""
-    record = {"config": config.name, "class_names": config.class_names, "category_ids": config.category_ids}
+    record: dict[str, Any] = {"config": config.name, "class_names": config.class_names}
+    record["category_ids"] = config.category_ids
+    if config.name not in CONFIGS:
+        record["values"] = config_to_json(config)
     with zipfile.ZipFile(path, "a") as archive:
         top = PurePosixPath(archive.namelist()[0]).parts[0]  # PyTorch refuses records outside of its one folder
         # A fixed time: the same weights give the same bytes.
@@ -69,7 +76,10 @@ def _check(fields: Any) -> Recorded:
     _require_list("category_ids", ids, expected, lambda number: type(number) is int and LEAST_ID <= number <= MOST_ID)
     if len(names) != len(ids):
         raise ValueError(f"{len(names)} class_names with {len(ids)} category_ids, expected as many")
-    return Recorded(config, tuple(names), tuple(ids))
+    values = read_config_value(Fields(fields["values"], '"values"')) if "values" in fields else None
+    if values is not None and values.name != config:
+        raise ValueError(f'"values" are of {_show(values.name)}, expected {_show(config)}')
+    return Recorded(config, tuple(names), tuple(ids), values)
 
 
 def _require_list(key: str, values: Any, expected: str, is_right: Callable[[Any], bool]) -> None:

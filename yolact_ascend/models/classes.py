@@ -11,11 +11,12 @@ from typing import Any
 from yolact_ascend.errors import UsageError, WeightsError, show_value
 from yolact_ascend.files import read_json
 from yolact_ascend.models.class_record import read_classes
-from yolact_ascend.models.config import CONFIGS, DEFAULT_CONFIG, ModelConfig, with_classes
+from yolact_ascend.models.config import CONFIGS, DEFAULT_CONFIG, ModelConfig, get_config, with_classes
 from yolact_ascend.models.families import family_of
 from yolact_ascend.models.family import to_network_names
 from yolact_ascend.models.file_names import config_by_name
 from yolact_ascend.models.labels import is_class_name
+from yolact_ascend.models.rcnn.yaml_config import is_config_file
 from yolact_ascend.models.weights_file import read_shapes
 from yolact_ascend.process import format_command, own_command
 
@@ -104,16 +105,23 @@ def _list_names(words: Sequence[str], source: str) -> Listed:
     return Listed(names, None, source)
 
 
-def config_name_of(weights: Path) -> str:
-    """Return the config that weights, which may be missing, are of: by their record, else by the file's name.
+def config_of(word: str | None, weights: Path) -> ModelConfig:
+    """Return the config that a word names, else the one that weights, which may be missing, are of.
 
-    The default config where neither says. Raises WeightsError when the record is damaged.
+    A word is a name or a config file (`get_config`), or the name of a config that travels in the weights. Without one,
+    the record in the weights says it, else their file's name; the default config where neither does. Raises
+    WeightsError when the record is damaged, and UsageError like `get_config`.
     """
+    if word is not None and (word in CONFIGS or is_config_file(word)):
+        return get_config(word)
     recorded = read_classes(weights)
+    if recorded is not None and recorded.config is not None and word in (None, recorded.config_name):
+        return recorded.config
+    if word is not None:
+        return get_config(word)
     if recorded is not None and recorded.config_name in CONFIGS:
-        return recorded.config_name
-    named = config_by_name(weights)
-    return DEFAULT_CONFIG if named is None else named.name
+        return CONFIGS[recorded.config_name]
+    return config_by_name(weights) or CONFIGS[DEFAULT_CONFIG]
 
 
 def read_config(path: Path, config: ModelConfig) -> ModelConfig:
@@ -215,6 +223,11 @@ def _read_recorded(path: Path, config: ModelConfig) -> ModelConfig | None:
         return None
     name = recorded.config_name
     if name != config.name:
+        if recorded.config is not None:
+            raise WeightsError(
+                f"{path} holds weights of {name}, not of {config.name}: leave out --config (config= in a run), as the "
+                "file states its config, or pass the config file that they were trained with."
+            )
         demo = f" {DEMO_HINT}" if name in CONFIGS and CONFIGS[name].source.is_shipped else ""
         raise WeightsError(f"{path} holds weights of {name}: use --config={name} (config={name} in a run).{demo}")
     shapes = read_shapes(path)
@@ -240,7 +253,7 @@ def require_weights(path: Path, config: ModelConfig) -> None:
     elif source.file_name:
         fetch = format_command(own_command("download", "weights", config.name))
         where = f"The official weights are at {source.url} ; download them ({fetch}), or {yours}."
-    elif not source.is_published:
+    elif not source.is_published or not source.url:
         where = f"Nobody has published weights of {config.name}: train them (train --config={config.name}), or {yours}."
     else:
         where = f"Weights of {config.name} are linked at {source.url} ; download them, or {yours}."

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 
 from yolact_ascend.errors import UsageError
 from yolact_ascend.models.labels import (
@@ -11,7 +12,8 @@ from yolact_ascend.models.labels import (
     PASCAL_CATEGORY_IDS,
     PASCAL_CLASSES,
 )
-from yolact_ascend.models.rcnn.configs import RCNN_CONFIGS
+from yolact_ascend.models.rcnn.configs import RCNN_CONFIGS, without_zoo
+from yolact_ascend.models.rcnn.yaml_config import is_config_file, read_config_file
 from yolact_ascend.models.values import (
     YOLACT_URL,
     Anchors,
@@ -157,15 +159,24 @@ DEMO_CONFIG = "yolact_edge_demo_config"
 DEFAULT_WEIGHTS = CONFIGS[DEFAULT_CONFIG].source.file_name
 
 
-def get_config(name: str) -> ModelConfig:
-    """Return the config of that name; raises UsageError that lists the known names."""
+def get_config(word: str) -> ModelConfig:
+    """Return the config of that name, also as Detectron2's zoo writes it, or of a Detectron2 config file of the user.
+
+    Raises UsageError that lists the known names, or names what a config file says that cannot be built.
+    """
+    if is_config_file(word) and Path(word).is_file():
+        return read_config_file(Path(word))
+    name = without_zoo(word)
     if name in YOLACT_PLUS_CONFIGS:
         raise UsageError(
             f"{name} is YOLACT++, whose deformable convolutions ONNX opset 11 does not have: use "
             f"{YOLACT_PLUS_CONFIGS[name]} and its weights instead."
         )
     if name not in CONFIGS:
-        raise UsageError(f"Unknown config '{name}'. Choose one of: {', '.join(CONFIGS)}.")
+        what = f"There is no config file {word}" if is_config_file(word) else f"Unknown config '{word}'"
+        raise UsageError(
+            f"{what}. Choose one of: {', '.join(CONFIGS)}; or pass a Detectron2 config file: FILE.yaml (docs/rcnn.md)."
+        )
     return CONFIGS[name]
 
 

@@ -12,15 +12,14 @@ from typing import Any
 
 from yolact_ascend.errors import ArtifactError, show_value
 from yolact_ascend.files import as_json, parse_json
-from yolact_ascend.models.config import CONFIGS, ModelConfig, Source
-from yolact_ascend.models.description_fields import BadField, Fields, others_values, read_config_fields
+from yolact_ascend.models.config_json import config_to_json, read_config_value
+from yolact_ascend.models.description_fields import BadField, Fields
 from yolact_ascend.models.families import cut_outputs, family_of
+from yolact_ascend.models.values import ModelConfig
 
 SCHEMA = 1
 KEY = "yolact_ascend"  # of the ONNX metadata
 EXPORT_AGAIN = "Export the model again (export, pth2onnx.py)."
-# Of a config, what the public code or the weights file is found by: it comes back from CONFIGS.
-_NOT_WRITTEN = ("source", "upstream_url")
 
 
 @dataclass(frozen=True)
@@ -45,13 +44,10 @@ class Description:
 
 def to_json(description: Description) -> dict[str, Any]:
     """Return a description as JSON has it; `from_json` reads it."""
-    config = dataclasses.asdict(description.config)
-    for name in (*_NOT_WRITTEN, *others_values(description.config.family)):
-        del config[name]
     part = description.host_part
     value = {
         "schema": SCHEMA,
-        "config": config,
+        "config": config_to_json(description.config),
         "cut": description.cut,
         "weights_sha256": description.weights_sha256,
         "network": description.network,
@@ -93,7 +89,7 @@ def _read(value: Any) -> Description:
     schema = fields.whole("schema")
     if schema != SCHEMA:
         raise BadField(f'"schema" is {schema}, expected {SCHEMA}')
-    config = _read_config(fields.inner("config"))
+    config = read_config_value(fields.inner("config"))
     cut = fields.word("cut", family_of(config).cuts)
     try:
         cut_outputs(config, cut)
@@ -109,10 +105,3 @@ def _read(value: Any) -> Description:
         if each is not None:
             each.require_no_others()
     return Description(config, cut, weights, network, producer, host_part)
-
-
-def _read_config(fields: Fields) -> ModelConfig:
-    values = read_config_fields(fields)
-    known = CONFIGS.get(values["name"])
-    source, url = (Source("", ""), None) if known is None else (known.source, known.upstream_url)
-    return ModelConfig(**values, source=source, upstream_url=url)

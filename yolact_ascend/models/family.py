@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Container, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeVar
@@ -53,6 +53,7 @@ class StateKeys:
     training_only_prefixes: tuple[str, ...] = ()  # in files, and not in the network
     surplus_patterns: tuple[str, ...] = ()  # regular expressions of names that older files have, and no network uses
     class_layer_prefix: str = ""  # the layer whose shape depends on the number of classes
+    rename: Callable[[str], str] | None = None  # from any other name in files to that in the network
 
 
 def to_network_names(entries: Mapping[str, T], keys: StateKeys) -> dict[str, T]:
@@ -62,7 +63,7 @@ def to_network_names(entries: Mapping[str, T], keys: StateKeys) -> dict[str, T]:
         for old, new in keys.renamed_prefixes.items():
             if key.startswith(old):
                 return new + key[len(old) :]
-        return key
+        return key if keys.rename is None else keys.rename(key)
 
     found = {renamed(key): value for key, value in entries.items()}
     return {key: value for key, value in found.items() if not key.startswith(keys.training_only_prefixes)}
@@ -94,6 +95,14 @@ class Family(Protocol):
 
     def build(self, config: ModelConfig) -> nn.Module:
         """Return the network with PyTorch's initial weights; its state dict has upstream's keys."""
+
+    def complete_weights(
+        self, weights: dict[str, torch.Tensor], raw: Collection[str], expected: Container[str]
+    ) -> dict[str, torch.Tensor]:
+        """Return weights by the network's names with what their file leaves out; `raw` are the names in the file."""
+
+    def explain_foreign(self, shapes: Mapping[str, tuple[int, ...]]) -> str:
+        """Return the sentence on weights that look like a relative of the family; "" for any others."""
 
     def imagenet_keys(self, config: ModelConfig) -> StateKeys:
         """Return how weights of the backbone alone, trained on ImageNet, name their tensors."""

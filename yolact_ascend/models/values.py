@@ -79,6 +79,7 @@ class Source:
     size_bytes: int | None = None
     sha384: str = ""  # hexadecimal digits
     is_published: bool = True
+    licence: str = ""  # of the file, where its page states one
 
 
 @dataclass(frozen=True)

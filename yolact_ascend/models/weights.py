@@ -19,7 +19,7 @@ from yolact_ascend.files import atomic_path
 from yolact_ascend.models.class_record import add_classes
 from yolact_ascend.models.classes import count_classes, read_config, require_weights, with_numbers
 from yolact_ascend.models.config import CONFIGS, ModelConfig
-from yolact_ascend.models.families import family_of
+from yolact_ascend.models.families import FAMILIES, family_of
 from yolact_ascend.models.family import to_network_names
 from yolact_ascend.models.file_names import config_by_name, note_other_name
 from yolact_ascend.models.unreadable import explain_unreadable
@@ -87,9 +87,10 @@ def read_state_dict(path: Path, config: ModelConfig) -> dict[str, torch.Tensor]:
     Raises WeightsError that names missing, extra and misshapen keys, or the config that would fit.
     """
     expected = expected_shapes(config)
-    weights, notes = _take_weights(path, read_file(path, config, expected), config, expected)
+    raw = read_file(path, config, expected)
+    weights, notes = _take_weights(path, raw, config, expected)
     say_notes(path, notes)
-    _require_fit(path, weights, config, expected)
+    _require_fit(path, weights, config, expected, raw)
     return to_float32(path, weights)
 
 
@@ -101,7 +102,7 @@ def examine_weights(path: Path, config: ModelConfig) -> Contents:
     expected = expected_shapes(config)
     raw = read_file(path, config, expected)
     weights, notes = _take_weights(path, raw, config, expected)
-    _require_fit(path, weights, config, expected)
+    _require_fit(path, weights, config, expected, raw)
     to_float32(path, weights)
     return Contents(
         describe_format(path), len(raw.tensors), sum(value.numel() for value in raw.tensors.values()), tuple(notes)
@@ -141,6 +142,7 @@ def _take_weights(path: Path, raw: StateDict, config: ModelConfig, expected: Sha
         notes.append(f"{len(uncounted)} batch-norm counters are missing, which only training uses: they begin with 0")
     found.update({key: torch.zeros((), dtype=torch.int64) for key in uncounted})
     weights = {key: value for key, value in found.items() if key not in surplus}
+    weights = family_of(config).complete_weights(weights, raw.tensors, expected)
     require_floats(path, {key: value for key, value in weights.items() if key in expected})
     return StateDict(weights, notes)
 
@@ -155,38 +157,45 @@ def _sibling(key: str) -> str | None:
     return f"{key[: -len(COUNTER)]}{VARIANCE}" if key.endswith(COUNTER) else None
 
 
-def _require_fit(path: Path, weights: dict[str, torch.Tensor], config: ModelConfig, expected: Shapes) -> None:
-    shapes = {key: tuple(value.shape) for key, value in weights.items()}
-    problems = compare_shapes(shapes, expected)
+def _require_fit(
+    path: Path, weights: dict[str, torch.Tensor], config: ModelConfig, expected: Shapes, raw: StateDict
+) -> None:
+    problems = compare_shapes(_shapes_of(weights), expected)
     if problems:
         raise WeightsError(
-            f"{path} does not fit {config.name}: {'; '.join(problems)}. {_hint_at_config(path, shapes, config)}"
+            f"{path} does not fit {config.name}: {'; '.join(problems)}. {_hint_at_config(path, raw, config)}"
         )
 
 
-def _hint_at_config(path: Path, shapes: Shapes, config: ModelConfig) -> str:
+def _hint_at_config(path: Path, raw: StateDict, config: ModelConfig) -> str:
     """Return which configs would fit, with as many classes as the file has, and what to do."""
-    fitting = [name for name, other in CONFIGS.items() if _fits(shapes, other)]
+    fitting = [name for name, other in {**CONFIGS, config.name: config}.items() if _fits(path, raw, other)]
     if config.name in fitting:
-        found = count_classes(shapes, config)
+        found = count_classes(_shapes_of(raw.tensors), config)
         return f"The file has {found} classes, expected {config.num_classes}: are its classes named wrongly?"
     named = config_by_name(path)
     if named is not None and named.name in fitting:
         fitting = [named.name]
     if not fitting:
-        return f"They fit none of the configs either: {', '.join(CONFIGS)}."
+        shapes = _shapes_of(raw.tensors)
+        explained = next(filter(None, (family.explain_foreign(shapes) for family in FAMILIES.values())), "")
+        return explained or f"They fit none of the configs either: {', '.join(CONFIGS)}."
     if len(fitting) > 1:
         return f"They fit {', '.join(fitting)}: use --config=NAME (config=NAME in a run) with the one they are of."
     return f"These are the weights of {fitting[0]}: use --config={fitting[0]} (config={fitting[0]} in a run)."
 
 
-def _fits(shapes: Shapes, config: ModelConfig) -> bool:
-    count, keys = count_classes(shapes, config), family_of(config).keys
+def _fits(path: Path, raw: StateDict, config: ModelConfig) -> bool:
+    """Whether a file fits a config with as many classes as the file has."""
+    count = count_classes(_shapes_of(raw.tensors), config)
     if count is None:
         return False
-    expected, found = expected_shapes(with_numbers(config, count)), to_network_names(shapes, keys)
-    surplus = _surplus(found, expected, keys.surplus_patterns)
-    return not compare_shapes({key: shape for key, shape in found.items() if key not in surplus}, expected)
+    expected = expected_shapes(with_numbers(config, count))
+    return not compare_shapes(_shapes_of(_take_weights(path, raw, config, expected).tensors), expected)
+
+
+def _shapes_of(tensors: dict[str, torch.Tensor]) -> Shapes:
+    return {key: tuple(value.shape) for key, value in tensors.items()}
 
 
 def write_weights(network: nn.Module, config: ModelConfig, path: Path) -> None:
@@ -265,14 +274,15 @@ def load_fitting(network: nn.Module, path: Path, config: ModelConfig) -> list[st
     """
     expected = network.state_dict()
     shapes = {key: tuple(value.shape) for key, value in expected.items()}
-    weights, notes = _take_weights(path, read_file(path, config, shapes), config, shapes)
+    raw = read_file(path, config, shapes)
+    weights, notes = _take_weights(path, raw, config, shapes)
     say_notes(path, notes)
     class_layer = family_of(config).keys.class_layer_prefix
     kept = [key for key in expected if key.startswith(class_layer) and key in weights]
     theirs = read_config(path, CONFIGS.get(config.name, config)).class_names
     kept = [key for key in kept if theirs != config.class_names or weights[key].shape != expected[key].shape]
     weights.update({key: expected[key] for key in kept})
-    _require_fit(path, weights, config, shapes)
+    _require_fit(path, weights, config, shapes, raw)
     network.load_state_dict(to_float32(path, weights))
     return kept
 

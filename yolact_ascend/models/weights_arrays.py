@@ -14,11 +14,12 @@ import pickletools
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, Union
-
-import numpy as np
+from typing import IO, TYPE_CHECKING, Any, Union
 
 from yolact_ascend.models.weights_pickle import CONSTANTS, EMPTY, LITERALS, TUPLES, Machine, make_dict
+
+if TYPE_CHECKING:  # what names the classes of weights is imported without NumPy, too
+    import numpy as np
 
 PROTO = b"\x80"
 PROTOCOLS = (2, 3, 4, 5)
@@ -45,6 +46,8 @@ class DType:
     def __init__(self, code: Any, *_: Any) -> None:
         if not isinstance(code, str) or not DTYPE.fullmatch(code):
             raise ValueError(f"It has an array of {code if isinstance(code, str) else 'objects'}, expected of numbers")
+        import numpy as np
+
         self._numpy: np.dtype[Any] = np.dtype(code)
 
     def set_state(self, state: Any) -> None:
@@ -64,7 +67,9 @@ class Array:
 
     def __init__(self) -> None:
         self.shape: tuple[int, ...] = ()
-        self._dtype, self._is_fortran, self._data = np.dtype("f4"), False, Length(0)  # type: Any, bool, Any
+        self._dtype: Any = None
+        self._is_fortran = False
+        self._data: Any = Length(0)
 
     def set_state(self, state: Any) -> None:
         """Take shape, dtype, order and values; raises ValueError when they do not fit each other."""
@@ -83,6 +88,8 @@ class Array:
 
     def to_numpy(self) -> np.ndarray:
         """Return a writable copy in this machine's byte order."""
+        import numpy as np
+
         values = np.frombuffer(self._data, self._dtype).reshape(self.shape, order="F" if self._is_fortran else "C")
         return np.array(values, dtype=self._dtype.newbyteorder("="), order="C")
 

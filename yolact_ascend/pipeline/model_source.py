@@ -12,7 +12,7 @@ from pathlib import Path
 from yolact_ascend.errors import ArtifactError, NotDescribedError, NotInstalledError, UsageError, WeightsError
 from yolact_ascend.extras import describe_missing, is_installed
 from yolact_ascend.files import sha256_file, shipped
-from yolact_ascend.models.classes import config_name_of, read_listed, require_weights
+from yolact_ascend.models.classes import config_of, read_listed, require_weights
 from yolact_ascend.models.config import CONFIGS, DEMO_CONFIG, ModelConfig, get_config
 from yolact_ascend.models.description import Description
 from yolact_ascend.pipeline.records import Records
@@ -103,7 +103,7 @@ def choose_config(word: str | None, weights: Path, exported: Description | None)
     Raises UsageError for a name that is not known, or not the exported model's.
     """
     if exported is None:
-        return get_config(word or config_name_of(weights))
+        return config_of(word, weights)
     stated = exported.config.name
     if word not in (None, stated):
         raise UsageError(f"config={word}: the exported model is one of {stated}. Leave out config=, or export again.")

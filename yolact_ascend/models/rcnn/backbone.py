@@ -75,22 +75,44 @@ class Bottleneck(nn.Module):
         return functional.relu(out + (x if self.shortcut is None else self.shortcut(x)))
 
 
+class Basic(nn.Module):
+    """The residual block of two 3×3 convolutions, of ResNet-18 and -34."""
+
+    def __init__(self, in_channels: int, out_channels: int, stride: int, dialect: str) -> None:
+        super().__init__()
+        is_same = in_channels == out_channels
+        self.shortcut = None if is_same else NormedConv(in_channels, out_channels, 1, dialect, stride)
+        self.conv1 = NormedConv(in_channels, out_channels, 3, dialect, stride)
+        self.conv2 = NormedConv(out_channels, out_channels, 3, dialect)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        out = self.conv2(functional.relu(self.conv1(x)))
+        return functional.relu(out + (x if self.shortcut is None else self.shortcut(x)))
+
+
+def make_block(config: ModelConfig, stage: int, in_channels: int, out_channels: int, stride: int) -> nn.Module:
+    """Return a block of stage 0..3 (res2..res5)."""
+    rcnn = rcnn_of(config)
+    if config.backbone.block == "basic":
+        return Basic(in_channels, out_channels, stride, rcnn.dialect)
+    return Bottleneck(in_channels, rcnn.bottleneck_channels << stage, out_channels, stride, rcnn)
+
+
 class ResNet(nn.Module):
     """Images [B,3,H,W] -> the outputs of res2..res5 at strides 4, 8, 16, 32; `channels` has their channels."""
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
-        rcnn = rcnn_of(config)
-        self.stem = Stem(config.backbone.stem_channels, rcnn.dialect)
+        self.stem = Stem(config.backbone.stem_channels, rcnn_of(config).dialect)
         self.channels: list[int] = []
         channels = config.backbone.stem_channels
         for i, (stage, blocks) in enumerate(zip(STAGES, config.backbone.stages)):
-            inner, out = rcnn.bottleneck_channels << i, rcnn.res2_channels << i
+            out = rcnn_of(config).res2_channels << i
             first_stride = 1 if i == 0 else 2
             inputs, strides = [channels, *[out] * (blocks - 1)], [first_stride, *[1] * (blocks - 1)]
             self.add_module(
                 stage,
-                nn.Sequential(*(Bottleneck(each, inner, out, stride, rcnn) for each, stride in zip(inputs, strides))),
+                nn.Sequential(*(make_block(config, i, each, out, stride) for each, stride in zip(inputs, strides))),
             )
             channels = out
             self.channels.append(channels)

@@ -35,6 +35,7 @@ DETECTRON1_PIXELS = Preprocessing(
     longest_edge_px=1333,
 )
 DETECTRON1_RCNN = Rcnn(dialect=DETECTRON1, box_pooler_samples=2, mask_pooler_samples=2, pooler_is_aligned=False)
+LICENCE = "CC BY-SA 3.0"  # of all weights of both model zoos: their MODEL_ZOO.md
 
 
 def zoo_config(folder: str, name: str, backbone: Backbone, tasks: tuple[str, ...], file: str) -> ModelConfig:
@@ -47,7 +48,7 @@ def zoo_config(folder: str, name: str, backbone: Backbone, tasks: tuple[str, ...
         family="rcnn",
         tasks=tasks,
         preprocessing=DETECTRON2_PIXELS,
-        source=Source(f"{name}_{file.rpartition('/')[2]}", url),
+        source=Source(f"{name}_{file.rpartition('/')[2]}", url, licence=LICENCE),
         upstream_url=None,
         rcnn=Rcnn(),
     )
@@ -65,12 +66,13 @@ def segmentoly_config(name: str, backbone: Backbone, weights: str, training: str
         LEVELS,
         family="rcnn",
         preprocessing=DETECTRON1_PIXELS,
-        source=Source(weights, url),
+        source=Source(weights, url, licence=LICENCE),
         upstream_url=None,
         rcnn=DETECTRON1_RCNN,
     )
 
 
+YAML = ".yaml"
 COCO_DETECTION, COCO_SEGMENTATION = "COCO-Detection", "COCO-InstanceSegmentation"
 ZOO_CONFIGS = (
     zoo_config(COCO_DETECTION, "faster_rcnn_R_50_FPN_1x", RESNET50, (BOX,), "137257794/model_final_b275ba.pkl"),
@@ -93,3 +95,18 @@ RCNN_CONFIGS = (
         "35861858/12_2017_baselines/e2e_mask_rcnn_R-101-FPN_2x.yaml.02_32_51.SgT4y1cO",
     ),
 )
+
+
+def without_zoo(word: str) -> str:
+    """Return the name of a config that is written as in Detectron2's zoo, FOLDER/NAME or FOLDER/NAME.yaml.
+
+    A word that is not of the zoo, or has another config's folder, comes back as it is.
+    """
+    folder, _, name = word.rpartition("/")
+    name = name[: -len(YAML)] if name.endswith(YAML) else name
+    found = (config.name for config in ZOO_CONFIGS if config.name == name and folder in ("", _folder_of(config)))
+    return next(found, word)
+
+
+def _folder_of(config: ModelConfig) -> str:
+    return COCO_SEGMENTATION if MASK in config.tasks else COCO_DETECTION

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Container, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -10,6 +10,8 @@ from yolact_ascend.detection.thresholds import DetectionSettings
 from yolact_ascend.errors import UsageError
 from yolact_ascend.models.family import Detector, Family, HostNetwork, StateKeys
 from yolact_ascend.models.rcnn.cuts import CUTS, IMAGE_SIZE, cut_outputs
+from yolact_ascend.models.rcnn.foreign import explain_foreign
+from yolact_ascend.models.rcnn.other_keys import SURPLUS, to_our_key, writer_of
 from yolact_ascend.models.values import ModelConfig
 from yolact_ascend.tensors import TensorSpec
 
@@ -21,9 +23,10 @@ if TYPE_CHECKING:
     from yolact_ascend.models.rcnn.network import RcnnNetwork
 
 KEYS = StateKeys(
-    # What Detectron2 computes from its config, and older versions saved.
-    surplus_patterns=(r"pixel_(mean|std)$", r"proposal_generator\.anchor_generator\.cell_anchors\."),
+    # What Detectron2 computes from its config, and older versions saved; the counters of batch norms that are trained.
+    surplus_patterns=(r"pixel_(mean|std)$", r"proposal_generator\.anchor_generator\.cell_anchors\.", *SURPLUS),
     class_layer_prefix="roi_heads.box_predictor.cls_score.",
+    rename=to_our_key,
 )
 NO_UPSTREAM = "No upstream checkout is exported for {}: leave out upstream= (--upstream)."
 
@@ -48,6 +51,17 @@ class RcnnFamily(Family):
         from yolact_ascend.models.rcnn.network import RcnnNetwork
 
         return RcnnNetwork(config)
+
+    def complete_weights(
+        self, weights: dict[str, torch.Tensor], raw: Collection[str], expected: Container[str]
+    ) -> dict[str, torch.Tensor]:
+        from yolact_ascend.models.rcnn.other_weights import complete_norms
+
+        writer = writer_of(raw)
+        return weights if writer is None else complete_norms(weights, expected, writer)
+
+    def explain_foreign(self, shapes: Mapping[str, tuple[int, ...]]) -> str:
+        return explain_foreign(shapes)
 
     def imagenet_keys(self, config: ModelConfig) -> StateKeys:
         # Detectron2's files of ImageNet weights (detectron2://ImageNetPretrained/…) have the names of `bottom_up`.

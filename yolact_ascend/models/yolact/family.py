@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Container, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -55,6 +55,14 @@ class YolactFamily(Family):
         from yolact_ascend.models.yolact.network import YolactEdge
 
         return YolactEdge(config)
+
+    def complete_weights(
+        self, weights: dict[str, torch.Tensor], raw: Collection[str], expected: Container[str]
+    ) -> dict[str, torch.Tensor]:
+        return weights
+
+    def explain_foreign(self, shapes: Mapping[str, tuple[int, ...]]) -> str:
+        return ""
 
     def imagenet_keys(self, config: ModelConfig) -> StateKeys:
         from yolact_ascend.models.yolact.backbones import imagenet_prefixes
