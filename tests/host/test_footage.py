@@ -1,10 +1,15 @@
 """`predict` on videos, cameras and streams: what is written, at which times, and what stays after each kind of end."""
 
 import json
+import signal
+import subprocess
+import sys
+import time
 
 import cv2
 import numpy as np
 import pytest
+from factories import CHECKOUT
 from formats import require_valid
 from live_sources import PlayedCamera, serve_mjpeg
 from played import CONFIG, MeanDetector
@@ -258,3 +263,19 @@ def test_single_images_are_not_tracked(tmp_path, capsys):
     cv2.imwrite(str(picture), np.zeros((20, 30, 3), np.uint8))
     assert main(["predict", str(picture), "--track"]) == 2
     assert f"--track numbers the objects of a video, a camera or a stream; {picture} holds" in capsys.readouterr().err
+
+
+def test_ctrl_c_ends_a_process_that_waits_for_a_stream_that_hangs(tmp_path, tiny_onnx):
+    """With everything real: signal, thread in FFmpeg, exit code, and the files that stay."""
+    with serve_mjpeg(*range(40), then_hang=True) as url:
+        command = [sys.executable, "-m", "yolact_ascend", "predict", url, f"--model={tiny_onnx}", "--threads=1"]
+        words = [f"--save_path={tmp_path}", "--timeout=60"]
+        process = subprocess.Popen([*command, *words], cwd=CHECKOUT, stderr=subprocess.PIPE, text=True)
+        while process.poll() is None and not any(path.stat().st_size for path in tmp_path.glob("*.jsonl")):
+            time.sleep(0.05)
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=60)
+    assert process.returncode == 130, err
+    (file,) = tmp_path.glob("*.jsonl")
+    count = len(lines_of(tmp_path, file.stem))
+    assert f"\ninterrupted: {file} has the {count} frame" in err and file.with_suffix(".mp4").stat().st_size > 0
