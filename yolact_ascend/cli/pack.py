@@ -93,7 +93,7 @@ def _find_target(arguments: argparse.Namespace) -> Target | None:
 
 def _find_onnx(model: Path, sha256: str | None) -> Path | None:
     """Return the exported ONNX of a model, by the side-car's hash, from beside it; None when it is not there."""
-    if sha256 is None:
+    if model.suffix == ".onnx" and sha256 is None:
         return model
     return next((path for path in sorted(model.parent.glob("*.onnx")) if sha256_file(path) == sha256), None)
 

@@ -17,7 +17,13 @@ from yolact_ascend.targets.target import OneByOne
 from yolact_ascend.tensors import TensorSpec
 
 _KERNEL_TIME = "_kernel_time"  # behind a node's name, in the profile of ONNX Runtime 1.32
-_DTYPES = {"tensor(float)": "float32", "tensor(uint8)": "uint8", "tensor(float16)": "float16"}
+_DTYPES = {
+    "tensor(float)": "float32",
+    "tensor(float16)": "float16",
+    "tensor(uint8)": "uint8",
+    "tensor(int32)": "int32",  # classes and counts of detections
+    "tensor(int64)": "int64",
+}
 
 
 class OnnxEngine(InProcessEngine, OneByOne):
