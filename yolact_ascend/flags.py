@@ -45,6 +45,7 @@ CLASSES = Flag(
 TRAINED_MODEL = Flag("trained_model", path, "weights file (.pth)", aliases=("weights",))
 CONFIG = Flag("config", str, "model config, by its name in YolactEdge or YOLACT")
 CUT = Flag("cut", str, "where the graph on the device ends")
+OPERATORS = Flag("operators", str, "operators of the graph: onnx, or Ascend's own for NMS and ROIAlign (R-CNN)")
 UPSTREAM = Flag("upstream", path, "export the network of this patched checkout of YolactEdge or YOLACT instead of ours")
 ONNX_OUTPUT = Flag("output", path, "ONNX file to write", Path("yolact_edge.onnx"), is_held=True)
 

@@ -6,6 +6,7 @@ import argparse
 
 from yolact_ascend import flags
 from yolact_ascend.cli.flags import add_flag, add_flags
+from yolact_ascend.models.families import require_batch_sizes
 from yolact_ascend.targets.registry import read_embed, read_flag, read_precision, target_of_model
 
 HELP = "Compile an exported ONNX, for target=openvino, onnxruntime or torch (on Ascend, atc does this: run to=compile)."
@@ -34,6 +35,7 @@ def run(arguments: argparse.Namespace) -> None:
     from yolact_ascend.targets.target import CompileJob
 
     config = config_of_onnx(arguments.model)
+    require_batch_sizes(config, [arguments.batch_size])
     job = CompileJob(
         onnx=arguments.model,
         model=arguments.output,

@@ -5,7 +5,9 @@ from __future__ import annotations
 import argparse
 
 from yolact_ascend import flags
-from yolact_ascend.cli.flags import add_cut, add_flags, add_model, chosen_config, chosen_cut
+from yolact_ascend.cli.flags import add_cut, add_flag, add_flags, add_model, chosen_config, chosen_cut
+from yolact_ascend.models.families import all_operators, choose_operators
+from yolact_ascend.models.family import ONNX
 
 HELP = "Export weights to ONNX (pth2onnx.py)."
 
@@ -16,6 +18,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_flags(parser, flags.ONNX_OUTPUT)
     add_cut(parser)
     add_flags(parser, flags.UPSTREAM)
+    add_flag(parser, flags.OPERATORS, default=None, choices=all_operators(), metavar=None)
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -23,9 +26,10 @@ def run(arguments: argparse.Namespace) -> None:
     # A bad argument is refused before PyTorch is imported, which takes seconds.
     config = chosen_config(arguments)
     cut = chosen_cut(arguments, config)
+    operators = choose_operators(config, arguments.operators or ONNX, is_for_ascend=True)
     from yolact_ascend.models.export import export_onnx, largest_by_output
 
-    differences = export_onnx(arguments.trained_model, config, arguments.output, arguments.upstream, cut)
+    differences = export_onnx(arguments.trained_model, config, arguments.output, arguments.upstream, cut, operators)
     for worst in largest_by_output(differences):
         print(
             f"{worst.output}: largest difference from PyTorch {worst.max_abs:.2e}, relative {worst.relative:.2e} "

@@ -23,7 +23,7 @@ from yolact_ascend.models.config import ModelConfig, require_upstream
 from yolact_ascend.models.description import KEY, Description, HostPart, to_json
 from yolact_ascend.models.exporter import BATCH_AXIS, write_onnx
 from yolact_ascend.models.families import default_cut, family_of
-from yolact_ascend.models.family import Family, HostNetwork
+from yolact_ascend.models.family import ONNX, OPERATORS_DOMAIN, Family, HostNetwork
 from yolact_ascend.models.host_part import HOST, PART_KEY, heads_file, require_own_heads
 from yolact_ascend.models.inputs import input_tensors
 from yolact_ascend.models.weights import load_network, read_state_dict
@@ -55,14 +55,20 @@ class Difference(NamedTuple):
 
 
 def export_onnx(
-    weights: Path, config: ModelConfig, path: Path, upstream: Path | None = None, cut: str | None = None
+    weights: Path,
+    config: ModelConfig,
+    path: Path,
+    upstream: Path | None = None,
+    cut: str | None = None,
+    operators: str = ONNX,
 ) -> list[Difference]:
-    """Export the network to `path`: `image` -> the outputs at the cut, batch axis free, height and width fixed.
+    """Export the network to `path`: `image` -> the outputs at the cut, height and width fixed, the batch axis free.
 
     The network is ours, or the one in the patched checkout `upstream`; `cut` None is the family's default. Behind a cut
-    that leaves a part of the network to the host, that part is written beside it (`heads_file`). Returns the
-    differences from PyTorch. Raises WeightsError, ToolError (checkout), or ArtifactError when a file fails a check;
-    then no model is left.
+    that leaves a part of the network to the host, that part is written beside it (`heads_file`). The batch size is 1
+    where the family takes no other. A graph with other `operators` than ONNX's cannot run here: the same network with
+    ONNX's is checked. Returns the differences from PyTorch. Raises WeightsError, ToolError (checkout), or ArtifactError
+    when a file fails a check; then no model is left.
     """
     family, cut = family_of(config), cut or default_cut(config)
     # Read the weights before the old file goes: a wrong name loses nothing.
@@ -72,7 +78,7 @@ def export_onnx(
     if heads:
         require_own_heads(heads)
     path.unlink(missing_ok=True)
-    facts = _facts(weights, config, upstream, cut)
+    facts = {**_facts(weights, config, upstream, cut), **({} if operators == ONNX else {"operators": operators})}
     with contextlib.ExitStack() as stack:
         temporary = stack.enter_context(atomic_path(path))
         inputs, outputs = input_tensors(config), family.outputs(config, cut)
@@ -90,7 +96,32 @@ def export_onnx(
         check_contract(temporary, inputs, outputs, family)
         differences = compare_with_torch(temporary, network, outputs, _samples(family, config)) + differences
         refuse_different(differences)
+        if operators != ONNX:
+            _write_with_operators(family.with_operators(network, operators), model, temporary, inputs, outputs, family)
     return differences
+
+
+def _write_with_operators(
+    network: nn.Module,
+    checked: onnx.ModelProto,
+    path: Path,
+    inputs: Sequence[TensorSpec],
+    outputs: Sequence[TensorSpec],
+    family: Family,
+) -> None:
+    """Write the network of a checked model again, with operators that ONNX's checker and runtimes do not know."""
+    names = [spec.name for spec in outputs]
+    write_onnx(network, path, inputs, names, family.opset, family.batch_sizes is None, own_domains=[OPERATORS_DOMAIN])
+    model = _simplify(onnx.load(path))
+    for node in model.graph.node:  # atc finds them by type among ONNX's own
+        if node.domain == OPERATORS_DOMAIN:
+            node.domain = ""
+    kept = [imported for imported in model.opset_import if imported.domain != OPERATORS_DOMAIN]
+    del model.opset_import[:]
+    model.opset_import.extend(kept)
+    _set_metadata(model, {entry.key: entry.value for entry in checked.metadata_props})
+    onnx.save(model, path)
+    _require_contract(model, inputs, outputs, family)
 
 
 def _samples(family: Family, config: ModelConfig) -> Samples:
@@ -128,6 +159,12 @@ def check_contract(path: Path, inputs: Sequence[TensorSpec], outputs: Sequence[T
         onnx.checker.check_model(model, full_check=True)
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
         raise ArtifactError(f"The exported ONNX is not valid: {error}") from error
+    _require_contract(model, inputs, outputs, family)
+
+
+def _require_contract(
+    model: onnx.ModelProto, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec], family: Family
+) -> None:
     found = {value.name: _shape(value) for value in (*model.graph.input, *model.graph.output)}
     batch = BATCH_AXIS if family.batch_sizes is None else family.batch_sizes[0]
     expected = {spec.name: [batch, *spec.shape] for spec in (*inputs, *outputs)}

@@ -23,8 +23,12 @@ def write_onnx(
     outputs: Sequence[str],
     opset: int,
     has_free_batch: bool,
+    own_domains: Sequence[str] = (),
 ) -> None:
-    """Trace the network on zeros of `inputs`, one sample each, and write it with these names as ONNX."""
+    """Trace the network on zeros of `inputs`, one sample each, and write it with these names as ONNX.
+
+    `own_domains` are those of operators that are not ONNX's.
+    """
     names = [*(spec.name for spec in inputs), *outputs]
     with torch.inference_mode(), _quiet_exporter():
         torch.onnx.export(
@@ -37,6 +41,7 @@ def write_onnx(
             opset_version=opset,
             # The default since torch 2.9, dynamo, emits opset 18 and newer only.
             dynamo=False,
+            custom_opsets=dict.fromkeys(own_domains, 1) or None,
         )
 
 

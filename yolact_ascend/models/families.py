@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from yolact_ascend.errors import ArtifactError
+from yolact_ascend.errors import ArtifactError, UsageError
 from yolact_ascend.models.config import CONFIGS, ModelConfig, is_alike
 from yolact_ascend.models.family import Family
 from yolact_ascend.models.rcnn.family import RcnnFamily
@@ -33,6 +33,35 @@ def all_cuts() -> tuple[str, ...]:
 def cut_outputs(config: ModelConfig, cut: str) -> tuple[TensorSpec, ...]:
     """Return the output tensors of a config's model at a cut, in the model's order."""
     return family_of(config).outputs(config, cut)
+
+
+def all_operators() -> tuple[str, ...]:
+    """Return the kinds of operators that graphs of any family may have."""
+    return tuple(dict.fromkeys(kind for family in FAMILIES.values() for kind in family.operators))
+
+
+def choose_operators(config: ModelConfig, word: str | None, is_for_ascend: bool) -> str:
+    """Return the operators that a graph gets: the named ones, else those that fit the target best.
+
+    Raises UsageError when the config's graphs cannot have them, or the target does not know them.
+    """
+    usual, *others = family_of(config).operators
+    if word not in (None, usual, *others):
+        raise UsageError(f"operators={word}: {config.name} is exported with operators={usual} only.")
+    if word not in (None, usual) and not is_for_ascend:
+        raise UsageError(f"operators={word}: only target=ascend has these operators. Set operators={usual}.")
+    return word or (others[0] if others and is_for_ascend else usual)
+
+
+def require_batch_sizes(config: ModelConfig, batch_sizes: Sequence[int]) -> None:
+    """Raise UsageError when graphs of the config cannot take these numbers of images at once."""
+    allowed = family_of(config).batch_sizes
+    refused = [size for size in batch_sizes if allowed is not None and size not in allowed]
+    if refused:
+        raise UsageError(
+            f"{config.name} takes one image at a time, because the number of proposals differs by image; expected "
+            f"bs=1, found {refused[0]}. Set bs=1 (--batch_size=1): the target then runs parallel requests."
+        )
 
 
 def find_cut(outputs: Sequence[TensorSpec], config: ModelConfig, stated: str | None = None) -> str:

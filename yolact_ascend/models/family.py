@@ -43,6 +43,9 @@ class Detector(Protocol):
 
 
 T = TypeVar("T")
+ONNX = "onnx"  # of a graph's operators: ONNX's own
+# The domain of other operators while PyTorch and onnxsim have the graph, which know none of theirs among ONNX's.
+OPERATORS_DOMAIN = "ascend"
 
 
 @dataclass(frozen=True)
@@ -86,6 +89,7 @@ class Family(Protocol):
     opset: int  # of the ONNX that export writes
     batch_sizes: tuple[int, ...] | None  # that its graphs take; None: any
     side_inputs: tuple[TensorSpec, ...]  # of one image, float32: what its graphs take behind the picture
+    operators: tuple[str, ...]  # kinds of operators that its graphs may have; the first, ONNX's, is the default
 
     def outputs(self, config: ModelConfig, cut: str) -> tuple[TensorSpec, ...]:
         """Return the tensors of one image at a cut, in the model's order."""
@@ -121,6 +125,9 @@ class Family(Protocol):
 
     def run_layers(self, network: nn.Module, config: ModelConfig, cut: str) -> None:
         """Run each layer up to a cut on tensors of its static shapes, of one image, on PyTorch's device "meta"."""
+
+    def with_operators(self, network: nn.Module, operators: str) -> nn.Module:
+        """Return a network of `at_cut` for the export of a graph with other operators than ONNX's."""
 
     def has_host_part(self, cut: str) -> bool:
         """Tell whether a part of the network runs on the host behind a cut, so that weights are needed there."""

@@ -8,10 +8,17 @@ from pathlib import Path
 from typing import Any
 
 from yolact_ascend.errors import UsageError
-from yolact_ascend.flags import COUNT, DEVICE, MAX_BATCH_SIZE, MAX_WORKERS, THREADS, read_npus
+from yolact_ascend.flags import COUNT, DEVICE, MAX_BATCH_SIZE, MAX_WORKERS, OPERATORS, THREADS, read_npus
 from yolact_ascend.models.config import DEFAULT_CONFIG, DEFAULT_WEIGHTS, ModelConfig, get_config, require_upstream
 from yolact_ascend.models.description import Description
-from yolact_ascend.models.families import all_cuts, default_cut, family_of
+from yolact_ascend.models.families import (
+    all_cuts,
+    all_operators,
+    choose_operators,
+    default_cut,
+    family_of,
+    require_batch_sizes,
+)
 from yolact_ascend.models.inputs import DTYPE_OF_EMBED, RESIZE
 from yolact_ascend.pipeline.model_source import choose_config, find_exported, require_exported_fits
 from yolact_ascend.targets.registry import DEFAULT_TARGET, TARGETS, read_device, read_embed, read_precision
@@ -59,6 +66,7 @@ class RunSettings:
     embed: str  # of models.inputs: what the compiled model does to its input by itself
     threads: int | None  # of a model that runs on the host's CPU
     cut: str
+    operators: str
     input: str
     given: frozenset[str] = frozenset()  # the keys that the user wrote
     is_demo: bool = False  # see `demo`
@@ -175,6 +183,7 @@ KEYS = {
         "where the graph on the device ends: fpn (default, before the prediction heads), heads (after them), or boxes "
         "(with scores and boxes decoded, for other programs, too)",
     ),
+    "operators": Key("", optional(one_of(all_operators())), OPERATORS.help),
     "mode": Key("full", one_of(MODES), "full: all stages, up to mAP; perf: throughput only, needs no data set"),
     "stream": Key(
         "0", switch, "1: images to mAP in memory, in overlapping stages; writes no inputs and outputs to disk"
@@ -253,6 +262,7 @@ def _settings(values: dict[str, Any], given: frozenset[str]) -> RunSettings:
         require_exported_fits(exported, values["cut"], values["classes"])
     if values["upstream"] is not None:
         require_upstream(config)
+    require_batch_sizes(config, values["bs"])
     target = TARGETS[values["target"]]
     embed = _read("embed", values["embed"], lambda word: read_embed(target, word))
     if embed == RESIZE:
@@ -281,6 +291,7 @@ def _settings(values: dict[str, Any], given: frozenset[str]) -> RunSettings:
         upstream=values["upstream"],
         precision=_read("precision", values["precision"], lambda word: read_precision(target, word)),
         cut=exported.cut if exported else _read_cut(values["cut"], config),
+        operators=choose_operators(config, values["operators"], target.name == "ascend"),
         embed=embed,
         threads=values["threads"],
         input=_benchmark_input(values, target),

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from yolact_ascend.detection.tasks import MASK
+from yolact_ascend.models.family import ONNX
 from yolact_ascend.models.values import ModelConfig, Rcnn
 from yolact_ascend.tensors import TensorSpec
 
 IMAGE_SIZE = TensorSpec("image_size", (2,))  # height and width in px of the resized picture on the canvas
 DETECTIONS = "detections"
 CUTS = (DETECTIONS,)
+# Which operators choose and pool in a graph: ONNX's, or Ascend's, with pooling as the weights expect it or, as Ascend's
+# own recipe has it, half a cell off.
+ASCEND, ASCEND_UNALIGNED = "ascend", "ascend_unaligned"
+OPERATORS = (ONNX, ASCEND, ASCEND_UNALIGNED)
 STRIDES = (4, 8, 16, 32, 64)  # pixels a cell of P2..P6
 POOLED_LEVELS = 4  # P2..P5; P6 is for proposals only
 CANVAS_DIVISOR = 32  # of a canvas's sides: a cell of P5

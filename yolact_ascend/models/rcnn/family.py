@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, cast
 from yolact_ascend.detection.thresholds import DetectionSettings
 from yolact_ascend.errors import UsageError
 from yolact_ascend.models.family import Detector, Family, HostNetwork, StateKeys
-from yolact_ascend.models.rcnn.cuts import CUTS, IMAGE_SIZE, cut_outputs
+from yolact_ascend.models.rcnn.cuts import CUTS, IMAGE_SIZE, OPERATORS, cut_outputs
 from yolact_ascend.models.rcnn.foreign import explain_foreign
 from yolact_ascend.models.rcnn.other_keys import SURPLUS, to_our_key, writer_of
 from yolact_ascend.models.values import ModelConfig
@@ -40,6 +40,7 @@ class RcnnFamily(Family):
     opset = 16  # the first whose RoiAlign has aligned pooling
     batch_sizes = (1,)  # the numbers of proposals and detections differ by image
     side_inputs = (IMAGE_SIZE,)
+    operators = OPERATORS
 
     def outputs(self, config: ModelConfig, cut: str) -> tuple[TensorSpec, ...]:
         return cut_outputs(config, cut)
@@ -85,6 +86,12 @@ class RcnnFamily(Family):
         from yolact_ascend.models.rcnn.network import run_layers
 
         run_layers(cast("RcnnNetwork", network), config)
+
+    def with_operators(self, network: nn.Module, operators: str) -> nn.Module:
+        from yolact_ascend.models.rcnn.network import RcnnNetwork
+
+        assert isinstance(network, RcnnNetwork)
+        return network.with_operators(operators)
 
     def has_host_part(self, cut: str) -> bool:
         return False

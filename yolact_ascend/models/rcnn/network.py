@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 
 import torch
 from torch import nn
 
 from yolact_ascend.detection.tasks import MASK
+from yolact_ascend.models.family import ONNX
 from yolact_ascend.models.rcnn.anchors import make_anchors
 from yolact_ascend.models.rcnn.backbone import FPN
-from yolact_ascend.models.rcnn.cuts import POOLED_LEVELS, rcnn_of
+from yolact_ascend.models.rcnn.cuts import ASCEND_UNALIGNED, POOLED_LEVELS, rcnn_of
 from yolact_ascend.models.rcnn.heads import BoxHead, BoxPredictor, MaskHead, RpnHead
 from yolact_ascend.models.rcnn.roi_align import Pooling, pool_levels
 from yolact_ascend.models.rcnn.select import Chosen, Found, choose_detections, propose
@@ -43,7 +45,7 @@ class RcnnNetwork(nn.Module):
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
-        self.config, self.rcnn = config, rcnn_of(config)
+        self.config, self.rcnn, self.operators = config, rcnn_of(config), ONNX
         self.backbone = FPN(config)
         self.proposal_generator = ProposalGenerator(config)
         self.roi_heads = RoiHeads(config)
@@ -78,7 +80,19 @@ class RcnnNetwork(nn.Module):
     def pooling(self, size: int, for_masks: bool = False) -> Pooling:
         """Return how regions are pooled to size×size bins."""
         samples = self.rcnn.mask_pooler_samples if for_masks else self.rcnn.box_pooler_samples
-        return Pooling(size, samples, self.rcnn.pooler_is_aligned, self.rcnn.dialect)
+        is_aligned = self.rcnn.pooler_is_aligned and self.operators != ASCEND_UNALIGNED
+        return Pooling(size, samples, is_aligned, self.rcnn.dialect, self.is_for_ascend)
+
+    @property
+    def is_for_ascend(self) -> bool:
+        """Whether a traced graph has Ascend's operators; the network then computes nothing itself."""
+        return self.operators != ONNX
+
+    def with_operators(self, operators: str) -> RcnnNetwork:
+        """Return the same network for the export of a graph with these operators, of `cuts.OPERATORS`."""
+        network = copy.copy(self)
+        network.operators = operators
+        return network
 
     def forward(self, image: torch.Tensor, image_size: torch.Tensor) -> tuple[torch.Tensor, ...]:
         """Find the detections of one normalised picture [1,3,H,W] on its canvas.
@@ -89,7 +103,12 @@ class RcnnNetwork(nn.Module):
         levels = self.features(image)
         logits, deltas = self.score_anchors(levels)
         proposals = propose(
-            self.anchors(levels), [each[0] for each in logits], [each[0] for each in deltas], image_size[0], self.rcnn
+            self.anchors(levels),
+            [each[0] for each in logits],
+            [each[0] for each in deltas],
+            image_size[0],
+            self.rcnn,
+            on_ascend=self.is_for_ascend,
         )
         found = self._detect(levels, proposals, image_size[0])
         count = found.is_real.to(torch.int32).sum(0, True, dtype=torch.int32)
@@ -101,7 +120,7 @@ class RcnnNetwork(nn.Module):
     def _detect(self, levels: Sequence[torch.Tensor], proposals: Chosen, image_size: torch.Tensor) -> Found:
         first = torch.zeros(len(proposals.boxes), dtype=torch.int64, device=proposals.boxes.device)
         logits, deltas = self.score_boxes(levels, proposals.boxes, first)
-        return choose_detections(proposals, logits, deltas, image_size, self.rcnn)
+        return choose_detections(proposals, logits, deltas, image_size, self.rcnn, self.is_for_ascend)
 
     def _masks(self, levels: Sequence[torch.Tensor], found: Found, head: MaskHead) -> torch.Tensor:
         """Return the probabilities [N,28,28] of the found classes; zeros where there is no detection."""

@@ -9,18 +9,21 @@ import torch
 
 
 def suppress(boxes: torch.Tensor, scores: torch.Tensor, iou: float, least_score: float) -> torch.Tensor:
-    """Return which boxes of each group survive, as rows (group, box) int64 [n,2].
+    """Return which boxes of each group survive, as rows of the boxes of all groups, group*N + box, int64 [n].
 
     boxes [G,N,4] xyxy, scores [G,N] float32; a box is dropped when it overlaps one of a higher score by more than `iou`
     of their union, or does not score above `least_score`.
     """
+    count = int(boxes.shape[1])
     if torch.onnx.is_in_onnx_export():
-        return _NonMaxSuppression.apply(boxes, scores, iou, least_score, int(boxes.shape[1]))
-    return find_survivors(boxes, scores, iou, least_score)
+        found = _NonMaxSuppression.apply(boxes, scores, iou, least_score, count)
+    else:
+        found = find_survivors(boxes, scores, iou, least_score)
+    return found[:, 0] * count + found[:, 1]
 
 
 def find_survivors(boxes: torch.Tensor, scores: torch.Tensor, iou: float, least_score: float) -> torch.Tensor:
-    """Do what `suppress` does, in PyTorch and numpy."""
+    """Do what `suppress` does, in PyTorch and numpy; returns rows (group, box) int64 [n,2]."""
     kept = []
     for group in range(len(boxes)):
         candidates = torch.nonzero(scores[group] > least_score)[:, 0]

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch.nn import functional
 
+from yolact_ascend.models.rcnn.ascend import extract_regions
 from yolact_ascend.models.rcnn.boxes import has_area, pyramid_levels
 from yolact_ascend.models.rcnn.cuts import STRIDES
 
@@ -25,6 +26,7 @@ class Pooling:
     samples: int
     is_aligned: bool
     dialect: str
+    on_ascend: bool = False  # by Ascend's operator, which only an exported graph has
 
 
 def pool_levels(
@@ -45,6 +47,8 @@ def pool_levels(
 def _pool_levels(
     levels: Sequence[torch.Tensor], boxes: torch.Tensor, image_ids: torch.Tensor, pooling: Pooling
 ) -> torch.Tensor:
+    if pooling.on_ascend:
+        return extract_regions(levels, boxes, pooling.size, pooling.samples, pooling.is_aligned)
     of_box = pyramid_levels(boxes, len(levels), pooling.dialect)
     rows, pooled = [], []
     for i, (level, stride) in enumerate(zip(levels, STRIDES)):

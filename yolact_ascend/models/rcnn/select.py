@@ -12,15 +12,16 @@ from typing import NamedTuple
 
 import torch
 
+from yolact_ascend.models.rcnn.ascend import positive_scores, suppress_on_ascend
 from yolact_ascend.models.rcnn.boxes import clip_boxes, decode_deltas, has_area, with_last_pixel
 from yolact_ascend.models.rcnn.nms import suppress
 from yolact_ascend.models.values import DETECTRON1, Rcnn
 
-NEVER = -1.0  # a score of what must not be chosen
+LOWEST = -1e9  # below all logits and scores; PyTorch's exporter takes it for a whole number of 64 bits somewhere
 
 
 class Chosen(NamedTuple):
-    """Boxes [N,4] of which some rows are padding, scores [N] (padding: NEVER), and which rows are real [N]."""
+    """Boxes [N,4] of which some rows are padding, scores [N], and which rows are real [N]."""
 
     boxes: torch.Tensor
     scores: torch.Tensor
@@ -35,6 +36,7 @@ def propose(
     rcnn: Rcnn,
     candidates: int | None = None,
     proposals: int | None = None,
+    on_ascend: bool = False,
 ) -> Chosen:
     """Choose the proposals of one image, best first; the scores are ranks.
 
@@ -53,15 +55,20 @@ def propose(
         best, rows = torch.topk(flat, count)
         decoded = decode_deltas(by_anchor[rows], own_anchors[rows], rcnn.rpn_box_weights, rcnn.dialect)
         boxes.append(_pad_rows(clip_boxes(decoded, image_size, rcnn.dialect), most - count, 0.0))
-        scores.append(_pad_rows(best, most - count, torch.finfo(best.dtype).min))
+        scores.append(_pad_rows(best, most - count, LOWEST))
     stacked, best = torch.stack(boxes), torch.stack(scores)  # [L,most,4], [L,most]
-    # Ranks in place of logits: best first by construction, so that engines cannot break ties in different ways.
-    ranks = torch.arange(most, 0, -1, device=best.device, dtype=best.dtype).expand(len(boxes), most)
-    is_padding = best <= torch.finfo(best.dtype).min
-    is_sound = torch.ones_like(is_padding) if rcnn.dialect == DETECTRON1 else has_area(stacked)
-    ranks = torch.where(is_sound & ~is_padding, ranks, torch.zeros_like(ranks))
-    kept = suppress(with_last_pixel(stacked, rcnn.dialect), ranks, rcnn.rpn_nms_iou, 0.5)
-    return _take_best(stacked.reshape(-1, 4), best.reshape(-1), kept[:, 0] * most + kept[:, 1], proposals)[0]
+    is_padding = best <= LOWEST
+    is_candidate = ~is_padding if rcnn.dialect == DETECTRON1 else has_area(stacked) & ~is_padding
+    whole = with_last_pixel(stacked, rcnn.dialect)
+    if on_ascend:
+        ranks = torch.where(is_candidate, positive_scores(best), torch.zeros_like(best))
+        kept = suppress_on_ascend(whole, ranks, rcnn.rpn_nms_iou, 0.0, proposals)
+    else:
+        # Ranks in place of logits: best first by construction, so that engines cannot break ties in different ways.
+        ranks = torch.arange(most, 0, -1, device=best.device, dtype=best.dtype).expand(len(boxes), most)
+        ranks = torch.where(is_candidate, ranks, torch.zeros_like(ranks))
+        kept = suppress(whole, ranks, rcnn.rpn_nms_iou, 0.5)
+    return _take_best(stacked.reshape(-1, 4), best.reshape(-1), kept, proposals)[0]
 
 
 class Found(NamedTuple):
@@ -74,7 +81,12 @@ class Found(NamedTuple):
 
 
 def choose_detections(
-    proposals: Chosen, logits: torch.Tensor, deltas: torch.Tensor, image_size: torch.Tensor, rcnn: Rcnn
+    proposals: Chosen,
+    logits: torch.Tensor,
+    deltas: torch.Tensor,
+    image_size: torch.Tensor,
+    rcnn: Rcnn,
+    on_ascend: bool = False,
 ) -> Found:
     """Choose the detections of one image among proposals [N] by class logits [N,K+1] and box deltas [N,4k]."""
     background_first = rcnn.dialect == DETECTRON1
@@ -86,11 +98,13 @@ def choose_detections(
     boxes = decode_deltas(own_deltas, proposals.boxes, rcnn.box_weights, rcnn.dialect)
     boxes = clip_boxes(boxes, image_size, rcnn.dialect).expand(classes, count, 4)
     is_candidate = (scores > rcnn.score_threshold) & proposals.is_real
-    scores = torch.where(is_candidate, scores, torch.full_like(scores, NEVER))
-    kept = suppress(with_last_pixel(boxes, rcnn.dialect), scores, rcnn.nms_iou, 0.0)
-    chosen, ids = _take_best(
-        boxes.reshape(-1, 4), scores.reshape(-1), kept[:, 0] * count + kept[:, 1], rcnn.max_detections
-    )
+    scores = torch.where(is_candidate, scores, torch.zeros_like(scores))
+    whole, most = with_last_pixel(boxes, rcnn.dialect), rcnn.max_detections
+    if on_ascend:
+        kept = suppress_on_ascend(whole, scores, rcnn.nms_iou, rcnn.score_threshold, most)
+    else:
+        kept = suppress(whole, scores, rcnn.nms_iou, rcnn.score_threshold)
+    chosen, ids = _take_best(boxes.reshape(-1, 4), scores.reshape(-1), kept, most)
     zero = torch.zeros_like(ids)
     class_ids = torch.where(chosen.is_real, torch.div(ids, count, rounding_mode="trunc"), zero)
     scores = torch.where(chosen.is_real, chosen.scores, torch.zeros_like(chosen.scores))
@@ -100,14 +114,19 @@ def choose_detections(
 def _take_best(
     boxes: torch.Tensor, scores: torch.Tensor, kept: torch.Tensor, count: int
 ) -> tuple[Chosen, torch.Tensor]:
-    """Return the `count` best of boxes [M,4] whose rows [n] are kept, best first and padded, and their rows [count]."""
+    """Return the `count` best of boxes [M,4] whose rows [n] are kept, best first and padded, and their rows [count].
+
+    A kept row of M is padding.
+    """
     none = len(boxes)
-    lowest = torch.finfo(scores.dtype).min
-    best, places = torch.topk(_pad_rows(scores[kept], count, lowest), count)
+    best, places = torch.topk(_pad_rows(_pad_rows(scores, 1, LOWEST)[kept], count, LOWEST), count)
     rows = _pad_rows(kept, count, none)[places.reshape(count)]  # a graph's TopK forgets its size
     return Chosen(_pad_rows(boxes, 1, 0.0)[rows], best.reshape(count), rows < none), rows
 
 
 def _pad_rows(values: torch.Tensor, count: int, value: float) -> torch.Tensor:
     """Return values [N,...] with `count` more rows."""
-    return torch.cat([values, values.new_full((count, *values.shape[1:]), value)]) if count else values
+    if not count:
+        return values
+    shape = count, *map(int, values.shape[1:])
+    return torch.cat([values, torch.full(shape, value, dtype=values.dtype, device=values.device)])

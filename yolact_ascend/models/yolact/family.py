@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, cast
 from yolact_ascend.detection.thresholds import DetectionSettings
 from yolact_ascend.extras import require_module
 from yolact_ascend.models.config import ModelConfig
-from yolact_ascend.models.family import Detector, Family, HostNetwork, StateKeys
+from yolact_ascend.models.family import ONNX, Detector, Family, HostNetwork, StateKeys
 from yolact_ascend.models.yolact.cuts import BOXES, CUTS, FPN, HEADS, cut_outputs
 from yolact_ascend.tensors import TensorSpec
 
@@ -44,6 +44,7 @@ class YolactFamily(Family):
     opset = 11  # inside the documented range of every CANN
     batch_sizes = None
     side_inputs = ()
+    operators = (ONNX,)
 
     def outputs(self, config: ModelConfig, cut: str) -> tuple[TensorSpec, ...]:
         return cut_outputs(config, cut)
@@ -96,6 +97,9 @@ class YolactFamily(Family):
         from yolact_ascend.models.yolact.network import run_layers
 
         run_layers(self.at_cut(network, config, cut), config)
+
+    def with_operators(self, network: nn.Module, operators: str) -> nn.Module:
+        return network
 
     def has_host_part(self, cut: str) -> bool:
         return cut == FPN

@@ -5,6 +5,7 @@ from __future__ import annotations
 from yolact_ascend import flags
 from yolact_ascend.detection.tasks import BOX, MASK
 from yolact_ascend.models.families import default_cut
+from yolact_ascend.models.family import ONNX
 from yolact_ascend.pipeline.context import RunContext
 from yolact_ascend.process import own_command
 
@@ -27,6 +28,11 @@ def class_words(run: RunContext) -> list[str]:
 def cut_words(run: RunContext) -> list[str]:
     """Return the flag for the cut; none for the default, so that the commands are the guide's."""
     return [] if run.settings.cut == default_cut(run.config) else [flags.CUT.word(run.settings.cut)]
+
+
+def operators_words(run: RunContext) -> list[str]:
+    """Return the flag for the operators of the graph; none for ONNX's."""
+    return [] if run.settings.operators == ONNX else [flags.OPERATORS.word(run.settings.operators)]
 
 
 def dataset_words(run: RunContext) -> list[str]:

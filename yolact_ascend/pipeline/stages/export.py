@@ -7,10 +7,11 @@ from typing import Any
 
 from yolact_ascend import flags
 from yolact_ascend.models.families import family_of
+from yolact_ascend.models.family import ONNX
 from yolact_ascend.models.host_part import heads_file
 from yolact_ascend.pipeline.context import RunContext
 from yolact_ascend.pipeline.model_source import EXPORT
-from yolact_ascend.pipeline.stages.commands import cut_words, export_command
+from yolact_ascend.pipeline.stages.commands import cut_words, export_command, operators_words
 from yolact_ascend.pipeline.steps import Step
 from yolact_ascend.sources import made_by
 
@@ -27,13 +28,15 @@ def steps(run: RunContext) -> list[Step]:
             "config": settings.config,
             "cut": settings.cut,
             "classes": [run.config.class_names, run.config.category_ids],
+            **({} if settings.operators == ONNX else {"operators": settings.operators}),
             "upstream": run.records.token("patch") if settings.upstream else None,
             **made_by("models.export"),
         }
 
     def work() -> None:
         upstream = [flags.UPSTREAM.word(settings.upstream)] if settings.upstream else []
-        run.runner.run_own([*export_command(run), flags.ONNX_OUTPUT.word(onnx), *cut_words(run), *upstream])
+        options = [*cut_words(run), *operators_words(run), *upstream]
+        run.runner.run_own([*export_command(run), flags.ONNX_OUTPUT.word(onnx), *options])
 
     def outputs() -> list[Path]:
         return [onnx, *([heads_file(onnx)] if family_of(run.config).has_host_part(settings.cut) else [])]
