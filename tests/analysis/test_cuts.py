@@ -3,9 +3,10 @@
 import json
 
 import pytest
+from factories import tiny_rcnn
 
 from yolact_ascend.analysis import cuts
-from yolact_ascend.analysis.cuts import Measured, count_cuts, format_cuts
+from yolact_ascend.analysis.cuts import Measured, count_cuts, cuts_to_json, format_cuts
 from yolact_ascend.cli import main
 from yolact_ascend.models.config import CONFIGS, DEMO_CONFIG
 from yolact_ascend.timings import Timings
@@ -46,6 +47,17 @@ def test_bytes_and_disk():
     assert (fpn.output_bytes, heads.output_bytes) == (4 * (CELLS * 256 + protos), 4 * (3 * CELLS * 117 + protos))
     assert fpn.scratch_bytes("float32") == 5000 * (fpn.output_bytes + 3 * 550 * 550 * 4)
     assert fpn.scratch_bytes("uint8") == 5000 * (fpn.output_bytes + 3 * 550 * 550)
+
+
+def test_a_network_that_pads_has_float32_inputs_only():
+    """R-CNN's two inputs: the canvas, and the size of the picture on it."""
+    config = tiny_rcnn()
+    (costs,) = count_cuts(config)
+    assert costs.input_bytes == {"float32": 4 * (3 * 96 * 128 + 2)}
+    assert "uint8" not in format_cuts(config, [costs], None)
+    assert cuts_to_json(config, [costs], None)["cuts"][0]["scratch_bytes"] == {
+        "float32": costs.scratch_bytes("float32")
+    }
 
 
 def test_without_weights_the_host_is_not_measured_and_that_is_said(capsys):

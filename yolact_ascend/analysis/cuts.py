@@ -25,7 +25,7 @@ from yolact_ascend.models.config import ModelConfig, Preprocessing
 from yolact_ascend.models.detector import load_detector
 from yolact_ascend.models.families import family_of
 from yolact_ascend.models.family import Detector
-from yolact_ascend.models.inputs import FLOAT32, INPUT_DTYPES, input_tensor
+from yolact_ascend.models.inputs import FLOAT32, INPUT_DTYPES, UINT8, input_tensors
 from yolact_ascend.models.weights import load_network
 from yolact_ascend.pipeline import demo
 from yolact_ascend.scenes.scenes import draw_dataset
@@ -55,7 +55,7 @@ class CutCosts:
     cut: str
     device_flop: int  # per image
     host_flop: int  # per image, in the part of the network that the host runs
-    input_bytes: dict[str, int]  # per image, by dtype
+    input_bytes: dict[str, int]  # per image, by the dtype of the picture; float32 alone where pictures are padded
     output_bytes: int  # per image
 
     def scratch_bytes(self, dtype: str) -> int:
@@ -78,11 +78,16 @@ def count_cuts(config: ModelConfig) -> list[CutCosts]:
             cut,
             flop[cut],
             whole - flop[cut],
-            {dtype: input_tensor(config, dtype).size_bytes for dtype in INPUT_DTYPES},
+            {dtype: sum(spec.size_bytes for spec in input_tensors(config, dtype)) for dtype in _input_dtypes(config)},
             sum(output.size_bytes for output in family.outputs(config, cut)),
         )
         for cut in family.cuts
     ]
+
+
+def _input_dtypes(config: ModelConfig) -> tuple[str, ...]:
+    """Return the dtypes that a model's input may have: no model pads pixels by itself."""
+    return INPUT_DTYPES if config.preprocessing.is_stretched else (FLOAT32,)
 
 
 def measure_cuts(config: ModelConfig, weights: Path, image_path: Path | None, limit: int) -> Measured:
@@ -114,9 +119,10 @@ def format_cuts(config: ModelConfig, costs: Sequence[CutCosts], measured: Measur
         ("GFLOP per image on the device", lambda cut: cut.device_flop / 1e9),
         ("GFLOP per image on the host", lambda cut: cut.host_flop / 1e9),
         ("MB per image out of the device", lambda cut: cut.output_bytes / 1e6),
-        (f"GB on disk, {SCRATCH_IMAGES} images, float32 in", lambda cut: cut.scratch_bytes("float32") / 1e9),
-        ("the same, uint8 in (aipp=1)", lambda cut: cut.scratch_bytes("uint8") / 1e9),
+        (f"GB on disk, {SCRATCH_IMAGES} images, float32 in", lambda cut: cut.scratch_bytes(FLOAT32) / 1e9),
     ]
+    if UINT8 in costs[0].input_bytes:
+        figures.append(("the same, uint8 in (aipp=1)", lambda cut: cut.scratch_bytes(UINT8) / 1e9))
     rows = [[name, *(f"{value(cut):.1f}" for cut in costs)] for name, value in figures]
     notes = [f"{config.name}, {config.num_classes} classes; FLOP are 2 for each multiply-add of its layers (--layers)."]
     if measured is None:
@@ -152,7 +158,7 @@ def cuts_to_json(config: ModelConfig, costs: Sequence[CutCosts], measured: Measu
                 "device_flop": cut.device_flop,
                 "host_flop": cut.host_flop,
                 "output_bytes": cut.output_bytes,
-                "scratch_bytes": {dtype: cut.scratch_bytes(dtype) for dtype in INPUT_DTYPES},
+                "scratch_bytes": {dtype: cut.scratch_bytes(dtype) for dtype in cut.input_bytes},
                 "core_ms_per_image": measured and measured.core_ms[cut.cut],
             }
             for cut in costs
