@@ -129,6 +129,7 @@ def test_a_result_with_numbers_is_a_value(tracker):
 
 def test_the_extra_is_named_where_it_is_missing(monkeypatch):
     monkeypatch.setattr(track, "PACKAGE", "trackers_that_are_not_there")
+    monkeypatch.setattr(track.sys, "version_info", (3, 11, 7))
     with pytest.raises(NotInstalledError, match=r"trackers_that_are_not_there is not installed for "):
         Tracker()
     monkeypatch.setattr(track.sys, "version_info", (3, 9, 21))

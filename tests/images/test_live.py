@@ -25,6 +25,11 @@ def camera(monkeypatch):
     played.put(None)  # the reader ends
 
 
+def read_all(live):
+    with contextlib.closing(live):
+        return list(live.frames())
+
+
 @pytest.mark.parametrize(
     ("word", "source", "name", "stem"),
     [
@@ -138,11 +143,8 @@ def test_a_source_that_gives_no_frame_at_all(camera):
 def test_a_source_that_hangs_is_left_after_the_time_that_was_set(camera, monkeypatch):
     monkeypatch.setattr(live_module, "CLOSE_S", 0.01)
     camera.put(1)
-    with contextlib.closing(Live(CAMERA, wait_s=0.05)) as live:
-        frames = live.frames()
-        next(frames)
-        with pytest.raises(DatasetError, match=r"camera 0 gave no frame for 0\.05 s\. .* longer wait: --timeout=SECO"):
-            next(frames)
+    with pytest.raises(DatasetError, match=r"camera 0 gave no frame for 0\.05 s\. .* longer wait: --timeout=SECO"):
+        read_all(Live(CAMERA, wait_s=0.05))
 
 
 def test_a_reader_that_fails_is_said(camera, monkeypatch):
@@ -170,8 +172,7 @@ def test_motion_jpeg_is_read_from_a_server_to_its_end():
 
 
 def test_a_server_that_says_nothing_more(monkeypatch):
-    monkeypatch.setattr(live_module, "LONGER_S", 0.1)
-    with serve_mjpeg(*range(40), then_hang=True) as url:  # as many as FFmpeg wants to see before it begins
-        live = Live(LiveSource(url), wait_s=0.5)
-        with contextlib.closing(live), pytest.raises(DatasetError, match=r"live\.mjpg gave no frame for 0\.5 s"):
-            list(live.frames())
+    monkeypatch.setattr(live_module, "CLOSE_S", 0.01)
+    said = pytest.raises(DatasetError, match=r"live\.mjpg gave no frame for 0\.5 s")
+    with serve_mjpeg(*range(40), then_hang=True) as url, said:  # as many as FFmpeg wants to see before it begins
+        read_all(Live(LiveSource(url), wait_s=0.5))

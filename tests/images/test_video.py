@@ -160,6 +160,15 @@ def test_an_odd_size_is_filled_up_and_nothing_is_cut_off(tmp_path, size, even):
     assert frames[0].pixels[-4:, -4:].min() > 200
 
 
+def test_a_frame_of_another_size_is_scaled_to_the_first(tmp_path):
+    """A camera that changes its size midway: OpenCV's writer would drop the frame without a word."""
+    written = VideoCopy(tmp_path / "b.mp4", 25.0, *SIZE)
+    for number, (height, width) in enumerate([(48, 64), (96, 128), (20, 30)]):
+        written.write(np.full((height, width, 3), 100 * number, np.uint8), 40.0 * number)
+    written.close()
+    assert levels(tmp_path / "b.mp4") == [0, 10, 20]
+
+
 @pytest.mark.parametrize("content", [b"", b"no video"])
 def test_what_is_no_video_is_refused(tmp_path, content):
     (tmp_path / "a.mp4").write_bytes(content)

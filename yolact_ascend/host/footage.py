@@ -59,7 +59,7 @@ def predict_video(source: Path, model: Model, save_path: Path, footage: Footage 
     copy_path, file = save_path / f"{source.stem}.mp4", save_path / f"{source.stem}.json"
     summary, frames = Summary(), list[dict[str, Any]]()
     with contextlib.ExitStack() as stack:
-        stack.enter_context(hold_results(save_path, [copy_path, file], flags.SAVE_PATH.word("DIR")))
+        stack.enter_context(_hold(save_path, file, copy_path, footage))
         video = stack.enter_context(contextlib.closing(Video(source, footage.limit)))
         work = _Work(model, footage, summary, f"a frame of {source}", video.fps)
         try:
@@ -91,7 +91,7 @@ def predict_live(source: LiveSource, model: Model, save_path: Path, footage: Foo
     copy_path, file = save_path / f"{source.stem}.mp4", save_path / f"{source.stem}.jsonl"
     summary = Summary()
     with contextlib.ExitStack() as stack:
-        stack.enter_context(hold_results(save_path, [copy_path, file], flags.SAVE_PATH.word("DIR")))
+        stack.enter_context(_hold(save_path, file, copy_path, footage))
         work = _Work(model, footage, summary, f"a frame of {source}", VARYING_FPS)
         live = stack.enter_context(contextlib.closing(Live(source, footage.wait_s)))
         lines = stack.enter_context(_open_lines(file))
@@ -157,6 +157,11 @@ def entries_of(found: Found) -> list[dict[str, Any]]:
     """Return what was found in a frame as entries of a video's JSON."""
     config = found.config
     return whole_results(found.detections, config.class_names, config.category_ids, track_ids=found.track_ids)
+
+
+def _hold(folder: Path, file: Path, copy: Path, footage: Footage) -> contextlib.AbstractContextManager[None]:
+    """Hold the folder for what is going to be written."""
+    return hold_results(folder, [file, *([copy] if footage.writes_copy else [])], flags.SAVE_PATH.word("DIR"))
 
 
 @contextlib.contextmanager
