@@ -31,7 +31,7 @@ TORCH = {
     *("models.yolact.backbones", "models.yolact.network", "models.yolact.head_export", "models.yolact.upstream"),
     *(
         f"models.rcnn.{name}"
-        for name in ("backbone", "boxes", "heads", "network", "nms", "other_weights", "roi_align", "select")
+        for name in ("ascend", "backbone", "boxes", "heads", "network", "nms", "other_weights", "roi_align", "select")
     ),
     *("training.losses", "training.score", "training.train", "training.trainer"),
     *("analysis.network_layers", "analysis.cuts", "targets.torch.engine"),

@@ -260,9 +260,7 @@ def _settings(values: dict[str, Any], given: frozenset[str]) -> RunSettings:
     config = choose_config(values["config"], values["weights"], exported)
     if exported is not None:
         require_exported_fits(exported, values["cut"], values["classes"])
-    if values["upstream"] is not None:
-        require_upstream(config)
-    require_batch_sizes(config, values["bs"])
+    _require_possible(config, values)
     target = TARGETS[values["target"]]
     embed = _read("embed", values["embed"], lambda word: read_embed(target, word))
     if embed == RESIZE:
@@ -298,6 +296,13 @@ def _settings(values: dict[str, Any], given: frozenset[str]) -> RunSettings:
         given=given,
         exported=exported,
     )
+
+
+def _require_possible(config: ModelConfig, values: dict[str, Any]) -> None:
+    """Raise UsageError for what networks of the config cannot do."""
+    if values["upstream"] is not None:
+        require_upstream(config)
+    require_batch_sizes(config, values["bs"])
 
 
 def _must_export(values: dict[str, Any]) -> bool:
