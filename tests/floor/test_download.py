@@ -3,11 +3,14 @@
 import dataclasses
 import hashlib
 import http.server
+import pickle
 import shutil
 import threading
 import zipfile
+from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 from factories import CHECKOUT
 
@@ -317,6 +320,30 @@ def test_weights_with_a_published_hash_are_checked_by_it(server, tmp_path, monke
     published(size_bytes=len(content), sha384=hashlib.sha384(content).hexdigest())
     assert main(words) == 0
     assert "Its size and SHA-384 are the published ones" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("word", ["faster_rcnn_R_50_FPN_1x", "COCO-Detection/faster_rcnn_R_50_FPN_1x.yaml"])
+def test_the_zoos_weights_are_fetched_by_their_names(server, tmp_path, monkeypatch, capsys, word):
+    """A small pickle of arrays stands in for the 167 MB."""
+    server.files["/a.bin"] = pickle.dumps({"model": {"a": np.ones(3, np.float32)}, "__author__": "a"}, 2)
+    words = ["download", "weights", word, "--to", str(tmp_path), "--url", server.url()]
+    assert main(words) == 0
+    file = tmp_path / "faster_rcnn_R_50_FPN_1x_model_final_b275ba.pkl"
+    assert file.read_bytes() == server.files["/a.bin"]
+    said = capsys.readouterr().out
+    assert "No size or hash of it is published" in said and "Licence: CC BY-SA 3.0." in said
+    file.unlink()
+    server.files["/a.bin"] = pickle.dumps({"model": {"a": Path("/")}}, 2)
+    monkeypatch.setattr(download_module, "TRIES", 1)
+    assert main(words) == 1
+    assert "holds Python objects (pathlib" in capsys.readouterr().err and list(tmp_path.iterdir()) == []
+
+
+def test_the_zoos_addresses_are_those_of_detectron2():
+    """Source: facebookresearch/detectron2 @ 02b5c4e2, detectron2/model_zoo/model_zoo.py."""
+    zoo = "https://dl.fbaipublicfiles.com/detectron2"
+    url = f"{zoo}/COCO-InstanceSegmentation/mask_rcnn_R_101_FPN_3x/138205316/model_final_a3ec72.pkl"
+    assert CONFIGS["mask_rcnn_R_101_FPN_3x"].source.url == url
 
 
 @pytest.mark.parametrize(

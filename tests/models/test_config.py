@@ -178,6 +178,8 @@ def test_a_models_outputs_tell_its_cut():
         find_cut(cut_outputs(OTHER, "heads"), USUAL)
     with pytest.raises(ArtifactError, match=rf"exported for another, not for {USUAL.name}\. Pass --config=another and"):
         find_cut(cut_outputs(OTHER, "heads"), USUAL, "another")
+    with pytest.raises(ArtifactError, match=rf"exported for mine-1a2b3c4d, not for {USUAL.name}"):
+        find_cut(cut_outputs(USUAL, "fpn"), USUAL, "mine-1a2b3c4d")  # of the same shapes, from a config file
     half = [dataclasses.replace(spec, dtype="float16") for spec in cut_outputs(USUAL, "fpn")]
     with pytest.raises(ArtifactError, match="compiled with --output_type"):
         find_cut(half, USUAL)

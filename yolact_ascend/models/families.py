@@ -72,7 +72,7 @@ def find_cut(outputs: Sequence[TensorSpec], config: ModelConfig, stated: str | N
     found = [(spec.shape, spec.dtype) for spec in outputs]
     expected = {cut: [(spec.shape, spec.dtype) for spec in cut_outputs(config, cut)] for cut in family_of(config).cuts}
     fitting = [cut for cut, shapes in expected.items() if shapes == found]
-    is_others = stated in CONFIGS and stated != config.name and not is_alike(CONFIGS[stated], config)
+    is_others = stated not in (None, config.name) and not (stated in CONFIGS and is_alike(CONFIGS[stated], config))
     if fitting and not is_others:  # with three classes two cuts have the same shapes: names tell them apart
         return next((cut for cut in fitting if _names_fit(outputs, cut_outputs(config, cut))), fitting[0])
     if stated not in (None, config.name):

@@ -76,12 +76,16 @@ def require_sound(path: Path, needed_bytes: int) -> None:
 
 def find_fault(path: Path) -> str | None:
     """Return why a file that was just fetched cannot be weights; None when it looks like weights."""
-    if read_shapes(path) is None:
-        return explain_unreadable(path, ValueError("no PyTorch weights"))
     try:
+        if is_array_pickle(path):
+            _read_shapes(path)
+        elif read_shapes(path) is None:
+            return explain_unreadable(path, ValueError("no PyTorch weights"))
         require_sound(path, path.stat().st_size)
     except WeightsError as error:
         return str(error)
+    except Exception as error:  # whatever a broken file does to its readers
+        return explain_unreadable(path, error)
     return None
 
 
