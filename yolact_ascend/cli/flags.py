@@ -29,7 +29,7 @@ if TYPE_CHECKING:  # not for `--help`
     from yolact_ascend.host.loading import ModelRequest
     from yolact_ascend.images.coco import CocoDataset
 
-LISTED_CONFIGS = f"one of {', '.join(CONFIGS)}"
+LISTED_CONFIGS = f"one of {', '.join(CONFIGS)}, or a Detectron2 config file (FILE.yaml)"
 
 
 class HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):

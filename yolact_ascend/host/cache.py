@@ -44,6 +44,7 @@ class Recipe:
     device: str
     soc: str | None
     batch_size: int
+    config_file: Path | None = None  # that the config was read from; None: it is found by its name
 
 
 def made_once(recipe: Recipe) -> Path:
@@ -103,7 +104,7 @@ def _facts(recipe: Recipe) -> dict[str, Any]:
 def _make(recipe: Recipe, folder: Path) -> None:
     words = [
         f"weights={recipe.weights.absolute()}",
-        f"config={recipe.config.name}",
+        f"config={recipe.config_file.absolute() if recipe.config_file else recipe.config.name}",
         f"target={recipe.target.name}",
         f"out={folder}",
         "to=export" if _is_exported_only(recipe) else "to=compile",

@@ -26,6 +26,7 @@ from yolact_ascend.models.families import family_of, find_cut
 from yolact_ascend.models.family import Detector
 from yolact_ascend.models.host_part import PART_KEY
 from yolact_ascend.models.onnx_metadata import read_metadata
+from yolact_ascend.models.rcnn.yaml_config import is_config_file
 from yolact_ascend.targets.described import read_description, read_host_part
 from yolact_ascend.targets.registry import (
     TARGETS,
@@ -37,7 +38,7 @@ from yolact_ascend.targets.registry import (
 from yolact_ascend.targets.target import ALL_WORK, RUN, DeviceRequest, Engine, Target
 
 RUNNING = DeviceRequest(work=frozenset((RUN,)))
-WEIGHTS_SUFFIX = ".pth"
+WEIGHTS_SUFFIXES = (".pth", ".pkl")
 MAX_NAMED = 5  # files that a sentence lists
 
 
@@ -165,7 +166,7 @@ def choose_model(request: ModelRequest) -> ChosenModel:
         raise ArtifactError(f"There is no model {show_name(str(request.path))}: {error.strerror}.") from error
     if is_folder:
         request = dataclasses.replace(request, path=model_in(request.path))
-    if request.path.suffix == WEIGHTS_SUFFIX:
+    if request.path.suffix in WEIGHTS_SUFFIXES:
         request = _from_weights(request)
     elif request.target is not None:
         _require_target(request)
@@ -245,6 +246,8 @@ def _from_weights(request: ModelRequest) -> ModelRequest:
     require_no_chosen_emulation(kind, devices.device)
     target = find_target(kind, dataclasses.replace(devices, work=ALL_WORK))
     recipe = Recipe(weights, config, request.classes, target, devices.device, devices.soc, request.batch_size or 1)
+    if request.config is not None and Path(request.config).is_file() and is_config_file(request.config):
+        recipe = dataclasses.replace(recipe, config_file=Path(request.config))
     return dataclasses.replace(request, path=made_once(recipe), weights=None, config=None, classes=None)
 
 
