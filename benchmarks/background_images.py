@@ -33,8 +33,8 @@ from yolact_ascend.models.families import family_of  # noqa: E402
 from yolact_ascend.models.weights import load_network  # noqa: E402
 from yolact_ascend.scenes.scenes import draw_dataset  # noqa: E402
 from yolact_ascend.timings import Timings  # noqa: E402
-from yolact_ascend.training.recipe import Recipe  # noqa: E402
-from yolact_ascend.training.samples import Phase, TrainingSet  # noqa: E402
+from yolact_ascend.training.recipe import Phase, Recipe  # noqa: E402
+from yolact_ascend.training.samples import TrainingSet  # noqa: E402
 from yolact_ascend.training.score import NetworkEngine, score_network  # noqa: E402
 from yolact_ascend.training.train import TrainingFiles, train  # noqa: E402
 

@@ -25,7 +25,8 @@ sys.path.insert(0, str(CHECKOUT))
 from yolact_ascend.images.coco import load_dataset  # noqa: E402
 from yolact_ascend.models.config import CONFIGS, DEMO_CONFIG  # noqa: E402
 from yolact_ascend.training.augment import Augmentation  # noqa: E402
-from yolact_ascend.training.samples import TrainingSet, make_sample  # noqa: E402
+from yolact_ascend.training.samples import TrainingSet  # noqa: E402
+from yolact_ascend.training.yolact.samples import make_sample  # noqa: E402
 
 CONFIG = CONFIGS[DEMO_CONFIG]
 POINTS, RADIUS_SHARE = 40, 0.03  # of an object's outline; of the picture's height

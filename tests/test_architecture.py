@@ -33,7 +33,9 @@ TORCH = {
         f"models.rcnn.{name}"
         for name in ("ascend", "backbone", "boxes", "heads", "network", "nms", "other_weights", "roi_align", "select")
     ),
-    *("training.losses", "training.score", "training.train", "training.trainer"),
+    *("training.method", "training.score", "training.train", "training.trainer", "training.yolact.losses"),
+    *("training.yolact.method", "training.yolact.samples", "training.rcnn.losses", "training.rcnn.matching"),
+    *("training.rcnn.method", "training.rcnn.samples"),
     *("analysis.network_layers", "analysis.cuts", "targets.torch.engine"),
 }
 ENVIRONMENT = {"environment"}

@@ -16,8 +16,7 @@ from yolact_ascend.cli import main, train
 from yolact_ascend.cli.flags import take_coco
 from yolact_ascend.errors import ToolError, UsageError
 from yolact_ascend.training.augment import Augmentation
-from yolact_ascend.training.recipe import Recipe
-from yolact_ascend.training.samples import Phase
+from yolact_ascend.training.recipe import Phase, Recipe
 
 
 def run(*words, cwd=CHECKOUT):

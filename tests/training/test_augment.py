@@ -67,10 +67,10 @@ def test_the_same_generator_draws_the_same_window():
 
 def test_beyond_the_edge_an_image_has_the_given_colour_and_a_mask_nothing():
     image = np.full((4, 4, 3), 200, dtype=np.uint8)
-    cut = cut_window(image, Window(-4, 0, 4, 8), 8, MEAN_BGR)
+    cut = cut_window(image, Window(-4, 0, 4, 8), (8, 8), MEAN_BGR)
     assert (cut[:4, 4:] == 200).all()
     assert (cut[:, :4] == MEAN_BGR).all() and (cut[4:] == MEAN_BGR).all()
-    mask = cut_window(np.full((4, 4), 255, dtype=np.uint8), Window(-4, 0, 4, 8), 8)
+    mask = cut_window(np.full((4, 4), 255, dtype=np.uint8), Window(-4, 0, 4, 8), (8, 8))
     assert (mask[:4, 4:] == 255).all() and mask.sum() == 16 * 255
 
 
@@ -80,10 +80,10 @@ def test_beyond_the_edge_an_image_has_the_given_colour_and_a_mask_nothing():
     ids=["left", "left, touching", "above", "right, touching", "below"],
 )
 def test_a_window_beside_the_image_has_nothing_of_it(window):
-    cut = cut_window(np.full((4, 4, 3), 200, dtype=np.uint8), window, 5, MEAN_BGR)
+    cut = cut_window(np.full((4, 4, 3), 200, dtype=np.uint8), window, (5, 5), MEAN_BGR)
     assert cut.dtype == np.uint8 and (cut == MEAN_BGR).all()
     assert cut.shape == (5, 5, 3)
-    assert cut_window(np.full((4, 4), 255, dtype=np.uint8), window, 5).tolist() == [[0] * 5] * 5
+    assert cut_window(np.full((4, 4), 255, dtype=np.uint8), window, (5, 5)).tolist() == [[0] * 5] * 5
 
 
 @pytest.mark.parametrize("view", [1, 0.1])
@@ -95,13 +95,13 @@ def test_an_image_of_one_pixel_is_never_cut_away(view):
 
 def test_a_window_inside_is_those_pixels():
     image = np.arange(16, dtype=np.uint8).reshape(4, 4)
-    assert cut_window(image, Window(1, 2, 3, 4), 2).tolist() == [[9, 10], [13, 14]]
+    assert cut_window(image, Window(1, 2, 3, 4), (2, 2)).tolist() == [[9, 10], [13, 14]]
 
 
 def test_a_mask_is_averaged_when_it_shrinks():
     mask = np.zeros((4, 4), dtype=np.uint8)
     mask[:2, :3] = 255
-    assert cut_window(mask, Window(0, 0, 4, 4), 2).tolist() == [[255, 128], [0, 0]]
+    assert cut_window(mask, Window(0, 0, 4, 4), (2, 2)).tolist() == [[255, 128], [0, 0]]
 
 
 @pytest.mark.parametrize("level", [0, 128, 255])

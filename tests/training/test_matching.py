@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from yolact_ascend.detection.boxes import decode_boxes
-from yolact_ascend.training.matching import (
+from yolact_ascend.training.yolact.matching import (
     BACKGROUND,
     NEUTRAL,
     claim_anchors,

@@ -6,6 +6,7 @@ import math
 import pytest
 
 from yolact_ascend.training.recipe import (
+    Phase,
     Recipe,
     choose_phases,
     choose_warmup,
@@ -13,7 +14,6 @@ from yolact_ascend.training.recipe import (
     learning_rate,
     phase_of,
 )
-from yolact_ascend.training.samples import Phase
 
 PHASES = (Phase(64, 2, 3), Phase(96, 1, 3))
 STEPS = Recipe((Phase(550, 8, 1000),), learning_rate=0.8, warmup_steps=10, decay_at=(0.5, 0.75))

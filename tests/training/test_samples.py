@@ -14,23 +14,15 @@ from yolact_ascend.models.config import Anchors, Preprocessing, with_classes
 from yolact_ascend.models.labels import COCO_CATEGORY_IDS
 from yolact_ascend.models.yolact.anchors import make_anchors
 from yolact_ascend.training.augment import Augmentation, Window, cut_window
-from yolact_ascend.training.matching import Matches
-from yolact_ascend.training.samples import (
-    Objects,
-    Phase,
-    TrainingSet,
-    View,
-    crop_masks,
-    cut_masks,
-    cut_objects,
-    draw_scored,
-    load_batches,
-    make_sample,
-    map_classes,
-    mirror_view,
-    tight_box,
-)
+from yolact_ascend.training.methods import method_of
+from yolact_ascend.training.objects import Objects, crop_masks, tight_box
+from yolact_ascend.training.recipe import Phase, Recipe
+from yolact_ascend.training.samples import TrainingSet, load_batches
+from yolact_ascend.training.views import View, cut_masks, cut_objects, mirror_view
+from yolact_ascend.training.yolact.matching import Matches
+from yolact_ascend.training.yolact.samples import draw_scored, make_sample, map_classes
 
+METHOD = method_of(SMALL_CONFIG)
 PLAIN = Augmentation(expand_most=1, crop_least=1, photometric=False, mirror=False)
 FIVE_CLASSES = with_classes(SMALL_CONFIG, tuple("abcde"), tuple(range(5)))
 ONE_CLASS = with_classes(SMALL_CONFIG, ("a",), (1,))
@@ -59,7 +51,7 @@ def rectangle(height, width, left, top, right, bottom):
 
 
 def cut(objects, window, grid=8, height=8, width=16):
-    return cut_objects(objects, window, grid, height, width)
+    return cut_objects(objects, window, (grid, grid), height, width)
 
 
 def test_tight_box_of_a_mask_and_of_none():
@@ -93,10 +85,10 @@ def test_an_image_of_another_size_is_refused(training_set, small_coco):
     [Window(0, 0, 300, 200), Window(-150, -90, 450, 320), Window(40, 30, 247, 171), Window(100, 80, 137, 121)],
     ids=["all", "expanded", "a crop", "enlarged"],
 )
-@pytest.mark.parametrize("grid", [69, 138, 33])
+@pytest.mark.parametrize("grid", [(69, 69), (138, 138), (33, 21)], ids=str)
 def test_masks_cut_together_are_those_cut_one_by_one(window, grid):
     """The same cells bit for bit, however the objects overlap: it is only faster."""
-    generator = np.random.default_rng(grid)
+    generator = np.random.default_rng(grid[0])
     masks = []
     for _ in range(40):
         mask = np.zeros((200, 300), np.uint8)
@@ -257,8 +249,8 @@ def test_objects_too_small_for_the_network_are_ignored():
 
 
 def collect(training_set, first_step=0, workers=1, seed=5):
-    phases = (Phase(64, 2, 2), Phase(128, 1, 2))
-    return list(load_batches(training_set, SMALL_CONFIG, phases, Augmentation(), 100, seed, first_step, workers))
+    recipe = Recipe((Phase(64, 2, 2), Phase(128, 1, 2)), seed=seed)
+    return list(load_batches(training_set, SMALL_CONFIG, METHOD, recipe, first_step, workers))
 
 
 def same(batches, others):
@@ -283,7 +275,7 @@ def test_every_epoch_shows_every_image_once_in_an_order_of_its_own(training_set)
     read = training_set.read
     seen = []
     training_set.read = lambda index: seen.append(index) or read(index)
-    list(load_batches(training_set, SMALL_CONFIG, (Phase(64, 1, 40),), PLAIN, 100, 0))
+    list(load_batches(training_set, SMALL_CONFIG, METHOD, Recipe((Phase(64, 1, 40),), augmentation=PLAIN)))
     epochs = [seen[start : start + 4] for start in range(0, 40, 4)]
     assert all(sorted(epoch) == [0, 1, 2, 3] for epoch in epochs)
     assert len({tuple(epoch) for epoch in epochs}) > 1

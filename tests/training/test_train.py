@@ -21,11 +21,12 @@ from yolact_ascend.models.labels import COCO_CATEGORY_IDS, COCO_CLASSES, DRAWN_C
 from yolact_ascend.models.weights import load_network, save_by_torch, write_weights
 from yolact_ascend.models.yolact.backbones import imagenet_prefixes
 from yolact_ascend.training import train as train_module
-from yolact_ascend.training.losses import Losses
-from yolact_ascend.training.recipe import Recipe
-from yolact_ascend.training.samples import Phase, TrainingSet
+from yolact_ascend.training.recipe import Phase, Recipe
+from yolact_ascend.training.samples import TrainingSet
 from yolact_ascend.training.train import TrainingFiles, Validation, adopt_classes, train, use_device
-from yolact_ascend.training.trainer import Trainee, Trainer
+from yolact_ascend.training.trainer import Trainer
+from yolact_ascend.training.yolact.losses import Losses
+from yolact_ascend.training.yolact.method import YolactTrainee
 
 DEMO = CONFIGS[DEMO_CONFIG]
 OTHER_CLASSES = with_classes(DEMO, ("screw", "nut"), (7, 9))  # what a file without a record would leave
@@ -114,13 +115,13 @@ def test_a_disk_that_runs_full_is_an_error_of_the_file(tmp_path):
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_an_interrupted_training_keeps_the_step_that_it_was_in(training_set, tmp_path, monkeypatch, number):
-    take_step, forward = Trainer.take_step, Trainee.forward
+    take_step, forward = Trainer.take_step, YolactTrainee.forward
 
     def interrupted(trainee, images):
         os.kill(os.getpid(), number)  # in the midst of every step
         return forward(trainee, images)
 
-    monkeypatch.setattr(Trainee, "forward", interrupted)
+    monkeypatch.setattr(YolactTrainee, "forward", interrupted)
     # As the command line has them, whatever the tests were started by.
     before = {n: signal.signal(n, signal.default_int_handler) for n in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
     try:
@@ -131,7 +132,7 @@ def test_an_interrupted_training_keeps_the_step_that_it_was_in(training_set, tmp
         for n, handler in before.items():
             signal.signal(n, handler)
     assert [line["step"] for line in losses_of(tmp_path)] == [1]
-    monkeypatch.setattr(Trainee, "forward", forward)
+    monkeypatch.setattr(YolactTrainee, "forward", forward)
     steps = []
 
     def count(trainer, *batch):
@@ -202,7 +203,7 @@ def test_data_that_cannot_be_trained_on_ends_a_training_before_it_begins(drawn, 
 
 def test_a_training_begins_from_the_given_weights_and_goes_on_with_the_same_alone(dataset, training_set, tmp_path):
     weights = tmp_path / "pretrained.pth"
-    network = Trainee(DEMO).network
+    network = YolactTrainee(DEMO).network
     write_weights(network, DEMO, weights)
     still = dataclasses.replace(RECIPE, phases=(Phase(64, 1, 1),), learning_rate=1e-12)
     train(DEMO, still, training_set, tmp_path / "t", pretrained=weights)
@@ -245,7 +246,7 @@ def test_as_many_classes_of_another_data_set_are_other_classes(training_set, tmp
 
 
 def test_a_training_begins_from_a_backbone(training_set, tmp_path, capfd):
-    state = {key: value + 1 for key, value in Trainee(DEMO).network.backbone.state_dict().items()}
+    state = {key: value + 1 for key, value in YolactTrainee(DEMO).network.backbone.state_dict().items()}
     back = {new: old for old, new in imagenet_prefixes(DEMO.backbone).items()}
     begins = {key: next(new for new in back if key.startswith(new)) for key in state}
     weights = tmp_path / "imagenet.pth"

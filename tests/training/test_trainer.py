@@ -10,13 +10,16 @@ import torch
 from yolact_ascend.errors import TrainingError
 from yolact_ascend.models.config import CONFIGS, DEMO_CONFIG
 from yolact_ascend.training.augment import Augmentation
-from yolact_ascend.training.losses import compute_losses
-from yolact_ascend.training.recipe import Recipe
-from yolact_ascend.training.samples import Phase, Sample, load_batches
+from yolact_ascend.training.methods import method_of
+from yolact_ascend.training.recipe import Phase, Recipe
+from yolact_ascend.training.samples import load_batches
 from yolact_ascend.training.train import TrainingFiles
-from yolact_ascend.training.trainer import Trainee, Trainer, initialise, made_from, read_checkpoint, stack_samples
+from yolact_ascend.training.trainer import Trainer, made_from, read_checkpoint
+from yolact_ascend.training.yolact.losses import compute_losses
+from yolact_ascend.training.yolact.samples import Sample, stack_samples
 
 DEMO = CONFIGS[DEMO_CONFIG]
+METHOD = method_of(DEMO)
 CPU = torch.device("cpu")
 PHASES = (Phase(64, 2, 3), Phase(96, 1, 3))
 RECIPE = Recipe(PHASES, learning_rate=0.02, warmup_steps=2, decay="cosine", clip_norm=10, seed=4)
@@ -24,9 +27,7 @@ RECIPE = Recipe(PHASES, learning_rate=0.02, warmup_steps=2, decay="cosine", clip
 
 def test_initial_weights_depend_on_the_seed_alone():
     def weights(seed):
-        trainee = Trainee(DEMO)
-        initialise(trainee, seed)
-        return trainee.state_dict()
+        return METHOD.make_trainee(DEMO, seed).state_dict()
 
     first, again, other = weights(1), weights(1), weights(2)
     assert all(torch.equal(first[key], again[key]) for key in first)
@@ -57,7 +58,7 @@ def test_samples_are_padded_to_the_most_scored_anchors():
 
 @pytest.fixture(scope="module")
 def batch(training_set):
-    return next(iter(load_batches(training_set, DEMO, (Phase(64, 2, 1),), RECIPE.augmentation, 100, 0)))
+    return next(load_batches(training_set, DEMO, METHOD, dataclasses.replace(RECIPE, phases=(Phase(64, 2, 1),))))
 
 
 @pytest.mark.parametrize(
@@ -90,9 +91,9 @@ def test_steps_on_the_same_images_lower_every_loss(training_set):
         RECIPE, phases=(Phase(96, 4, 10),), learning_rate=0.08, decay="steps", augmentation=plain
     )
     trainer = Trainer(DEMO, recipe, CPU)
-    batch = next(iter(load_batches(training_set, DEMO, recipe.phases, plain, 100, 0)))
+    batch = next(load_batches(training_set, DEMO, METHOD, recipe))
     images, targets = stack_samples(batch, CPU)
-    curve = [[value.item() for value in trainer.take_step(images, targets)] for _ in range(recipe.steps)]
+    curve = [[value.item() for value in trainer.take_step(images, targets).values()] for _ in range(recipe.steps)]
     # Seen with three seeds: 0.52 to 0.82 of the first value.
     assert all(last < 0.9 * first for first, last in zip(curve[0], curve[-1])), (curve[0], curve[-1])
 
@@ -173,10 +174,19 @@ def test_the_norm_of_all_gradients_is_limited(batch, clip_norm, moves):
 
 
 def test_bfloat16_gives_nearly_the_same_losses(training_set):
-    batch = next(iter(load_batches(training_set, DEMO, PHASES[1:], Augmentation(), 100, 0)))
+    batch = next(load_batches(training_set, DEMO, METHOD, dataclasses.replace(RECIPE, phases=PHASES[1:])))
     first, second = (
         Trainer(DEMO, dataclasses.replace(RECIPE, bfloat16=flag), CPU).take_step(*stack_samples(batch, CPU))
         for flag in (False, True)
     )
-    for value, other in zip(first, second):
+    for value, other in zip(first.values(), second.values()):
         assert value.item() == pytest.approx(other.item(), rel=0.1) and value.item() != other.item()
+
+
+def test_the_losses_of_the_first_steps_are_those_of_before_there_were_methods(training_set):
+    """Seen at 30daaba, with torch 2.13. Tolerance: another PyTorch or OpenCV rounds otherwise."""
+    expected = [(9.0366, 17.8189, 6.4915, 9.7167), (15.8416, 16.2591, 7.1776, 9.2172)]
+    trainer = Trainer(DEMO, RECIPE, CPU)
+    for batch, losses in zip(load_batches(training_set, DEMO, METHOD, RECIPE), expected):
+        found = trainer.take_step(*METHOD.stack_samples(batch, CPU))
+        assert [value.item() for value in found.values()] == pytest.approx(losses, rel=0.02)

@@ -106,6 +106,15 @@ def add_optimisation(parser: argparse.ArgumentParser) -> None:
         default=6,
         help="anchors of each image without objects that count as background; 0: none, as in upstream",
     )
+    parser.add_argument(
+        "--regions_per_image",
+        type=reader(COUNT),
+        default=512,
+        help="R-CNN: proposals of an image that the heads learn from",
+    )
+    parser.add_argument(
+        "--optimiser", choices=("sgd", "adamw"), default="sgd", help="SGD with momentum, as upstream, or AdamW"
+    )
     parser.add_argument("--bfloat16", action="store_true", help="run the network in bfloat16; the losses stay float32")
     parser.add_argument(
         "--seed", type=reader(flags.SEED.read), default=0, help="random seed of initial weights, order and augmentation"
@@ -185,8 +194,7 @@ def load_validation(arguments: argparse.Namespace, config: ModelConfig) -> Valid
 def make_recipe(arguments: argparse.Namespace, images: int, config: ModelConfig) -> Recipe:
     """Return how to train a config on so many images."""
     from yolact_ascend.training.augment import Augmentation
-    from yolact_ascend.training.recipe import Recipe, choose_phases, choose_warmup
-    from yolact_ascend.training.samples import Phase
+    from yolact_ascend.training.recipe import Phase, Recipe, choose_phases, choose_warmup
 
     given = arguments.phases
     size_px = config.preprocessing.width_px
@@ -207,6 +215,8 @@ def make_recipe(arguments: argparse.Namespace, images: int, config: ModelConfig)
         ),
         most_masks=arguments.most_masks,
         background_negatives=arguments.background_negatives,
+        regions_per_image=arguments.regions_per_image,
+        optimiser=arguments.optimiser,
         bfloat16=arguments.bfloat16,
         seed=arguments.seed,
     )

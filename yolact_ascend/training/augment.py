@@ -98,12 +98,12 @@ def _draw_crop(canvas: Window, least: float, most: float, generator: np.random.G
     return Window(left, top, left + crop_width, top + crop_height)
 
 
-def cut_window(pixels: np.ndarray, window: Window, size: int, fill: Sequence[int] | int = 0) -> np.ndarray:
-    """Return a window of an image [H,W,3] or mask [H,W] at size×size; beyond the edge lies `fill` (BGR)."""
+def cut_window(pixels: np.ndarray, window: Window, size: tuple[int, int], fill: Sequence[int] | int = 0) -> np.ndarray:
+    """Return a window of an image [H,W,3] or mask [H,W] at `size` (h, w); beyond the edge lies `fill` (BGR)."""
     height, width = pixels.shape[:2]
     inside = Window(max(window.left, 0), max(window.top, 0), min(window.right, width), min(window.bottom, height))
     if inside.left >= inside.right or inside.top >= inside.bottom:  # nothing of the image
-        return np.full((size, size, *pixels.shape[2:]), fill, dtype=pixels.dtype)
+        return np.full((*size, *pixels.shape[2:]), fill, dtype=pixels.dtype)
     piece = pixels[inside.top : inside.bottom, inside.left : inside.right]
     if inside != window:
         piece = cv2.copyMakeBorder(
@@ -115,8 +115,8 @@ def cut_window(pixels: np.ndarray, window: Window, size: int, fill: Sequence[int
             cv2.BORDER_CONSTANT,
             value=fill,
         )
-    shrinks = piece.shape[0] > size and piece.shape[1] > size
-    return cv2.resize(piece, (size, size), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
+    shrinks = piece.shape[0] > size[0] and piece.shape[1] > size[1]
+    return cv2.resize(piece, size[::-1], interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
 
 
 def distort_colours(image_bgr: np.ndarray, generator: np.random.Generator) -> np.ndarray:

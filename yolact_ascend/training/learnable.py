@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from pycocotools import mask as coco_mask
 from yolact_ascend.detection.segmentation import encode_annotation
 from yolact_ascend.errors import DatasetError
 from yolact_ascend.images.coco import CocoDataset, list_some
+from yolact_ascend.images.transforms import resized_size
 from yolact_ascend.models.config import ModelConfig
 
 LEAST_MASK_PX = 4  # area at the network's size; of smaller masks nothing is left on the prototypes' grid
@@ -56,9 +58,11 @@ def find_bad(dataset: CocoDataset) -> dict[Path, str]:
 
 def _require_visible_masks(dataset: CocoDataset, config: ModelConfig) -> None:
     """Raise DatasetError when over half of the masks are smaller than LEAST_MASK_PX at the network's size."""
-    network_px = config.preprocessing.width_px * config.preprocessing.height_px
-    share_of = {image.image_id: network_px / (image.width * image.height) for image in dataset.images}
     sizes = {image.image_id: (image.height, image.width) for image in dataset.images}
+    share_of = {
+        image_id: math.prod(resized_size(*size, config.preprocessing)) / math.prod(size)
+        for image_id, size in sizes.items()
+    }
     areas_px = [
         _area(annotation, *sizes[annotation["image_id"]]) * share_of[annotation["image_id"]]
         for annotation in dataset.annotations["annotations"]

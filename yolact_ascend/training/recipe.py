@@ -6,7 +6,6 @@ import math
 from dataclasses import dataclass, field
 
 from yolact_ascend.training.augment import Augmentation
-from yolact_ascend.training.samples import Phase
 
 REFERENCE_BATCH = 8  # images; the learning rate grows in proportion to the batch
 # Upstream's training on COCO: 800 000 batches of 8, of 118 287 images.
@@ -14,6 +13,16 @@ PASSES = 800_000 * REFERENCE_BATCH / 118_287
 LEAST_STEPS, MOST_WARMUP_STEPS = 300, 500
 LARGE_SET = 10_000  # images; from here on the recipe is upstream's
 COARSE_SHARE = 0.8
+SGD, ADAMW = OPTIMISERS = ("sgd", "adamw")
+
+
+@dataclass(frozen=True)
+class Phase:
+    """A part of the training: `steps` batches of `batch_size` images at `image_size` pixels."""
+
+    image_size: int
+    batch_size: int
+    steps: int
 
 
 @dataclass(frozen=True)
@@ -35,6 +44,8 @@ class Recipe:
     augmentation: Augmentation = field(default_factory=Augmentation)
     most_masks: int = 100  # anchors an image whose masks are scored, drawn from the positive ones
     background_negatives: int = 6  # anchors that an image without objects teaches; 0: none, as in upstream
+    regions_per_image: int = 512  # R-CNN: proposals that the heads learn from, a quarter of them objects at most
+    optimiser: str = SGD
     bfloat16: bool = False
     seed: int = 0
 

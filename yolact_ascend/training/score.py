@@ -61,7 +61,7 @@ def score_network(
     device: torch.device | str = "cpu",
 ) -> Evaluation:
     """Score a network on the first images of a data set."""
-    was_training = network.training
+    modes = {module: module.training for module in network.modules()}  # frozen batch norms are not in training
     network.eval()
     engine = NetworkEngine(network, config, device)
     detector = family_of(config).make_detector(config, engine.cut, None, EVALUATION_SETTINGS, 1)
@@ -71,6 +71,7 @@ def score_network(
         annotated_size = (image.height, image.width)
         (found,) = detect_batch([pixels], engine, detector, Timings().timed, [annotated_size])
         findings.add(image.image_id, found)
-    network.train(was_training)
+    for module, was_training in modes.items():
+        module.training = was_training
     found_by_task = {task: findings.entries(task) for task in config.tasks}
     return evaluate(dataset.truth, [image.image_id for image in images], found_by_task)

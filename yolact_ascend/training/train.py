@@ -1,4 +1,4 @@
-"""Training: the YOLACT recipe, from scratch or from given weights, with checkpoints that resume.
+"""Training: a family's method, from scratch or from given weights, with checkpoints that resume.
 
 Source: haotian-liu/yolact_edge @ a9a0028, train.py and data/config.py; Bolya et al., "YOLACT" (2019), section 5.
 """
@@ -31,9 +31,9 @@ from yolact_ascend.models.config import ModelConfig
 from yolact_ascend.models.weights import load_backbone, load_fitting, write_weights
 from yolact_ascend.training.curve import draw_curve
 from yolact_ascend.training.recipe import Recipe
-from yolact_ascend.training.samples import Sample, TrainingSet, load_batches
+from yolact_ascend.training.samples import TrainingSet, load_batches
 from yolact_ascend.training.score import score_network
-from yolact_ascend.training.trainer import Trainer, stack_samples
+from yolact_ascend.training.trainer import Trainer
 
 LOG_STEPS = 20
 
@@ -151,22 +151,13 @@ def train(
             load_start(trainer, pretrained, backbone_weights)
         Ledger(save_path, trusts_all=is_begun).claim(files.all, another_folder)
         require_room(trainer, files)
-        batches = load_batches(
-            training_set,
-            config,
-            recipe.phases,
-            recipe.augmentation,
-            recipe.most_masks,
-            recipe.seed,
-            first_step=trainer.step,
-            workers=workers,
-        )
+        batches = load_batches(training_set, config, trainer.method, recipe, trainer.step, workers)
         return take_steps(trainer, batches, files, validation, checkpoint_every)
 
 
 def take_steps(
     trainer: Trainer,
-    batches: Iterable[list[Sample]],
+    batches: Iterable[list[Any]],
     files: TrainingFiles,
     validation: Validation | None,
     checkpoint_every: int,
@@ -179,7 +170,7 @@ def take_steps(
             save_run(trainer, files)
         evaluation = score_when_due(trainer, validation, files)  # a resumed run may have been killed while scoring
         for samples in batches:
-            images, targets = stack_samples(samples, trainer.device)
+            images, targets = trainer.method.stack_samples(samples, trainer.device)
             with signals_held():
                 trainer.take_step(images, targets)
             progress.update()

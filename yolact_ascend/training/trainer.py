@@ -11,7 +11,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import nn
 
@@ -19,65 +18,13 @@ from yolact_ascend.errors import TrainingError
 from yolact_ascend.files import atomic_path
 from yolact_ascend.models.config import ModelConfig
 from yolact_ascend.models.weights import save_by_torch
-from yolact_ascend.models.yolact.network import YolactEdge
-from yolact_ascend.training.losses import Losses, Targets, compute_losses
-from yolact_ascend.training.recipe import Recipe, learning_rate
-from yolact_ascend.training.samples import Sample
+from yolact_ascend.training.method import Losses
+from yolact_ascend.training.methods import method_of
+from yolact_ascend.training.recipe import ADAMW, Recipe, learning_rate
 
 CHECKPOINT_KEYS = ("made_from", "step", "trainee", "optimiser", "log")
 # Convolutions of bfloat16 run 3 to 5 times as fast with the channels last on the CPU. NPUs have layouts of their own.
 CHANNELS_LAST_DEVICES = {"cpu", "cuda"}
-
-
-class Trainee(nn.Module):
-    """The network and the layer that only training has: per-class logits on P3 (upstream's `semantic_seg_conv`)."""
-
-    def __init__(self, config: ModelConfig) -> None:
-        super().__init__()
-        self.network = YolactEdge(config)
-        self.semantic_seg_conv = nn.Conv2d(config.fpn_channels, config.num_classes, 1)
-
-    def forward(self, images: torch.Tensor) -> tuple[Any, torch.Tensor, torch.Tensor]:
-        """Map images [B,3,S,S] to the head's outputs, prototypes [B,p,p,M] and per-class logits [B,K,s,s]."""
-        *levels, protos = self.network(images)
-        return self.network.head.predict_levels(levels), protos, self.semantic_seg_conv(levels[0])
-
-
-def initialise(trainee: Trainee, seed: int) -> None:
-    """Set initial weights: Xavier's for what upstream adds to the backbone, He's for the backbone; no biases."""
-    torch.manual_seed(seed)
-    for name, module in trainee.named_modules():
-        if isinstance(module, nn.Conv2d):
-            if name.startswith("network.backbone."):
-                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
-            else:
-                nn.init.xavier_uniform_(module.weight)
-            if module.bias is not None:
-                nn.init.zeros_(module.bias)
-
-
-def stack_samples(samples: list[Sample], device: torch.device) -> tuple[torch.Tensor, Targets]:
-    """Return images [B,3,S,S] and targets of samples of one size, on the device."""
-    most = max(len(sample.anchor_ids) for sample in samples)
-
-    def padded(arrays: list[np.ndarray]) -> np.ndarray:
-        stacked = np.zeros((len(arrays), most, *arrays[0].shape[1:]), dtype=arrays[0].dtype)
-        for row, array in zip(stacked, arrays):
-            row[: len(array)] = array
-        return stacked
-
-    weights = [np.full(len(sample.anchor_ids), sample.mask_weight, dtype=np.float32) for sample in samples]
-    arrays = (
-        np.stack([sample.classes for sample in samples]),
-        np.stack([sample.loc for sample in samples]),
-        np.stack([sample.class_map for sample in samples]),
-        padded([sample.anchor_ids for sample in samples]),
-        padded([sample.masks for sample in samples]),
-        padded([sample.boxes_xyxy_rel for sample in samples]),
-        padded(weights),
-    )
-    images = torch.from_numpy(np.stack([sample.image for sample in samples])).to(device)
-    return images, Targets(*(torch.from_numpy(array).to(device) for array in arrays))
 
 
 class Trainer:
@@ -91,17 +38,14 @@ class Trainer:
     ) -> None:
         self.config, self.recipe, self.device = config, recipe, device
         self.made_from = made_from(config, recipe, origin or {})
-        self.trainee = Trainee(config)
-        initialise(self.trainee, recipe.seed)
+        self.method = method_of(config)
+        self.trainee = self.method.make_trainee(config, recipe.seed)
         self.trainee.train().to(device)
         if device.type in CHANNELS_LAST_DEVICES:
             self.trainee.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # its stubs lack it
-        self.optimiser = torch.optim.SGD(
-            self.trainee.parameters(),
-            lr=recipe.learning_rate,
-            momentum=recipe.momentum,
-            weight_decay=recipe.weight_decay,
-        )
+        if starts_from_weights(origin or {}):
+            self.method.freeze(self.trainee)
+        self.optimiser = make_optimiser(self.trainee, recipe)
         self.step = 0
         self.is_changing = False  # the weights are between two steps: not to be saved
         self.log: list[dict[str, Any]] = []
@@ -111,7 +55,7 @@ class Trainer:
     def is_finished(self) -> bool:
         return self.step == self.recipe.steps
 
-    def take_step(self, images: torch.Tensor, targets: Targets) -> Losses:
+    def take_step(self, images: torch.Tensor, targets: Any) -> Losses:
         """Do one step of gradient descent; raises TrainingError, before any change, for a loss or gradient not finite.
 
         Otherwise every weight, and every later checkpoint, would hold values that are not finite.
@@ -122,11 +66,10 @@ class Trainer:
         self.optimiser.zero_grad(set_to_none=True)
         if self.device.type in CHANNELS_LAST_DEVICES:
             images = images.contiguous(memory_format=torch.channels_last)
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.recipe.bfloat16):
-            head, protos, class_logits = self.trainee(images)
-        losses = compute_losses(head, protos, class_logits, targets, self.recipe.background_negatives)
-        self._require_finite("loss", losses.total(), losses)
-        losses.total().backward()
+        losses = self.method.compute_losses(self.trainee, images, targets, self.recipe, self.step)
+        total = torch.stack(list(losses.values())).sum()
+        self._require_finite("loss", total, losses)
+        total.backward()
         norm = nn.utils.clip_grad_norm_(self.trainee.parameters(), self.recipe.clip_norm or math.inf)
         self._require_finite("gradient", norm, losses)
         self.is_changing = True
@@ -138,7 +81,7 @@ class Trainer:
 
     def _require_finite(self, what: str, value: torch.Tensor, losses: Losses) -> None:
         if not torch.isfinite(value):
-            parts = ", ".join(f"{name} {loss.item():g}" for name, loss in losses._asdict().items())
+            parts = ", ".join(f"{name} {loss.item():g}" for name, loss in losses.items())
             raise TrainingError(
                 f"The {what} of step {self.step} is not finite ({parts}). Lower --learning_rate, or set --clip_norm."
             )
@@ -179,6 +122,19 @@ class Trainer:
         self.step, self.log = state["step"], state["log"]
 
 
+def starts_from_weights(origin: Mapping[str, str | None]) -> bool:
+    """Whether a training with these hashes starts from weights, of the whole network or of its backbone."""
+    return any(origin.get(name) is not None for name in ("pretrained", "backbone_weights"))
+
+
+def make_optimiser(trainee: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
+    """Return the recipe's optimiser, for all that is not frozen."""
+    trained = [parameter for parameter in trainee.parameters() if parameter.requires_grad]
+    if recipe.optimiser == ADAMW:
+        return torch.optim.AdamW(trained, lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
+    return torch.optim.SGD(trained, lr=recipe.learning_rate, momentum=recipe.momentum, weight_decay=recipe.weight_decay)
+
+
 def read_checkpoint(path: Path) -> dict[str, Any]:
     """Read a checkpoint of `Trainer.save`; raises TrainingError for any other file."""
     try:
@@ -207,7 +163,4 @@ def made_from(config: ModelConfig, recipe: Recipe, origin: Mapping[str, str | No
 
 def mean_losses(steps: list[Losses]) -> dict[str, float]:
     """Return the mean of each loss over some steps, with four decimals."""
-    return {
-        name: round(torch.stack([value.detach() for value in values]).mean().item(), 4)
-        for name, values in zip(Losses._fields, zip(*steps))
-    }
+    return {name: round(torch.stack([losses[name].detach() for losses in steps]).mean().item(), 4) for name in steps[0]}

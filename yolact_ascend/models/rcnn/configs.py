@@ -7,6 +7,7 @@ Sources: facebookresearch/detectron2 @ 02b5c4e2, configs/ and MODEL_ZOO.md; open
 from __future__ import annotations
 
 from yolact_ascend.detection.tasks import BOX, MASK
+from yolact_ascend.models.labels import DRAWN_CATEGORY_IDS, DRAWN_CLASSES
 from yolact_ascend.models.values import DETECTRON1, Backbone, ModelConfig, Preprocessing, Rcnn, Source
 
 RESNET50 = Backbone("resnet", "bottleneck", (3, 4, 6, 3))
@@ -80,8 +81,42 @@ ZOO_CONFIGS = (
     zoo_config(COCO_SEGMENTATION, "mask_rcnn_R_50_FPN_3x", RESNET50, (BOX, MASK), "137849600/model_final_f10217.pkl"),
     zoo_config(COCO_SEGMENTATION, "mask_rcnn_R_101_FPN_3x", RESNET101, (BOX, MASK), "138205316/model_final_a3ec72.pkl"),
 )
+# Narrow enough for weights of 4 MB, and for a training on two cores; Detectron2 builds the same (docs/training.md).
+RCNN_DEMO_CONFIG = ModelConfig(
+    "mask_rcnn_demo_config",
+    Backbone("resnet", "bottleneck", (3, 4, 6, 3), stem_channels=16),
+    LEVELS,
+    family="rcnn",
+    class_names=DRAWN_CLASSES,
+    category_ids=DRAWN_CATEGORY_IDS,
+    fpn_channels=48,
+    preprocessing=Preprocessing(
+        height_px=256,
+        width_px=256,
+        mean_rgb=(123.675, 116.28, 103.53),
+        std_rgb=(58.395, 57.12, 57.375),
+        channel_order="BGR",
+        interpolation="pillow",
+        shortest_edge_px=256,
+        longest_edge_px=256,
+    ),
+    source=Source("", "weights/README.md", is_published=False),
+    upstream_url=None,
+    rcnn=Rcnn(
+        stride_in_1x1=False,
+        bottleneck_channels=8,
+        res2_channels=32,
+        anchor_sizes_px=((12,), (24,), (48,), (96,), (192,)),
+        rpn_candidates=250,
+        rpn_proposals=125,
+        box_channels=128,
+        mask_layers=2,
+        mask_channels=48,
+    ),
+)
 RCNN_CONFIGS = (
     *ZOO_CONFIGS,
+    RCNN_DEMO_CONFIG,
     segmentoly_config(
         "resnet50_fpn_mask_rcnn",
         RESNET50,

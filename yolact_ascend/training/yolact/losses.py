@@ -43,10 +43,6 @@ class Losses(NamedTuple):
     mask: torch.Tensor
     segmentation: torch.Tensor
 
-    def total(self) -> torch.Tensor:
-        """Return what is minimised."""
-        return self.box + self.conf + self.mask + self.segmentation
-
 
 def compute_losses(
     head: HeadTensors,

@@ -1,0 +1,1 @@
+"""What training Faster and Mask R-CNN needs beside the shared loop: samples, matching, proposals, pooling, losses."""

@@ -1,0 +1,1 @@
+"""What training a YOLACT network needs beside the shared loop: samples, matching, losses, initial weights."""
