@@ -74,8 +74,8 @@ def test_weights_say_which_config_they_are_of(weights, name):
     add_classes(weights, CONFIGS[name])
     with pytest.raises(WeightsError, match=f"holds weights of {name}: use --config={name}") as caught:
         read_config(weights, dataclasses.replace(PLAIN, name="another"))
-    assert str(caught.value).endswith(f" {DEMO_HINT}") == (name == DEMO_CONFIG)
-    assert ("demo with them" in str(caught.value)) == (name == DEMO_CONFIG)
+    assert str(caught.value).endswith(f" {DEMO_HINT.format(name)}") == CONFIGS[name].source.is_shipped
+    assert ("demo with them" in str(caught.value)) == CONFIGS[name].source.is_shipped
 
 
 def test_weights_of_an_unknown_config_say_which(weights):
@@ -101,7 +101,7 @@ def test_a_damaged_record_is_said(weights, record):
             "Weights of yolact_edge_config are linked at https://github.com/haotian-liu/yolact_edge",
         ),
         ("yolact_im400_config", "Nobody has published weights of yolact_im400_config: train them .*, or pass your own"),
-        (DEMO_CONFIG, "come with the repository, weights/yolact_edge_demo.pth: pass them, .* `run` runs the demo"),
+        (DEMO_CONFIG, "come with the repository, weights/yolact_edge_demo.pth: pass them, .* `run config=yolact_edge_demo"),
     ],
 )
 def test_missing_weights_say_where_to_get_them(tmp_path, name, where):

@@ -44,6 +44,18 @@ def test_what_the_user_names_is_not_replaced(empty_folder, word):
     assert with_demo(settings) == settings
 
 
+@pytest.mark.parametrize("name", [name for name, config in CONFIGS.items() if config.source.is_shipped])
+def test_a_config_whose_weights_are_here_may_be_named(empty_folder, name):
+    """Then what lies at the guide's paths, of another model and other classes, is left aside."""
+    make_split(empty_folder / "data" / "coco")
+    parse_words([]).weights.touch()
+    settings = with_demo(parse_words([f"config={name}"]))
+    assert (settings.is_demo, settings.config, settings.weights.name) == (True, name, CONFIGS[name].source.file_name)
+    assert str(settings.coco) == "results/demo_data"
+    own = parse_words([f"config={name}", "weights=a.pth"])
+    assert with_demo(own) == own
+
+
 def test_what_lies_at_the_guides_paths_is_used(empty_folder):
     make_split(empty_folder / "data" / "coco")
     assert not with_demo(parse_words([])).is_demo

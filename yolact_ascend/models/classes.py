@@ -20,7 +20,7 @@ from yolact_ascend.models.rcnn.yaml_config import is_config_file
 from yolact_ascend.models.weights_file import read_shapes
 from yolact_ascend.process import format_command, own_command
 
-DEMO_HINT = "Without weights=, coco= and config=, `run` runs the demo with them."
+DEMO_HINT = "`run config={}` without weights= and coco= runs a demo with them."
 
 
 @dataclass(frozen=True)
@@ -228,7 +228,7 @@ def _read_recorded(path: Path, config: ModelConfig) -> ModelConfig | None:
                 f"{path} holds weights of {name}, not of {config.name}: leave out --config (config= in a run), as the "
                 "file states its config, or pass the config file that they were trained with."
             )
-        demo = f" {DEMO_HINT}" if name in CONFIGS and CONFIGS[name].source.is_shipped else ""
+        demo = f" {DEMO_HINT.format(name)}" if name in CONFIGS and CONFIGS[name].source.is_shipped else ""
         raise WeightsError(f"{path} holds weights of {name}: use --config={name} (config={name} in a run).{demo}")
     shapes = read_shapes(path)
     count, named = count_classes(shapes, config) if shapes else None, len(recorded.class_names)
@@ -248,7 +248,8 @@ def require_weights(path: Path, config: ModelConfig) -> None:
     source = config.source
     if source.is_shipped:
         where = (
-            f"The weights of {config.name} come with the repository, {source.url}: pass them, or {yours}. {DEMO_HINT}"
+            f"The weights of {config.name} come with the repository, {source.url}: pass them, or {yours}. "
+            f"{DEMO_HINT.format(config.name)}"
         )
     elif source.file_name:
         fetch = format_command(own_command("download", "weights", config.name))

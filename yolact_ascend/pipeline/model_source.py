@@ -13,13 +13,14 @@ from yolact_ascend.errors import ArtifactError, NotDescribedError, NotInstalledE
 from yolact_ascend.extras import describe_missing, is_installed
 from yolact_ascend.files import sha256_file, shipped
 from yolact_ascend.models.classes import config_of, read_listed, require_weights
-from yolact_ascend.models.config import CONFIGS, DEMO_CONFIG, ModelConfig, get_config
+from yolact_ascend.models.config import CONFIGS, ModelConfig, get_config
 from yolact_ascend.models.description import Description
 from yolact_ascend.pipeline.records import Records
 from yolact_ascend.targets.described import read_description, read_host_part
 from yolact_ascend.targets.folder import WorkFolder
 
 EXPORT = "export"  # the step
+SHIPPED = tuple(config.source.file_name for config in CONFIGS.values() if config.source.is_shipped)
 
 
 def find_exported(weights: Path, is_named: bool, out: Path) -> Description | None:
@@ -37,7 +38,7 @@ def find_exported(weights: Path, is_named: bool, out: Path) -> Description | Non
         return found if found and found.weights_sha256 == sha256_file(weights) else None
     if is_named and name_of_exported(out) != weights.name:
         return None
-    found = _read_known(out, "There are no weights to export", (None, CONFIGS[DEMO_CONFIG].source.file_name))
+    found = _read_known(out, "There are no weights to export", (None, *SHIPPED))
     return None if found is None or _is_of_shipped_weights(found) else found
 
 

@@ -41,7 +41,8 @@ class NetworkEngine(OneByOne):
 
     def infer(self, inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
         with torch.inference_mode():
-            return [output.cpu().numpy() for output in self._network(torch.from_numpy(inputs[0]).to(self._device))]
+            tensors = [torch.from_numpy(each).to(self._device) for each in inputs]
+            return [output.cpu().numpy() for output in self._network(*tensors)]
 
     def infer_slot(self, slots: Slots, slot: int, count: int, images: Sequence[np.ndarray] | None = None) -> Timing:
         raise NotImplementedError("a network in training does not stream")
