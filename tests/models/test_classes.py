@@ -101,7 +101,10 @@ def test_a_damaged_record_is_said(weights, record):
             "Weights of yolact_edge_config are linked at https://github.com/haotian-liu/yolact_edge",
         ),
         ("yolact_im400_config", "Nobody has published weights of yolact_im400_config: train them .*, or pass your own"),
-        (DEMO_CONFIG, "come with the repository, weights/yolact_edge_demo.pth: pass them, .* `run config=yolact_edge_demo"),
+        (
+            DEMO_CONFIG,
+            "come with the repository, weights/yolact_edge_demo.pth: pass them, .* `run config=yolact_edge_demo",
+        ),
     ],
 )
 def test_missing_weights_say_where_to_get_them(tmp_path, name, where):
