@@ -32,6 +32,7 @@ CHECKOUT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(CHECKOUT / folder) for folder in (".", "tests", "emulation")]
 
 from factories import TINY_CONFIG, write_coco  # noqa: E402  found by the line above
+from fuzz_rcnn import array_pickles, config_files  # noqa: E402
 
 from yolact_ascend.errors import YolactAscendError  # noqa: E402
 
@@ -379,6 +380,8 @@ ZIP_DAMAGE = st.one_of(
     st.fixed_dictionaries({"zip": few(ZIP_EDITS, 1), "bytes": st.just([])}),
     st.fixed_dictionaries({"zip": st.just([]), "bytes": few(BYTE_EDITS, 1)}),
 )
+PICKLE_DAMAGE = st.fixed_dictionaries({"form": st.integers(0, 5), "bytes": few(BYTE_EDITS, 1)})
+FILE_DAMAGE = st.fixed_dictionaries({"lines": few(LINE_EDITS, 0, 3), "bytes": few(BYTE_EDITS, 0, 2)})
 
 KINDS = {
     "annotations": Kind("load_dataset, pictures.verify, evaluate; against pycocotools", ANNOTATION_DAMAGE, annotations),
@@ -391,5 +394,7 @@ KINDS = {
     "sidecar": Kind("targets.compiled.require_model, find_made_for, TensorSpec.of_sample", TEXT_DAMAGE, sidecar),
     "description": Kind("models.description.parse_description", TEXT_DAMAGE, description),
     "aipp": Kind("the emulated atc_cli.compile_model, one run", LINE_DAMAGE, aipp, _emulated_refusals()),
+    "array_pickles": Kind("choose_classes, models.weights.read_state_dict", PICKLE_DAMAGE, array_pickles),
+    "config_files": Kind("models.config.get_config, models.description.from_json", FILE_DAMAGE, config_files),
     "words": Kind("parse_words, with_demo, find_dataset, choose_classes", _word_pairs(), words),
 }
