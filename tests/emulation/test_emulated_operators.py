@@ -328,3 +328,73 @@ def test_keep_dtype_knows_them_by_their_type_in_ascend_ir(run: Run, tmp_path: An
     (tmp_path / "kept.cfg").write_text("OpType::BatchMultiClassNonMaxSuppression\nOpType::RoiExtractor\n")
     words = ("--model", "m.onnx", "--output", "m", "--keep_dtype", "kept.cfg", *ATC_COMMON)
     assert run("atc", *words).code == 0
+
+
+@pytest.fixture(scope="module")
+def network() -> Any:
+    """A small Mask R-CNN with weights whose scores and boxes spread."""
+    pytest.importorskip("torch")
+    from factories import random_rcnn_state_dict, tiny_rcnn
+
+    from yolact_ascend.models.families import family_of
+
+    config = tiny_rcnn()
+    built = family_of(config).build(config).eval()
+    built.load_state_dict(random_rcnn_state_dict(config))
+    return built
+
+
+@pytest.mark.parametrize("precision", ["must_keep_origin_dtype", "force_fp16"])
+def test_a_mask_rcnn_for_ascend_finds_what_its_network_finds(
+    network: Any, run: Run, tmp_path: Any, precision: str
+) -> None:
+    """Exported with Ascend's operators, as sets: NMS in half breaks ties between proposals in its own way.
+
+    What both find has the network's values where nothing is rounded. In float16, corners have steps of 1/16 px on this
+    canvas, and offsets from anchors are rounded before, too.
+    """
+    import torch
+
+    from yolact_ascend.detection.sets import pair_rows
+    from yolact_ascend.models.exporter import write_onnx
+    from yolact_ascend.models.families import cut_outputs, family_of
+    from yolact_ascend.models.family import OPERATORS_DOMAIN
+    from yolact_ascend.models.inputs import input_tensors
+
+    config = network.config
+    family, outputs = family_of(config), cut_outputs(config, "detections")
+    names = [spec.name for spec in outputs]
+    graph = family.with_operators(network, "ascend")
+    write_onnx(
+        graph,
+        tmp_path / "m.onnx",
+        input_tensors(config),
+        names,
+        family.opset,
+        has_free_batch=False,
+        own_domains=[OPERATORS_DOMAIN],
+    )
+    model = onnx.load(tmp_path / "m.onnx")
+    own = [node for node in model.graph.node if node.domain == OPERATORS_DOMAIN]
+    assert sorted(node.op_type for node in own) == ["BatchMultiClassNMS"] * 2 + ["RoiExtractor"] * 2
+    for node in own:
+        node.domain = ""
+    kept = [entry for entry in model.opset_import if entry.domain != OPERATORS_DOMAIN]
+    del model.opset_import[:]
+    model.opset_import.extend(kept)
+    onnx.save(model, tmp_path / "m.onnx")
+    compiled = run("atc", "--model", "m.onnx", "--output", "m", "--precision_mode", precision, *ATC_COMMON)
+    assert compiled.code == 0, compiled.stdout
+    content = (tmp_path / "m.om").read_bytes().split(b"\n", 2)[2]
+    session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
+    images = family.sample_inputs(config, np.random.default_rng(0), 1)
+    found = session.run(None, dict(zip(("image", "image_size"), images)))
+    with torch.inference_mode():
+        expected = [value.numpy() for value in network(*map(torch.from_numpy, images))]
+    ours, theirs, matched = pair_rows(names, *([output[0] for output in outputs] for outputs in (found, expected)))
+    is_half = precision == "force_fp16"
+    assert (matched.first, matched.second) == (20, 20) and matched.both >= (14 if is_half else 18)
+    tolerances = {"boxes": 0.5, "scores": 5e-3} if is_half else {"boxes": 1e-3, "scores": 1e-5}
+    for name, tolerance in tolerances.items():
+        one, other = (outputs[names.index(name)] for outputs in (ours, theirs))
+        np.testing.assert_allclose(one, other, rtol=0, atol=tolerance)
