@@ -88,7 +88,7 @@ def open_ir(out: Path, precision: str) -> Engine:
     export_onnx(WEIGHTS, CONFIG, out / "demo.onnx", cut="boxes")
     target = TARGETS["openvino"].find(DeviceRequest("cpu"))
     image = input_tensor(CONFIG)
-    job = CompileJob(out / "demo.onnx", out / "demo.xml", 1, precision, image, image, CONFIG.preprocessing)
+    job = CompileJob(out / "demo.onnx", out / "demo.xml", 1, precision, (image,), (image,), CONFIG.preprocessing)
     with (out / "lock").open("w") as lock:
         target.compile(job, Runner(lock.fileno(), os.environ), out / "compile.log")
     return target.open(job.model, 0)

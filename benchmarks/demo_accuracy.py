@@ -102,8 +102,8 @@ def compile_and_open(target: str, precision: str, dtype: str, onnx: Path, folder
         folder / f"demo{found.model_suffix}",
         BATCH_SIZE,
         precision,
-        input_tensor(CONFIG),
-        input_tensor(CONFIG, dtype),
+        (input_tensor(CONFIG),),
+        (input_tensor(CONFIG, dtype),),
         CONFIG.preprocessing,
     )
     with (folder / "lock").open("w") as lock:

@@ -87,6 +87,6 @@ def small_need() -> Need:
         config="yolact_base_config",
         cut="fpn",
         precision="fp16",
-        input=TensorSpec("image", (3, SIDE, SIDE), "float32", "NCHW"),
+        inputs=(TensorSpec("image", (3, SIDE, SIDE), "float32", "NCHW"),),
         outputs=(TensorSpec("output0", (3, SIDE, SIDE)), TensorSpec("output1", (4,))),
     )

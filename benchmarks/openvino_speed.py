@@ -110,7 +110,7 @@ def prepare(name: str, out: Path, precisions: list[str]) -> Model:
     for precision in precisions:
         for embed in DTYPE_OF_EMBED:
             image, preprocessing = input_tensor(model.config), model.config.preprocessing
-            compile_ir(model.onnx, model.ir(precision, embed), 1, precision, image, preprocessing, embed)
+            compile_ir(model.onnx, model.ir(precision, embed), 1, precision, [image], preprocessing, embed)
     return model
 
 

@@ -222,7 +222,7 @@ def compile_model(
     """Compile an exported model by the stand-in for atc, in the ONNX's folder; return the `.om`."""
     prefix = onnx.with_name(name)
     image = input_tensor(config)
-    command = atc_command(onnx, prefix, batch_size, image, tools.soc_version, precision, aipp)
+    command = atc_command(onnx, prefix, batch_size, [image], tools.soc_version, precision, aipp)
     subprocess.run(command, env=dict(tools.env), check=True, capture_output=True)
     om = prefix.with_suffix(".om")
     om.chmod(0o640)

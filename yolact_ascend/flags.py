@@ -46,6 +46,18 @@ TRAINED_MODEL = Flag("trained_model", path, "weights file (.pth)", aliases=("wei
 CONFIG = Flag("config", str, "model config, by its name in YolactEdge or YOLACT")
 CUT = Flag("cut", str, "where the graph on the device ends")
 OPERATORS = Flag("operators", str, "operators of the graph: onnx, or Ascend's own for NMS and ROIAlign (R-CNN)")
+CANVAS = Flag(
+    "canvas",
+    str,
+    "R-CNN: the model's input in pixels, SIZE or HEIGHTxWIDTH in multiples of 32, such as 800x1344 (default: the "
+    "config's, 1344); images are padded to it",
+)
+FIT = Flag(
+    "fit",
+    str,
+    "R-CNN: how images are resized: max, by the lengths of their shorter and longer edge (default), or window, as "
+    "large as fits onto the canvas",
+)
 UPSTREAM = Flag("upstream", path, "export the network of this patched checkout of YolactEdge or YOLACT instead of ours")
 ONNX_OUTPUT = Flag("output", path, "ONNX file to write", Path("yolact_edge.onnx"), is_held=True)
 

@@ -89,7 +89,7 @@ def test_heads_beside_the_model_need_onnx_runtime(compiled, tiny_onnx, core_alon
     model, description = Path(shutil.copy(compiled, tmp_path)), read_description(tiny_onnx)
     shutil.copy(heads_file(tiny_onnx), tmp_path)
     hashes = sha256_file(tiny_onnx), description.weights_sha256
-    tensors = input_tensor(TINY_CONFIG), cut_outputs(TINY_CONFIG, "fpn")
+    tensors = (input_tensor(TINY_CONFIG),), cut_outputs(TINY_CONFIG, "fpn")
     need = Need("ascend", {}, *hashes, 2, TINY_CONFIG.name, "fpn", "fp32", *tensors)
     write_sidecar(model, describe_model(model, need, description, [], "atc"))
     done = core_alone("predict", *FLAGS["predict"](coco, tmp_path / "out"), f"--model={model}", "--device=emulation")

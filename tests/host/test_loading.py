@@ -124,7 +124,7 @@ def test_arguments_that_do_not_fit_are_refused(tiny_onnx, arguments, error, said
 @pytest.mark.needs("openvino")
 def test_another_batch_size_than_the_compiled_one_is_refused(tiny_onnx, tmp_path):
     xml = tmp_path / "m.xml"
-    compile_ir(tiny_onnx, xml, 2, "fp32", input_tensor(TINY_CONFIG), TINY_CONFIG.preprocessing)
+    compile_ir(tiny_onnx, xml, 2, "fp32", [input_tensor(TINY_CONFIG)], TINY_CONFIG.preprocessing)
     shutil.copy(heads_file(tiny_onnx), tmp_path)
     for asked in (None, 2):
         with load(xml, batch_size=asked) as model:
@@ -205,7 +205,7 @@ def test_new_weights_of_an_ir_are_not_taken_for_the_old_ones(tiny_onnx, tmp_path
     import onnx
 
     xml = tmp_path / "m.xml"
-    compile_ir(tiny_onnx, xml, 1, "fp32", input_tensor(TINY_CONFIG), TINY_CONFIG.preprocessing)
+    compile_ir(tiny_onnx, xml, 1, "fp32", [input_tensor(TINY_CONFIG)], TINY_CONFIG.preprocessing)
     shutil.copy(heads_file(tiny_onnx), tmp_path)
     with load(xml, score_threshold=0.0) as model:
         before = model(GREY).to_coco(1)
@@ -216,7 +216,7 @@ def test_new_weights_of_an_ir_are_not_taken_for_the_old_ones(tiny_onnx, tmp_path
             tensor.CopyFrom(onnx.numpy_helper.from_array(values * np.float32(1.01), tensor.name))
     onnx.save(other, tmp_path / "other.onnx")
     others = tmp_path / "other.xml"
-    compile_ir(tmp_path / "other.onnx", others, 1, "fp32", input_tensor(TINY_CONFIG), TINY_CONFIG.preprocessing)
+    compile_ir(tmp_path / "other.onnx", others, 1, "fp32", [input_tensor(TINY_CONFIG)], TINY_CONFIG.preprocessing)
     assert others.with_suffix(".bin").stat().st_size == xml.with_suffix(".bin").stat().st_size
     others.with_suffix(".bin").replace(xml.with_suffix(".bin"))
     with load(xml, score_threshold=0.0) as model:

@@ -44,7 +44,7 @@ def on_onnxruntime(averaging):
 @pytest.fixture(scope="module")
 def on_openvino(averaging):
     xml = averaging.with_suffix(".xml")
-    compile_ir(averaging, xml, 1, "fp32", input_tensor(CONFIG), CONFIG.preprocessing)
+    compile_ir(averaging, xml, 1, "fp32", [input_tensor(CONFIG)], CONFIG.preprocessing)
     return OpenVinoEngine(xml)
 
 
@@ -320,7 +320,7 @@ def test_a_forked_process_is_told_within_seconds(tiny_onnx, tmp_path):
     models = [tiny_onnx]
     if importlib.util.find_spec("openvino"):
         models.append(tiny_onnx.with_name("forked.xml"))
-        compile_ir(tiny_onnx, models[1], 1, "fp32", input_tensor(TINY_CONFIG), TINY_CONFIG.preprocessing)
+        compile_ir(tiny_onnx, models[1], 1, "fp32", [input_tensor(TINY_CONFIG)], TINY_CONFIG.preprocessing)
     done = subprocess.run(
         [sys.executable, "-c", FORKING, *models],
         capture_output=True,
@@ -362,7 +362,7 @@ def test_a_script_needs_no_guard_for_a_stream(tiny_onnx, tmp_path):
 def test_a_stream_takes_pictures_of_any_size_by_a_model_that_resizes(tiny_onnx):
     """Their sizes are not known before they are read."""
     xml = tiny_onnx.with_name("resizing.xml")
-    compile_ir(tiny_onnx, xml, 1, "fp32", input_tensor(TINY_CONFIG), TINY_CONFIG.preprocessing, RESIZE)
+    compile_ir(tiny_onnx, xml, 1, "fp32", [input_tensor(TINY_CONFIG)], TINY_CONFIG.preprocessing, RESIZE)
     noise = np.random.default_rng(0).integers(0, 255, (600, 800, 3), dtype=np.uint8)
     whole = cv2.GaussianBlur(noise, (0, 0), 3)
     pictures = [whole[:h, :w] for h, w in ((100, 80), (600, 800), (300, 50))]

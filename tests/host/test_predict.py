@@ -361,7 +361,7 @@ def om(tmp_path, monkeypatch):
     image = input_tensor(TINY_CONFIG)
     weights_sha256 = sha256_file(weights)
     described = Description(TINY_CONFIG, "heads", weights_sha256, "yolact_ascend", "a test", None)
-    need = Need("ascend", made_for, "0" * 64, weights_sha256, 1, TINY_CONFIG.name, "heads", "fp16", image, outputs)
+    need = Need("ascend", made_for, "0" * 64, weights_sha256, 1, TINY_CONFIG.name, "heads", "fp16", (image,), outputs)
     write_sidecar(om, describe_model(om, need, described, [], "atc"))
     return om
 

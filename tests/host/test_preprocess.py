@@ -86,7 +86,7 @@ def model_of(tmp_path):
         if model != onnx_file:
             model.write_bytes(b"compiled")
             model.with_suffix(".bin").write_bytes(b"weights")
-            tensors = input_tensor(TINY_CONFIG, dtype), cut_outputs(TINY_CONFIG, "heads")
+            tensors = (input_tensor(TINY_CONFIG, dtype),), cut_outputs(TINY_CONFIG, "heads")
             need = Need("ascend", {}, "0" * 64, "2" * 64, 1, TINY_CONFIG.name, "heads", "fp16", *tensors)
             write_sidecar(model, describe_model(model, need, read_description(onnx_file), [], "atc"))
         return model
@@ -339,7 +339,7 @@ def test_an_image_in_memory_is_what_the_files_hold(dataset, tmp_path):
     preprocess(dataset.images, tmp_path, "uint8")
     timings = Timings()
     source = source_of_image(dataset.images[1])
-    prepared, size = prepare_image(source, CONFIG.preprocessing, "uint8", timings)
+    (prepared,), size = prepare_image(source, CONFIG, "uint8", timings)
     assert size == (640, 480)
     assert prepared.tobytes() == input_bin(tmp_path, 1).read_bytes()
     assert timings.images == 0 and set(timings.seconds) == {"decode", "resize"}

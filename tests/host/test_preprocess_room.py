@@ -33,10 +33,10 @@ def free(monkeypatch):
 def test_inputs_that_do_not_fit_are_refused(tmp_path, free, free_gb, spec, said):
     free(int(free_gb * GB))
     if said is None:
-        require_room_for_inputs(tmp_path, 5000, SMALL_CONFIG, spec)
+        require_room_for_inputs(tmp_path, 5000, SMALL_CONFIG, [spec])
         return
     with pytest.raises(UsageError) as caught:
-        require_room_for_inputs(tmp_path, 5000, SMALL_CONFIG, spec)
+        require_room_for_inputs(tmp_path, 5000, SMALL_CONFIG, [spec])
     assert said in str(caught.value)
 
 
@@ -44,6 +44,6 @@ def test_inputs_that_lie_there_need_no_room(tmp_path, free):
     (tmp_path / "bin_file").mkdir()
     (tmp_path / "bin_file" / "0.bin").write_bytes(bytes(INPUT.size_bytes))
     free(INPUT.size_bytes)
-    require_room_for_inputs(tmp_path, 2, SMALL_CONFIG, INPUT)
+    require_room_for_inputs(tmp_path, 2, SMALL_CONFIG, [INPUT])
     with pytest.raises(UsageError, match="--limit 1,"):
-        require_room_for_inputs(tmp_path, 3, SMALL_CONFIG, INPUT)
+        require_room_for_inputs(tmp_path, 3, SMALL_CONFIG, [INPUT])

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from yolact_ascend.errors import UsageError
+from yolact_ascend.errors import DatasetError, UsageError
 from yolact_ascend.images.decode import decode_bytes
 from yolact_ascend.images.transforms import (
     normalise_image,
@@ -132,8 +132,10 @@ def test_the_shortest_edge_is_detectron2s(size, expected):
 
 
 def test_an_image_that_does_not_fit_the_canvas_is_refused():
-    with pytest.raises(UsageError, match="An image of 640×480 pixels becomes 1067×800, .* input of 1000×1344"):
-        resized_size(480, 640, replace(PADDED, width_px=1000))
+    """A stream goes on without it, as without one that cannot be read."""
+    said = "An image of 640×480 pixels becomes 1067×800, .* input of 1056×1344.* a canvas of 800x1088 .*fit=window"
+    with pytest.raises(DatasetError, match=said):
+        resized_size(480, 640, replace(PADDED, width_px=1056))
 
 
 def test_a_padded_input_has_zeros_at_the_right_and_below():

@@ -80,7 +80,7 @@ def test_the_class_that_is_raised_is_the_one_that_is_found(exported, weights, cl
 def test_and_on_openvino(exported, weights, class_id):
     cut, files = exported
     xml = files[class_id].with_suffix(".xml")
-    compile_ir(files[class_id], xml, 1, "fp32", input_tensor(CONFIG), CONFIG.preprocessing, "0")
+    compile_ir(files[class_id], xml, 1, "fp32", [input_tensor(CONFIG)], CONFIG.preprocessing, "0")
     with OpenVinoEngine(xml) as engine:
         require_class(class_id, engine, load_detector(weights[class_id], CONFIG, cut))
 

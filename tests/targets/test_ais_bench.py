@@ -85,20 +85,20 @@ def test_an_unknown_command_line_is_refused_by_name(text, lacking):
 
 
 def test_commands_of_2026():
-    infer = infer_command("python3", Path("a.om"), Path("bins"), Path("run"), (0, 1), FLAGS_2026)
+    infer = infer_command("python3", Path("a.om"), [Path("bins")], Path("run"), (0, 1), FLAGS_2026)
     begin = "python3 -m ais_bench --model a.om --input bins/ --output run --output-dirname output"
     assert " ".join(infer) == f"{begin} --device 0,1 --divide-input"
-    bench = benchmark_command("python3", Path("a.om"), 8, 9, Path("run"), "perf", Path("in.bin"), (0, 1), FLAGS_2026)
+    bench = benchmark_command("python3", Path("a.om"), 8, 9, Path("run"), "perf", [Path("in.bin")], (0, 1), FLAGS_2026)
     begin = "python3 -m ais_bench --model=a.om --loop=9 --batchsize=8 --input in.bin"
     assert " ".join(bench) == f"{begin} --output run --output-dirname perf --device 0,1"
 
 
 def test_commands_for_several_devices():
-    infer = [Path("a.om"), Path("bins"), Path("run"), (0, 1)]
+    infer = [Path("a.om"), [Path("bins")], Path("run"), (0, 1)]
     begin = "python3 -m ais_bench --model a.om --input bins/ --output run --output_dirname output --device 0,1"
     assert " ".join(infer_command("python3", *infer)) == f"{begin} --divide_input 1"
     assert " ".join(infer_command("python3", *infer, flags=FLAGS_2023)) == begin
-    bench = ["python3", Path("a.om"), 8, 100, Path("run"), "perf", Path("in.bin"), (0, 1)]
+    bench = ["python3", Path("a.om"), 8, 100, Path("run"), "perf", [Path("in.bin")], (0, 1)]
     begin = "python3 -m ais_bench --model=a.om --loop=100 --batchsize=8"
     end = "--output run --output_dirname perf --device 0,1"
     assert " ".join(benchmark_command(*bench)) == f"{begin} --input in.bin {end}"
@@ -107,7 +107,7 @@ def test_commands_for_several_devices():
 
 
 def test_commands_are_the_guides():
-    assert " ".join(infer_command("python3", Path("a.om"), Path("inputs/bin_file"), Path("run"))) == (
+    assert " ".join(infer_command("python3", Path("a.om"), [Path("inputs/bin_file")], Path("run"))) == (
         "python3 -m ais_bench --model a.om --input inputs/bin_file/ --output run --output_dirname output"
     )
     assert " ".join(benchmark_command("python3", Path("a.om"), 8, 100, Path("run"), "perf")) == (
@@ -116,7 +116,7 @@ def test_commands_are_the_guides():
 
 
 def test_a_benchmark_of_a_file_names_it_instead_of_random_bytes():
-    command = benchmark_command("python3", Path("a.om"), 8, 100, Path("run"), "perf", Path("run/in/batch.bin"))
+    command = benchmark_command("python3", Path("a.om"), 8, 100, Path("run"), "perf", [Path("run/in/batch.bin")])
     assert " ".join(command) == (
         "python3 -m ais_bench --model=a.om --loop=100 --batchsize=8 --input run/in/batch.bin "
         "--output run --output_dirname perf"

@@ -69,7 +69,7 @@ def test_it_states_whether_a_card_or_the_emulation_computes(tools, said, short, 
 
 
 def compile_job(folder, image=FLOAT32):
-    return CompileJob(folder / "a.onnx", folder / "m.om", 2, "fp32", FLOAT32, image, TINY_CONFIG.preprocessing)
+    return CompileJob(folder / "a.onnx", folder / "m.om", 2, "fp32", (FLOAT32,), (image,), TINY_CONFIG.preprocessing)
 
 
 @pytest.mark.parametrize("image", [FLOAT32, UINT8], ids=lambda spec: spec.dtype)
@@ -193,7 +193,7 @@ def test_a_folder_is_divided_among_devices(tmp_path, capsys, count, used, words)
             part.with_name(f"{part.name}_summary.json").write_text(json.dumps(summary))
 
     runner, target = Runner(ais_bench), AscendTarget(replace(ON_CARD, npus=(0, 1)))
-    job = InferJob(write_file(tmp_path / "m.om"), tmp_path / "bins", count, folder)
+    job = InferJob(write_file(tmp_path / "m.om"), (tmp_path / "bins",), count, folder)
     for index in range(count):
         write_file(job.bin_folder / f"{index}.bin")
     target.infer(job, runner, tmp_path / "log")
@@ -221,10 +221,12 @@ def test_files_that_ais_bench_would_refuse_late_are_refused_now(tmp_path, name, 
         write_file(tmp_path / "bins" / f"{index}.bin")
     spoil(tmp_path / name)
     runner, target = Runner(None), AscendTarget(ON_CARD)
-    job = BenchmarkJob(model, 2, 7, tmp_path, batch, "fp16", FLOAT32)
+    job = BenchmarkJob(model, 2, 7, tmp_path, (batch,), "fp16", (FLOAT32,))
     calls = {
         "m.om": lambda: target.open(model, 0),
-        "bins/1.bin": lambda: target.infer(InferJob(model, tmp_path / "bins", 2, tmp_path), runner, tmp_path / "log"),
+        "bins/1.bin": lambda: target.infer(
+            InferJob(model, (tmp_path / "bins",), 2, tmp_path), runner, tmp_path / "log"
+        ),
         "in.bin": lambda: target.benchmark(job, runner, tmp_path / "log"),
     }
     with pytest.raises(ArtifactError, match=f"{re.escape(name)} {said}"):
@@ -246,7 +248,7 @@ def test_a_benchmark_leaves_its_timings_and_what_a_user_put_there(tmp_path, fail
             raise ToolError("no card")
 
     job = BenchmarkJob(
-        write_file(tmp_path / "m.om"), 2, 7, folder.parent, write_file(tmp_path / "in.bin"), "fp16", FLOAT32
+        write_file(tmp_path / "m.om"), 2, 7, folder.parent, (write_file(tmp_path / "in.bin"),), "fp16", (FLOAT32,)
     )
     runner, target = Runner(ais_bench), AscendTarget(ON_CARD)
     if fails:
@@ -275,9 +277,9 @@ def test_what_the_device_says_to_ais_bench_is_explained(tmp_path, stage):
     with (tmp_path / "lock").open("w") as lock, pytest.raises(ToolError) as caught:
         runner = ProcessRunner(lock.fileno(), {})
         if stage == "infer":
-            target.infer(InferJob(model, tmp_path / "bins", 1, tmp_path / "run"), runner, tmp_path / "log")
+            target.infer(InferJob(model, (tmp_path / "bins",), 1, tmp_path / "run"), runner, tmp_path / "log")
         else:
-            job = BenchmarkJob(model, 2, 7, tmp_path / "run", None, "fp16", FLOAT32)
+            job = BenchmarkJob(model, 2, 7, tmp_path / "run", (), "fp16", (FLOAT32,))
             target.benchmark(job, runner, tmp_path / "log")
     lines = str(caught.value).splitlines()
     assert lines[1:3] == ["Its errors:", f"  {said}"]

@@ -13,7 +13,7 @@ IMAGE = input_tensor(CONFIGS[DEFAULT_CONFIG])
 
 
 def test_the_command_is_the_guides():
-    command = atc_command(Path("yolact_edge.onnx"), Path("yolact_edge_bs8"), 8, IMAGE, "Ascend310P3")
+    command = atc_command(Path("yolact_edge.onnx"), Path("yolact_edge_bs8"), 8, [IMAGE], "Ascend310P3")
     assert " ".join(command) == (
         "atc --model yolact_edge.onnx --framework 5 --output yolact_edge_bs8 --log error --soc_version Ascend310P3 "
         "--input_shape image:8,3,550,550"
@@ -21,7 +21,7 @@ def test_the_command_is_the_guides():
 
 
 def test_name_and_shape_of_the_input_are_the_networks():
-    command = atc_command(Path("a.onnx"), Path("a"), 1, TensorSpec("x", (3, 400, 300)), "Ascend310P3")
+    command = atc_command(Path("a.onnx"), Path("a"), 1, [TensorSpec("x", (3, 400, 300))], "Ascend310P3")
     assert command[-2:] == ["--input_shape", "x:1,3,400,300"]
 
 
@@ -40,7 +40,7 @@ def test_name_and_shape_of_the_input_are_the_networks():
     ids=["default", "fp16", "fp32", "aipp", "both"],
 )
 def test_what_is_not_the_guides_adds_a_flag(words, flags):
-    command = " ".join(atc_command(Path("a.onnx"), Path("a"), 8, IMAGE, "Ascend310P3", **words))
+    command = " ".join(atc_command(Path("a.onnx"), Path("a"), 8, [IMAGE], "Ascend310P3", **words))
     assert command == (
         "atc --model a.onnx --framework 5 --output a --log error --soc_version Ascend310P3 "
         f"--input_shape image:8,3,550,550{flags}"

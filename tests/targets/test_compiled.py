@@ -35,7 +35,7 @@ NEED = Need(
     config="yolact_base_config",
     cut="fpn",
     precision="fp16",
-    input=INPUT,
+    inputs=(INPUT,),
     outputs=(TensorSpec("output0", (2,)),),
 )
 DESCRIPTION = describe_network(CONFIGS["yolact_base_config"])
@@ -101,7 +101,7 @@ def test_the_model_of_the_run_is_accepted(model):
         ({"cut": "heads"}, "cut is fpn, expected heads"),
         ({"precision": "fp32"}, "precision is fp16, expected fp32"),
         (
-            {"input": UINT8_INPUT},
+            {"inputs": (UINT8_INPUT,)},
             "input is image float32 NCHW [8, 3, 550, 550], expected image uint8 NHWC [8, 550, 550, 3]",
         ),
         ({"weights_sha256": "1" * 64}, f"weights_sha256 is {'2' * 64}, expected {'1' * 64}"),
@@ -186,10 +186,10 @@ def write_recipe(folder, value):
 def test_inputs_must_be_what_the_model_takes(inputs, harm, said):
     harm(inputs)
     if said is None:
-        require_inputs(inputs, SMALL, 2)
+        require_inputs(inputs, [SMALL], 2)
     else:
         with pytest.raises(ArtifactError, match=said) as caught:
-            require_inputs(inputs, SMALL, 2)
+            require_inputs(inputs, [SMALL], 2)
         assert re.search(r"Make them again: from=preprocess force=preprocess\.$", str(caught.value))
 
 

@@ -41,7 +41,7 @@ def with_sidecar(tiny_onnx, folder, suffix=".om"):
         model.with_suffix(".bin").write_bytes(b"weights")
     description = read_description(onnx_file)
     sha256 = sha256_file(onnx_file), description.weights_sha256
-    tensors = input_tensor(TINY_CONFIG), cut_outputs(TINY_CONFIG, "fpn")
+    tensors = (input_tensor(TINY_CONFIG),), cut_outputs(TINY_CONFIG, "fpn")
     need = Need("ascend", {}, *sha256, 1, TINY_CONFIG.name, "fpn", "fp16", *tensors)
     write_sidecar(model, describe_model(model, need, description, [], "atc"))
     return model

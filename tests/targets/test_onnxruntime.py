@@ -80,7 +80,7 @@ def tensors_of(preprocessing):
 @pytest.mark.parametrize("batch_size", [1, 3])
 def test_a_compiled_model_has_a_fixed_batch_and_keeps_its_metadata(unchanged, tmp_path, batch_size):
     image, _ = tensors_of(USUAL)
-    compile_onnx(unchanged, tmp_path / "m.onnx", batch_size, image, image, USUAL)
+    compile_onnx(unchanged, tmp_path / "m.onnx", batch_size, [image], image, USUAL)
     values = np.random.default_rng(0).standard_normal((batch_size, 3, 8, 6), dtype=np.float32)
     with OnnxEngine(tmp_path / "m.onnx") as engine:
         assert (engine.batch_size, engine.metadata) == (batch_size, {"cut": "none"})
@@ -96,7 +96,7 @@ def test_a_compiled_model_has_a_fixed_batch_and_keeps_its_metadata(unchanged, tm
 def test_embedded_preprocessing_has_the_bits_of_the_hosts(unchanged, tmp_path, preprocessing):
     """Exactly: the same operations in float32, on an image that needs no resize."""
     float32, uint8 = tensors_of(preprocessing)
-    compile_onnx(unchanged, tmp_path / "m.onnx", 2, float32, uint8, preprocessing)
+    compile_onnx(unchanged, tmp_path / "m.onnx", 2, [float32], uint8, preprocessing)
     images = np.random.default_rng(1).integers(0, 256, (2, 8, 6, 3), dtype=np.uint8)
     with OnnxEngine(tmp_path / "m.onnx") as engine:
         assert engine.inputs == (TensorSpec("image", (8, 6, 3), "uint8"),)
@@ -108,8 +108,8 @@ def test_a_network_with_its_preprocessing_inside_finds_what_it_finds_without(tin
     """The network's input has the same bits; convolutions may add in another order, as on other devices."""
     image = np.random.default_rng(2).integers(0, 256, (550, 550, 3), dtype=np.uint8)
     preprocessing = TINY_CONFIG.preprocessing
-    compile_onnx(tiny_onnx, tmp_path / "float32.onnx", 1, FLOAT32, FLOAT32, preprocessing)
-    compile_onnx(tiny_onnx, tmp_path / "uint8.onnx", 1, FLOAT32, UINT8, preprocessing)
+    compile_onnx(tiny_onnx, tmp_path / "float32.onnx", 1, [FLOAT32], FLOAT32, preprocessing)
+    compile_onnx(tiny_onnx, tmp_path / "uint8.onnx", 1, [FLOAT32], UINT8, preprocessing)
     with OnnxEngine(tmp_path / "float32.onnx") as plain, OnnxEngine(tmp_path / "uint8.onnx") as embedded:
         assert embedded.outputs == plain.outputs
         assert embedded.metadata == plain.metadata == read_metadata(tiny_onnx)
@@ -142,7 +142,14 @@ def test_a_network_with_its_preprocessing_inside_finds_what_it_finds_without(tin
 def test_what_cannot_be_compiled_is_refused_and_leaves_nothing(unchanged, tmp_path, spoil, preprocessing, error, said):
     spoil(unchanged)
     with pytest.raises(error, match=said):
-        compile_onnx(unchanged, tmp_path / "m.onnx", 1, *tensors_of(preprocessing), preprocessing)
+        compile_onnx(
+            unchanged,
+            tmp_path / "m.onnx",
+            1,
+            [tensors_of(preprocessing)[0]],
+            tensors_of(preprocessing)[1],
+            preprocessing,
+        )
     assert not list(tmp_path.glob("*m.onnx*"))
 
 
@@ -196,7 +203,7 @@ def test_without_the_package_it_says_how_to_install_it(monkeypatch):
 def test_compile_runs_its_verb_and_replaces_the_model(tiny_onnx, tmp_path, runner, image):
     model = tmp_path / "yolact_edge_bs2.onnx"
     model.write_bytes(b"of an earlier run")
-    job = CompileJob(tiny_onnx, model, 2, "fp32", FLOAT32, image, TINY_CONFIG.preprocessing)
+    job = CompileJob(tiny_onnx, model, 2, "fp32", (FLOAT32,), (image,), TINY_CONFIG.preprocessing)
     target = OnnxRuntimeTarget()
     command = target.compile(job, runner, tmp_path / "log")
     flags = ["--batch_size=2", f"--embed={int(image is UINT8)}"]
@@ -210,7 +217,7 @@ def test_compile_runs_its_verb_and_replaces_the_model(tiny_onnx, tmp_path, runne
 def test_no_model_is_left_where_the_verb_fails(tmp_path):
     model = tmp_path / "m.onnx"
     model.write_bytes(b"of an earlier run")
-    job = CompileJob(tmp_path / "a.onnx", model, 2, "fp32", FLOAT32, FLOAT32, TINY_CONFIG.preprocessing)
+    job = CompileJob(tmp_path / "a.onnx", model, 2, "fp32", (FLOAT32,), (FLOAT32,), TINY_CONFIG.preprocessing)
     with pytest.raises(ToolError):
         OnnxRuntimeTarget().compile(job, SimpleNamespace(run_own=fail), tmp_path / "log")
     assert not model.exists()
@@ -226,7 +233,7 @@ def fail(*_):
         ({"target": "ascend", "made_for": {"cann": "8.0"}}, "target is onnxruntime, expected ascend"),
         ({"made_for": {"onnxruntime": "0.0"}}, f"onnxruntime is {VERSION}, expected 0.0"),
         ({"precision": "fp16"}, "precision is fp32, expected fp16"),
-        ({"input": UINT8}, r"input is image float32 NCHW .*, expected image uint8 NHWC \[2, 550, 550, 3\]"),
+        ({"inputs": (UINT8,)}, r"input is image float32 NCHW .*, expected image uint8 NHWC \[2, 550, 550, 3\]"),
     ],
     ids=["target", "version", "precision", "input"],
 )
@@ -234,7 +241,7 @@ def test_a_model_for_something_else_is_refused_by_its_side_car(tmp_path, change,
     model = tmp_path / "m.onnx"
     model.write_bytes(b"compiled")
     outputs, made_for, sha256 = (TensorSpec("found", (3,)),), OnnxRuntimeTarget().made_for(), ("0", "2" * 64)
-    need = Need("onnxruntime", made_for, *sha256, 2, TINY_CONFIG.name, "fpn", "fp32", FLOAT32, outputs)
+    need = Need("onnxruntime", made_for, *sha256, 2, TINY_CONFIG.name, "fpn", "fp32", (FLOAT32,), outputs)
     write_sidecar(model, describe_model(model, need, describe_network(), ["--batch_size=2"], "compile"))
     assert require_model(model, need).target == "onnxruntime"
     with pytest.raises(ArtifactError, match=f"was compiled for something else: {said}"):
@@ -263,13 +270,13 @@ def test_a_folder_leaves_the_files_that_ais_bench_leaves(
     model, runs = tmp_path / "bs2.onnx", {name: tmp_path / name for name in ("ours", "theirs")}
     for folder in runs.values():
         folder.mkdir(mode=0o750)
-    compile_onnx(tiny_onnx, model, 2, FLOAT32, FLOAT32, TINY_CONFIG.preprocessing)
-    job = InferJob(model, three_inputs, 3, runs["ours"])
+    compile_onnx(tiny_onnx, model, 2, [FLOAT32], FLOAT32, TINY_CONFIG.preprocessing)
+    job = InferJob(model, (three_inputs,), 3, runs["ours"])
     OnnxRuntimeTarget().infer(job, runner, tmp_path / "log")
     assert runner.commands == [
         ["infer", f"--model={model}", f"--input={three_inputs}", f"--output={runs['ours'] / 'output'}"]
     ]
-    run_ais_bench(infer_command(emulation.python, compiled, three_inputs, runs["theirs"]), emulation)
+    run_ais_bench(infer_command(emulation.python, compiled, [three_inputs], runs["theirs"]), emulation)
 
     names = sorted(path.relative_to(runs["theirs"]) for path in runs["theirs"].rglob("*"))
     assert len(names) == 3 * 6 + 2  # six outputs of each image, their folder and the summary
@@ -290,8 +297,8 @@ def test_a_benchmark_leaves_the_summary_that_ais_bench_leaves(
     model, runs = tmp_path / "bs2.onnx", {name: tmp_path / name for name in ("ours", "theirs")}
     for folder in runs.values():
         folder.mkdir(mode=0o750)
-    compile_onnx(tiny_onnx, model, 2, FLOAT32, FLOAT32, TINY_CONFIG.preprocessing)
-    job = BenchmarkJob(model, 2, 3, runs["ours"], None, "fp32", FLOAT32)
+    compile_onnx(tiny_onnx, model, 2, [FLOAT32], FLOAT32, TINY_CONFIG.preprocessing)
+    job = BenchmarkJob(model, 2, 3, runs["ours"], (), "fp32", (FLOAT32,))
     OnnxRuntimeTarget().benchmark(job, runner, tmp_path / "log")
     assert runner.commands == [["benchmark", f"--model={model}", "--loop=3", f"--output={runs['ours'] / 'perf'}"]]
     assert re.search(r"benchmark: about \d+ s for 3 loops\n", capsys.readouterr().err)
@@ -309,12 +316,12 @@ def test_a_benchmark_leaves_the_summary_that_ais_bench_leaves(
 
 @pytest.mark.parametrize("images", [1, 2])
 def test_a_benchmark_runs_the_batch_of_a_file(unchanged, tmp_path, runner, images):
-    compile_onnx(unchanged, tmp_path / "m.onnx", 2, *[tensors_of(USUAL)[0]] * 2, USUAL)
+    compile_onnx(unchanged, tmp_path / "m.onnx", 2, [tensors_of(USUAL)[0]], tensors_of(USUAL)[0], USUAL)
     np.ones((images, 3, 8, 6), np.float32).tofile(tmp_path / "batch.bin")
-    job = BenchmarkJob(tmp_path / "m.onnx", 2, 5, tmp_path, tmp_path / "batch.bin", "fp32", FLOAT32)
+    job = BenchmarkJob(tmp_path / "m.onnx", 2, 5, tmp_path, (tmp_path / "batch.bin",), "fp32", (FLOAT32,))
     if images == 2:
         OnnxRuntimeTarget().benchmark(job, runner, tmp_path / "log")
-        assert f"--input={job.batch}" in runner.commands[0]
+        assert f"--input={job.batch[0]}" in runner.commands[0]
         assert len(read_timings(tmp_path / "perf_summary.json").latencies_ms) == 5
     else:
         with pytest.raises(ArtifactError, match=r"batch\.bin holds 576 bytes, expected 1152 for a batch of 2 images"):
@@ -324,11 +331,11 @@ def test_a_benchmark_runs_the_batch_of_a_file(unchanged, tmp_path, runner, image
 def test_outputs_depend_on_the_code_that_computes_them(tmp_path):
     """This target has no tool whose version stands for its code."""
     target = OnnxRuntimeTarget()
-    compile_job = CompileJob(tmp_path, tmp_path, 2, "fp32", FLOAT32, FLOAT32, TINY_CONFIG.preprocessing)
-    benchmark_job = BenchmarkJob(tmp_path, 2, 5, tmp_path, None, "fp32", FLOAT32)
+    compile_job = CompileJob(tmp_path, tmp_path, 2, "fp32", (FLOAT32,), (FLOAT32,), TINY_CONFIG.preprocessing)
+    benchmark_job = BenchmarkJob(tmp_path, 2, 5, tmp_path, (), "fp32", (FLOAT32,))
     inputs = [
         target.compile_inputs(compile_job),
-        target.infer_inputs(InferJob(tmp_path, tmp_path, 3, tmp_path)),
+        target.infer_inputs(InferJob(tmp_path, (tmp_path,), 3, tmp_path)),
         target.benchmark_inputs(benchmark_job),
     ]
     assert all({"code", "libraries"} <= set(found) for found in inputs)

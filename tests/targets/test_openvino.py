@@ -82,7 +82,7 @@ def tensor_of(preprocessing, embed="0"):
 
 
 def compile_small(source, path, batch_size=1, precision="fp32", preprocessing=USUAL, embed="0"):
-    compile_ir(source, path, batch_size, precision, tensor_of(preprocessing), preprocessing, embed)
+    compile_ir(source, path, batch_size, precision, [tensor_of(preprocessing)], preprocessing, embed)
     return path
 
 
@@ -180,7 +180,7 @@ def test_a_network_gives_what_onnx_runtime_gives(tiny_onnx, tmp_path, embed):
     image = np.random.default_rng(2).integers(0, 256, (550, 550, 3), dtype=np.uint8)
     preprocessing = TINY_CONFIG.preprocessing
     model = tmp_path / "m.xml"
-    compile_ir(tiny_onnx, model, 1, "fp32", FLOAT32, preprocessing, embed)
+    compile_ir(tiny_onnx, model, 1, "fp32", [FLOAT32], preprocessing, embed)
     with OpenVinoEngine(model) as engine:
         given = normalise_image(image, preprocessing) if embed == "0" else resize_image(image, preprocessing)
         found = engine.infer([given[np.newaxis]])
@@ -282,7 +282,7 @@ def test_results_are_copies_and_inputs_are_not_held(unchanged, tmp_path):
     given = [image.copy() for image in images]
     with OpenVinoEngine(compile_small(unchanged, tmp_path / "m.xml")) as engine:
         one_by_one = [engine.infer([image])[0] for image in images]
-        together = [outputs[0] for outputs, _ in engine.infer_all(iter(images))]
+        together = [outputs[0] for outputs, _ in engine.infer_all([image] for image in images)]
     for image, before, first, second in zip(images, given, one_by_one, together):
         assert np.array_equal(image, before)
         assert np.array_equal(first, 2 * image) and np.array_equal(second, 2 * image)
@@ -291,7 +291,7 @@ def test_results_are_copies_and_inputs_are_not_held(unchanged, tmp_path):
 def test_many_batches_come_back_in_order_with_their_times(averaging, tmp_path):
     batches = [np.full((count, 3, 8, 6), number, np.float32) for number, count in enumerate([2] * 40 + [1])]
     with OpenVinoEngine(compile_small(averaging, tmp_path / "m.xml", 2)) as engine:
-        results = list(engine.infer_all(iter(batches)))
+        results = list(engine.infer_all([batch] for batch in batches))
     assert [outputs[0].shape[0] for outputs, _ in results] == [2] * 40 + [1]
     assert np.allclose([outputs[0].mean() for outputs, _ in results], range(41), rtol=1e-5)
     assert all(begin < end for _, (begin, end) in results)
@@ -313,7 +313,7 @@ def describe(model):
     outputs = (TensorSpec("found", (3, 1, 1)),)
     made_for = {"openvino": "2026"}
     name = TINY_CONFIG.name
-    need = Need("openvino", made_for, "0", "5" * 64, 1, name, "fpn", "fp32", TensorSpec("image", (3, 8, 6)), outputs)
+    need = Need("openvino", made_for, "0", "5" * 64, 1, name, "fpn", "fp32", (TensorSpec("image", (3, 8, 6)),), outputs)
     write_sidecar(model, describe_model(model, need, describe_network(weights="5" * 64), [], "compile"))
     return need
 
@@ -360,7 +360,7 @@ def test_a_damaged_model_is_one_sentence(averaging, tmp_path, spoil, said, capfd
 def test_a_batch_of_another_form_is_refused(averaging, tmp_path):
     with OpenVinoEngine(compile_small(averaging, tmp_path / "m.xml", 2)) as engine:
         wide, many = np.zeros((2, 3, 8, 7), np.float32), images_of(5)
-        for call in (lambda: engine.infer([wide]), lambda: list(engine.infer_all([many]))):
+        for call in (lambda: engine.infer([wide]), lambda: list(engine.infer_all([[many]]))):
             with pytest.raises(ArtifactError, match=r"does not take a batch of .*, expected float32 \[2, 3, 8, 6\]"):
                 call()
         assert engine.infer([images_of(2)])[0].shape == (2, 3, 1, 1)  # the request is free again
@@ -399,7 +399,7 @@ from yolact_ascend.targets.openvino.compile import compile_ir
 from yolact_ascend.models.config import Preprocessing
 from yolact_ascend.tensors import TensorSpec
 image, preprocessing = TensorSpec("image", (3, 8, 6)), Preprocessing(height_px=8, width_px=6)
-compile_ir(Path({str(words[0])!r}), Path({str(words[1])!r}), 1, "fp32", image, preprocessing)
+compile_ir(Path({str(words[0])!r}), Path({str(words[1])!r}), 1, "fp32", [image], preprocessing)
 assert sys.modules["openvino_telemetry"] is None
 """
     env = {"PATH": "", "HOME": str(tmp_path / "home")}
@@ -531,7 +531,7 @@ def test_compile_and_infer_run_their_verbs(tiny_onnx, tmp_path, embed):
     runner, model = InThisProcess(), tmp_path / "yolact_edge_bs2.xml"
     image = input_tensor(TINY_CONFIG, DTYPE_OF_EMBED[embed])
     target = OpenVinoTarget("CPU", 1)
-    job = CompileJob(tiny_onnx, model, 2, "fp16", FLOAT32, image, TINY_CONFIG.preprocessing)
+    job = CompileJob(tiny_onnx, model, 2, "fp16", (FLOAT32,), (image,), TINY_CONFIG.preprocessing)
     command = target.compile(job, runner, tmp_path / "log")
     words = ["--batch_size=2", "--precision=fp16", f"--embed={embed}"]
     assert runner.commands == [["compile", f"--model={tiny_onnx}", f"--output={model}", *words]]
@@ -542,7 +542,7 @@ def test_compile_and_infer_run_their_verbs(tiny_onnx, tmp_path, embed):
     values = np.random.default_rng(3).integers(0, 3, (3, *image.shape)).astype(image.dtype)
     for index, value in enumerate(values):
         value.tofile(input_bin(bins.parent, index))
-    target.infer(InferJob(model, bins, 3, tmp_path / "bs2"), runner, tmp_path / "log")
+    target.infer(InferJob(model, (bins,), 3, tmp_path / "bs2"), runner, tmp_path / "log")
     output = tmp_path / "bs2" / "output"
     assert runner.commands[1] == [
         *("infer", f"--model={model}", f"--input={bins}", f"--output={output}", "--device=cpu", "--threads=1")
@@ -583,7 +583,7 @@ def test_the_real_benchmark_app_measures(unchanged, tmp_path, embed, monkeypatch
     monkeypatch.setattr(loops, "LEAST_S", 0.0)
     model = compile_small(unchanged, tmp_path / "m.xml", embed=embed)
     runner, target = Programs(), OpenVinoTarget("CPU", 1)
-    job = BenchmarkJob(model, 1, 12, tmp_path / "bs1", None, "fp32", tensor_of(USUAL, embed))
+    job = BenchmarkJob(model, 1, 12, tmp_path / "bs1", (), "fp32", (tensor_of(USUAL, embed),))
     target.benchmark(job, runner, tmp_path / "log")
     assert runner.env["CI"] == "true"  # no telemetry
     assert re.search(r"benchmark: about \d+ s for 12 loops", capsys.readouterr().err)
@@ -601,7 +601,7 @@ def test_the_real_benchmark_app_measures(unchanged, tmp_path, embed, monkeypatch
 
 def test_a_benchmark_app_without_report_is_an_error(unchanged, tmp_path):
     runner = SimpleNamespace(own_env={}, run=lambda command, env, log, watch: "it said nothing")
-    job = BenchmarkJob(unchanged, 1, 12, tmp_path, None, "fp32", tensor_of(USUAL))
+    job = BenchmarkJob(unchanged, 1, 12, tmp_path, (), "fp32", (tensor_of(USUAL),))
     with pytest.raises(ToolError, match="benchmark_app wrote no report"):
         OpenVinoTarget("CPU", None).benchmark(job, runner, tmp_path / "log")
     (tmp_path / "benchmark_report.json").write_text('{"execution_results": {"error": "no device"}}')

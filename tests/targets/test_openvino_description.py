@@ -21,7 +21,7 @@ BOXES = describe_network(replace(TINY_CONFIG, class_names=("bolt", "washer, flat
 
 def compile_tiny(source, path, embed="0"):
     image = input_tensor(TINY_CONFIG, DTYPE_OF_EMBED["0"])
-    compile_ir(source, path, 1, "fp32", image, TINY_CONFIG.preprocessing, embed)
+    compile_ir(source, path, 1, "fp32", [image], TINY_CONFIG.preprocessing, embed)
     return path
 
 

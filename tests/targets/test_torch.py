@@ -26,7 +26,7 @@ INPUT = input_tensor(TINY_CONFIG)
 
 
 def job_of(onnx, model, weights, batch_size=2):
-    return CompileJob(onnx, model, batch_size, "fp32", INPUT, INPUT, TINY_CONFIG.preprocessing, weights)
+    return CompileJob(onnx, model, batch_size, "fp32", (INPUT,), (INPUT,), TINY_CONFIG.preprocessing, weights)
 
 
 @pytest.fixture(scope="module")
@@ -250,8 +250,8 @@ def test_its_stages_are_the_verbs(tmp_path):
     model.write_bytes(b"of an earlier run")
     target.compile(job_of(tmp_path / "m.onnx", model, tmp_path / "a.pth"), runner, log)
     assert not model.exists()
-    target.infer(InferJob(model, tmp_path / "bin", 3, tmp_path), runner, log)
-    target.benchmark(BenchmarkJob(model, 2, 5, tmp_path, None, "fp32", INPUT), runner, log)
+    target.infer(InferJob(model, (tmp_path / "bin",), 3, tmp_path), runner, log)
+    target.benchmark(BenchmarkJob(model, 2, 5, tmp_path, (), "fp32", (INPUT,)), runner, log)
     files = [f"--model={tmp_path / 'm.onnx'}", f"--trained_model={tmp_path / 'a.pth'}", f"--output={model}"]
     device = ["--device=cpu", "--threads=2"]
     assert commands == [

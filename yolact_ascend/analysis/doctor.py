@@ -20,7 +20,6 @@ from yolact_ascend.folders import has_locks
 from yolact_ascend.images.coco import load_dataset
 from yolact_ascend.images.pictures import verify
 from yolact_ascend.models.classes import ClassChoice, choose_classes
-from yolact_ascend.models.config import get_config
 from yolact_ascend.models.families import family_of
 from yolact_ascend.pipeline.context import find_classes_word, find_dataset
 from yolact_ascend.pipeline.demo import IMAGES, NOTE, is_drawn, with_demo
@@ -103,13 +102,13 @@ def _needs(settings: RunSettings, library: str) -> bool:
     if library == "torch" and settings.target == TorchTarget.name:
         return True
     if extra == ONNXRUNTIME:
-        return is_onnxruntime or family_of(get_config(settings.config)).has_host_part(settings.cut)
+        return is_onnxruntime or family_of(settings.model_config).has_host_part(settings.cut)
     return library == "onnx" and is_onnxruntime and "compile" in settings.stages
 
 
 def check_weights(settings: RunSettings) -> Check:
     """Whether the weights file can be read and fits the config; what is in it, and where its classes are from."""
-    path, config, onnx = settings.weights, get_config(settings.config), WorkFolder(settings.out).onnx
+    path, config, onnx = settings.weights, settings.model_config, WorkFolder(settings.out).onnx
     if "export" not in settings.stages and not (path.is_file() or onnx.is_file()):
         neither = "" if settings.is_demo else f"no {path}, and "  # nobody has named the demo's
         text = (
@@ -141,7 +140,7 @@ def check_weights(settings: RunSettings) -> Check:
 
 def _choose_classes(settings: RunSettings) -> ClassChoice:
     """Choose the classes as a run does, without the data set's if that cannot be read: its own check says so."""
-    path, config = settings.weights, get_config(settings.config)
+    path, config = settings.weights, settings.model_config
     if settings.exported is not None:
         return ClassChoice(settings.exported.config, "the exported model")
     if not settings.classes:

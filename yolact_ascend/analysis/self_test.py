@@ -38,7 +38,7 @@ from yolact_ascend.files import read_json
 from yolact_ascend.host.inference import input_dtype
 from yolact_ascend.host.pack import EXPECTED, PACK_AGAIN, SELF_TEST, Manifest, differing_files, read_manifest
 from yolact_ascend.images.decode import decode_image
-from yolact_ascend.images.transforms import prepare_pixels
+from yolact_ascend.images.transforms import prepare_inputs
 from yolact_ascend.models.inputs import FLOAT32 as FLOAT32_INPUT
 from yolact_ascend.models.inputs import NORMALISE, NOTHING, UINT8, embed_of
 from yolact_ascend.targets.compiled import COMPILE_IN_FLOAT32, read_sidecar
@@ -73,10 +73,11 @@ def compute(model: Path, target: Target, picture: np.ndarray, embed: str | None 
     with target.open(model, target.npus[0]) as engine:
         dtype = input_dtype(engine, config)
         if embed == NORMALISE and dtype == FLOAT32_INPUT:
-            prepared = normalised(prepare_pixels(picture, config.preprocessing, UINT8), config)
+            pixels, *others = prepare_inputs(picture, config, UINT8)
+            prepared = (normalised(pixels, config), *others)
         else:
-            prepared = prepare_pixels(picture, config.preprocessing, dtype)
-        outputs = tuple(output[0] for output in engine.infer([prepared[None]]))
+            prepared = prepare_inputs(picture, config, dtype)
+        outputs = tuple(output[0] for output in engine.infer([each[None] for each in prepared]))
         return Computed(_names_of(engine, model), outputs, target.describe_device(target.npus[0]))
 
 

@@ -30,7 +30,7 @@ def run(arguments: argparse.Namespace) -> None:
     target = target_of_model(arguments.output)
     precision = read_flag(flags.PRECISION, arguments.precision, target, read_precision)
     embed = read_flag(flags.EMBED, arguments.embed, target, read_embed)
-    from yolact_ascend.models.inputs import DTYPE_OF_EMBED, input_tensor
+    from yolact_ascend.models.inputs import DTYPE_OF_EMBED, input_tensors
     from yolact_ascend.targets.described import config_of_onnx
     from yolact_ascend.targets.target import CompileJob
 
@@ -41,10 +41,10 @@ def run(arguments: argparse.Namespace) -> None:
         model=arguments.output,
         batch_size=arguments.batch_size,
         precision=precision,
-        network_input=input_tensor(config),
-        input=input_tensor(config, DTYPE_OF_EMBED[embed]),
+        network_inputs=input_tensors(config),
+        inputs=input_tensors(config, DTYPE_OF_EMBED[embed]),
         preprocessing=config.preprocessing,
         weights=arguments.trained_model,
     )
     target.compile_here(job)
-    print(f"{arguments.output} written: batch {arguments.batch_size}, {precision}, {job.input.dtype} input")
+    print(f"{arguments.output} written: batch {arguments.batch_size}, {precision}, {job.picture.dtype} input")

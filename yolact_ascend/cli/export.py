@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 
 from yolact_ascend import flags
-from yolact_ascend.cli.flags import add_cut, add_flag, add_flags, add_model, chosen_config, chosen_cut
+from yolact_ascend.cli.flags import add_canvas, add_cut, add_flag, add_flags, add_model, chosen_config, chosen_cut
+from yolact_ascend.models.canvas import with_canvas
 from yolact_ascend.models.families import all_operators, choose_operators
 from yolact_ascend.models.family import ONNX
 
@@ -17,6 +18,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_model(parser)
     add_flags(parser, flags.ONNX_OUTPUT)
     add_cut(parser)
+    add_canvas(parser)
     add_flags(parser, flags.UPSTREAM)
     add_flag(parser, flags.OPERATORS, default=None, choices=all_operators(), metavar=None)
 
@@ -24,7 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> None:
     """Do the work of the verb."""
     # A bad argument is refused before PyTorch is imported, which takes seconds.
-    config = chosen_config(arguments)
+    config = with_canvas(chosen_config(arguments), arguments.canvas, arguments.fit)
     cut = chosen_cut(arguments, config)
     operators = choose_operators(config, arguments.operators or ONNX, is_for_ascend=True)
     from yolact_ascend.models.export import export_onnx, largest_by_output

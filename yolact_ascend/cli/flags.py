@@ -16,9 +16,11 @@ from yolact_ascend.environment import is_stage_of_a_run
 from yolact_ascend.errors import UsageError
 from yolact_ascend.flags import Flag
 from yolact_ascend.folders import lock_folder
+from yolact_ascend.models.canvas import read_canvas
 from yolact_ascend.models.classes import choose_classes, config_of
 from yolact_ascend.models.config import CONFIGS, DEFAULT_CONFIG, DEFAULT_WEIGHTS, ModelConfig
 from yolact_ascend.models.families import all_cuts, default_cut, family_of
+from yolact_ascend.models.values import FITS
 from yolact_ascend.targets.folder import find_work_folder
 from yolact_ascend.targets.registry import TARGETS, find_target, target_of_model
 from yolact_ascend.targets.target import RUN, DeviceRequest, Engine
@@ -130,6 +132,12 @@ def add_cut(parser: argparse.ArgumentParser) -> None:
         "scores and boxes decoded (boxes)"
     )
     add_flag(parser, flags.CUT, help=text, choices=all_cuts(), metavar=None)
+
+
+def add_canvas(parser: argparse.ArgumentParser) -> None:
+    """Add the flags for the canvas of models that pad their pictures."""
+    add_flag(parser, flags.CANVAS, type=reader(read_canvas))
+    add_flag(parser, flags.FIT, choices=FITS, metavar=None)
 
 
 def chosen_cut(arguments: argparse.Namespace, config: ModelConfig) -> str:

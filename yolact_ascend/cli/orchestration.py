@@ -11,7 +11,6 @@ from yolact_ascend.errors import ArtifactError, UsageError, YolactAscendError
 from yolact_ascend.files import as_json
 from yolact_ascend.folders import lock_folder
 from yolact_ascend.models.classes import read_config
-from yolact_ascend.models.config import get_config
 from yolact_ascend.pipeline.context import RunContext
 from yolact_ascend.pipeline.demo import NOTE, draw_command, is_drawn, note_drawn, with_demo
 from yolact_ascend.pipeline.disk import in_gb, plan_disk, require_room
@@ -36,7 +35,7 @@ def run_stages(words: Sequence[str]) -> str:
     Raises YolactAscendError before any work when something it needs is missing; finished stages are kept.
     """
     settings = with_demo(parse_words(words))
-    config = get_config(settings.config)
+    config = settings.model_config
     require_source(settings.weights, config, settings.exported, settings.out)
     if settings.exported is None:
         read_config(settings.weights, config)  # before the data set is looked for, which depends on it

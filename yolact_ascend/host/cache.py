@@ -20,7 +20,7 @@ from yolact_ascend.folders import wait_for_folder
 from yolact_ascend.models.config import ModelConfig
 from yolact_ascend.models.families import default_cut
 from yolact_ascend.models.host_part import heads_file
-from yolact_ascend.models.inputs import input_tensor
+from yolact_ascend.models.inputs import input_tensors
 from yolact_ascend.process import capture, describe_exit, format_command, own_command
 from yolact_ascend.sources import made_by
 from yolact_ascend.targets.compiled import files_of_model
@@ -91,9 +91,9 @@ def _facts(recipe: Recipe) -> dict[str, Any]:
         **made_by("models.export"),
     }
     if not _is_exported_only(recipe):
-        image, precision = input_tensor(recipe.config), recipe.target.precisions[0]
+        inputs, precision = input_tensors(recipe.config), recipe.target.precisions[0]
         job = CompileJob(
-            Path("onnx"), Path("model"), recipe.batch_size, precision, image, image, recipe.config.preprocessing
+            Path("onnx"), Path("model"), recipe.batch_size, precision, inputs, inputs, recipe.config.preprocessing
         )
         facts["precision"] = precision
         facts["tools"] = recipe.target.identity(COMPILE)

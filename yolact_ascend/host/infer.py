@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -17,7 +17,8 @@ from tqdm import tqdm
 from yolact_ascend.errors import ArtifactError
 from yolact_ascend.files import make_folder, write_bytes, write_json
 from yolact_ascend.loops import LoopClock
-from yolact_ascend.targets.folder import output_bin, summary_of
+from yolact_ascend.models.inputs import zero_sample
+from yolact_ascend.targets.folder import batch_files, input_folders, output_bin, summary_of
 from yolact_ascend.targets.summary import summarise
 from yolact_ascend.targets.target import Engine, Timing, batches
 from yolact_ascend.tensors import TensorSpec, read_tensor
@@ -28,15 +29,19 @@ WARM_UPS = 1  # runs of a benchmark that do not count, as ais_bench has it
 def infer_folder(engine: Engine, bin_folder: Path, output_folder: Path) -> int:
     """Run every `<index>.bin` of a folder; write `<index>_<k>.bin` for each output, and `<folder>_summary.json`.
 
-    Returns how many images there were. Raises ArtifactError when an input is missing or of the wrong size.
+    A second input of the model is in a folder of its name beside that one. Returns how many images there were.
+    Raises ArtifactError when an input is missing or of the wrong size.
     """
-    (spec,) = engine.inputs
+    places = list(zip(engine.inputs, input_folders(bin_folder, engine.inputs)))
     indices = _indices(bin_folder)
     make_folder(output_folder)
     timings: list[Timing] = []
     batch_size = engine.batch_size or 1
     planned = list(batches(indices, batch_size))
-    read = (np.stack([read_tensor(bin_folder / f"{index}.bin", spec) for index in batch]) for batch in planned)
+    read = (
+        [np.stack([read_tensor(folder / f"{index}.bin", spec) for index in batch]) for spec, folder in places]
+        for batch in planned
+    )
     with tqdm(desc="infer", unit="image", total=len(indices)) as progress:
         for batch, (outputs, timing) in zip(planned, engine.infer_all(read)):
             timings.append(timing)
@@ -51,19 +56,20 @@ def infer_folder(engine: Engine, bin_folder: Path, output_folder: Path) -> int:
 def benchmark(engine: Engine, output_folder: Path, loop: int, batch: Path | None) -> float:
     """Run one batch `loop` times, zeros or that of a file; write `<folder>_summary.json`; return images/s.
 
-    Raises ArtifactError when the file does not hold one whole batch.
+    That of a second input is in a file of its name beside it; in place of zeros it is the size of the canvas.
+    Raises ArtifactError when a file does not hold one whole batch.
     """
     batch_size = engine.batch_size or 1
-    images = _batch(engine.inputs[0], batch_size, batch)
+    inputs = _batch(engine.inputs, batch_size, batch)
     for _ in range(WARM_UPS):
-        engine.infer([images])
+        engine.infer(inputs)
     given = 0
 
-    def repeat() -> Iterator[np.ndarray]:
+    def repeat() -> Iterator[list[np.ndarray]]:
         nonlocal given
         for _ in range(loop):
             given += 1
-            yield images
+            yield inputs
 
     timings: list[Timing] = []
     clock = LoopClock(loop, write=partial(tqdm.write, file=sys.stderr))
@@ -77,10 +83,17 @@ def benchmark(engine: Engine, output_folder: Path, loop: int, batch: Path | None
     return float(summary["throughput"])
 
 
-def _batch(spec: TensorSpec, batch_size: int, path: Path | None) -> np.ndarray:
-    shape = (batch_size, *spec.shape)
+def _batch(specs: Sequence[TensorSpec], batch_size: int, path: Path | None) -> list[np.ndarray]:
+    """Return one whole batch for each input."""
     if path is None:
-        return np.zeros(shape, spec.dtype)
+        return [np.stack([sample] * batch_size) for sample in zero_sample(specs)]
+    return [_read_batch(spec, batch_size, file) for spec, file in zip(specs, batch_files(path, specs))]
+
+
+def _read_batch(spec: TensorSpec, batch_size: int, path: Path) -> np.ndarray:
+    shape = (batch_size, *spec.shape)
+    if not path.is_file():
+        raise ArtifactError(f"There is no {path}, the batch of {spec.name}. Pass a file of one whole batch.")
     values = np.fromfile(path, spec.dtype)
     if values.size != math.prod(shape):
         raise ArtifactError(

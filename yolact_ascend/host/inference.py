@@ -1,7 +1,7 @@
 """Images through an engine and a detector: the one way from pixels to detections, whole or in its two halves.
 
 `detect_batch` is the whole of it, in this process: `Model` and the score in training call it. Its halves are
-`prepare_pixels` and the detector's `detect`. `overlap` runs them in worker processes around the device, `preprocess`
+`prepare_inputs` and the detector's `detect`. `overlap` runs them in worker processes around the device, `preprocess`
 and `postprocess` with files between them, and `cuts` step by step, to time each.
 """
 
@@ -14,10 +14,10 @@ import numpy as np
 
 from yolact_ascend.detection.detections import Detections
 from yolact_ascend.errors import ArtifactError
-from yolact_ascend.images.transforms import prepare_pixels
+from yolact_ascend.images.transforms import prepare_inputs
 from yolact_ascend.models.config import ModelConfig
 from yolact_ascend.models.family import Detector
-from yolact_ascend.models.inputs import DTYPE_OF_EMBED, input_tensor
+from yolact_ascend.models.inputs import DTYPE_OF_EMBED, input_tensors
 from yolact_ascend.targets.compiled import COMPILE_IN_FLOAT32
 from yolact_ascend.targets.target import Engine
 from yolact_ascend.timings import Timings
@@ -54,20 +54,24 @@ def detect_batch(
 
 def prepare_batch(images_bgr: Sequence[np.ndarray], config: ModelConfig, dtype: str) -> list[np.ndarray]:
     """Return the inputs [B,...] of a model for BGR uint8 images [H,W,3]; `dtype` is one of `models.inputs`."""
-    return [np.stack([prepare_pixels(image, config.preprocessing, dtype) for image in images_bgr])]
+    prepared = [prepare_inputs(image, config, dtype) for image in images_bgr]
+    return [np.stack(samples) for samples in zip(*prepared)]
 
 
 def input_dtype(engine: Engine, config: ModelConfig) -> str:
     """Return the dtype of `models.inputs` that a model takes; raises ArtifactError when it takes another input."""
     found = [(spec.shape, spec.dtype) for spec in engine.inputs]
-    expected = {dtype: input_tensor(config, dtype) for dtype in DTYPE_OF_EMBED.values()}
-    for dtype, spec in expected.items():
-        if found == [(spec.shape, spec.dtype)]:
+    expected = {dtype: input_tensors(config, dtype) for dtype in DTYPE_OF_EMBED.values()}
+    for dtype, specs in expected.items():
+        if found == [(spec.shape, spec.dtype) for spec in specs]:
             return dtype
     # A device that describes its input as bytes alone (see DeviceEngine): their number tells the two apart.
-    if len(engine.inputs) == 1 and len(engine.inputs[0].shape) == 1:
-        for dtype, spec in expected.items():
-            if not spec.is_free and spec.size_bytes == engine.inputs[0].size_bytes:
+    if len(engine.inputs[0].shape) == 1:
+        for dtype, specs in expected.items():
+            sizes = [-1 if spec.is_free else spec.size_bytes for spec in specs]
+            if sizes == [spec.size_bytes for spec in engine.inputs]:
                 return dtype
-    listed = " or ".join(f"{list(spec.shape)} {spec.dtype}" for spec in expected.values())
+    listed = " or ".join(
+        " with ".join(f"{list(spec.shape)} {spec.dtype}" for spec in specs) for specs in expected.values()
+    )
     raise ArtifactError(f"The model takes {found} for one image, expected {listed}. Compile an ONNX of pth2onnx.py.")

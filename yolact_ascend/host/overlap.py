@@ -136,7 +136,7 @@ class _BatchRunner:
             prepared = self._prepare(slot, sources, own_size)
             if not all(isinstance(each, str) for each in prepared):
                 device = number % len(self._engines)
-                images = [own_size[0][None]] if own_size else None  # such models take one at a time
+                images = [each[None] for each in own_size] or None  # such models take one at a time
                 with self._turns[device]:
                     timing = self._engines[device].infer_slot(self.slots, slot, len(sources), images)
                 self._spent.devices[device].append(timing)
@@ -174,8 +174,8 @@ class _BatchRunner:
         if self._dtype != OWN_SIZE:
             return _prepare(self.slots, self._detector, self._dtype, source, slot, place)
         timings = Timings()
-        pixels, size = prepare_image(source, self._detector.config.preprocessing, self._dtype, timings)
-        own_size.append(pixels)
+        inputs, size = prepare_image(source, self._detector.config, self._dtype, timings)
+        own_size.extend(inputs)
         return size, timings
 
     def _detect(self, slot: int, sources: Sequence[PictureSource], prepared: Sequence[Prepared]) -> list[Detected]:
@@ -217,12 +217,12 @@ def _prepare_in_worker(source: PictureSource, slot: int, place: int) -> tuple[Si
 def _prepare(
     slots: Slots, detector: Detector, dtype: str, source: PictureSource, slot: int, place: int
 ) -> tuple[Size, Timings]:
-    """Put the network's input for a picture into its place of a slot; returns the picture's own size."""
+    """Put the network's inputs for a picture into its place of a slot; returns the picture's own size."""
     timings = Timings()
-    prepared, size = prepare_image(source, detector.config.preprocessing, dtype, timings)
-    (images,) = slots.images(slot)  # all families have one input
-    room = images[place].reshape(-1).view(np.uint8)
-    room[:] = np.frombuffer(np.ascontiguousarray(prepared), np.uint8)
+    inputs, size = prepare_image(source, detector.config, dtype, timings)
+    for batch, prepared in zip(slots.images(slot), inputs):
+        room = batch[place].reshape(-1).view(np.uint8)
+        room[:] = np.frombuffer(np.ascontiguousarray(prepared), np.uint8)
     return size, timings
 
 

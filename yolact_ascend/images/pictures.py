@@ -28,7 +28,8 @@ from yolact_ascend.images.decode import (
     open_by_pillow,
     require_few_pixels,
 )
-from yolact_ascend.models.config import ModelConfig
+from yolact_ascend.models.config import ModelConfig, Preprocessing
+from yolact_ascend.models.resized_size import resized_size
 
 TAIL_BYTES = 1024  # a whole JPEG has its end marker in them, unless something was appended: then all of it is read
 WITHOUT_CHECKSUMS = ("TIFF", "BMP", "GIF")  # Pillow's names: to see that one is cut short, it must be decoded
@@ -78,6 +79,19 @@ def verify_pictures(dataset: CocoDataset, annotated_only: bool = False, limit: i
     return dataclasses.replace(
         dataset, images=pictures.images, annotated_count=count, pictures=pictures, warnings=warnings
     )
+
+
+def require_fitting(images: Sequence[CocoImage], preprocessing: Preprocessing) -> None:
+    """Raise DatasetError, before any work, when some images do not fit onto the canvas of a model, by listed sizes."""
+    refused = []
+    for image in images:
+        try:
+            resized_size(image.height, image.width, preprocessing)
+        except DatasetError as error:
+            refused.append(f"{image.path.name}: {error}")
+    if refused:
+        others = f" So it is with {len(refused)} of the {len(images)} images." if len(refused) > 1 else ""
+        raise DatasetError(f"{refused[0]}{others}")
 
 
 def inspect(images: Sequence[CocoImage]) -> Inspection:

@@ -1,8 +1,9 @@
 """From decoded pixels to the network's input, as a config's preprocessing says.
 
 float32 is byte for byte what upstream computes. uint8 is for models that have the rest of the preprocessing inside.
-Source: haotian-liu/yolact_edge @ a9a0028, yolact_edge/utils/augmentations.py (BaseTransform); for the shortest edge
-facebookresearch/detectron2 @ 02b5c4e, data/transforms/augmentation_impl.py (ResizeShortestEdge).
+Source: haotian-liu/yolact_edge @ a9a0028, yolact_edge/utils/augmentations.py (BaseTransform); for pictures on a canvas
+facebookresearch/detectron2 @ 02b5c4e, data/transforms/augmentation_impl.py (ResizeShortestEdge), and
+openvinotoolkit/training_extensions @ 375d7fd, pytorch_toolkit/instance_segmentation/segmentoly/data/transforms.py.
 """
 
 from __future__ import annotations
@@ -14,9 +15,21 @@ import cv2
 import numpy as np
 
 from yolact_ascend.errors import UsageError
-from yolact_ascend.models.config import Preprocessing
-from yolact_ascend.models.inputs import OWN_SIZE, UINT8
-from yolact_ascend.models.resized_size import resized_size
+from yolact_ascend.models.config import ModelConfig, Preprocessing
+from yolact_ascend.models.inputs import OWN_SIZE, UINT8, input_tensors
+from yolact_ascend.models.resized_size import resize_scale, resized_size
+
+
+def prepare_inputs(image_bgr: np.ndarray, config: ModelConfig, dtype: str) -> tuple[np.ndarray, ...]:
+    """Turn a BGR uint8 image [H,W,3] into what a model of `config` takes for it, in the order of `input_tensors`.
+
+    The image is in a form of `prepare_pixels`; a second input is its height and width in px on the canvas, [2].
+    Raises DatasetError when it does not fit onto the canvas.
+    """
+    pixels = prepare_pixels(image_bgr, config.preprocessing, dtype)
+    _, *others = input_tensors(config, dtype)
+    height, width = image_bgr.shape[:2]
+    return pixels, *(np.array(resized_size(height, width, config.preprocessing), spec.dtype) for spec in others)
 
 
 def prepare_pixels(image_bgr: np.ndarray, preprocessing: Preprocessing, dtype: str) -> np.ndarray:
@@ -87,7 +100,10 @@ def _resize(image_bgr: np.ndarray, preprocessing: Preprocessing) -> np.ndarray:
     rows, columns = image_bgr.shape[:2]
     height, width = resized_size(rows, columns, preprocessing)
     if preprocessing.interpolation == "cv2":
-        return cv2.resize(image_bgr, (width, height))
+        if preprocessing.is_stretched:
+            return cv2.resize(image_bgr, (width, height))
+        scale = resize_scale(rows, columns, preprocessing)  # given a size, OpenCV samples at other places
+        return cv2.resize(image_bgr, None, fx=scale, fy=scale)
     from PIL import Image  # here: only configs that were trained with Pillow's resize need it
 
     return np.asarray(Image.fromarray(image_bgr).resize((width, height), Image.Resampling.BILINEAR))

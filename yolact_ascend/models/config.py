@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
+from typing import Any
 
 from yolact_ascend.errors import UsageError
 from yolact_ascend.models.labels import (
@@ -178,6 +179,14 @@ def get_config(word: str) -> ModelConfig:
             f"{what}. Choose one of: {', '.join(CONFIGS)}; or pass a Detectron2 config file: FILE.yaml (docs/rcnn.md)."
         )
     return CONFIGS[name]
+
+
+def describe_preprocessing(preprocessing: Preprocessing) -> dict[str, Any]:
+    """Return the value's fields; `fit` only where it is not the usual one, as it was before there was one."""
+    fields = dataclasses.asdict(preprocessing)
+    if preprocessing.fit == Preprocessing.fit:
+        del fields["fit"]
+    return fields
 
 
 def with_classes(config: ModelConfig, class_names: tuple[str, ...], category_ids: tuple[int, ...]) -> ModelConfig:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-from yolact_ascend.models.config import CONFIGS
+from yolact_ascend.models.config import CONFIGS, describe_preprocessing
 from yolact_ascend.models.description_fields import Fields, others_values, read_config_fields
 from yolact_ascend.models.values import ModelConfig, Source
 
@@ -16,6 +16,7 @@ _NOT_WRITTEN = ("source", "upstream_url")
 def config_to_json(config: ModelConfig) -> dict[str, Any]:
     """Return a config as JSON has it, with tuples in place of lists; `read_config_value` reads it."""
     value = dataclasses.asdict(config)
+    value["preprocessing"] = describe_preprocessing(config.preprocessing)
     for name in (*_NOT_WRITTEN, *others_values(config.family)):
         del value[name]
     return value

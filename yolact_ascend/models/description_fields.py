@@ -10,7 +10,7 @@ from yolact_ascend.detection.tasks import BOX, MASK
 from yolact_ascend.errors import show_value
 from yolact_ascend.models.families import FAMILIES
 from yolact_ascend.models.labels import LEAST_ID, MOST_ID, is_class_name
-from yolact_ascend.models.values import DIALECTS, Anchors, Backbone, Preprocessing, Rcnn
+from yolact_ascend.models.values import DIALECTS, FITS, Anchors, Backbone, Preprocessing, Rcnn
 
 T = TypeVar("T")
 MOST_LETTERS = 1000  # of a text
@@ -42,6 +42,10 @@ class Fields:
             raise BadField(f'"{key}" is missing')
         self._read.add(key)
         return self._value[key]
+
+    def has(self, key: str) -> bool:
+        """Tell whether a field that need not be there is."""
+        return key in self._value
 
     def require_no_others(self) -> None:
         """Raise BadField when there is a field that was not read: it may change what the others mean."""
@@ -152,6 +156,7 @@ def _read_preprocessing(fields: Fields) -> Preprocessing:
         interpolation=fields.word("interpolation", ("cv2", "pillow")),
         shortest_edge_px=edge("shortest_edge_px"),
         longest_edge_px=edge("longest_edge_px"),
+        fit=fields.word("fit", FITS) if fields.has("fit") else Preprocessing.fit,
     )
     if (found.shortest_edge_px is None) != (found.longest_edge_px is None):
         raise BadField('"shortest_edge_px" and "longest_edge_px" are one without the other')

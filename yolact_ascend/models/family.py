@@ -88,7 +88,6 @@ class Family(Protocol):
     keys: StateKeys
     opset: int  # of the ONNX that export writes
     batch_sizes: tuple[int, ...] | None  # that its graphs take; None: any
-    side_inputs: tuple[TensorSpec, ...]  # of one image, float32: what its graphs take behind the picture
     operators: tuple[str, ...]  # kinds of operators that its graphs may have; the first, ONNX's, is the default
 
     def outputs(self, config: ModelConfig, cut: str) -> tuple[TensorSpec, ...]:

@@ -6,11 +6,19 @@ height and width where its resize is, too.
 
 from __future__ import annotations
 
-from yolact_ascend.models.families import family_of
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from yolact_ascend.errors import ArtifactError, UsageError
 from yolact_ascend.models.values import ModelConfig
 from yolact_ascend.tensors import FREE, TensorSpec
 
+if TYPE_CHECKING:  # `--help` needs no package beside Python
+    import numpy as np
+
 INPUT_NAME = "image"
+IMAGE_SIZE = TensorSpec("image_size", (2,))  # of R-CNN: height and width in px of the resized picture on the canvas
 FLOAT32, UINT8 = "float32", "uint8"
 OWN_SIZE = "uint8 of any size"
 INPUT_DTYPES = (FLOAT32, UINT8)  # of the files that preprocess makes
@@ -31,7 +39,7 @@ def input_tensor(config: ModelConfig, dtype: str = FLOAT32) -> TensorSpec:
 
 def input_tensors(config: ModelConfig, dtype: str = FLOAT32) -> tuple[TensorSpec, ...]:
     """Return all tensors of one image that a model of `config` takes, the picture first."""
-    return (input_tensor(config, dtype), *family_of(config).side_inputs)
+    return (input_tensor(config, dtype), *(() if config.rcnn is None else (IMAGE_SIZE,)))
 
 
 def embed_of(spec: TensorSpec) -> str:
@@ -44,3 +52,31 @@ def embed_of(spec: TensorSpec) -> str:
 def takes_pixels(spec: TensorSpec) -> bool:
     """Tell whether an input is pixels, so that the model itself does the preprocessing."""
     return spec.dtype == UINT8
+
+
+def zero_sample(specs: Sequence[TensorSpec]) -> tuple[np.ndarray, ...]:
+    """Return an image of zeros that fills the canvas: what each input of a model takes of it, the picture first."""
+    import numpy as np
+
+    picture, *others = specs
+    height, width = picture.shape[:2] if takes_pixels(picture) else picture.shape[1:]
+    return np.zeros(picture.shape, picture.dtype), *(np.array([height, width], spec.dtype) for spec in others)
+
+
+def require_input_names(source: Path, found: Sequence[str], specs: Sequence[TensorSpec]) -> None:
+    """Raise ArtifactError when the inputs of an exported model are not these."""
+    expected = [spec.name for spec in specs]
+    if list(found) != expected:
+        raise ArtifactError(
+            f"{source} has the inputs {', '.join(found)}, expected {', '.join(expected)}. Export it again "
+            "(pth2onnx.py)."
+        )
+
+
+def require_embeddable(config: ModelConfig, embed: str) -> None:
+    """Raise UsageError when a model cannot do this part of its preprocessing itself."""
+    if embed != NOTHING and not config.preprocessing.is_stretched:
+        raise UsageError(
+            f"embed={embed}: {config.name} pads its inputs with zeros after the normalisation, which cannot be "
+            "compiled in. Leave out embed=."
+        )

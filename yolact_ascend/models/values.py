@@ -11,6 +11,11 @@ DETECTRON2, DETECTRON1 = "detectron2", "detectron1"  # the dialects of R-CNN
 DIALECTS = (DETECTRON2, DETECTRON1)
 
 
+FIT_MAX, FIT_WINDOW = "max", "window"  # how pictures are resized that are padded
+FITS = (FIT_MAX, FIT_WINDOW)
+CANVAS_MULTIPLE = 32  # px; the stride of the coarsest level that convolutions compute
+
+
 @dataclass(frozen=True)
 class Preprocessing:
     """How a picture becomes the network's input; transforms, AIPP file and recipe of inputs derive from it.
@@ -30,6 +35,7 @@ class Preprocessing:
     interpolation: str = "cv2"  # bilinear as OpenCV's, or "pillow": Pillow's, on uint8
     shortest_edge_px: int | None = None  # None: stretch
     longest_edge_px: int | None = None
+    fit: str = FIT_MAX  # of pictures that are padded: by the two edges, or as large as height×width has room for
 
     @property
     def is_stretched(self) -> bool:

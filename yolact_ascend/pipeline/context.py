@@ -9,12 +9,12 @@ from yolact_ascend.errors import DatasetError
 from yolact_ascend.files import sha256_file
 from yolact_ascend.images.coco import CocoDataset, CocoImage, load_dataset
 from yolact_ascend.images.layout import find_image_folder, find_split
-from yolact_ascend.images.pictures import verify, verify_pictures
+from yolact_ascend.images.pictures import require_fitting, verify, verify_pictures
 from yolact_ascend.models.classes import ClassChoice, choose_classes
-from yolact_ascend.models.config import ModelConfig, get_config
+from yolact_ascend.models.config import ModelConfig
 from yolact_ascend.models.description import Description
 from yolact_ascend.models.families import cut_outputs
-from yolact_ascend.models.inputs import input_tensor
+from yolact_ascend.models.inputs import input_tensors
 from yolact_ascend.pipeline.model_source import name_of_exported
 from yolact_ascend.pipeline.records import Records
 from yolact_ascend.pipeline.settings import RunSettings
@@ -91,7 +91,7 @@ class RunContext:
         exported = self.settings.exported
         if exported is not None:
             return ClassChoice(exported.config, "the exported model")
-        return choose_classes(self.settings.weights, get_config(self.settings.config), self.classes_word)
+        return choose_classes(self.settings.weights, self.settings.model_config, self.classes_word)
 
     @cached_property
     def classes_word(self) -> str | None:
@@ -104,9 +104,9 @@ class RunContext:
         return self.class_choice.config
 
     @property
-    def input(self) -> TensorSpec:
-        """What the compiled model takes for one image."""
-        return input_tensor(self.config, self.settings.input_dtype)
+    def inputs(self) -> tuple[TensorSpec, ...]:
+        """What the compiled model takes for one image, the picture first."""
+        return input_tensors(self.config, self.settings.input_dtype)
 
     @property
     def outputs(self) -> tuple[TensorSpec, ...]:
@@ -146,6 +146,7 @@ class RunContext:
             dataset = self.dataset
             if not self.settings.stream:  # a stream goes on without those that cannot be decoded, and says so
                 dataset.require_readable()
+                require_fitting(dataset.images, self.config.preprocessing)
 
     def model(self, batch_size: int) -> Path:
         """Return the path of the compiled model."""
@@ -166,7 +167,7 @@ class RunContext:
             config=self.config.name,
             cut=self.settings.cut,
             precision=self.settings.precision,
-            input=self.input,
+            inputs=self.inputs,
             outputs=self.outputs,
         )
 

@@ -11,7 +11,7 @@ from yolact_ascend import flags
 from yolact_ascend.errors import ArtifactError, DatasetError
 from yolact_ascend.files import digest_files, read_json, shipped, write_json
 from yolact_ascend.images.layout import find_split
-from yolact_ascend.models.config import CONFIGS, DEMO_CONFIG, get_config
+from yolact_ascend.models.config import CONFIGS, DEMO_CONFIG
 from yolact_ascend.pipeline.model_source import find_exported, require_exported_fits
 from yolact_ascend.pipeline.settings import RunSettings
 from yolact_ascend.process import own_command
@@ -35,7 +35,7 @@ def with_demo(settings: RunSettings) -> RunSettings:
     A config whose weights come with this repository may be named: then the demo is that of this config.
     """
     is_named = "config" in settings.given
-    config = get_config(settings.config if is_named else DEMO_CONFIG)
+    config = settings.model_config if is_named else CONFIGS[DEMO_CONFIG]
     if settings.given & _OWN_CHOICE or not config.source.is_shipped:
         return settings
     if not is_named and (settings.weights.is_file() or _has_split(settings.coco)):
@@ -45,9 +45,10 @@ def with_demo(settings: RunSettings) -> RunSettings:
     folder, weights = WorkFolder(settings.out).demo_data, shipped(config.source.url)
     exported = find_exported(weights, False, settings.out)
     if exported is not None:
-        require_exported_fits(exported, settings.cut if "cut" in settings.given else None, settings.classes)
+        cut = settings.cut if "cut" in settings.given else None
+        require_exported_fits(exported, settings.canvas, settings.fit, cut, settings.classes)
         settings = replace(settings, cut=exported.cut, exported=exported)
-    return replace(settings, config=config.name, weights=weights, coco=folder, is_demo=True)
+    return replace(settings, config=config.name, model_config=config, weights=weights, coco=folder, is_demo=True)
 
 
 def draw_command(folder: Path) -> list[str]:

@@ -14,9 +14,8 @@ from tabulate import tabulate
 
 from yolact_ascend.disk import SPARE_BYTES, free_bytes, in_gb, offer, plannable_bytes, size_of
 from yolact_ascend.errors import UsageError
-from yolact_ascend.models.config import get_config
 from yolact_ascend.models.families import cut_outputs
-from yolact_ascend.models.inputs import NORMALISE, input_tensor
+from yolact_ascend.models.inputs import NORMALISE, input_tensors
 from yolact_ascend.pipeline.settings import RunSettings
 from yolact_ascend.targets.folder import WorkFolder, bin_folder
 from yolact_ascend.targets.registry import TARGETS
@@ -102,15 +101,16 @@ def _writes(settings: RunSettings, images: int) -> list[_Write]:
     """
     folder = WorkFolder(settings.out)
     model = settings.weights.stat().st_size if settings.weights.is_file() else WEIGHTS_BYTES
-    config = get_config(settings.config)
-    image = input_tensor(config, settings.input_dtype)
-    an_input = 0 if image.is_free else image.size_bytes  # such images are in no file
+    config = settings.model_config
+    inputs = input_tensors(config, settings.input_dtype)
+    an_input = 0 if inputs[0].is_free else sum(spec.size_bytes for spec in inputs)  # such images are in no file
     an_output = sum(spec.size_bytes for spec in cut_outputs(config, settings.cut))
     suffix = TARGETS[settings.target].model_suffix
     sizes = settings.batch_sizes
     # What a benchmark writes, it removes: one batch at a time.
     largest = max(sizes)
-    a_batch = largest * (an_input + an_output if settings.has_batch_file else an_output)
+    has_batch_file = settings.has_batch_file or len(inputs) > 1
+    a_batch = largest * (an_input + an_output if has_batch_file else an_output)
     writes = [
         _Write("export", "export", folder.onnx, model),
         *(_Write("compile", f"compile bs{size}", folder.model(size, suffix), model) for size in sizes),
@@ -132,9 +132,10 @@ def _alternatives(settings: RunSettings, images: int, free: int) -> Iterator[tup
     def added(settings: RunSettings, images: int, spared: Collection[str] = ()) -> int:
         return sum(_growth(write, measure) for write in _writes(settings, images) if write.stage not in spared)
 
+    can_embed = settings.model_config.preprocessing.is_stretched
     sizes = {
         "stream=1": added(settings, images, spared=("preprocess", "infer")),  # their files stay in memory
-        "embed=1": added(replace(settings, embed=NORMALISE), images),
+        **({"embed=1": added(replace(settings, embed=NORMALISE), images)} if can_embed else {}),
         f"bs={min(settings.batch_sizes)} only": added(
             replace(settings, batch_sizes=(min(settings.batch_sizes),)), images
         ),

@@ -6,15 +6,18 @@ PyTorch is not installed and the ONNX was made of these very weights.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from yolact_ascend.errors import ArtifactError, NotDescribedError, NotInstalledError, UsageError, WeightsError
 from yolact_ascend.extras import describe_missing, is_installed
 from yolact_ascend.files import sha256_file, shipped
+from yolact_ascend.models.canvas import show_canvas, with_canvas
 from yolact_ascend.models.classes import config_of, read_listed, require_weights
-from yolact_ascend.models.config import CONFIGS, ModelConfig, get_config
+from yolact_ascend.models.config import CONFIGS, ModelConfig, require_upstream
 from yolact_ascend.models.description import Description
+from yolact_ascend.models.families import require_batch_sizes
 from yolact_ascend.pipeline.records import Records
 from yolact_ascend.targets.described import read_description, read_host_part
 from yolact_ascend.targets.folder import WorkFolder
@@ -98,6 +101,26 @@ def describe_exported(onnx: Path, exported: Description) -> str:
     )
 
 
+def choose_model(
+    values: Mapping[str, Any], has_named_weights: bool, must_export: bool
+) -> tuple[Description | None, ModelConfig]:
+    """Return the exported model that stands in for the weights, if one does, and the config with its canvas.
+
+    `values` are those of a run's keys. Raises UsageError for what the model, or networks of the config, cannot do.
+    """
+    exported = None
+    if values["upstream"] is None and not must_export:
+        exported = find_exported(values["weights"], has_named_weights, values["out"])
+    config = choose_config(values["config"], values["weights"], exported)
+    if exported is not None:
+        require_exported_fits(exported, values["canvas"], values["fit"], values["cut"], values["classes"])
+    config = with_canvas(config, values["canvas"], values["fit"])
+    if values["upstream"] is not None:
+        require_upstream(config)
+    require_batch_sizes(config, values["bs"])
+    return exported, config
+
+
 def choose_config(word: str | None, weights: Path, exported: Description | None) -> ModelConfig:
     """Return the config of a run: the one that is named, else that of the exported model or of the weights.
 
@@ -108,11 +131,22 @@ def choose_config(word: str | None, weights: Path, exported: Description | None)
     stated = exported.config.name
     if word not in (None, stated):
         raise UsageError(f"config={word}: the exported model is one of {stated}. Leave out config=, or export again.")
-    return get_config(stated)
+    return exported.config
 
 
-def require_exported_fits(exported: Description, cut: str | None, classes: str | None) -> None:
-    """Raise UsageError when a cut or class names are asked for that the exported model does not have."""
+def require_exported_fits(
+    exported: Description, canvas: tuple[int, int] | None, fit: str | None, cut: str | None, classes: str | None
+) -> None:
+    """Raise UsageError when a canvas, cut or class names are asked for that the exported model does not have."""
+    own = exported.config.preprocessing
+    given = [f"canvas={show_canvas(canvas)}"] if canvas not in (None, (own.height_px, own.width_px)) else []
+    given += [f"fit={fit}"] if fit not in (None, own.fit) else []
+    if given:
+        has = f"canvas={show_canvas((own.height_px, own.width_px))} fit={own.fit}"
+        has = "no canvas" if own.is_stretched else has
+        raise UsageError(
+            f"{' '.join(given)}: the exported model has {has}. Leave out canvas= and fit=, or export again."
+        )
     if cut not in (None, exported.cut):
         raise UsageError(f"cut={cut}: the exported model ends at {exported.cut}. Leave out cut=, or export again.")
     if classes is not None and read_listed(classes).names != exported.config.class_names:

@@ -8,8 +8,19 @@ from pathlib import Path
 from typing import Any
 
 from yolact_ascend.errors import UsageError
-from yolact_ascend.flags import COUNT, DEVICE, MAX_BATCH_SIZE, MAX_WORKERS, OPERATORS, THREADS, read_npus
-from yolact_ascend.models.config import DEFAULT_CONFIG, DEFAULT_WEIGHTS, ModelConfig, get_config, require_upstream
+from yolact_ascend.flags import (
+    CANVAS,
+    COUNT,
+    DEVICE,
+    FIT,
+    MAX_BATCH_SIZE,
+    MAX_WORKERS,
+    OPERATORS,
+    THREADS,
+    read_npus,
+)
+from yolact_ascend.models.canvas import read_canvas
+from yolact_ascend.models.config import DEFAULT_CONFIG, DEFAULT_WEIGHTS, ModelConfig, get_config
 from yolact_ascend.models.description import Description
 from yolact_ascend.models.families import (
     all_cuts,
@@ -17,10 +28,10 @@ from yolact_ascend.models.families import (
     choose_operators,
     default_cut,
     family_of,
-    require_batch_sizes,
 )
-from yolact_ascend.models.inputs import DTYPE_OF_EMBED, RESIZE
-from yolact_ascend.pipeline.model_source import choose_config, find_exported, require_exported_fits
+from yolact_ascend.models.inputs import DTYPE_OF_EMBED, RESIZE, require_embeddable
+from yolact_ascend.models.values import FITS
+from yolact_ascend.pipeline.model_source import choose_model
 from yolact_ascend.targets.registry import DEFAULT_TARGET, TARGETS, read_device, read_embed, read_precision
 from yolact_ascend.targets.target import BATCH_CONTENTS, COMPILE, RUN, DeviceRequest, Target
 from yolact_ascend.words import listed, one_of, optional, path, switch, whole_number
@@ -43,6 +54,7 @@ class RunSettings:
 
     batch_sizes: tuple[int, ...]
     config: str
+    model_config: ModelConfig  # of that name, with the canvas that is asked for and its published classes
     weights: Path
     classes: str | None  # where the names are from when the weights name none; see `classes.read_listed`
     coco: Path
@@ -67,6 +79,8 @@ class RunSettings:
     threads: int | None  # of a model that runs on the host's CPU
     cut: str
     operators: str
+    canvas: tuple[int, int] | None  # height and width in px; None: the config's
+    fit: str | None  # of models.canvas; None: the config's
     input: str
     given: frozenset[str] = frozenset()  # the keys that the user wrote
     is_demo: bool = False  # see `demo`
@@ -184,6 +198,8 @@ KEYS = {
         "(with scores and boxes decoded, for other programs, too)",
     ),
     "operators": Key("", optional(one_of(all_operators())), OPERATORS.help),
+    "canvas": Key("", optional(read_canvas), CANVAS.help),
+    "fit": Key("", optional(one_of(FITS)), FIT.help),
     "mode": Key("full", one_of(MODES), "full: all stages, up to mAP; perf: throughput only, needs no data set"),
     "stream": Key(
         "0", switch, "1: images to mAP in memory, in overlapping stages; writes no inputs and outputs to disk"
@@ -204,8 +220,6 @@ KEYS = {
         "export the network of this checkout of YolactEdge or YOLACT (cloned and patched if it is missing)",
     ),
 }
-
-
 ALIASES = {setting.alias: name for name, setting in KEYS.items() if setting.alias}
 
 
@@ -254,20 +268,16 @@ def _settings(values: dict[str, Any], given: frozenset[str]) -> RunSettings:
         )
     if values["images"] and not values["annotations"]:
         raise UsageError(f"images={values['images']} needs annotations=FILE, which lists these images.")
-    exported = None
-    if values["upstream"] is None and not _must_export(values):
-        exported = find_exported(values["weights"], "weights" in given, values["out"])
-    config = choose_config(values["config"], values["weights"], exported)
-    if exported is not None:
-        require_exported_fits(exported, values["cut"], values["classes"])
-    _require_possible(config, values)
+    exported, config = choose_model(values, "weights" in given, _must_export(values))
     target = TARGETS[values["target"]]
     embed = _read("embed", values["embed"], lambda word: read_embed(target, word))
+    require_embeddable(config, embed)
     if embed == RESIZE:
         _require_single_images(values, way)
     return RunSettings(
         batch_sizes=values["bs"],
         config=config.name,
+        model_config=config,
         weights=values["weights"],
         classes=values["classes"],
         coco=values["coco"],
@@ -290,19 +300,14 @@ def _settings(values: dict[str, Any], given: frozenset[str]) -> RunSettings:
         precision=_read("precision", values["precision"], lambda word: read_precision(target, word)),
         cut=exported.cut if exported else _read_cut(values["cut"], config),
         operators=choose_operators(config, values["operators"], target.name == "ascend"),
+        canvas=values["canvas"],
+        fit=values["fit"],
         embed=embed,
         threads=values["threads"],
         input=_benchmark_input(values, target),
         given=given,
         exported=exported,
     )
-
-
-def _require_possible(config: ModelConfig, values: dict[str, Any]) -> None:
-    """Raise UsageError for what networks of the config cannot do."""
-    if values["upstream"] is not None:
-        require_upstream(config)
-    require_batch_sizes(config, values["bs"])
 
 
 def _must_export(values: dict[str, Any]) -> bool:

@@ -104,8 +104,15 @@ def _describe_model(run: RunContext) -> dict[str, Any]:
         "precision": run.settings.precision,
         "aipp": run.settings.embed != NOTHING,
         "embed": run.settings.embed,
-        "input_dtype": run.input.dtype,
+        "input_dtype": run.inputs[0].dtype,
+        **_describe_canvas(run),
     }
+
+
+def _describe_canvas(run: RunContext) -> dict[str, Any]:
+    """Return the canvas of a model that pads its pictures, and how they are fitted onto it."""
+    own = run.config.preprocessing
+    return {} if own.is_stretched else {"canvas": [own.height_px, own.width_px], "fit": own.fit}
 
 
 def _describe_dataset(run: RunContext) -> dict[str, Any]:

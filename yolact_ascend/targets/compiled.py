@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from yolact_ascend.files import read_json, sha256_file, write_json
 from yolact_ascend.models.description import Description, from_json, to_json
 from yolact_ascend.targets.folder import (
     bin_folder,
-    input_bin,
+    input_folders,
     recipe_file,
     sidecar_file,
 )
@@ -46,6 +47,7 @@ class SideCar:
     outputs: list[dict[str, Any]]  # the same, in the model's order
     command: str
     description: Description  # the model's own, as the ONNX states it
+    other_inputs: list[dict[str, Any]] = field(default_factory=list)  # beside the picture; written if there are any
     schema: int = SCHEMA
 
 
@@ -61,7 +63,7 @@ class Need:
     config: str
     cut: str
     precision: str
-    input: TensorSpec
+    inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
 
 
@@ -94,7 +96,8 @@ def describe_model(model: Path, need: Need, description: Description, flags: lis
         config=description.config.name,
         cut=description.cut,
         precision=need.precision,
-        input=need.input.of_batch(need.batch_size),
+        input=need.inputs[0].of_batch(need.batch_size),
+        other_inputs=[spec.of_batch(need.batch_size) for spec in need.inputs[1:]],
         outputs=[output.of_batch(need.batch_size) for output in need.outputs],
         command=command,
         description=description,
@@ -104,6 +107,8 @@ def describe_model(model: Path, need: Need, description: Description, flags: lis
 def write_sidecar(model: Path, sidecar: SideCar) -> None:
     """Write the side-car of a model beside it."""
     fields = {"schema": sidecar.schema, **asdict(sidecar), "description": to_json(sidecar.description)}
+    if not sidecar.other_inputs:
+        del fields["other_inputs"]
     write_json(sidecar_file(model), fields)
 
 
@@ -144,11 +149,12 @@ def _require_sound(sidecar: SideCar) -> None:
         "flags": isinstance(sidecar.flags, list),
         "batch_size": type(sidecar.batch_size) is int and sidecar.batch_size > 0,
         "outputs": isinstance(sidecar.outputs, list) and len(sidecar.outputs) > 0,
+        "other_inputs": isinstance(sidecar.other_inputs, list),
     }
     for name, is_right in is_sound.items():
         if not is_right:
             raise ValueError(f"{name} is {str(getattr(sidecar, name))[:60]!r}")
-    for tensor in (sidecar.input, *sidecar.outputs):
+    for tensor in (sidecar.input, *sidecar.other_inputs, *sidecar.outputs):
         TensorSpec.of_sample(tensor)
 
 
@@ -173,7 +179,10 @@ def require_model(model: Path, need: Need) -> SideCar:
         "config": (sidecar.config, need.config),
         "cut": (sidecar.cut, need.cut),
         "precision": (sidecar.precision, need.precision),
-        "input": (_describe(sidecar.input), _describe(need.input.of_batch(need.batch_size))),
+        "input": (
+            _describe(sidecar.input, *sidecar.other_inputs),
+            _describe(*(spec.of_batch(need.batch_size) for spec in need.inputs)),
+        ),
         "weights_sha256": (sidecar.weights_sha256, need.weights_sha256),
         "onnx_sha256": (sidecar.onnx_sha256, need.onnx_sha256),
     }
@@ -207,24 +216,27 @@ def find_made_for(model: Path) -> dict[str, str]:
         return {}
 
 
-def require_inputs(save_path: Path, spec: TensorSpec, count: int) -> None:
+def require_inputs(save_path: Path, specs: Sequence[TensorSpec], count: int) -> None:
     """Raise ArtifactError unless the inputs 0..count-1 are, by their recipe and sizes, what the model takes.
 
     ais_bench compares only bytes, and would accept one float32 image in place of four uint8 ones.
     """
     remedy = "Make them again: from=preprocess force=preprocess."
-    takes = f"{spec.dtype} {spec.layout} {list(spec.shape)}"
+    takes = " with ".join(f"{spec.dtype} {spec.layout} {list(spec.shape)}".replace("  ", " ") for spec in specs)
     recipe = _read(recipe_file(save_path), "what the inputs were made from", remedy)
-    found = recipe.get("input") if isinstance(recipe, dict) else None
-    if found != [spec.name, list(spec.shape), spec.dtype]:
+    stated = recipe if isinstance(recipe, dict) else {}
+    found = [stated.get("input"), *stated.get("other_inputs", [])]
+    if found != [[spec.name, list(spec.shape), spec.dtype] for spec in specs]:
+        holds = found[0] if len(found) == 1 else found
         raise ArtifactError(
-            f"{bin_folder(save_path)} holds inputs of {found}, expected {takes}, which the model takes. {remedy}"
+            f"{bin_folder(save_path)} holds inputs of {holds}, expected {takes}, which the model takes. {remedy}"
         )
-    for index in range(count):
-        path = input_bin(save_path, index)
-        size = path.stat().st_size if path.is_file() else 0
-        if size != spec.size_bytes:
-            raise ArtifactError(f"{path} holds {size} bytes, expected {spec.size_bytes} for {takes}. {remedy}")
+    for spec, folder in zip(specs, input_folders(bin_folder(save_path), specs)):
+        for index in range(count):
+            path = folder / f"{index}.bin"
+            size = path.stat().st_size if path.is_file() else 0
+            if size != spec.size_bytes:
+                raise ArtifactError(f"{path} holds {size} bytes, expected {spec.size_bytes} for {takes}. {remedy}")
 
 
 def _read(path: Path, what: str, remedy: str) -> Any:
@@ -234,5 +246,5 @@ def _read(path: Path, what: str, remedy: str) -> Any:
         raise ArtifactError(f"{error} {remedy}") from error
 
 
-def _describe(tensor: dict[str, Any]) -> str:
-    return "{name} {dtype} {layout} {shape}".format_map(tensor)
+def _describe(*tensors: dict[str, Any]) -> str:
+    return " with ".join("{name} {dtype} {layout} {shape}".format_map(tensor) for tensor in tensors)

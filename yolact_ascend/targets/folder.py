@@ -80,7 +80,7 @@ class WorkFolder:
         return self.run(batch_size) / BENCHMARK_DIRNAME
 
     def benchmark_input(self, batch_size: int) -> Path:
-        """The one file that a benchmark runs when it does not run zeros; it is removed afterwards."""
+        """The batch of pictures that a benchmark runs when it does not run zeros; it is removed afterwards."""
         return self.run(batch_size) / f"{BENCHMARK_DIRNAME}_input" / "batch.bin"
 
     def log(self, name: str) -> Path:
@@ -129,6 +129,16 @@ def input_bin(save_path: Path, index: int) -> Path:
     return bin_folder(save_path) / f"{index}.bin"
 
 
+def input_folders(pictures: Path, inputs: Sequence[TensorSpec]) -> tuple[Path, ...]:
+    """The folders with `<index>.bin` for each input of a model: that of the pictures, and one beside it by its name."""
+    return pictures, *(pictures.with_name(spec.name) for spec in inputs[1:])
+
+
+def batch_files(pictures: Path, inputs: Sequence[TensorSpec]) -> tuple[Path, ...]:
+    """The files of one whole batch for each input: that of the pictures, and one beside it by its name."""
+    return pictures, *(pictures.with_name(f"{spec.name}.bin") for spec in inputs[1:])
+
+
 def bin_folder(save_path: Path) -> Path:
     """The folder that `ais_bench --input` gets."""
     return save_path / "bin_file"
@@ -167,14 +177,30 @@ def spoil_recipe(save_path: Path) -> None:
     """Have preprocess make all inputs again; the recipe still says which files are inputs."""
     recipe = read_recipe(save_path)
     if recipe is not None:
-        write_json(recipe_file(save_path), {"images": [None] * len(recipe["images"])}, indent=None)
+        others = {"other_inputs": recipe["other_inputs"]} if "other_inputs" in recipe else {}
+        write_json(recipe_file(save_path), {"images": [None] * len(recipe["images"]), **others}, indent=None)
 
 
-def files_of_inputs(save_path: Path) -> list[Path]:
-    """Return what preprocess may write or remove, beside what its recipe says that it made."""
-    if read_recipe(save_path) is not None:
-        return []
-    return [bin_folder(save_path), recipe_file(save_path), ids_file(save_path), timings_file(save_path)]
+def describe_tensors(inputs: Sequence[TensorSpec]) -> dict[str, Any]:
+    """Return which tensors the inputs are, as a recipe states it."""
+    first, *others = ([spec.name, list(spec.shape), spec.dtype] for spec in inputs)
+    return {"input": first, **({"other_inputs": others} if others else {})}
+
+
+def folders_of_recipe(save_path: Path, recipe: dict[str, Any] | None) -> list[Path]:
+    """Return the folders of inputs that a recipe says were made, beside that of the pictures."""
+    others = [] if recipe is None else recipe.get("other_inputs", [])
+    return [bin_folder(save_path).with_name(Path(name).name) for name, *_ in others]
+
+
+def files_of_inputs(save_path: Path, inputs: Sequence[TensorSpec]) -> list[Path]:
+    """Return what preprocess may write or remove for these inputs, beside what its recipe says that it made."""
+    recipe = read_recipe(save_path)
+    others = set(input_folders(bin_folder(save_path), inputs)[1:]) - set(folders_of_recipe(save_path, recipe))
+    if recipe is not None:
+        return sorted(others)
+    pictures = [bin_folder(save_path), recipe_file(save_path), ids_file(save_path), timings_file(save_path)]
+    return [*pictures, *sorted(others)]
 
 
 def output_bin(output_folder: Path, index: int, k: int) -> Path:

@@ -46,16 +46,16 @@ class OwnVerbs:
         return made_by("host.infer", *self.engine_modules)
 
     def infer(self, job: InferJob, runner: Runner, log: Path) -> None:
-        words = [flags.MODEL.word(job.model), flags.BIN_FOLDER.word(job.bin_folder)]
+        words = [flags.MODEL.word(job.model), flags.BIN_FOLDER.word(job.bin_folders[0])]
         words.append(flags.OUTPUT_FOLDER.word(job.run_folder / OUTPUT_DIRNAME))
         runner.run_own([*own_command("infer"), *words, *self.device_words()], log)
 
     def benchmark_inputs(self, job: BenchmarkJob) -> dict[str, Any]:
-        settings = {"loop": job.loop, "batch": job.batch is not None, "threads": self.threads}
+        settings = {"loop": job.loop, "batch": bool(job.batch), "threads": self.threads}
         return {**settings, **made_by("host.infer", *self.engine_modules)}
 
     def benchmark(self, job: BenchmarkJob, runner: Runner, log: Path) -> None:
         words = [flags.MODEL.word(job.model), flags.LOOP.word(job.loop)]
         words.append(flags.PERF_OUTPUT.word(job.run_folder / BENCHMARK_DIRNAME))
-        batch = [] if job.batch is None else [flags.BATCH_FILE.word(job.batch)]
+        batch = [flags.BATCH_FILE.word(job.batch[0])] if job.batch else []
         runner.run_own([*own_command("benchmark"), *words, *batch, *self.device_words()], log)

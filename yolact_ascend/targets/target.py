@@ -52,15 +52,20 @@ class CompileJob:
     model: Path  # to write
     batch_size: int
     precision: str  # one of the target's `precisions`
-    network_input: TensorSpec  # of the ONNX
-    input: TensorSpec  # of the compiled model: pixels where it does the preprocessing itself
+    network_inputs: tuple[TensorSpec, ...]  # of the ONNX, the picture first
+    inputs: tuple[TensorSpec, ...]  # of the compiled model: pixels where it does the preprocessing itself
     preprocessing: Preprocessing
     weights: Path | None = None  # that the ONNX was exported from, for a target that runs the network itself
 
     @property
+    def picture(self) -> TensorSpec:
+        """The first input of the compiled model."""
+        return self.inputs[0]
+
+    @property
     def embed(self) -> str:
-        """The value of `embed=` that gives a model such an input."""
-        return embed_of(self.input)
+        """The value of `embed=` that gives a model such inputs."""
+        return embed_of(self.picture)
 
 
 @dataclass(frozen=True)
@@ -68,7 +73,7 @@ class InferJob:
     """A folder of inputs to run through a compiled model."""
 
     model: Path
-    bin_folder: Path
+    bin_folders: tuple[Path, ...]  # one for each input of the model, in its order, with `<index>.bin`
     count: int  # of images
     run_folder: Path  # `output/<index>_<k>.bin` and `output_summary.json` land in it
 
@@ -81,9 +86,9 @@ class BenchmarkJob:
     batch_size: int
     loop: int
     run_folder: Path
-    batch: Path | None  # a file of one whole batch; None: zeros, or what the target's program makes itself
+    batch: tuple[Path, ...]  # files of one whole batch, one for each input; none: zeros, or what the program makes
     precision: str
-    input: TensorSpec  # of the compiled model
+    inputs: tuple[TensorSpec, ...]  # of the compiled model
 
 
 class Engine(Protocol):
@@ -103,8 +108,8 @@ class Engine(Protocol):
     def infer(self, inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
         """Map inputs, each [B,...], to outputs, each [B,...]; a short batch is filled up on the device."""
 
-    def infer_all(self, batches: Iterable[np.ndarray]) -> Iterator[tuple[list[np.ndarray], Timing]]:
-        """Compute batches [B,...] as they come, as many at once as is fastest; give their outputs in order.
+    def infer_all(self, batches: Iterable[Sequence[np.ndarray]]) -> Iterator[tuple[list[np.ndarray], Timing]]:
+        """Compute batches, their inputs [B,...], as they come, as many at once as is fastest; give outputs in order.
 
         With each, when the device began and ended, in milliseconds of its own clock.
         """
@@ -112,7 +117,7 @@ class Engine(Protocol):
     def infer_slot(self, slots: Slots, slot: int, count: int, images: Sequence[np.ndarray] | None = None) -> Timing:
         """Compute the first `count` images of a batch that lies in shared memory, and put the outputs there.
 
-        `images` [count,...] stand in for the slot's inputs, which have one size, where the model takes any.
+        `images`, each [count,...], stand in for the slot's inputs, which have one size, where the model takes any.
         Returns when the device began and ended, in milliseconds of its own clock, without the copies.
         """
 
@@ -124,11 +129,11 @@ class Engine(Protocol):
 class OneByOne:
     """What engines have in common that compute one batch after the other."""
 
-    def infer_all(self: Engine, batches: Iterable[np.ndarray]) -> Iterator[tuple[list[np.ndarray], Timing]]:
-        """Compute batches [B,...] in turn; see `Engine`."""
-        for images in batches:
+    def infer_all(self: Engine, batches: Iterable[Sequence[np.ndarray]]) -> Iterator[tuple[list[np.ndarray], Timing]]:
+        """Compute batches in turn; see `Engine`."""
+        for inputs in batches:
             start = time.perf_counter()
-            outputs = self.infer([images])
+            outputs = self.infer(inputs)
             yield outputs, (1000 * start, 1000 * time.perf_counter())
 
 

@@ -16,10 +16,9 @@ from yolact_ascend.images.coco import CocoDataset
 from yolact_ascend.images.decode import decode_image
 from yolact_ascend.models.config import ModelConfig
 from yolact_ascend.models.families import family_of
-from yolact_ascend.models.inputs import input_tensor
+from yolact_ascend.models.inputs import input_tensors
 from yolact_ascend.slots import Slots
 from yolact_ascend.targets.target import OneByOne, Timing
-from yolact_ascend.tensors import TensorSpec
 from yolact_ascend.timings import Timings
 
 
@@ -29,7 +28,7 @@ class NetworkEngine(OneByOne):
     def __init__(self, network: nn.Module, config: ModelConfig, device: torch.device | str) -> None:
         family = family_of(config)
         self.cut = next(cut for cut in family.cuts if not family.has_host_part(cut))
-        self.inputs: tuple[TensorSpec, ...] = (input_tensor(config),)
+        self.inputs = input_tensors(config)
         self.outputs = family.outputs(config, self.cut)
         self.metadata: Mapping[str, str] = {}
         self._network = family.at_cut(network, config, self.cut)

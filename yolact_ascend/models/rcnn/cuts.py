@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from yolact_ascend.detection.tasks import MASK
 from yolact_ascend.models.family import ONNX
-from yolact_ascend.models.values import ModelConfig, Rcnn
+from yolact_ascend.models.values import CANVAS_MULTIPLE, ModelConfig, Rcnn
 from yolact_ascend.tensors import TensorSpec
 
-IMAGE_SIZE = TensorSpec("image_size", (2,))  # height and width in px of the resized picture on the canvas
 DETECTIONS = "detections"
 CUTS = (DETECTIONS,)
 # Which operators choose and pool in a graph: ONNX's, or Ascend's, with pooling as the weights expect it or, as Ascend's
@@ -16,7 +15,6 @@ ASCEND, ASCEND_UNALIGNED = "ascend", "ascend_unaligned"
 OPERATORS = (ONNX, ASCEND, ASCEND_UNALIGNED)
 STRIDES = (4, 8, 16, 32, 64)  # pixels a cell of P2..P6
 POOLED_LEVELS = 4  # P2..P5; P6 is for proposals only
-CANVAS_DIVISOR = 32  # of a canvas's sides: a cell of P5
 
 
 def cut_outputs(config: ModelConfig, cut: str) -> tuple[TensorSpec, ...]:
@@ -27,10 +25,10 @@ def cut_outputs(config: ModelConfig, cut: str) -> tuple[TensorSpec, ...]:
     do not divide.
     """
     rcnn, size = rcnn_of(config), config.preprocessing
-    if size.height_px % CANVAS_DIVISOR or size.width_px % CANVAS_DIVISOR:
+    if size.height_px % CANVAS_MULTIPLE or size.width_px % CANVAS_MULTIPLE:
         raise ValueError(
             f"{config.name} has a canvas of {size.height_px}x{size.width_px} pixels (height x width); expected "
-            f"multiples of {CANVAS_DIVISOR}."
+            f"multiples of {CANVAS_MULTIPLE}."
         )
     rows = rcnn.max_detections
     outputs = (

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, cast
 from yolact_ascend.detection.thresholds import DetectionSettings
 from yolact_ascend.errors import UsageError
 from yolact_ascend.models.family import Detector, Family, HostNetwork, StateKeys
-from yolact_ascend.models.rcnn.cuts import CUTS, IMAGE_SIZE, OPERATORS, cut_outputs
+from yolact_ascend.models.rcnn.cuts import CUTS, OPERATORS, cut_outputs
 from yolact_ascend.models.rcnn.foreign import explain_foreign
 from yolact_ascend.models.rcnn.other_keys import SURPLUS, to_our_key, writer_of
 from yolact_ascend.models.values import ModelConfig
@@ -39,7 +39,6 @@ class RcnnFamily(Family):
     keys = KEYS
     opset = 16  # the first whose RoiAlign has aligned pooling
     batch_sizes = (1,)  # the numbers of proposals and detections differ by image
-    side_inputs = (IMAGE_SIZE,)
     operators = OPERATORS
 
     def outputs(self, config: ModelConfig, cut: str) -> tuple[TensorSpec, ...]:

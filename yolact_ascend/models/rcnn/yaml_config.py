@@ -15,10 +15,9 @@ from pathlib import Path
 from yolact_ascend.detection.tasks import BOX, MASK
 from yolact_ascend.models.labels import COCO_CATEGORY_IDS, COCO_CLASSES, PASCAL_CATEGORY_IDS, PASCAL_CLASSES
 from yolact_ascend.models.rcnn.configs import LEVELS, RCNN_CONFIGS
-from yolact_ascend.models.rcnn.cuts import CANVAS_DIVISOR
 from yolact_ascend.models.rcnn.yaml_file import read_keys
 from yolact_ascend.models.rcnn.yaml_values import Values
-from yolact_ascend.models.values import Backbone, ModelConfig, Preprocessing, Rcnn, Source
+from yolact_ascend.models.values import CANVAS_MULTIPLE, Backbone, ModelConfig, Preprocessing, Rcnn, Source
 
 SUFFIXES = (".yaml", ".yml")
 DIGITS = 8  # of the hash in a config's name
@@ -143,7 +142,7 @@ def _preprocessing(values: Values) -> Preprocessing:
     order = values.one("INPUT.FORMAT", lambda value: value in ("BGR", "RGB"), "BGR or RGB")
     mean, std = _rgb(values, "MODEL.PIXEL_MEAN", order), _rgb(values, "MODEL.PIXEL_STD", order, are_positive=True)
     longest = values.whole("INPUT.MAX_SIZE_TEST")
-    canvas = -(-longest // CANVAS_DIVISOR) * CANVAS_DIVISOR
+    canvas = -(-longest // CANVAS_MULTIPLE) * CANVAS_MULTIPLE
     return Preprocessing(
         height_px=canvas,
         width_px=canvas,

@@ -43,7 +43,6 @@ class YolactFamily(Family):
     keys = KEYS
     opset = 11  # inside the documented range of every CANN
     batch_sizes = None
-    side_inputs = ()
     operators = (ONNX,)
 
     def outputs(self, config: ModelConfig, cut: str) -> tuple[TensorSpec, ...]:

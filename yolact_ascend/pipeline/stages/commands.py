@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from yolact_ascend import flags
 from yolact_ascend.detection.tasks import BOX, MASK
+from yolact_ascend.models.canvas import show_canvas
 from yolact_ascend.models.families import default_cut
 from yolact_ascend.models.family import ONNX
 from yolact_ascend.pipeline.context import RunContext
@@ -33,6 +34,13 @@ def cut_words(run: RunContext) -> list[str]:
 def operators_words(run: RunContext) -> list[str]:
     """Return the flag for the operators of the graph; none for ONNX's."""
     return [] if run.settings.operators == ONNX else [flags.OPERATORS.word(run.settings.operators)]
+
+
+def canvas_words(run: RunContext) -> list[str]:
+    """Return the flags for the canvas of the model's input; none for what the config has."""
+    canvas, fit = run.settings.canvas, run.settings.fit
+    words = [] if canvas is None else [flags.CANVAS.word(show_canvas(canvas))]
+    return [*words, *([] if fit is None else [flags.FIT.word(fit)])]
 
 
 def dataset_words(run: RunContext) -> list[str]:

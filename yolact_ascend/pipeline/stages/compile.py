@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from yolact_ascend.files import sha256_file
-from yolact_ascend.models.inputs import input_tensor
+from yolact_ascend.models.inputs import input_tensors
 from yolact_ascend.pipeline.context import RunContext
 from yolact_ascend.pipeline.steps import Step
 from yolact_ascend.process import format_command, without_folders
@@ -27,8 +27,8 @@ def _step(run: RunContext, batch_size: int) -> Step:
         model=model,
         batch_size=batch_size,
         precision=run.settings.precision,
-        network_input=input_tensor(run.config),
-        input=run.input,
+        network_inputs=input_tensors(run.config),
+        inputs=run.inputs,
         preprocessing=run.config.preprocessing,
         weights=run.settings.weights,
     )

@@ -6,12 +6,13 @@ from pathlib import Path
 from typing import Any
 
 from yolact_ascend import flags
+from yolact_ascend.models.canvas import describe_canvas
 from yolact_ascend.models.families import family_of
 from yolact_ascend.models.family import ONNX
 from yolact_ascend.models.host_part import heads_file
 from yolact_ascend.pipeline.context import RunContext
 from yolact_ascend.pipeline.model_source import EXPORT
-from yolact_ascend.pipeline.stages.commands import cut_words, export_command, operators_words
+from yolact_ascend.pipeline.stages.commands import canvas_words, cut_words, export_command, operators_words
 from yolact_ascend.pipeline.steps import Step
 from yolact_ascend.sources import made_by
 
@@ -30,12 +31,13 @@ def steps(run: RunContext) -> list[Step]:
             "classes": [run.config.class_names, run.config.category_ids],
             **({} if settings.operators == ONNX else {"operators": settings.operators}),
             "upstream": run.records.token("patch") if settings.upstream else None,
+            **({} if run.config.preprocessing.is_stretched else {"canvas": describe_canvas(run.config)}),
             **made_by("models.export"),
         }
 
     def work() -> None:
         upstream = [flags.UPSTREAM.word(settings.upstream)] if settings.upstream else []
-        options = [*cut_words(run), *operators_words(run), *upstream]
+        options = [*cut_words(run), *canvas_words(run), *operators_words(run), *upstream]
         run.runner.run_own([*export_command(run), flags.ONNX_OUTPUT.word(onnx), *options])
 
     def outputs() -> list[Path]:

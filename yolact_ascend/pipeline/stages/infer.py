@@ -9,7 +9,7 @@ from typing import Any
 from yolact_ascend.pipeline.context import RunContext
 from yolact_ascend.pipeline.steps import Step
 from yolact_ascend.targets.compiled import require_inputs, sha256_model
-from yolact_ascend.targets.folder import bin_folder, output_bin, require_outputs
+from yolact_ascend.targets.folder import bin_folder, input_folders, output_bin, require_outputs
 from yolact_ascend.targets.target import InferJob
 
 
@@ -21,7 +21,8 @@ def steps(run: RunContext) -> list[Step]:
 def _step(run: RunContext, batch_size: int) -> Step:
     folder, target, model, count = run.folder, run.target, run.model(batch_size), len(run.images)
     output_folder, summary = folder.outputs(batch_size), folder.summary(batch_size)
-    job = InferJob(model, bin_folder(folder.inputs), count, folder.run(batch_size))
+    folders = input_folders(bin_folder(folder.inputs), run.inputs)
+    job = InferJob(model, folders, count, folder.run(batch_size))
 
     def inputs() -> dict[str, Any]:
         return {
@@ -38,7 +39,7 @@ def _step(run: RunContext, batch_size: int) -> Step:
 
     def work() -> int:
         run.require_model(batch_size)
-        require_inputs(folder.inputs, run.input, count)
+        require_inputs(folder.inputs, run.inputs, count)
         summary.unlink(missing_ok=True)
         _remove_outputs(output_folder)  # ais_bench reuses an existing folder without cleaning it
         target.infer(job, run.runner, folder.log(f"infer_bs{batch_size}"))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from yolact_ascend.files import sha256_file, shipped
-from yolact_ascend.models.config import get_config
 from yolact_ascend.models.upstreams import upstream_with
 from yolact_ascend.pipeline.context import RunContext
 from yolact_ascend.pipeline.steps import Step
@@ -17,7 +16,7 @@ def steps(run: RunContext) -> list[Step]:
     checkout = run.settings.upstream
     if checkout is None:
         return []
-    upstream = upstream_with(get_config(run.settings.config))
+    upstream = upstream_with(run.settings.model_config)
     patch = PATCHES / f"{upstream.name}.patch"
 
     def work() -> None:

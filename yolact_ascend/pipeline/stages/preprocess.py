@@ -2,30 +2,41 @@
 
 from __future__ import annotations
 
-import dataclasses
 from pathlib import Path
 from typing import Any
 
 from yolact_ascend import flags
 from yolact_ascend.files import digest
 from yolact_ascend.images.coco import describe_images
+from yolact_ascend.models.config import describe_preprocessing
 from yolact_ascend.pipeline.context import RunContext
 from yolact_ascend.pipeline.stages.commands import dataset_words, limit_words, worker_words
 from yolact_ascend.pipeline.steps import Step
 from yolact_ascend.process import own_command
 from yolact_ascend.sources import made_by
-from yolact_ascend.targets.folder import files_of_inputs, ids_file, input_bin, spoil_recipe, timings_file
+from yolact_ascend.targets.folder import (
+    bin_folder,
+    files_of_inputs,
+    ids_file,
+    input_folders,
+    spoil_recipe,
+    timings_file,
+)
 
 
 def steps(run: RunContext) -> list[Step]:
     """Return the step; all batch sizes share the inputs."""
     save_path, dtype = run.folder.inputs, run.settings.input_dtype
-    bins = [input_bin(save_path, index) for index in range(len(run.images))]
+    folders = input_folders(bin_folder(save_path), run.inputs)
+    bins = [folder / f"{index}.bin" for folder in folders for index in range(len(run.images))]
+    # The canvas of a model is none of its config's name: the model states it.
+    chosen = [flags.CONFIG.word(run.settings.config), flags.DTYPE.word(dtype)]
+    words = chosen if run.config.preprocessing.is_stretched else [flags.MODEL.word(run.folder.onnx)]
 
     def inputs() -> dict[str, Any]:
         return {
             "images": digest(describe_images(run.images)),
-            "preprocessing": dataclasses.asdict(run.config.preprocessing),
+            "preprocessing": describe_preprocessing(run.config.preprocessing),
             "dtype": dtype,
             **made_by("host.preprocess"),
         }
@@ -40,16 +51,15 @@ def steps(run: RunContext) -> list[Step]:
                 *dataset_words(run),
                 flags.SAVE_PATH.word(save_path),
                 *limit_words(run),
-                flags.CONFIG.word(run.settings.config),
-                flags.DTYPE.word(dtype),
+                *words,
                 *worker_words(run),
             ]
         )
         # Those that an earlier, unfinished run made took no time in this one.
         after = run.records.describe(bins)
-        return sum(before.get(name) != state for name, state in after.items())
+        return sum(before.get(name) != state for name, state in after.items()) // len(folders)
 
     def outputs() -> list[Path]:
         return [ids_file(save_path), timings_file(save_path), *bins]
 
-    return [Step("preprocess", None, inputs, outputs, work, made=lambda: files_of_inputs(save_path))]
+    return [Step("preprocess", None, inputs, outputs, work, made=lambda: files_of_inputs(save_path, run.inputs))]

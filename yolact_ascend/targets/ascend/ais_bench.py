@@ -142,17 +142,18 @@ def prepare_run_folder(folder: Path) -> None:
 def infer_command(
     python: str,
     om: Path,
-    bin_folder: Path,
+    bin_folders: Sequence[Path],
     run_folder: Path,
     npus: Sequence[int] = (0,),
     flags: AisBenchFlags = AisBenchFlags(),
 ) -> list[str]:
     """Build the guide's ais_bench command over a folder of inputs; outputs land in `run_folder/output`.
 
+    A model with several inputs gets a folder for each, in the model's order; the outputs are named by the first one's.
     Several devices divide the inputs between them, and each writes into a folder of its own in there.
     """
     return [
-        *(python, "-m", "ais_bench", "--model", str(om), "--input", f"{bin_folder}/"),
+        *(python, "-m", "ais_bench", "--model", str(om), "--input", ",".join(f"{folder}/" for folder in bin_folders)),
         *("--output", str(run_folder), flags.output_dirname, OUTPUT_DIRNAME),
         *device_words(npus, flags.divide),
     ]
@@ -165,17 +166,17 @@ def benchmark_command(
     loop: int,
     run_folder: Path,
     dirname: str,
-    batch: Path | None = None,
+    batch: Sequence[Path] = (),
     npus: Sequence[int] = (0,),
     flags: AisBenchFlags = AisBenchFlags(),
 ) -> list[str]:
     """Build the guide's pure-inference command (zeros, `loop` times), with an output folder for the timings' JSON.
 
-    `batch` is a file of a whole batch to run instead. `--pure_data_type random` does not replace it: it fills the
-    input with random bytes, many of which are NaN or huge as float32. Every device runs it: a release that always
-    divides gets it once for each.
+    `batch` is a file of a whole batch to run instead, one for each input of the model. `--pure_data_type random` does
+    not replace it: it fills the input with random bytes, many of which are NaN or huge as float32. Every device runs
+    it: a release that always divides gets it once for each.
     """
-    batches = [] if batch is None else [str(batch)] * (len(npus) if flags.always_divides else 1)
+    batches = [str(path) for path in batch for _ in range(len(npus) if flags.always_divides else 1)]
     return [
         *(python, "-m", "ais_bench", f"--model={om}", f"--loop={loop}", f"--batchsize={batch_size}"),
         *(("--input", ",".join(batches)) if batches else ()),

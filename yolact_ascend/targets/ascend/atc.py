@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from yolact_ascend.tensors import TensorSpec
@@ -16,7 +17,7 @@ def atc_command(
     onnx: Path,
     om_prefix: Path,
     batch_size: int,
-    network_input: TensorSpec,
+    network_inputs: Sequence[TensorSpec],
     soc_version: str,
     precision: str = "fp16",
     aipp_config: Path | None = None,
@@ -25,10 +26,10 @@ def atc_command(
 
     `precision` "fp16" is atc's own default. With AIPP `--input_shape` stays the network's, though the model's changes.
     """
-    shape = ",".join(str(n) for n in (batch_size, *network_input.shape))
+    shapes = ";".join(f"{spec.name}:{','.join(map(str, (batch_size, *spec.shape)))}" for spec in network_inputs)
     return [
         *("atc", "--model", str(onnx), "--framework", "5", "--output", str(om_prefix), "--log", "error"),
-        *("--soc_version", soc_version, "--input_shape", f"{network_input.name}:{shape}"),
+        *("--soc_version", soc_version, "--input_shape", shapes),
         *PRECISION_FLAGS[precision],
         *(() if aipp_config is None else ("--insert_op_conf", str(aipp_config))),
     ]

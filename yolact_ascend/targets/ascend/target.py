@@ -146,16 +146,16 @@ class AscendTarget(Target):
         return " && ".join(steps) or None
 
     def compile_inputs(self, job: CompileJob) -> dict[str, Any]:
-        aipp = aipp_config(job.preprocessing) if takes_pixels(job.input) else None
+        aipp = aipp_config(job.preprocessing) if takes_pixels(job.picture) else None
         return {"flags": self._atc_command(job, Path("onnx"), Path("om"), Path("aipp")), "aipp": aipp}
 
     def compile_files(self, job: CompileJob) -> list[Path]:
-        return [*model_files(job.model.with_suffix("")), *([_aipp_file(job)] if takes_pixels(job.input) else [])]
+        return [*model_files(job.model.with_suffix("")), *([_aipp_file(job)] if takes_pixels(job.picture) else [])]
 
     def compile(self, job: CompileJob, runner: Runner, log: Path) -> list[str]:
         prefix, aipp_file = job.model.with_suffix(""), _aipp_file(job)
         remove_models(prefix)
-        if takes_pixels(job.input):
+        if takes_pixels(job.picture):
             write_bytes(aipp_file, aipp_config(job.preprocessing).encode())
         command = self._atc_command(job, job.onnx, prefix, aipp_file)
         explain = partial(explain_atc_failure, version=self.tools.cann_version())
@@ -177,21 +177,23 @@ class AscendTarget(Target):
         raise UsageError(f"{job.model}: atc compiles for Ascend. Run it: {run_line('to=compile')}")
 
     def infer_inputs(self, job: InferJob) -> dict[str, Any]:
-        return {"flags": self._infer_command(job, "python3", Path("om"), Path("bins"), Path("run"))}
+        folders = [Path("bins"), *(Path(folder.name) for folder in job.bin_folders[1:])]
+        return {"flags": self._infer_command(job, "python3", Path("om"), folders, Path("run"))}
 
     def infer(self, job: InferJob, runner: Runner, log: Path) -> None:
-        require_plain_files([job.model, *job.bin_folder.iterdir()])
+        require_plain_files([job.model, *(file for folder in job.bin_folders for file in folder.iterdir())])
         npus = self._npus_for(job)
         if npus != self.npus:
             print(f"Only device {', '.join(map(str, npus))} of npus=: so few are the images.", file=sys.stderr)
-        command = self._infer_command(job, self.tools.python, job.model, job.bin_folder, job.run_folder)
+        command = self._infer_command(job, self.tools.python, job.model, job.bin_folders, job.run_folder)
         self._run_on_devices(command, runner, log, npus, job.run_folder / OUTPUT_DIRNAME, collect_outputs)
 
     def benchmark_inputs(self, job: BenchmarkJob) -> dict[str, Any]:
-        return {"flags": self._benchmark_command(job, "python3", Path("om"), Path("run"), job.batch and Path("in"))}
+        batch = [Path("in"), *(Path(path.name) for path in job.batch[1:])] if job.batch else []
+        return {"flags": self._benchmark_command(job, "python3", Path("om"), Path("run"), batch)}
 
     def benchmark(self, job: BenchmarkJob, runner: Runner, log: Path) -> None:
-        require_plain_files([job.model, *([job.batch] if job.batch else [])])
+        require_plain_files([job.model, *job.batch])
         output_folder = job.run_folder / BENCHMARK_DIRNAME
         command = self._benchmark_command(job, self.tools.python, job.model, job.run_folder, job.batch)
         try:
@@ -217,17 +219,21 @@ class AscendTarget(Target):
             )
 
     def _atc_command(self, job: CompileJob, onnx: Path, prefix: Path, aipp_file: Path) -> list[str]:
-        aipp = aipp_file if takes_pixels(job.input) else None
-        return atc_command(onnx, prefix, job.batch_size, job.network_input, self.tools.soc_version, job.precision, aipp)
+        aipp = aipp_file if takes_pixels(job.picture) else None
+        return atc_command(
+            onnx, prefix, job.batch_size, job.network_inputs, self.tools.soc_version, job.precision, aipp
+        )
 
     def _npus_for(self, job: InferJob) -> tuple[int, ...]:
         return devices_for(self.npus, job.count, not self.tools.ais_bench_flags.always_divides)
 
-    def _infer_command(self, job: InferJob, python: str, model: Path, bin_folder: Path, run_folder: Path) -> list[str]:
-        return infer_command(python, model, bin_folder, run_folder, self._npus_for(job), self.tools.ais_bench_flags)
+    def _infer_command(
+        self, job: InferJob, python: str, model: Path, bin_folders: Sequence[Path], run_folder: Path
+    ) -> list[str]:
+        return infer_command(python, model, bin_folders, run_folder, self._npus_for(job), self.tools.ais_bench_flags)
 
     def _benchmark_command(
-        self, job: BenchmarkJob, python: str, model: Path, run_folder: Path, batch: Path | None
+        self, job: BenchmarkJob, python: str, model: Path, run_folder: Path, batch: Sequence[Path]
     ) -> list[str]:
         return benchmark_command(
             python,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,11 +10,11 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from yolact_ascend.errors import ArtifactError, UsageError
+from yolact_ascend.errors import UsageError
 from yolact_ascend.files import atomic_path
 from yolact_ascend.models.config import Preprocessing
 from yolact_ascend.models.exported import read_onnx
-from yolact_ascend.models.inputs import takes_pixels
+from yolact_ascend.models.inputs import require_input_names, takes_pixels
 from yolact_ascend.tensors import TensorSpec
 
 
@@ -21,24 +22,21 @@ def compile_onnx(
     source: Path,
     path: Path,
     batch_size: int,
-    network_input: TensorSpec,
+    network_inputs: Sequence[TensorSpec],
     image: TensorSpec,
     preprocessing: Preprocessing,
 ) -> None:
-    """Write `source` with a fixed batch to `path`; `image` is what the new model takes, pixels or `network_input`.
+    """Write `source` with a fixed batch to `path`; `image` is what the new model takes, pixels or the network's.
 
-    Metadata stays. Raises ArtifactError when the file is no ONNX model or does not have that input.
+    Metadata stays. Raises ArtifactError when the file is no ONNX model or does not have these inputs.
     """
     model = read_onnx(source)
     graph = model.graph
     weights = {tensor.name for tensor in graph.initializer}
     found = [value.name for value in graph.input if value.name not in weights]
-    if found != [network_input.name]:
-        raise ArtifactError(
-            f"{source} has the inputs {', '.join(found)}, expected {network_input.name}. Export it again (pth2onnx.py)."
-        )
+    require_input_names(source, found, network_inputs)
     if takes_pixels(image):
-        _embed_preprocessing(graph, network_input, image, preprocessing)
+        _embed_preprocessing(graph, network_inputs[0], image, preprocessing)
     for value in (*graph.input, *graph.output):
         if value.name not in weights:
             value.type.tensor_type.shape.dim[0].dim_value = batch_size

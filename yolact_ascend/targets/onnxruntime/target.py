@@ -97,7 +97,7 @@ class OnnxRuntimeTarget(OwnVerbs, Target):
     def compile_here(cls, job: CompileJob) -> None:
         from yolact_ascend.targets.onnxruntime.compile import compile_onnx
 
-        compile_onnx(job.onnx, job.model, job.batch_size, job.network_input, job.input, job.preprocessing)
+        compile_onnx(job.onnx, job.model, job.batch_size, job.network_inputs, job.picture, job.preprocessing)
 
     def open(self, model: Path, npu: int) -> Engine:
         from yolact_ascend.targets.onnxruntime.engine import OnnxEngine

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import re
 import sys
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from yolact_ascend.errors import ArtifactError, ToolError
 from yolact_ascend.files import read_json
@@ -14,6 +18,7 @@ from yolact_ascend.loops import LoopClock, watch_output
 from yolact_ascend.process import Watch
 from yolact_ascend.targets.openvino.runtime import INSTALL, TYPES
 from yolact_ascend.targets.summary import STATED
+from yolact_ascend.targets.target import BenchmarkJob
 from yolact_ascend.tensors import TensorSpec
 
 REPORT = "benchmark_report.json"  # as benchmark_app names it
@@ -35,10 +40,12 @@ def benchmark_app_command(
     loop: int,
     report_folder: Path,
     threads: int | None = None,
+    arrays: Mapping[str, Path] | None = None,
 ) -> list[str]:
     """Return the command that runs a model `loop` times with random pixels, several batches at once.
 
-    `computes_in` is the precision that the device computes the model in: fp32, bf16 or fp16.
+    `computes_in` is the precision that the device computes the model in: fp32, bf16 or fp16. `arrays` are files (.npy)
+    of a whole batch by the names of the inputs, in place of random values.
 
     Types of input and computation are named: benchmark_app's own defaults are uint8 for images, and bfloat16 on CPUs
     that have it (openvinotoolkit/openvino#28032, #4994).
@@ -53,8 +60,26 @@ def benchmark_app_command(
         *("-infer_precision", TYPES[computes_in]),
         *("-ip", "u8" if image.dtype == "uint8" else "f32"),
         *(("-data_shape", f"[{batch_size},{height},{width},3]") if image.is_free else ()),
+        *(("-i", *(f"{name}:{path}" for name, path in arrays.items())) if arrays else ()),
         *("-json_stats", "-report_type", "no_counters", "-report_folder", str(report_folder)),
     ]
+
+
+@contextlib.contextmanager
+def batch_arrays(job: BenchmarkJob, folder: Path) -> Iterator[dict[str, Path]]:
+    """Give the batch of a benchmark as files (.npy) in a folder, by the names of the inputs; none where it has none.
+
+    benchmark_app (2026.4.1) reads them as they are. Of a raw file, it repeats one value in inputs that it takes for
+    images (inputs_filling.py, get_binary_tensors).
+    """
+    paths = {spec.name: folder / f"{spec.name}.npy" for spec, _ in zip(job.inputs, job.batch)}
+    try:
+        for spec, path, raw in zip(job.inputs, paths.values(), job.batch):
+            np.save(path, np.fromfile(raw, spec.dtype).reshape(job.batch_size, *spec.shape))
+        yield paths
+    finally:
+        for path in paths.values():
+            path.unlink(missing_ok=True)
 
 
 def watch_first(loop: int) -> Watch:

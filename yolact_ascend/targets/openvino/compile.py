@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ from yolact_ascend.errors import ArtifactError, UsageError
 from yolact_ascend.files import atomic_path
 from yolact_ascend.models.config import Preprocessing
 from yolact_ascend.models.description import KEY, parse_description
-from yolact_ascend.models.inputs import NOTHING, RESIZE
+from yolact_ascend.models.inputs import NOTHING, RESIZE, require_input_names
 from yolact_ascend.models.onnx_metadata import read_metadata
 from yolact_ascend.targets.compiled import weights_of
 from yolact_ascend.targets.described import RT_INFO, RT_INFO_DESCRIPTION
@@ -23,14 +24,14 @@ def compile_ir(
     path: Path,
     batch_size: int,
     precision: str,
-    network_input: TensorSpec,
+    network_inputs: Sequence[TensorSpec],
     preprocessing: Preprocessing,
     embed: str = NOTHING,
 ) -> None:
     """Write `source` as `path` (.xml) and its weights beside it (.bin), with static shapes.
 
     The metadata of the ONNX goes along, in rt_info. Weights stay float32, and are float16 for precision fp16. Raises
-    ArtifactError when the file is no ONNX model or has another input, UsageError when the preprocessing cannot be
+    ArtifactError when the file is no ONNX model or has other inputs, UsageError when the preprocessing cannot be
     inside.
     """
     if embed == RESIZE and batch_size != 1:
@@ -39,12 +40,8 @@ def compile_ir(
         )
     openvino = load_openvino()
     model = _read(openvino, source)
-    found = [value.get_any_name() for value in model.inputs]
-    if found != [network_input.name]:
-        raise ArtifactError(
-            f"{source} has the inputs {', '.join(found)}, expected {network_input.name}. Export it again (pth2onnx.py)."
-        )
-    model.reshape([batch_size, *network_input.shape])
+    require_input_names(source, [value.get_any_name() for value in model.inputs], network_inputs)
+    model.reshape({spec.name: [batch_size, *spec.shape] for spec in network_inputs})
     if embed != NOTHING:
         model = _embed(openvino, model, preprocessing, is_resized=embed == RESIZE)
     for key, value in {"precision": precision, "embed": embed}.items():
@@ -86,7 +83,7 @@ def _embed(openvino: Any, model: Any, preprocessing: Preprocessing, is_resized: 
     is_rgb = preprocessing.channel_order == "RGB"
     mean, std = (list(values if is_rgb else values[::-1]) for values in (preprocessing.mean_rgb, preprocessing.std_rgb))
     processor = PrePostProcessor(model)
-    image = processor.input()
+    image = processor.input(0)
     image.tensor().set_element_type(openvino.Type.u8).set_layout(openvino.Layout("NHWC"))
     image.model().set_layout(openvino.Layout("NCHW"))
     steps = image.preprocess().convert_element_type(openvino.Type.f32)

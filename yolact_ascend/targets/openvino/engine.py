@@ -36,12 +36,12 @@ class OpenVinoEngine(InProcessEngine):
     def __init__(self, model: Path, device: str = "CPU", threads: int | None = None) -> None:
         """Read `model` for OpenVINO's `device`; `threads` of a CPU (None: all cores).
 
-        Raises ArtifactError when it is no IR with one input, ToolError when the device does not take it.
+        Raises ArtifactError when it is no IR with an input, ToolError when the device does not take it.
         """
         self._path, self._device, self._threads = model, device, threads
         self._model = _read(model)
-        if len(self._model.inputs) != 1:
-            raise ArtifactError(f"{model} has {len(self._model.inputs)} inputs, expected 1. {COMPILE_AGAIN}")
+        if not self._model.inputs:
+            raise ArtifactError(f"{model} has no input, expected an image. {COMPILE_AGAIN}")
         self.inputs = tuple(_describe(port) for port in self._model.inputs)
         self.outputs = tuple(_describe(port) for port in self._model.outputs)
         batch = self._model.inputs[0].partial_shape[0]
@@ -55,7 +55,7 @@ class OpenVinoEngine(InProcessEngine):
         with self._computed(inputs) as outputs:
             return [np.array(output) for output in outputs]
 
-    def infer_all(self, batches: Iterable[np.ndarray]) -> Iterator[tuple[list[np.ndarray], Timing]]:
+    def infer_all(self, batches: Iterable[Sequence[np.ndarray]]) -> Iterator[tuple[list[np.ndarray], Timing]]:
         import openvino
 
         model = self._for_throughput
@@ -77,15 +77,16 @@ class OpenVinoEngine(InProcessEngine):
         queue.set_callback(finish)
         following = 0  # the batch to give next
         try:
-            for number, images in enumerate(batches):
+            for number, inputs in enumerate(batches):
                 queue.get_idle_request_id()  # waits until there is one
-                queue.start_async([self._filled(images)], (number, len(images), time.perf_counter()))
+                filled = [self._filled(array) for array in inputs]
+                queue.start_async(filled, (number, len(inputs[0]), time.perf_counter()))
                 while following in done:
                     yield done.pop(following)
                     following += 1
             queue.wait_all()
         except RuntimeError as error:
-            raise self._refusal([images], error) from error
+            raise self._refusal(inputs, error) from error
         for number in range(following, following + len(done)):
             yield done.pop(number)
 

@@ -143,7 +143,7 @@ class OpenVinoTarget(OwnVerbs, Target):
     def compile_here(cls, job: CompileJob) -> None:
         from yolact_ascend.targets.openvino.compile import compile_ir
 
-        compile_ir(job.onnx, job.model, job.batch_size, job.precision, job.network_input, job.preprocessing, job.embed)
+        compile_ir(job.onnx, job.model, job.batch_size, job.precision, job.network_inputs, job.preprocessing, job.embed)
 
     def benchmark_inputs(self, job: BenchmarkJob) -> dict[str, Any]:
         return {"loop": job.loop, "threads": self.threads, **made_by("targets.openvino.benchmark")}
@@ -151,6 +151,7 @@ class OpenVinoTarget(OwnVerbs, Target):
     def benchmark(self, job: BenchmarkJob, runner: Runner, log: Path) -> None:
         from yolact_ascend.targets.openvino.benchmark import (
             REPORT,
+            batch_arrays,
             benchmark_app_command,
             read_report,
             watch_first,
@@ -161,10 +162,19 @@ class OpenVinoTarget(OwnVerbs, Target):
         make_folder(folder)
         report.unlink(missing_ok=True)
         computes_in = computed_precision(self.device, job.precision)
-        command = benchmark_app_command(
-            job.model, self.device, job.input, job.batch_size, computes_in, job.loop, folder, self.threads
-        )
-        output = runner.run(command, without_telemetry(runner.own_env), log, watch=watch_first(job.loop))
+        with batch_arrays(job, folder) as arrays:
+            command = benchmark_app_command(
+                job.model,
+                self.device,
+                job.inputs[0],
+                job.batch_size,
+                computes_in,
+                job.loop,
+                folder,
+                self.threads,
+                arrays,
+            )
+            output = runner.run(command, without_telemetry(runner.own_env), log, watch=watch_first(job.loop))
         if not report.is_file():
             raise ToolError(describe_failure("benchmark_app wrote no report.", command, output, log))
         write_json(summary_of(folder), read_report(folder), indent=None)

@@ -16,14 +16,13 @@ from yolact_ascend.errors import ArtifactError, ToolError, UsageError
 from yolact_ascend.files import atomic_path, sha256_file
 from yolact_ascend.models.description import KEY, Description, parse_description, to_json
 from yolact_ascend.models.families import cut_outputs, family_of
-from yolact_ascend.models.inputs import input_tensor
+from yolact_ascend.models.inputs import input_tensors
 from yolact_ascend.models.weights import load_network
 from yolact_ascend.models.weights_file import require_sound
 from yolact_ascend.targets.compiled import COMPILE_AGAIN
 from yolact_ascend.targets.described import read_description
 from yolact_ascend.targets.in_process import InProcessEngine
 from yolact_ascend.targets.target import CompileJob, OneByOne
-from yolact_ascend.tensors import TensorSpec
 
 FORMAT = "yolact_ascend.torch/1"
 CPU, CUDA = "cpu", "cuda"
@@ -73,7 +72,7 @@ class TorchEngine(InProcessEngine, OneByOne):
         """
         contents = _read(model)
         description, self.batch_size = _describe(contents, model)
-        self.inputs: tuple[TensorSpec, ...] = (input_tensor(description.config),)
+        self.inputs = input_tensors(description.config)
         self.outputs = cut_outputs(description.config, description.cut)
         self.metadata: Mapping[str, str] = {
             **{KEY: contents["description"], "config": description.config.name, "cut": description.cut},
