@@ -10,7 +10,7 @@ import torch
 
 from yolact_ascend.images.transforms import normalise_pixels, resized_size
 from yolact_ascend.models.config import ModelConfig, Preprocessing
-from yolact_ascend.models.rcnn.cuts import CANVAS_DIVISOR
+from yolact_ascend.models.values import CANVAS_MULTIPLE
 from yolact_ascend.training.augment import Augmentation, Window
 from yolact_ascend.training.objects import Objects
 from yolact_ascend.training.views import Sides, augment
@@ -71,7 +71,7 @@ def make_sample(
 
 def at_size(preprocessing: Preprocessing, image_size: int) -> Preprocessing:
     """Return the preprocessing with a canvas of `image_size`, rounded up for the levels, and edges in proportion."""
-    canvas = -(-image_size // CANVAS_DIVISOR) * CANVAS_DIVISOR
+    canvas = -(-image_size // CANVAS_MULTIPLE) * CANVAS_MULTIPLE
     shortest, longest = (
         None if edge is None else max(1, edge * image_size // preprocessing.width_px)
         for edge in (preprocessing.shortest_edge_px, preprocessing.longest_edge_px)
