@@ -6,6 +6,7 @@ import contextlib
 import json
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,7 +17,7 @@ import torch
 from torch import nn
 
 from yolact_ascend import __version__
-from yolact_ascend.detection.sets import COUNT, Matched, lists_detections, pair_rows
+from yolact_ascend.detection.sets import BOXES, COUNT, Matched, lists_detections, pair_rows
 from yolact_ascend.errors import ArtifactError
 from yolact_ascend.files import atomic_path, sha256_file
 from yolact_ascend.models.config import ModelConfig, require_upstream
@@ -188,7 +189,7 @@ def compare_with_torch(
             expected = [output.numpy() for output in network(*map(torch.from_numpy, sample))]
         found = session.run(None, {entry.name: values for entry, values in zip(session.get_inputs(), sample)})
         if lists_detections(names):
-            found, expected, both = pair_rows(names, [each[0] for each in found], [each[0] for each in expected])
+            found, expected, both = _same_detections(names, found, expected)
             matched += both
         for name, ours, reference in zip(names, found, expected):
             if name == COUNT:  # `matched` says more
@@ -202,6 +203,24 @@ def compare_with_torch(
             "are the same. Is this version of torch, onnxsim or onnxruntime untested (requirements-export.txt)?"
         )
     return differences
+
+
+def _same_detections(
+    names: Sequence[str], found: Sequence[np.ndarray], expected: Sequence[np.ndarray]
+) -> tuple[list[np.ndarray], list[np.ndarray], Matched]:
+    """Return the outputs [1,...] of both sides with the detections that both have, and how many those are.
+
+    A choice that turned leaves another box of the same object: that is another detection, not a difference.
+    """
+    first, second, matched = pair_rows(names, [each[0] for each in found], [each[0] for each in expected])
+    boxes = names.index(BOXES)
+    apart = np.abs(first[boxes] - second[boxes]).max(axis=1, initial=0)
+    is_same = apart <= TOLERANCE * np.abs(second[boxes]).max(initial=0)
+
+    def kept(outputs: Sequence[np.ndarray]) -> list[np.ndarray]:
+        return [output if name == COUNT else output[is_same] for name, output in zip(names, outputs)]
+
+    return kept(first), kept(second), replace(matched, both=int(is_same.sum()))
 
 
 def largest_by_output(differences: Sequence[Difference]) -> list[Difference]:
