@@ -10,6 +10,7 @@ import pytest
 import torch
 from factories import random_rcnn_state_dict, tiny_rcnn
 
+from yolact_ascend.cli.main import main
 from yolact_ascend.detection.sets import pair_rows
 from yolact_ascend.errors import ArtifactError, UsageError
 from yolact_ascend.models import export
@@ -256,3 +257,13 @@ def test_a_graph_for_ascend_computes_the_same(models, monkeypatch, name):
     assert matched.both >= 0.8 * max(matched.first, matched.second) and matched.both > 8  # choices at thresholds turn
     np.testing.assert_allclose(second[0], first[0], atol=BOXES_PX)  # boxes and scores are float32, not the operator's
     np.testing.assert_allclose(second[1], first[1], atol=1e-5)
+
+
+def test_the_verb_exports_and_names_the_operators(models, tmp_path, monkeypatch, capsys):
+    config, weights, path = models[NAMES[2]]
+    monkeypatch.setitem(CONFIGS, config.name, config)
+    output = tmp_path / "a.onnx"
+    words = [f"--config={config.name}", f"--weights={weights}", f"--output={output}", "--classes=ball,crate,star"]
+    assert main(["export", *words]) == 0
+    assert "boxes: largest difference from PyTorch" in capsys.readouterr().out
+    assert onnx.load(output).graph == onnx.load(path).graph  # deterministic, too
