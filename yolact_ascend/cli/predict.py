@@ -55,10 +55,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_choice(parser, "show_boxes", "draw boxes", True)
     add_choice(parser, "show_scores", "draw scores", True)
     add_choice(parser, "show_fps", "draw the rate, and print the rate of each step", False)
-    add_choice(parser, "show", "show what is drawn in a window; Esc or q ends", False)
+    add_switch(parser, "show", "show what is drawn in a window; Esc or q ends")
     add_choice(parser, "video", "write the drawn video", True)
-    add_choice(parser, "show_pc", "print the time of each layer for the first picture, by the engine's profiler", False)
-    add_choice(parser, "track", "number the objects of a video, and keep number and colour over its frames", False)
+    add_switch(parser, "show_pc", "print the time of each layer for the first picture, by the engine's profiler")
+    add_switch(parser, "track", "number the objects of a video, and keep number and colour over its frames")
     add_flags(parser, DELAY, TIMEOUT)
 
 
