@@ -9,7 +9,7 @@ import pytest
 import torch
 from factories import TINY_CONFIG, random_state_dict
 
-from yolact_ascend.errors import ArtifactError, NotInstalledError, ToolError, UsageError
+from yolact_ascend.errors import ArtifactError, NotDescribedError, NotInstalledError, ToolError, UsageError
 from yolact_ascend.models.description import KEY, parse_description
 from yolact_ascend.models.families import cut_outputs
 from yolact_ascend.models.inputs import UINT8, input_tensor
@@ -60,6 +60,14 @@ def test_it_computes_what_the_onnx_computes_and_states_what_it_is(model, tiny_on
         assert (ours.dtype, ours.shape, alone.shape[0]) == (np.float32, theirs.shape, 1)
         np.testing.assert_allclose(ours, theirs, rtol=0, atol=1e-4 * np.abs(theirs).max())
         np.testing.assert_allclose(alone[0], ours[0], rtol=0, atol=1e-5 * np.abs(theirs).max())
+
+
+def test_its_file_alone_states_what_it_is(model, tiny_onnx, tmp_path):
+    """`compile` by hand writes no side-car; and PyTorch is not what reads this."""
+    assert read_description(model) == read_description(tiny_onnx)
+    (tmp_path / "m.torch").write_bytes(b"no model")
+    with pytest.raises(NotDescribedError, match=r"There is no .*m\.torch\.json, which states the config"):
+        read_description(tmp_path / "m.torch")
 
 
 def test_it_ends_at_the_cut_of_the_onnx(tiny_heads_onnx, weights, tmp_path, images, monkeypatch):

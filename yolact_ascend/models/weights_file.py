@@ -44,6 +44,16 @@ def read_shapes(path: Path) -> dict[str, Shape] | None:
         return None
 
 
+def read_text(path: Path, key: str) -> str | None:
+    """Return a text that stands beside the weights in a file of PyTorch's zip format, without PyTorch; None: none."""
+    try:
+        loaded, _ = _read_archive(path)
+    except Exception:  # as above
+        return None
+    text = loaded.get(key) if isinstance(loaded, dict) else None
+    return text if isinstance(text, str) else None
+
+
 def _read_shapes(path: Path) -> dict[str, Shape]:
     """Return what `read_shapes` does; raises WeightsError and any other error for a file that is not understood."""
     if is_archive(path):

@@ -19,11 +19,13 @@ from yolact_ascend.models.family import Detector
 from yolact_ascend.models.host_part import HOST, PART_KEY
 from yolact_ascend.models.inputs import input_tensor
 from yolact_ascend.models.onnx_metadata import read_metadata
+from yolact_ascend.models.weights_file import read_text
 from yolact_ascend.targets.compiled import read_sidecar, require_described
 from yolact_ascend.targets.folder import sidecar_file
 from yolact_ascend.tensors import TensorSpec
 
 # Where an OpenVINO IR states it: by our compile, or by OpenVINO's converter, which keeps the metadata of an ONNX.
+TORCH_DESCRIPTION = "description"  # and a model of target=torch
 RT_INFO = "yolact_ascend"
 RT_INFO_DESCRIPTION = "description"
 _RT_INFO_PLACES = (f"rt_info/{RT_INFO}/{RT_INFO_DESCRIPTION}", f"rt_info/framework/{KEY}")
@@ -134,4 +136,9 @@ def _in_ir(model: Path) -> str | None:
     return next((place.get("value") for place in places if place is not None), None)
 
 
-_IN_FILE: dict[str, Callable[[Path], str | None]] = {".onnx": _in_onnx, ".xml": _in_ir}
+def _in_torch(model: Path) -> str | None:
+    """Return the description in a model of `target=torch` whose side-car is missing, like `_in_ir`."""
+    return None if sidecar_file(model).is_file() else read_text(model, TORCH_DESCRIPTION)
+
+
+_IN_FILE: dict[str, Callable[[Path], str | None]] = {".onnx": _in_onnx, ".xml": _in_ir, ".torch": _in_torch}

@@ -20,7 +20,7 @@ from yolact_ascend.models.inputs import input_tensors
 from yolact_ascend.models.weights import load_network
 from yolact_ascend.models.weights_file import require_sound
 from yolact_ascend.targets.compiled import COMPILE_AGAIN
-from yolact_ascend.targets.described import read_description
+from yolact_ascend.targets.described import TORCH_DESCRIPTION, read_description
 from yolact_ascend.targets.in_process import InProcessEngine
 from yolact_ascend.targets.target import CompileJob, OneByOne
 
@@ -54,7 +54,7 @@ def compile_network(job: CompileJob) -> None:
         )
     contents = {
         "format": FORMAT,
-        "description": json.dumps(to_json(description)),
+        TORCH_DESCRIPTION: json.dumps(to_json(description)),
         "batch_size": job.batch_size,
         "weights": load_network(job.weights, description.config).state_dict(),
     }
@@ -75,7 +75,7 @@ class TorchEngine(InProcessEngine, OneByOne):
         self.inputs = input_tensors(description.config)
         self.outputs = cut_outputs(description.config, description.cut)
         self.metadata: Mapping[str, str] = {
-            **{KEY: contents["description"], "config": description.config.name, "cut": description.cut},
+            **{KEY: contents[TORCH_DESCRIPTION], "config": description.config.name, "cut": description.cut},
             "weights_sha256": description.weights_sha256,
         }
         self._device, self._lock = torch.device(device), threading.Lock()
@@ -145,7 +145,7 @@ def _read(model: Path) -> dict[str, Any]:
 
 
 def _describe(contents: dict[str, Any], model: Path) -> tuple[Description, int]:
-    text, batch_size = contents.get("description"), contents.get("batch_size")
+    text, batch_size = contents.get(TORCH_DESCRIPTION), contents.get("batch_size")
     if not isinstance(text, str) or type(batch_size) is not int or batch_size < 1:
         raise ArtifactError(f"{model} is damaged: it has no description and batch size. {COMPILE_AGAIN}")
     return parse_description(text, str(model), COMPILE_AGAIN), batch_size
