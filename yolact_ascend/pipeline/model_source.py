@@ -129,7 +129,7 @@ def choose_config(word: str | None, weights: Path, exported: Description | None)
     if exported is None:
         return config_of(word, weights)
     stated = exported.config.name
-    if word not in (None, stated):
+    if word not in (None, stated) and config_of(word, weights).name != stated:
         raise UsageError(f"config={word}: the exported model is one of {stated}. Leave out config=, or export again.")
     return exported.config
 

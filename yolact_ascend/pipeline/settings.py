@@ -20,16 +20,11 @@ from yolact_ascend.flags import (
     read_npus,
 )
 from yolact_ascend.models.canvas import read_canvas
-from yolact_ascend.models.config import DEFAULT_CONFIG, DEFAULT_WEIGHTS, ModelConfig, get_config
+from yolact_ascend.models.config import CONFIGS, DEFAULT_CONFIG, DEFAULT_WEIGHTS, ModelConfig, get_config
 from yolact_ascend.models.description import Description
-from yolact_ascend.models.families import (
-    all_cuts,
-    all_operators,
-    choose_operators,
-    default_cut,
-    family_of,
-)
+from yolact_ascend.models.families import all_cuts, all_operators, choose_operators, default_cut, family_of
 from yolact_ascend.models.inputs import DTYPE_OF_EMBED, RESIZE, require_embeddable
+from yolact_ascend.models.rcnn.yaml_config import is_config_file
 from yolact_ascend.models.values import FITS
 from yolact_ascend.pipeline.model_source import choose_model
 from yolact_ascend.targets.registry import DEFAULT_TARGET, TARGETS, read_device, read_embed, read_precision
@@ -54,6 +49,7 @@ class RunSettings:
 
     batch_sizes: tuple[int, ...]
     config: str
+    config_file: str | None  # the user's Detectron2 config file that says it; None: it is found by its name
     model_config: ModelConfig  # of that name, with the canvas that is asked for and its published classes
     weights: Path
     classes: str | None  # where the names are from when the weights name none; see `classes.read_listed`
@@ -137,7 +133,9 @@ class Key:
 
 
 def _config(word: str) -> str:
-    return get_config(word).name
+    """Return the name of a config as the lists have it, or the word of a config file that says another one."""
+    name = get_config(word).name
+    return name if name in CONFIGS else word
 
 
 ALL_STAGES = tuple(dict.fromkeys((*FULL_STAGES, *STREAM_STAGES, *PERF_STAGES)))
@@ -160,8 +158,8 @@ KEYS = {
     "config": Key(
         "",
         optional(_config),
-        "model config, by its name in YolactEdge or YOLACT (default: what the weights state, by what they hold or by "
-        f"their file's name, else {DEFAULT_CONFIG})",
+        "model config, by its name in YolactEdge, YOLACT or Detectron2, or your own Detectron2 config file, FILE.yaml "
+        f"(default: what the weights state, by what they hold or by their file's name, else {DEFAULT_CONFIG})",
     ),
     "weights": Key(DEFAULT_WEIGHTS, path, "weights file (.pth); not needed once the model is exported"),
     "classes": Key("", optional(str), "class names of weights that name none: a file, or names separated by commas"),
@@ -277,6 +275,7 @@ def _settings(values: dict[str, Any], given: frozenset[str]) -> RunSettings:
     return RunSettings(
         batch_sizes=values["bs"],
         config=config.name,
+        config_file=values["config"] if is_config_file(values["config"] or "") else None,
         model_config=config,
         weights=values["weights"],
         classes=values["classes"],

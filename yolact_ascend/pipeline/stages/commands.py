@@ -16,7 +16,7 @@ def export_command(run: RunContext) -> list[str]:
     return [
         *own_command("export"),
         flags.TRAINED_MODEL.word(run.settings.weights),
-        flags.CONFIG.word(run.settings.config),
+        flags.CONFIG.word(run.settings.config_file or run.settings.config),
         *class_words(run),
     ]
 
