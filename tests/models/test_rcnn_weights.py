@@ -160,6 +160,16 @@ def test_names_of_other_programs_become_ours(state):
     assert to_our_key("conv1_b") == "conv1_b", "ImageNet's network has this bias, this one has none"
 
 
+@pytest.mark.detectron2
+def test_detectrons_blobs_get_the_names_that_detectron2_gives_them(detectron2, state):
+    from detectron2.checkpoint.c2_model_loading import convert_c2_detectron_names
+
+    blobs = {blob_name(key): value for key, value in state.items() if not is_statistic(key)}
+    _, originals = convert_c2_detectron_names(blobs)
+    assert len(originals) == len(blobs)
+    assert [theirs for theirs, blob in originals.items() if not f".{to_our_key(blob)}".endswith(f".{theirs}")] == []
+
+
 @pytest.mark.parametrize(("writer", "name"), [(DETECTRON, blob_name), (BENCHMARK, benchmark_name)])
 def test_the_writer_is_known_by_a_name(state, writer, name):
     assert writer_of(name(key) for key in state if not is_statistic(key)) == writer
