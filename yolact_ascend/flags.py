@@ -43,7 +43,7 @@ CLASSES = Flag(
     "classes", str, "class names of weights that name none: a file, a COCO annotation file, or names with commas"
 )
 TRAINED_MODEL = Flag("trained_model", path, "weights file (.pth)", aliases=("weights",))
-CONFIG = Flag("config", str, "model config, by its name in YolactEdge, YOLACT or Detectron2, or a config file of the last")
+CONFIG = Flag("config", str, "model config: its name in YolactEdge, YOLACT or Detectron2, or a Detectron2 config file")
 CUT = Flag("cut", str, "where the graph on the device ends")
 OPERATORS = Flag("operators", str, "operators of the graph: onnx, or Ascend's own for NMS and ROIAlign (R-CNN)")
 CANVAS = Flag(
