@@ -42,16 +42,15 @@ WAYS = {
     "OpenVINO fp32": ["target=openvino", "precision=fp32"],
     "OpenVINO bf16": ["target=openvino", "precision=bf16"],
     "OpenVINO fp16": ["target=openvino", "precision=fp16"],
-    "ONNX Runtime, operators=ascend": ["target=onnxruntime", "operators=ascend"],
     "emulated .om fp32, operators=ascend": ["target=ascend", "precision=fp32", "operators=ascend"],
     "emulated .om fp16, operators=ascend": ["target=ascend", "precision=fp16", "operators=ascend"],
     "emulated .om fp16, operators=ascend_unaligned": ["target=ascend", "precision=fp16", "operators=ascend_unaligned"],
     "emulated .om fp16, operators=onnx": ["target=ascend", "precision=fp16", "operators=onnx"],
 }
-SHAPES = {  # canvases and fits on ONNX Runtime, as parts of the config's own canvas
-    "ONNX Runtime, canvas 1.2 times as large": (1.2, 1.2, "max"),
-    "ONNX Runtime, landscape canvas, fit=max": (0.75, 1.0, "max"),
-    "ONNX Runtime, landscape canvas, fit=window": (0.75, 1.0, "window"),
+SHAPES = {  # canvases on ONNX Runtime, as parts of the config's own height and width, and how pictures fit onto them
+    "ONNX Runtime, canvas 1.25 times as large": (1.25, 1.25, "max"),
+    "ONNX Runtime, fit=window": (1.0, 1.0, "window"),
+    "ONNX Runtime, canvas 0.75 times as high, fit=window": (0.75, 1.0, "window"),
 }
 CELL = 32  # a canvas is a multiple of it
 

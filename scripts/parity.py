@@ -152,6 +152,20 @@ REFEREES = (
 )
 
 
+# What is no referee of its own: code, part of it, how it was compared.
+COMPARED_OTHERWISE = (
+    ("Detectron @ 04155a0", "its network, proposals and NMS (Caffe2, C++)", "not run; maskrcnn-benchmark has the same"),
+    (
+        "segmentoly @ 1c4634d, 762285e",
+        "deltas, levels, 1000 candidates and proposals of each level, NMS and clipping with last pixels, 2 x 2 samples",
+        "read, and compared by hand on small arrays: tests/models/test_rcnn_detectron1.py",
+    ),
+    ("segmentoly", "pasting of masks", "read; Detectron's segm_results, which ran, has the same steps"),
+    ("segmentoly", "names of weights", "lists from its sources: tests/models"),
+    ("segmentoly", "anchors (PriorBox)", "read; differ from Detectron's by a pixel: docs/decisions.md, 93"),
+)
+
+
 @dataclass(frozen=True)
 class Verdict:
     """What came of one referee: a row of the table, and its figures."""
@@ -240,6 +254,12 @@ def lines_of(verdicts: Sequence[Verdict]) -> Iterator[str]:
     for verdict in verdicts:
         referee = verdict.referee
         yield f"| {referee.name} | {referee.judges} | {verdict.version} | {verdict.day} | {verdict.result} |"
+    yield ""
+    yield "Code that did not run, or only in parts:"
+    yield ""
+    yield "| code | part | compared |"
+    yield "|---|---|---|"
+    yield from (f"| {code} | {part} | {how} |" for code, part, how in COMPARED_OTHERWISE)
     for verdict in verdicts:
         if verdict.figures:
             yield ""

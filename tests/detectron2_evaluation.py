@@ -7,8 +7,9 @@ import io
 import logging
 from pathlib import Path
 
+import numpy as np
 import torch
-from detectron2_parity import yaml_and_options
+from detectron2_parity import Rows, yaml_and_options
 from detectron2_shim import build_detectron2
 from torch import nn
 
@@ -46,3 +47,17 @@ def evaluate_detectron2(model: nn.Module, images: Path, annotations: Path, out: 
         evaluator = COCOEvaluator(name, output_dir=str(out), use_fast_impl=False)
         scores = inference_on_dataset(model, build_detection_test_loader(model.cfg, name), evaluator)
     return {TASKS[task]: {ours: table[theirs] for theirs, ours in COLUMNS.items()} for task, table in scores.items()}
+
+
+@torch.no_grad()
+def predict_by_detectron2(model: nn.Module, image: np.ndarray) -> Rows:
+    """Detect in a picture [h,w,3] BGR as Detectron2's DefaultPredictor does; boxes in px of it, masks [N,h,w]."""
+    from detectron2.data.transforms import ResizeShortestEdge
+
+    shortest, longest = model.cfg.INPUT.MIN_SIZE_TEST, model.cfg.INPUT.MAX_SIZE_TEST
+    resized = ResizeShortestEdge([shortest, shortest], longest).get_transform(image).apply_image(image)
+    pixels = torch.as_tensor(resized.astype(np.float32).transpose(2, 0, 1))
+    (answer,) = model([{"image": pixels, "height": image.shape[0], "width": image.shape[1]}])
+    found = answer["instances"]
+    boxes, masks = found.pred_boxes.tensor.numpy(), found.pred_masks.numpy().astype(np.float32)
+    return Rows(boxes, found.scores.numpy(), found.pred_classes.numpy(), masks)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
+import numpy as np
 import pytest
 import torch
 from detectron2_parity import YAML_OF_CONFIG, network_state, random_detectron2, yaml_and_options
@@ -11,6 +12,7 @@ from detectron2_shim import build_detectron2, detectron2_config
 
 from yolact_ascend.models.config import CONFIGS
 from yolact_ascend.models.families import family_of
+from yolact_ascend.models.resized_size import resized_size
 from yolact_ascend.models.values import DETECTRON2
 
 pytestmark = pytest.mark.detectron2
@@ -39,6 +41,30 @@ def test_values_of_a_config_are_those_of_its_yaml(detectron2, name):
     ours = detectron2_config(YAML_OF_CONFIG[name], options)
     assert len(options) > 60
     assert ours == cfg
+
+
+@pytest.mark.parametrize(("shortest", "longest"), [(800, 1333), (240, 320), (400, 401)])
+def test_sizes_are_those_of_detectron2(detectron2, shortest, longest):
+    """All sizes up to 64 px, a hundred thousand larger ones, and the ones with an edge at a limit."""
+    from detectron2.data.transforms import ResizeShortestEdge
+
+    canvas = -(-longest // 32) * 32
+    pixels = dataclasses.replace(
+        MASK_R50.preprocessing,
+        **{"shortest_edge_px": shortest, "longest_edge_px": longest, "height_px": canvas, "width_px": canvas},
+    )
+    generator = np.random.default_rng(0)
+    sizes = [(height, width) for height in range(1, 65) for width in range(1, 65)]
+    sizes += generator.integers(1, 5000, (100_000, 2)).tolist()
+    sizes += [(edge, int(other)) for edge in (shortest, longest) for other in generator.integers(1, 3000, 500)]
+    checked = 0
+    for height, width in sizes:
+        expected = ResizeShortestEdge.get_output_shape(height, width, shortest, longest)
+        if min(expected):  # Detectron2 itself cannot resize to nothing
+            assert resized_size(height, width, pixels) == expected
+            checked += 1
+    print(f"parity: {checked} sizes of pictures are those of Detectron2's get_output_shape({shortest}, {longest})")
+    assert checked > 100_000
 
 
 @torch.no_grad()
