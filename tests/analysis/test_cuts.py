@@ -1,12 +1,14 @@
 """What each cut costs: counted by hand here, and measured."""
 
+import dataclasses
 import json
 
 import pytest
-from factories import tiny_rcnn
+import torch
+from factories import random_rcnn_state_dict, tiny_rcnn
 
 from yolact_ascend.analysis import cuts
-from yolact_ascend.analysis.cuts import Measured, count_cuts, cuts_to_json, format_cuts
+from yolact_ascend.analysis.cuts import Measured, count_cuts, cuts_to_json, format_cuts, measure_cuts
 from yolact_ascend.cli import main
 from yolact_ascend.models.config import CONFIGS, DEMO_CONFIG
 from yolact_ascend.timings import Timings
@@ -58,6 +60,17 @@ def test_a_network_that_pads_has_float32_inputs_only():
     assert cuts_to_json(config, [costs], None)["cuts"][0]["scratch_bytes"] == {
         "float32": costs.scratch_bytes("float32")
     }
+
+
+def test_the_hosts_work_behind_an_rcnn_is_measured(tmp_path, small_coco):
+    """It makes two inputs of an image, and detects at the one cut."""
+    config = tiny_rcnn()
+    canvas = dataclasses.replace(config.preprocessing, height_px=128)  # one of the pictures is upright
+    config = dataclasses.replace(config, preprocessing=canvas)
+    torch.save(random_rcnn_state_dict(config), tmp_path / "w.pth")
+    measured = measure_cuts(config, tmp_path / "w.pth", small_coco / "val2017", 2)
+    assert measured.images == 2 and measured.detections > 0
+    assert {"decode", "resize", "masks"} <= set(measured.core_ms["detections"])
 
 
 def test_without_weights_the_host_is_not_measured_and_that_is_said(capsys):

@@ -42,7 +42,7 @@ def engine(request, network, tmp_path):
             yield opened
         return
     image = TensorSpec("image", (3, 96, 96))
-    compile_ir(network, tmp_path / "m.xml", 1, "fp32", image, TINY_CONFIG.preprocessing)
+    compile_ir(network, tmp_path / "m.xml", 1, "fp32", [image], TINY_CONFIG.preprocessing)
     with OpenVinoEngine(tmp_path / "m.xml", threads=1) as opened:
         yield opened
 

@@ -7,12 +7,13 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from factories import TINY_CONFIG, random_state_dict
+from factories import TINY_CONFIG, random_rcnn_state_dict, random_state_dict, tiny_rcnn
 
 from yolact_ascend.errors import ArtifactError, NotDescribedError, NotInstalledError, ToolError, UsageError
-from yolact_ascend.models.description import KEY, parse_description
-from yolact_ascend.models.families import cut_outputs
-from yolact_ascend.models.inputs import UINT8, input_tensor
+from yolact_ascend.files import sha256_file
+from yolact_ascend.models.description import KEY, Description, parse_description
+from yolact_ascend.models.families import cut_outputs, family_of
+from yolact_ascend.models.inputs import UINT8, input_tensor, input_tensors
 from yolact_ascend.models.onnx_metadata import read_metadata
 from yolact_ascend.process import own_command
 from yolact_ascend.targets.described import read_description
@@ -88,6 +89,33 @@ def test_it_ends_at_the_cut_of_the_onnx(tiny_heads_onnx, weights, tmp_path, imag
     # Softmax in float32, by two programs.
     np.testing.assert_allclose(conf, exponents / exponents.sum(-1, keepdims=True), rtol=1e-5, atol=1e-7)
     assert boxes.shape == heads[0].shape and all(map(np.array_equal, rest, heads[2:]))
+
+
+@pytest.mark.parametrize("name", ["mask_rcnn_R_50_FPN_3x", "faster_rcnn_R_50_FPN_1x", "resnet50_fpn_mask_rcnn"])
+def test_an_rcnn_takes_its_two_inputs(tmp_path, monkeypatch, name):
+    """The picture and its size on the canvas; with another size, boxes are clipped elsewhere."""
+    config = tiny_rcnn(name)
+    path, family = tmp_path / "w.pth", family_of(config)
+    torch.save(random_rcnn_state_dict(config), path)
+    stated = Description(config, "detections", sha256_file(path), "yolact_ascend", "a test", None)
+    monkeypatch.setattr(torch_engine, "read_description", lambda onnx: stated)
+    inputs = input_tensors(config)
+    job = CompileJob(tmp_path / "m.onnx", tmp_path / "m.torch", 1, "fp32", inputs, inputs, config.preprocessing, path)
+    compile_network(job)
+    images = family.sample_inputs(config, np.random.default_rng(0), 1)
+    with TorchEngine(tmp_path / "m.torch") as engine:
+        assert (engine.inputs, engine.outputs) == (inputs, cut_outputs(config, "detections"))
+        found = engine.infer(images)
+        small = engine.infer([images[0], np.array([[40, 50]], np.float32)])
+    with torch.inference_mode():
+        network = family.build(config).eval()
+        network.load_state_dict(torch.load(path, weights_only=True))
+        expected = network(*map(torch.from_numpy, images))
+    assert [(output.dtype.name, output.shape[1:]) for output in found] == [
+        (spec.dtype, spec.shape) for spec in engine.outputs
+    ]
+    assert all(np.array_equal(ours, theirs.numpy()) for ours, theirs in zip(found, expected, strict=True))
+    assert found[0][..., 2].max() > 50 >= small[0][..., 2].max() and small[0][..., 3].max() <= 40
 
 
 def test_read_only_images_are_taken_and_neither_changed_nor_held(model, images):

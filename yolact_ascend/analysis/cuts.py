@@ -20,8 +20,8 @@ from yolact_ascend.analysis.layers import totals_of
 from yolact_ascend.analysis.network_layers import count_network
 from yolact_ascend.files import shipped
 from yolact_ascend.images.decode import decode_image, find_images
-from yolact_ascend.images.transforms import prepare_pixels
-from yolact_ascend.models.config import ModelConfig, Preprocessing
+from yolact_ascend.images.transforms import prepare_inputs
+from yolact_ascend.models.config import ModelConfig
 from yolact_ascend.models.detector import load_detector
 from yolact_ascend.models.families import family_of
 from yolact_ascend.models.family import Detector
@@ -103,8 +103,8 @@ def measure_cuts(config: ModelConfig, weights: Path, image_path: Path | None, li
         counts: list[int] = []
         with open_workers(1, _take_detectors, detectors) as pool:
             for path in tqdm([images[0], *images], desc="cuts", unit="image"):  # the first one warms up
-                tensor, size, prepared = pool.result(pool.submit(_prepare_file, path, config.preprocessing))
-                found, spent = pool.result(pool.submit(_detect_at_cuts, _run_network(network, config, tensor), size))
+                inputs, size, prepared = pool.result(pool.submit(_prepare_file, path, config))
+                found, spent = pool.result(pool.submit(_detect_at_cuts, _run_network(network, config, inputs), size))
                 for one in spent.values():
                     one.add(prepared)
                 timings.append(spent)
@@ -189,11 +189,11 @@ def _images(folder: Path | None, limit: int) -> Iterator[tuple[list[Path], str]]
         )
 
 
-def _run_network(network: nn.Module, config: ModelConfig, tensor: np.ndarray) -> dict[str, Outputs]:
+def _run_network(network: nn.Module, config: ModelConfig, inputs: Outputs) -> dict[str, Outputs]:
     """Return the outputs of one image at each cut."""
-    family, image = family_of(config), torch.from_numpy(tensor)[None]
+    family, batch = family_of(config), [torch.from_numpy(array)[None] for array in inputs]
     with torch.inference_mode():
-        return {cut: _samples(family.at_cut(network, config, cut)(image)) for cut in family.cuts}
+        return {cut: _samples(family.at_cut(network, config, cut)(*batch)) for cut in family.cuts}
 
 
 def _samples(outputs: Sequence[torch.Tensor]) -> list[np.ndarray]:
@@ -214,13 +214,13 @@ def _take_detectors(detectors: dict[str, Detector]) -> None:
     _detectors = detectors
 
 
-def _prepare_file(path: Path, preprocessing: Preprocessing) -> tuple[np.ndarray, tuple[int, int], Timings]:
+def _prepare_file(path: Path, config: ModelConfig) -> tuple[tuple[np.ndarray, ...], tuple[int, int], Timings]:
     timings = Timings()
     with timings.timed("decode"):
         pixels = decode_image(path)
     with timings.timed("resize"):
-        tensor = prepare_pixels(pixels, preprocessing, FLOAT32)
-    return tensor, pixels.shape[:2], timings
+        inputs = prepare_inputs(pixels, config, FLOAT32)
+    return inputs, pixels.shape[:2], timings
 
 
 def _detect_at_cuts(outputs: dict[str, Outputs], size: tuple[int, int]) -> tuple[int, dict[str, Timings]]:
