@@ -10,7 +10,7 @@ from collections import OrderedDict
 import numpy as np
 import pytest
 import torch
-from factories import TINY_CONFIG, random_state_dict
+from factories import CHECKOUT, TINY_CONFIG, random_state_dict
 
 from yolact_ascend.errors import WeightsError
 from yolact_ascend.models.weights import read_state_dict
@@ -197,6 +197,17 @@ def test_shapes_are_read_without_keeping_values(write):
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 3_000_000, "one array of 1 MB at a time, read and dropped"
+
+
+def test_shapes_are_read_without_pytorch(write):
+    path = write({"model": {"a": np.ones((2, 3), np.float32)}}, 4)
+    code = (
+        "import sys; sys.modules['torch'] = None; from pathlib import Path; "
+        "from yolact_ascend.models.weights_file import read_shapes; print(read_shapes(Path(sys.argv[1])))"
+    )
+    command = [sys.executable, "-c", code, str(path)]
+    done = subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True, check=True)
+    assert done.stdout == "{'a': (2, 3)}\n"
 
 
 def test_an_array_of_bytes_is_read_as_python_3_writes_it_in_protocol_2(write):

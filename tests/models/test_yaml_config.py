@@ -226,6 +226,10 @@ REFUSED = {
     "an unhashable key": ("? [a, b]\n: 1\n", "cannot be read as plain YAML"),
     "base elsewhere": ('_BASE_: "https://example.org/a.yaml"\n', "_BASE_ is 'https://example.org/a.yaml', expected a"),
     "no base": ('_BASE_: "there/is-none.yaml"\n', "its _BASE_ there/is-none.yaml is not there .*Copy it there"),
+    "a folder as base": ("_BASE_: .\n", "its _BASE_ . is not there"),
+    "base of nobody": ("_BASE_: ~nobody-here/a.yaml\n", "its _BASE_ ~nobody-here/a.yaml is not there"),
+    "base of a long name": (f"_BASE_: {'a' * 5000}\n", "its _BASE_ a+ is not there"),
+    "base with a zero byte": ('_BASE_: "a\\0b"\n', "its _BASE_ .* is not there"),
     "base of another kind": ("_BASE_: 5\n", "_BASE_ is 5, expected a file"),
     "its own base": ("_BASE_: mine.yaml\n", "its _BASE_ leads back to"),
 }
@@ -294,6 +298,9 @@ def test_names_of_the_zoo_are_taken(word):
         ("COCO-Detection/retinanet_R_50_FPN_1x.yaml", "There is no config file COCO-Detection/retinanet_R_50_FPN_1x"),
         ("there/is-none.yaml", "There is no config file there/is-none.yaml. Choose one of: .* or pass a Detectron2"),
         ("COCO-Detection/yolact_base_config", "Unknown config"),
+        ("a" * 5000 + ".yaml", "There is no config file a+.yaml"),
+        ("a\0b.yaml", "There is no config file a"),
+        ("~nobody-here/a.yaml", "There is no config file ~nobody-here/a.yaml"),
     ],
 )
 def test_other_names_are_refused_with_what_there_is(word, said):

@@ -27,6 +27,7 @@ from yolact_ascend.models.family import Detector
 from yolact_ascend.models.host_part import PART_KEY
 from yolact_ascend.models.onnx_metadata import read_metadata
 from yolact_ascend.models.rcnn.yaml_config import is_config_file
+from yolact_ascend.models.rcnn.yaml_file import find_file
 from yolact_ascend.targets.described import read_description, read_host_part
 from yolact_ascend.targets.registry import (
     TARGETS,
@@ -246,8 +247,8 @@ def _from_weights(request: ModelRequest) -> ModelRequest:
     require_no_chosen_emulation(kind, devices.device)
     target = find_target(kind, dataclasses.replace(devices, work=ALL_WORK))
     recipe = Recipe(weights, config, request.classes, target, devices.device, devices.soc, request.batch_size or 1)
-    if request.config is not None and Path(request.config).is_file() and is_config_file(request.config):
-        recipe = dataclasses.replace(recipe, config_file=Path(request.config))
+    if is_config_file(request.config or ""):
+        recipe = dataclasses.replace(recipe, config_file=find_file(request.config or ""))
     return dataclasses.replace(request, path=made_once(recipe), weights=None, config=None, classes=None)
 
 

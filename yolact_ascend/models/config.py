@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from pathlib import Path
 from typing import Any
 
 from yolact_ascend.errors import UsageError
@@ -15,6 +14,7 @@ from yolact_ascend.models.labels import (
 )
 from yolact_ascend.models.rcnn.configs import RCNN_CONFIGS, without_zoo
 from yolact_ascend.models.rcnn.yaml_config import is_config_file, read_config_file
+from yolact_ascend.models.rcnn.yaml_file import find_file
 from yolact_ascend.models.values import (
     YOLACT_URL,
     Anchors,
@@ -165,8 +165,9 @@ def get_config(word: str) -> ModelConfig:
 
     Raises UsageError that lists the known names, or names what a config file says that cannot be built.
     """
-    if is_config_file(word) and Path(word).is_file():
-        return read_config_file(Path(word))
+    file = find_file(word) if is_config_file(word) else None
+    if file is not None:
+        return read_config_file(file)
     name = without_zoo(word)
     if name in YOLACT_PLUS_CONFIGS:
         raise UsageError(

@@ -64,14 +64,23 @@ def _chain(path: Path, above: tuple[Path, ...]) -> list[tuple[str, dict[str, Any
     for word in reversed(bases if isinstance(bases, list) else [bases]):
         if not isinstance(word, str) or not word or word.startswith(URLS):
             raise UsageError(f"{path}: {BASE} is {show_value(word)}, expected a file on this host. Copy it beside.")
-        base = path.parent / Path(word).expanduser()
-        chain += _chain(base, (*above, resolved)) if base.is_file() else _own_chain(word, path)
+        base = find_file(word, path.parent)
+        chain += _own_chain(word, path) if base is None else _chain(base, (*above, resolved))
     return chain
+
+
+def find_file(word: str, folder: Path = Path()) -> Path | None:
+    """Return the file that a word names, from a folder on; None when there is none."""
+    try:
+        path = folder / Path(word).expanduser()
+        return path if path.is_file() else None
+    except (OSError, RuntimeError, ValueError):  # a name too long, a home of nobody, a zero byte
+        return None
 
 
 def _own_chain(word: str, path: Path) -> list[tuple[str, dict[str, Any]]]:
     """Return a base of Detectron2 that is not there, and its own bases; raises UsageError for any other."""
-    parts = Path(word).parts
+    parts = ("", *Path(word).parts)
     name = next((name for name in ("/".join(parts[-2:]), parts[-1]) if name in BASES), None)
     if name is None:
         raise UsageError(
