@@ -325,7 +325,7 @@ def test_a_source_that_is_none_is_one_sentence(run, tmp_path, capfd, name, said)
     ("name", "said", "code"),
     [
         ("none.onnx", "error: There is no model ", 1),
-        ("m.pt", "expected a file that ends in .om (ascend) or .onnx (onnxruntime) or .xml (openvino) or .torch (torch).", 2),
+        ("m.pt", "ends in .om (ascend) or .onnx (onnxruntime) or .xml (openvino) or .torch (torch).", 2),
         ("m.pth", "error: There is no weights file ", 1),
         ("m.onnx", "m.onnx cannot be read as ONNX", 1),
     ],
