@@ -1,13 +1,13 @@
-"""Put the weights of a finished training of the demo config into weights/, with the scores that a test checks.
+"""Put the weights of a finished training of a demo config into weights/, with the scores that a test checks.
 
-.venv/bin/python benchmarks/publish_demo_weights.py --training data/training --drawn data/drawn --seed 1
+.venv/bin/python benchmarks/publish_demo_weights.py --training data/training --drawn data/drawn --seed 1 [--config NAME]
+    [--earlier DIR]
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import shutil
 import sys
 from pathlib import Path
 
@@ -21,10 +21,11 @@ from yolact_ascend.images.layout import find_split  # noqa: E402
 from yolact_ascend.models.config import CONFIGS, DEMO_CONFIG  # noqa: E402
 from yolact_ascend.models.weights import load_network, write_weights  # noqa: E402
 from yolact_ascend.scenes.scenes import draw_dataset  # noqa: E402
+from yolact_ascend.training.curve import draw_curve  # noqa: E402
 from yolact_ascend.training.score import score_network  # noqa: E402
 from yolact_ascend.training.train import TrainingFiles, summarise  # noqa: E402
 
-WEIGHTS = CHECKOUT / "weights" / "yolact_edge_demo.pth"
+SHIPPED = [name for name, config in CONFIGS.items() if config.source.is_shipped]
 FIRST = 40  # held-out scenes that the test draws and scores
 
 
@@ -34,21 +35,26 @@ def main() -> None:
     parser.add_argument("--training", type=Path, required=True, help="--save_path of the training")
     parser.add_argument("--drawn", type=Path, required=True, help="the data set that it was trained and scored on")
     parser.add_argument("--seed", type=int, required=True, help="of that data set")
-    parser.add_argument("--out", type=Path, default=WEIGHTS, help="weights file to write, with its note and curve")
+    parser.add_argument(
+        "--earlier", type=Path, nargs="*", default=[], help="trainings before it, whose weights it started from"
+    )
+    parser.add_argument("--first", type=int, default=FIRST, help="held-out scenes that the test draws and scores")
+    parser.add_argument("--config", choices=SHIPPED, default=DEMO_CONFIG)
+    parser.add_argument("--out", type=Path, help="weights file to write (default: that of weights/)")
     arguments = parser.parse_args()
     files = TrainingFiles(arguments.training)
-    config = CONFIGS[DEMO_CONFIG]
+    config = CONFIGS[arguments.config]
     network = load_network(files.weights, config)
     image_folder, annotation_file = find_split(arguments.drawn, "val2017")
     every = score_network(network, config, load_dataset(annotation_file, image_folder))
-    first_scenes = arguments.training / f"first_{FIRST}"
-    draw_dataset(first_scenes, train_images=1, val_images=FIRST, seed=arguments.seed)
+    first_scenes = arguments.training / f"first_{arguments.first}"
+    draw_dataset(first_scenes, train_images=1, val_images=arguments.first, seed=arguments.seed)
     image_folder, annotation_file = find_split(first_scenes, "val2017")
     first = score_network(network, config, load_dataset(annotation_file, image_folder))
-    weights = arguments.out
+    weights = arguments.out or CHECKOUT / config.source.url
     weights.parent.mkdir(exist_ok=True)
     write_weights(network, config, weights)
-    shutil.copyfile(files.curve, weights.with_name(f"{weights.stem}_curve.png"))
+    draw_curve(join_logs([*arguments.earlier, arguments.training]), weights.with_name(f"{weights.stem}_curve.png"))
     note = {
         "config": config.name,
         "seed": arguments.seed,
@@ -60,6 +66,16 @@ def main() -> None:
     }
     write_json(weights.with_suffix(".json"), note)
     print(json.dumps(note, indent=2))
+
+
+def join_logs(trainings: list[Path]) -> list[dict]:
+    """Return the logs of trainings one after the other, their steps counted on."""
+    entries: list[dict] = []
+    for folder in trainings:
+        begun = entries[-1]["step"] if entries else 0
+        lines = TrainingFiles(folder).log.read_text().splitlines()
+        entries += [{**entry, "step": begun + entry["step"]} for entry in map(json.loads, lines)]
+    return entries
 
 
 if __name__ == "__main__":

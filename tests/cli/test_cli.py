@@ -202,11 +202,19 @@ PLAIN_RECIPE = Recipe((Phase(550, 8, 800000),))
         (["--warmup_steps=7", "--decay=cosine"], {"warmup_steps": 7, "decay": "cosine"}),
         (["--clip_norm=3", "--most_masks=4"], {"clip_norm": 3.0, "most_masks": 4}),
         (["--bfloat16", "--seed=5"], {"bfloat16": True, "seed": 5}),
+        (["--optimiser=adamw", "--background_negatives=0"], {"optimiser": "adamw", "background_negatives": 0}),
     ],
     ids=lambda value: " ".join(value) or "defaults" if isinstance(value, list) else "",
 )
 def test_flags_make_the_recipe(words, expected):
     assert train.make_recipe(train_arguments(*words), 118_287, TINY_CONFIG) == replace(PLAIN_RECIPE, **expected)
+
+
+def test_settings_of_another_family_are_refused():
+    arguments = train_arguments("--regions_per_image=64")
+    assert train.make_recipe(arguments, 118_287, CONFIGS["mask_rcnn_R_50_FPN_3x"]).regions_per_image == 64
+    with pytest.raises(UsageError, match=r"--regions_per_image says nothing to .*, a config of yolact\. Leave it out"):
+        train.make_recipe(arguments, 118_287, TINY_CONFIG)
 
 
 def test_the_console_script_has_the_same_verbs():

@@ -6,7 +6,7 @@ import argparse
 import re
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from yolact_ascend import flags
 from yolact_ascend.cli.flags import LISTED_CONFIGS, add_flag, add_switch, chosen_dataset, reader, say_warnings
@@ -23,6 +23,8 @@ HELP = "Train a config, from scratch or from weights, on data in COCO's format."
 # Below, the levels have single cells: little to learn from, and PyTorch 2.13 on the CPU leaves memory uninitialised in
 # the bfloat16 gradient of the convolution that makes P7 of one.
 LEAST_SIZE_PX, MOST_SIZE_PX = 96, 4096
+# By family: settings of a recipe that no other family's training has.
+OWN_SETTINGS = {"yolact": ("most_masks", "background_negatives"), "rcnn": ("regions_per_image",)}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -98,19 +100,20 @@ def add_optimisation(parser: argparse.ArgumentParser) -> None:
         "--clip_norm", type=reader(decimal(0)), default=0.0, help="clip the norm of all gradients to this; 0: no limit"
     )
     parser.add_argument(
-        "--most_masks", type=reader(COUNT), default=100, help="largest number of anchors per image with a mask loss"
+        "--most_masks",
+        type=reader(COUNT),
+        help="YOLACT: largest number of anchors per image with a mask loss (default: 100)",
     )
     parser.add_argument(
         "--background_negatives",
         type=reader(NUMBER),
-        default=6,
-        help="anchors of each image without objects that count as background; 0: none, as in upstream",
+        help="YOLACT: anchors of each image without objects that count as background; 0: none, as in upstream "
+        "(default: 6)",
     )
     parser.add_argument(
         "--regions_per_image",
         type=reader(COUNT),
-        default=512,
-        help="R-CNN: proposals of an image that the heads learn from",
+        help="R-CNN: proposals of an image that the heads learn from (default: 512)",
     )
     parser.add_argument(
         "--optimiser", choices=("sgd", "adamw"), default="sgd", help="SGD with momentum, as upstream, or AdamW"
@@ -213,13 +216,21 @@ def make_recipe(arguments: argparse.Namespace, images: int, config: ModelConfig)
             photometric=not arguments.no_photometric,
             mirror=not arguments.no_mirror,
         ),
-        most_masks=arguments.most_masks,
-        background_negatives=arguments.background_negatives,
-        regions_per_image=arguments.regions_per_image,
         optimiser=arguments.optimiser,
         bfloat16=arguments.bfloat16,
         seed=arguments.seed,
+        **own_settings(arguments, config),
     )
+
+
+def own_settings(arguments: argparse.Namespace, config: ModelConfig) -> dict[str, Any]:
+    """Return the given settings that only one family's training has; raises UsageError for those of another family."""
+    given = {name: getattr(arguments, name) for names in OWN_SETTINGS.values() for name in names}
+    given = {name: value for name, value in given.items() if value is not None}
+    for name in given:
+        if name not in OWN_SETTINGS[config.family]:
+            raise UsageError(f"--{name} says nothing to {config.name}, a config of {config.family}. Leave it out.")
+    return given
 
 
 def read_phases(words: str) -> tuple[tuple[int, ...], ...]:

@@ -100,7 +100,7 @@ RCNN_DEMO_CONFIG = ModelConfig(
         shortest_edge_px=256,
         longest_edge_px=256,
     ),
-    source=Source("", "weights/README.md", is_published=False),
+    source=Source("mask_rcnn_demo.pth", "weights/mask_rcnn_demo.pth", is_shipped=True),
     upstream_url=None,
     rcnn=Rcnn(
         stride_in_1x1=False,
