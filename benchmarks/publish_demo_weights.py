@@ -54,7 +54,9 @@ def main() -> None:
     weights = arguments.out or CHECKOUT / config.source.url
     weights.parent.mkdir(exist_ok=True)
     write_weights(network, config, weights)
-    draw_curve(join_logs([*arguments.earlier, arguments.training]), weights.with_name(f"{weights.stem}_curve.png"))
+    log = join_logs([*arguments.earlier, arguments.training])
+    scored = {"step": log[-1]["step"], **summarise(every)}
+    draw_curve([*log, scored], weights.with_name(f"{weights.stem}_curve.png"))
     note = {
         "config": config.name,
         "seed": arguments.seed,

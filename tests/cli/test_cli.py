@@ -15,6 +15,7 @@ from factories import CHECKOUT, TINY_CONFIG
 from yolact_ascend.cli import main, train
 from yolact_ascend.cli.flags import take_coco
 from yolact_ascend.errors import ToolError, UsageError
+from yolact_ascend.models.config import CONFIGS
 from yolact_ascend.training.augment import Augmentation
 from yolact_ascend.training.recipe import Phase, Recipe
 

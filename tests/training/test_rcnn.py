@@ -28,8 +28,8 @@ PLAIN = Augmentation(expand_most=1, crop_least=1, photometric=False, mirror=Fals
 
 @pytest.fixture(scope="module")
 def config():
-    tiny = tiny_rcnn(height_px=64, width_px=64)
-    pixels = dataclasses.replace(tiny.preprocessing, shortest_edge_px=64, longest_edge_px=64)
+    tiny = tiny_rcnn()
+    pixels = dataclasses.replace(tiny.preprocessing, height_px=64, width_px=64, shortest_edge_px=64, longest_edge_px=64)
     rcnn = dataclasses.replace(tiny.rcnn, anchor_sizes_px=((8,), (16,), (32,), (64,), (128,)))
     return with_classes(dataclasses.replace(tiny, preprocessing=pixels, rcnn=rcnn), DRAWN_CLASSES, DRAWN_CATEGORY_IDS)
 

@@ -27,8 +27,8 @@ LOSSES = {  # ours -> Detectron2's
 
 
 def tiny_config():
-    tiny = tiny_rcnn(height_px=96, width_px=96)
-    pixels = dataclasses.replace(tiny.preprocessing, shortest_edge_px=96, longest_edge_px=96)
+    tiny = tiny_rcnn(stages=(3, 4, 6, 3))  # a depth that Detectron2 has
+    pixels = dataclasses.replace(tiny.preprocessing, height_px=96, width_px=96, shortest_edge_px=96, longest_edge_px=96)
     rcnn = dataclasses.replace(tiny.rcnn, anchor_sizes_px=((8,), (16,), (32,), (64,), (128,)))
     return with_classes(dataclasses.replace(tiny, preprocessing=pixels, rcnn=rcnn), DRAWN_CLASSES, DRAWN_CATEGORY_IDS)
 
