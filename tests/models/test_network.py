@@ -44,7 +44,7 @@ def test_outputs_have_the_contracts_shapes(config, batch_size):
     assert (outputs[-1] >= 0).all()
 
 
-@pytest.mark.parametrize("name", CONFIGS)
+@pytest.mark.parametrize("name", [name for name, config in CONFIGS.items() if config.family == "yolact"])
 def test_backbones_say_their_channels(name):
     backbone = make_backbone(CONFIGS[name].backbone).eval()
     with torch.inference_mode():

@@ -21,6 +21,7 @@ from yolact_ascend.targets.folder import WorkFolder
 from yolact_ascend.targets.onnxruntime.target import OnnxRuntimeTarget
 from yolact_ascend.targets.openvino.target import OpenVinoTarget
 from yolact_ascend.targets.registry import TARGETS
+from yolact_ascend.targets.torch.target import TorchTarget
 
 WAYS = (["mode=full"], ["stream=1"], ["mode=perf"])
 TARGETS_HERE = [
@@ -42,7 +43,11 @@ def plan(tmp_path, emulation):
     def plan(*words):
         places = [f"weights={tmp_path}/a.pth", f"coco={tmp_path}/coco", f"out={folder.root}"]
         settings = parse_words([*places, f"config={SMALL_CONFIG.name}", "bs=2", *words])
-        made = {"onnxruntime": OnnxRuntimeTarget, "openvino": lambda: OpenVinoTarget("CPU", None)}
+        made = {
+            "onnxruntime": OnnxRuntimeTarget,
+            "openvino": lambda: OpenVinoTarget("CPU", None),
+            "torch": TorchTarget,
+        }
         target = made.get(settings.target, lambda: AscendTarget(emulation))()
         run = RunContext(settings, target, Records(folder), Runner(0, {}))
         return {step.label: step for step in plan_steps(run)}

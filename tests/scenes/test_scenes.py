@@ -27,7 +27,7 @@ from yolact_ascend.scenes.shapes import (
     draw_sprite,
     value_noise,
 )
-from yolact_ascend.training.samples import tight_box
+from yolact_ascend.training.objects import tight_box
 
 DEMO = CONFIGS[DEMO_CONFIG]
 

@@ -195,7 +195,7 @@ def test_a_folder_is_divided_among_devices(tmp_path, capsys, count, used, words)
     runner, target = Runner(ais_bench), AscendTarget(replace(ON_CARD, npus=(0, 1)))
     job = InferJob(write_file(tmp_path / "m.om"), (tmp_path / "bins",), count, folder)
     for index in range(count):
-        write_file(job.bin_folder / f"{index}.bin")
+        write_file(job.bin_folders[0] / f"{index}.bin")
     target.infer(job, runner, tmp_path / "log")
     begin = ["python3.9", "-m", "ais_bench", "--model", f"{tmp_path}/m.om", "--input", f"{tmp_path}/bins/"]
     assert runner.commands == [[*begin, "--output", str(folder), "--output_dirname", "output", *words]]

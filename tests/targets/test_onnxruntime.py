@@ -346,12 +346,12 @@ def test_outputs_depend_on_the_code_that_computes_them(tmp_path):
 
 @pytest.mark.parametrize("from_file", [False, True], ids=["zeros", "file"])
 def test_a_benchmark_warms_up_and_then_runs_the_same_batch_each_time(tmp_path, from_file):
-    spec, batches = TensorSpec("image", (2,)), []
+    spec, batches = TensorSpec("image", (3, 1, 2)), []
     engine = OneByOne()
     engine.batch_size, engine.inputs = 2, (spec,)
     engine.infer = lambda inputs: batches.append(inputs[0].tolist()) or []
-    values = np.arange(4, dtype=np.float32) if from_file else np.zeros(4, np.float32)
+    values = np.arange(12, dtype=np.float32) if from_file else np.zeros(12, np.float32)
     values.tofile(tmp_path / "batch.bin")
     benchmark(engine, tmp_path / "perf", 3, tmp_path / "batch.bin" if from_file else None)
-    assert batches == [values.reshape(2, 2).tolist()] * (1 + 3)
+    assert batches == [values.reshape(2, 3, 1, 2).tolist()] * (1 + 3)
     assert len(read_timings(tmp_path / "perf_summary.json").latencies_ms) == 3
