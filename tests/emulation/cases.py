@@ -232,6 +232,25 @@ def uneven_pairs(folder: Path) -> None:
         (folder / "right" / f"{index}.bin").unlink()
 
 
+def sized_images(count: int, sizes: int | None = None) -> Callable[[Path], None]:
+    """`count` images and their sizes, or fewer `sizes`, in the two folders that R-CNN's inference names."""
+
+    def prepare(folder: Path) -> None:
+        ready_output(folder)
+        write_samples(folder / "inputs" / "bin_file", [f"{index}.bin" for index in range(count)])
+        for index in range(count if sizes is None else sizes):
+            size = np.array([100 + index, 200], np.float32)
+            write_bytes(folder / "inputs" / "image_size" / f"{index}.bin", size.tobytes())
+
+    return prepare
+
+
+def sized_image_per_file(folder: Path) -> None:
+    """As many sizes as images, but the first file of the sizes holds two of them."""
+    sized_images(3)(folder)
+    write_bytes(folder / "inputs" / "image_size" / "0.bin", np.array([100, 200, 101, 200], np.float32).tobytes())
+
+
 def pairs_with_output(folder: Path) -> None:
     pairs(folder)
     ready_output(folder)
@@ -262,6 +281,7 @@ def open_model(folder: Path) -> None:
 
 RUN = "--output ./run --output_dirname output"
 IN = "--input in/ " + RUN
+SIZED = f"--model sized_bs1.om --input inputs/bin_file,inputs/image_size {RUN}"
 FOUR_FILES = "left/0.bin,left/1.bin,right/1.bin,right/2.bin"
 DIVIDED = "--device 0,1 --divide_input 1"
 CASES = {
@@ -293,6 +313,9 @@ CASES = {
     "two_inputs_as_files": Case(f"--model sum_bs2.om --input {FOUR_FILES} {RUN}", pairs),
     "three_files_two_inputs": Case(f"--model sum_bs2.om --input left/0.bin,left/1.bin,right/1.bin {RUN}", pairs, 1),
     "one_folder_two_inputs": Case(f"--model sum_bs2.om --input left {RUN}", pairs, 1),
+    "sized": Case(SIZED, sized_images(12)),  # 10 and 11 are behind 9 in both folders
+    "sized_swapped": Case(f"--model sized_bs1.om --input inputs/image_size,inputs/bin_file {RUN}", sized_images(2), 1),
+    "sized_two_in_a_file": Case(SIZED, sized_image_per_file, 1),
     "pure": Case("--model=small_bs4.om --loop=3 --batchsize=8"),
     "pure_saved": Case(f"--model small_bs4.om {RUN}"),
     "pure_random": Case(f"--model small_bs4.om {RUN} --pure_data_type random", same_bytes=False),
@@ -378,6 +401,9 @@ CASES = {
     "devices_divided_tensor": Case(f"--model small_bs4.om {IN} {DIVIDED} --run_mode tensor", samples(6), npus=2),
     "devices_divided_batchsize": Case(f"--model small_bs4.om {IN} {DIVIDED} --batchsize 2", samples(6), npus=2),
     "devices_divided_pairs": Case(f"--model sum_bs2.om --input left,right {RUN} {DIVIDED}", pairs_with_output, npus=2),
+    "devices_divided_sized": Case(f"{SIZED} {DIVIDED}", sized_images(7), npus=2),
+    "devices_sized": Case(f"{SIZED} --device 0,1", sized_images(3), npus=2),
+    "devices_divided_sized_fewer": Case(f"{SIZED} {DIVIDED}", sized_images(1), 1, npus=2),
     "devices_divided_files": Case(
         f"--model small_bs1.om --input in/5.bin,in/0.bin,in/3.bin {RUN} {DIVIDED}", samples(6), npus=2
     ),
@@ -407,9 +433,18 @@ MODE_CASES = {
         *("pure", "pure_saved", "pure_random", "pure_two_inputs", "loop_with_files", "all_summaries", "no_warmup"),
         *("batchsize_4096", "full_batches", "half_precision_pairs", "first_file_odd", "first_file_empty"),
         *("first_file_larger", "later_file_smaller", "later_file_smaller_bs1", "later_file_larger_bs1"),
-        *("axis_unsplittable", "empty_folder", "uint8_nhwc", "uint8_nhwc_float_files"),
+        *("axis_unsplittable", "empty_folder", "uint8_nhwc", "uint8_nhwc_float_files", "sized"),
     ),
-    "files": ("guide_bs4", "padding", "two_inputs", "npy_inputs", "pure", "loop_with_files", "later_file_smaller_bs1"),
+    "files": (
+        "guide_bs4",
+        "padding",
+        "two_inputs",
+        "sized",
+        "npy_inputs",
+        "pure",
+        "loop_with_files",
+        "later_file_smaller_bs1",
+    ),
     "full": ("guide_bs4", "padding", "two_inputs", "npy_inputs", "pure", "loop_with_files", "later_file_smaller_bs1"),
 }
 REFUSED_BY_FILES_MODE = ("npy_inputs", "pure")  # it leaves reading to the runtime
@@ -738,7 +773,7 @@ DIFFERENCES: dict[str, dict[str, Difference]] = {
         "threads_0": Difference(2, "unrecognized arguments: --threads 0", "a later flag"),
         "without_effect": Difference(2, "unrecognized arguments: --npu_id 3 --profiler_rename 0", "later flags"),
         **dict.fromkeys(
-            ("devices", "devices_unsaved", "devices_twice_the_same"),
+            ("devices", "devices_unsaved", "devices_twice_the_same", "devices_sized"),
             Difference(0, "summary throughput:N", "the files are always divided, the folders are called device<d>"),
         ),
         **dict.fromkeys(
@@ -746,6 +781,7 @@ DIFFERENCES: dict[str, dict[str, Difference]] = {
                 *("devices_divided", "devices_divided_odd", "devices_divided_padding", "devices_divided_by_3"),
                 *("devices_divided_npy", "devices_divided_tensor", "devices_divided_batchsize"),
                 *("devices_divided_pairs", "devices_divided_files", "devices_divided_without_files"),
+                *("devices_divided_sized", "devices_divided_sized_fewer"),
                 *("devices_fewer_files", "devices_empty_input", "devices_late_bad_file"),
             ),
             Difference(2, "unrecognized arguments: --divide_input 1", "a later flag; the files are always divided"),
@@ -798,7 +834,10 @@ DIFFERENCES: dict[str, dict[str, Difference]] = {
         "warmup_negative": Difference(2, "-1 is an invalid nonnegative int value", "wording"),
         "warmup_dashed": Difference(0, FINISHED, "--warmup-count is a second name of --warmup_count"),
         "device_text": Difference(2, "--device/-d: Argument npu-id invalid input value: npu", "wording"),
-        "devices_fewer_files": Difference(1, "Invalid args.   of --input is invalid", "one process gets no file"),
+        **dict.fromkeys(
+            ("devices_fewer_files", "devices_divided_sized_fewer"),
+            Difference(1, "Invalid args.   of --input is invalid", "one process gets no file"),
+        ),
         **API_UNCHECKED,
     },
     LATEST: {},

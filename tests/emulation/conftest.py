@@ -83,6 +83,24 @@ def two_input_model() -> onnx.ModelProto:
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 11)], ir_version=8)
 
 
+def sized_model() -> onnx.ModelProto:
+    """image [B,3,4,4] and image_size [B,2], as R-CNN takes them -> scaled [B,3,4,4] float32 and size [B,2] int32."""
+    node, tensor = helper.make_node, helper.make_tensor_value_info
+    image: list[str | int] = ["n", *SAMPLE_SHAPE]
+    graph = helper.make_graph(
+        [
+            node("ReduceSum", ["image_size"], ["sum"], axes=[1], keepdims=0),
+            node("Unsqueeze", ["sum"], ["factor"], axes=[1, 2, 3]),
+            node("Mul", ["image", "factor"], ["scaled"]),
+            node("Cast", ["image_size"], ["size"], to=TensorProto.INT32),
+        ],
+        "sized",
+        [tensor("image", TensorProto.FLOAT, image), tensor("image_size", TensorProto.FLOAT, ["n", 2])],
+        [tensor("scaled", TensorProto.FLOAT, image), tensor("size", TensorProto.INT32, ["n", 2])],
+    )
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 11)], ir_version=8)
+
+
 def mixing_model() -> onnx.ModelProto:
     """image [B,3,4,4] -> mixed [B,3,4,4]: every image plus the largest values of the whole batch."""
     shape: list[str | int] = ["n", *SAMPLE_SHAPE]
@@ -167,6 +185,7 @@ def compile_models(folder: Path, environment: dict[str, str]) -> None:
     """Make small_bs1.om, small_bs4.om, half_bs4.om (float16 outputs), uint8_bs4.om (AIPP) and others."""
     onnx.save(small_model(), folder / "small.onnx")
     onnx.save(two_input_model(), folder / "sum.onnx")
+    onnx.save(sized_model(), folder / "sized.onnx")
     onnx.save(mixing_model(), folder / "mixing.onnx")
     (folder / "aipp.cfg").write_text("aipp_op { aipp_mode: static input_format: RGB888_U8 var_reci_chn_0: 0.5 }\n")
     atc = str(EMULATION / "bin" / "atc")
@@ -176,6 +195,7 @@ def compile_models(folder: Path, environment: dict[str, str]) -> None:
         ["small", "half_bs4", "image:4,3,4,4", "--output_type", "FP16"],
         ["small", "uint8_bs4", "image:4,3,4,4", "--insert_op_conf", "aipp.cfg"],
         ["sum", "sum_bs2", "left:2,2;right:2,2"],
+        ["sized", "sized_bs1", "image:1,3,4,4;image_size:1,2"],
         ["mixing", "mixing_bs4", "image:4,3,4,4"],
         ["small", "other_soc", "image:1,3,4,4"],
     ]

@@ -11,6 +11,7 @@ import numpy as np
 import onnx
 import pytest
 
+from .cases import SIZED, Case, last_line, run_case, sized_images
 from .conftest import EMULATION, Run, run_in, sample, small_model, write_samples
 
 FLOAT = r"[0-9.e-]+"
@@ -161,6 +162,14 @@ def test_an_odd_number_of_files_of_two_inputs_is_divided(run: Run) -> None:
     """Every input counts as having as many files, and the last share of the last input lacks what is missing."""
     lines = "from ais_bench.infer.inputs import divide_files\nprint(divide_files(list('abcdefg'), 2, 2))"
     assert run("python3", "-c", lines).stdout == "[['a', 'b', 'e', 'f'], ['c', 'd', 'g']]\n"
+
+
+def test_fewer_sizes_than_images_end_the_tool(run: Run, compiled: Path, tmp_path: Path) -> None:
+    """The real ones end with a bare IndexError (test_emulated_ais_bench_parity); ours adds the counts."""
+    case = Case(SIZED, sized_images(3, 1))
+    result = run_case(run, case, compiled, tmp_path / "ours", {}).result
+    assert result.code == 1
+    assert last_line(result.stderr) == "IndexError: the inputs have different numbers of files: 3, 1"
 
 
 def test_more_devices_than_any_machine_has(run: Run, compiled: Path) -> None:

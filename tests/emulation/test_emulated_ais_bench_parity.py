@@ -23,6 +23,7 @@ from .cases import (
     CASES,
     DIFFERENCES,
     RUN,
+    SIZED,
     Case,
     RealTool,
     difference_of,
@@ -31,6 +32,7 @@ from .cases import (
     normalised,
     real_tool_in,
     run_case,
+    sized_images,
     uneven_pairs,
     year_of,
 )
@@ -80,9 +82,15 @@ def test_same_files_messages_and_codes(
 
 
 @pytest.mark.ais_bench
-def test_uneven_inputs_end_both_tools(run: Run, real_tool: RealTool, compiled: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "case",
+    [Case(f"--model sum_bs2.om --input left,right {RUN}", uneven_pairs), Case(SIZED, sized_images(3, 1))],
+    ids=["pairs", "sized"],
+)
+def test_uneven_inputs_end_both_tools(
+    case: Case, run: Run, real_tool: RealTool, compiled: Path, tmp_path: Path
+) -> None:
     """The real tool ends with a bare IndexError; ours says which counts."""
-    case = Case(f"--model sum_bs2.om --input left,right {RUN}", uneven_pairs)
     real = run_case(run, case, compiled, tmp_path / "real", real_tool.env).result
     ours = run_case(run, case, compiled, tmp_path / "ours", {}).result
     assert (real.code, ours.code) == (1, 1)
