@@ -31,12 +31,18 @@ def load_into_detectron2(config: ModelConfig, state: dict[str, torch.Tensor]) ->
     return model
 
 
-def evaluate_detectron2(model: nn.Module, images: Path, annotations: Path, out: Path) -> dict[str, dict[str, float]]:
-    """Return Detectron2's mAP in percent of each task by IoU: `all`, `50`, `75`; its results lie in `out` as JSON."""
+def evaluate_detectron2(
+    model: nn.Module, images: Path, annotations: Path, out: Path, canvas_px: int = 0
+) -> dict[str, dict[str, float]]:
+    """Return Detectron2's mAP in percent of each task by IoU: `all`, `50`, `75`; its results lie in `out` as JSON.
+
+    It pads pictures to multiples of 32, or to a square of `canvas_px`, which is an option of its FPN (`square_pad`).
+    """
     from detectron2.data import DatasetCatalog, MetadataCatalog, build_detection_test_loader
     from detectron2.data.datasets import register_coco_instances
     from detectron2.evaluation import COCOEvaluator, inference_on_dataset
 
+    model.backbone._square_pad = canvas_px
     name = f"scenes of {images}"
     if name in DatasetCatalog.list():
         DatasetCatalog.remove(name)
