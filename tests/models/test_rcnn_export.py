@@ -191,7 +191,7 @@ def test_operators_follow_from_the_target():
     assert choose_operators(rcnn, None, is_for_ascend=False) == "onnx"
     assert choose_operators(rcnn, "onnx", is_for_ascend=True) == "onnx"
     assert choose_operators(yolact, None, is_for_ascend=True) == "onnx"
-    with pytest.raises(UsageError, match="only target=ascend has these operators. Set operators=onnx"):
+    with pytest.raises(UsageError, match="only target=ascend has these operators. Pass operators=onnx"):
         choose_operators(rcnn, "ascend_unaligned", is_for_ascend=False)
     with pytest.raises(UsageError, match="yolact_base_config is exported with operators=onnx only"):
         choose_operators(yolact, "ascend", is_for_ascend=True)

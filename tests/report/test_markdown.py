@@ -85,6 +85,19 @@ def test_how_the_model_was_compiled_is_said(model, line):
     assert line in render({}, model={**REPORT["model"], **model})
 
 
+def test_a_padded_input_is_described_with_what_was_chosen():
+    chosen = {"canvas": [800, 1344], "fit": "window", "operators": "ascend"}
+    line = "- Input: canvas 800x1344, fit=window, operators=ascend\n"
+    assert line in render({}, model={**REPORT["model"], **chosen})
+    assert "- Input:" not in render({})
+
+
+def test_the_published_speed_is_named_for_its_model_only():
+    published = "at least the 270 of Ascend ModelZoo's guide"
+    for config, is_named in (("yolact_edge_resnet50_config", True), ("mask_rcnn_demo_config", False)):
+        assert (published in render(mode="full", model={**REPORT["model"], "config": config})) == is_named
+
+
 def test_a_card_is_not_called_an_emulation():
     assert "emulation" not in render({}).lower()
     device = {**REPORT["device"], "kind": "cpu-emulation", "note": "not an NPU's"}

@@ -49,7 +49,7 @@ def choose_operators(config: ModelConfig, word: str | None, is_for_ascend: bool)
     if word not in (None, usual, *others):
         raise UsageError(f"operators={word}: {config.name} is exported with operators={usual} only.")
     if word not in (None, usual) and not is_for_ascend:
-        raise UsageError(f"operators={word}: only target=ascend has these operators. Set operators={usual}.")
+        raise UsageError(f"operators={word}: only target=ascend has these operators. Pass operators={usual}.")
     return word or (others[0] if others and is_for_ascend else usual)
 
 

@@ -23,7 +23,7 @@ IMAGES = 100  # held-out scenes; the weights have not seen them
 SEED = 1  # of the data set that they were trained on, whose other split this is
 NOTE = (
     "a demo: drawn scenes, not COCO, and a small network trained on such scenes. Its mAP and its throughput are "
-    "measured, but cannot be compared with YolactEdge's. For that, pass weights= and coco=."
+    "measured, but cannot be compared with models trained on COCO. For that, pass weights= and coco=."
 )
 # What any of these names is the user's choice, so nothing is put in its place.
 _OWN_CHOICE = frozenset({"weights", "coco", "images", "annotations", "upstream"})

@@ -12,7 +12,7 @@ from yolact_ascend.detection.tasks import BOX, MASK
 from yolact_ascend.models.inputs import NORMALISE, NOTHING, RESIZE
 from yolact_ascend.pipeline.steps import FRESH
 from yolact_ascend.report.overlays import OVERLAY_SCORE
-from yolact_ascend.report.time_per_image import PUBLISHED_IMAGES_PER_S, time_rows
+from yolact_ascend.report.time_per_image import PUBLISHED_CONFIG, PUBLISHED_IMAGES_PER_S, time_rows
 from yolact_ascend.tables import format_number, markdown_table
 
 EMULATION_KIND = "cpu-emulation"  # of device.kind
@@ -24,10 +24,10 @@ WITHOUT_ADVICE = (
 )
 TIME_NOTE = (
     "Host times are CPU time, without waiting. The last columns say how many host cores keep up with how many images/s "
-    "of the device: as measured, and on an Atlas 310P with YolactEdge's ResNet-50 at least the "
-    f"{PUBLISHED_IMAGES_PER_S} of Ascend ModelZoo's guide. End to end is measured on this machine, from the first "
-    "stage that reads images to the scores, including the start-up of each stage."
+    "of the device: as measured{}. End to end is measured on this machine, from the first stage that reads images to "
+    "the scores, including the start-up of each stage."
 )
+PUBLISHED_NOTE = f", and on an Atlas 310P at least the {PUBLISHED_IMAGES_PER_S} of Ascend ModelZoo's guide"
 EMBEDDED = {
     NOTHING: "",
     NORMALISE: ", normalised by the model (embed=1)",
@@ -54,6 +54,7 @@ def render_markdown(report: dict[str, Any]) -> str:
         *([] if is_npu else [f"- **{device['note']}**"]),
         f"- Model: {model['config']}, {model['network']}, cut {model['cut']}, "
         f"weights sha256 {model['weights_sha256'][:12]}",
+        *_canvas_line(model),
         f"- Classes: {model['classes']}, from {model['classes_from']}",
         f"- Compiled: precision {model['precision']}, input {model['input_dtype']}{EMBEDDED[model['embed']]}",
         f"- Data set: {data}",
@@ -65,10 +66,18 @@ def render_markdown(report: dict[str, Any]) -> str:
         lines += _accuracy_tables(report["results"])
     lines += _throughput_table(report["results"], device)
     if report["mode"] == "full":
-        lines += _time_table(report["results"])
+        lines += _time_table(report["results"], model["config"])
     lines += _stage_table(report["stages"])
     lines += _overlay_list(report["overlays"], report["results"])
     return "\n".join(lines) + "\n"
+
+
+def _canvas_line(model: dict[str, Any]) -> list[str]:
+    """Return what was chosen for a model that pads its pictures; others have nothing to choose."""
+    if "canvas" not in model:
+        return []
+    height_px, width_px = model["canvas"]
+    return [f"- Input: canvas {height_px}x{width_px}, fit={model['fit']}, operators={model['operators']}"]
 
 
 def _name_device(device: dict[str, Any]) -> str:
@@ -156,9 +165,10 @@ def _advise_batch_size(results: Sequence[dict[str, Any]]) -> str:
     )
 
 
-def _time_table(results: Sequence[dict[str, Any]]) -> list[str]:
+def _time_table(results: Sequence[dict[str, Any]], config: str) -> list[str]:
     title = "## Time per image (CPU-core ms; infer: device ms)"
-    return [title, "", markdown_table(*time_rows(results)), "", TIME_NOTE, ""]
+    note = TIME_NOTE.format(PUBLISHED_NOTE if config == PUBLISHED_CONFIG else "")
+    return [title, "", markdown_table(*time_rows(results)), "", note, ""]
 
 
 def _stage_table(stages: Sequence[dict[str, Any]]) -> list[str]:

@@ -110,9 +110,12 @@ def _describe_model(run: RunContext) -> dict[str, Any]:
 
 
 def _describe_canvas(run: RunContext) -> dict[str, Any]:
-    """Return the canvas of a model that pads its pictures, and how they are fitted onto it."""
+    """Return what was chosen for a model that pads its pictures: canvas, fit and the graph's operators."""
     own = run.config.preprocessing
-    return {} if own.is_stretched else {"canvas": [own.height_px, own.width_px], "fit": own.fit}
+    if own.is_stretched:
+        return {}
+    canvas = [own.height_px, own.width_px]
+    return {"canvas": canvas, "fit": own.fit, "operators": run.settings.operators}
 
 
 def _describe_dataset(run: RunContext) -> dict[str, Any]:
