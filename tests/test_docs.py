@@ -44,6 +44,12 @@ def commands(text):
                 yield found.group(1) or GUIDES_SCRIPTS[found.group(2)], re.findall(r"--\w+", line.split("#")[0])
 
 
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(CHECKOUT)))
+def test_each_block_of_code_is_closed(path):
+    fences = re.findall(r"^ *```(.*)$", path.read_text(), re.MULTILINE)
+    assert len(fences) % 2 == 0 and not any(fences[1::2]), "a block is not closed, so text shows as code"
+
+
 def flags_of(verb):
     parser = argparse.ArgumentParser()
     main.VERBS[verb].add_arguments(parser)

@@ -10,7 +10,7 @@ from onnx import TensorProto, helper
 
 from yolact_ascend.errors import ArtifactError
 from yolact_ascend.models.description import KEY
-from yolact_ascend.models.onnx_metadata import read_metadata
+from yolact_ascend.models.onnx_metadata import read_metadata, refuse_own_operators
 
 
 def write(path, **metadata):
@@ -83,3 +83,13 @@ def test_no_cut_of_a_model_is_read_as_a_whole_one(tmp_path):
 def test_a_file_that_is_not_there(tmp_path):
     with pytest.raises(ArtifactError, match=r"none\.onnx cannot be read as ONNX: No such file"):
         read_metadata(tmp_path / "none.onnx")
+
+
+def test_only_a_graph_with_a_cards_operators_is_refused_for_them(tmp_path):
+    write(tmp_path / "own.onnx", operators="ascend")
+    write(tmp_path / "plain.onnx")
+    (tmp_path / "none.onnx").write_bytes(b"no model")
+    with pytest.raises(ArtifactError, match=r"own\.onnx was exported with operators=ascend, .* model \(\.om\)"):
+        refuse_own_operators(tmp_path / "own.onnx")
+    for name in ("plain.onnx", "none.onnx"):
+        refuse_own_operators(tmp_path / name)

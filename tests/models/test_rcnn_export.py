@@ -22,6 +22,7 @@ from yolact_ascend.models.inputs import input_tensors
 from yolact_ascend.models.rcnn import ascend, roi_align
 from yolact_ascend.models.rcnn.samples import draw_inputs
 from yolact_ascend.models.weights import load_network
+from yolact_ascend.targets.onnxruntime.engine import OnnxEngine
 
 NAMES = ("mask_rcnn_R_50_FPN_3x", "resnet50_fpn_mask_rcnn", "faster_rcnn_R_50_FPN_1x")
 BOXES_PX, MASKS = 1e-3, 4e-4  # random masks are steep: a box that is 2e-4 px off moves them by 2e-4; see issue 26
@@ -204,6 +205,8 @@ def test_ascends_operators_are_written_as_its_recipe_writes_them(models, tmp_pat
     export_onnx(weights, config, tmp_path / "a.onnx", operators=operators)
     model = onnx.load(tmp_path / "a.onnx")
     assert [(each.domain, each.version) for each in model.opset_import] == [("", 16)]
+    with pytest.raises(ArtifactError, match=f"operators={operators}, which only Ascend's tools compute. Use its"):
+        OnnxEngine(tmp_path / "a.onnx")
     nodes = {
         kind: [node for node in model.graph.node if node.op_type == kind]
         for kind in ("BatchMultiClassNMS", "RoiExtractor")

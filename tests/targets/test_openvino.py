@@ -372,8 +372,9 @@ def test_a_batch_of_another_form_is_refused(averaging, tmp_path):
         (lambda path: path.write_bytes(b"no model"), "cannot be read as ONNX"),
         (lambda path: path.unlink(), "cannot be read as ONNX"),
         (lambda path: onnx.save(rename_input(onnx.load(path)), path), "has the inputs pixels, expected image"),
+        (lambda path: onnx.save(with_own_operator(onnx.load(path)), path), "only Ascend's tools compute"),
     ],
-    ids=["no ONNX", "no file", "another input"],
+    ids=["no ONNX", "no file", "another input", "a card's operators"],
 )
 def test_what_cannot_be_compiled_is_refused_and_leaves_nothing(unchanged, tmp_path, spoil, said, capfd):
     spoil(unchanged)
@@ -384,6 +385,12 @@ def test_what_cannot_be_compiled_is_refused_and_leaves_nothing(unchanged, tmp_pa
 
 def rename_input(model):
     model.graph.input[0].name = model.graph.node[0].input[0] = "pixels"
+    return model
+
+
+def with_own_operator(model):
+    model.graph.node[0].op_type = "BatchMultiClassNMS"
+    onnx.helper.set_model_props(model, {"operators": "ascend"})
     return model
 
 

@@ -27,6 +27,7 @@ from yolact_ascend.models.families import default_cut, family_of
 from yolact_ascend.models.family import ONNX, OPERATORS_DOMAIN, Family, HostNetwork
 from yolact_ascend.models.host_part import HOST, PART_KEY, heads_file, require_own_heads
 from yolact_ascend.models.inputs import input_tensors
+from yolact_ascend.models.onnx_metadata import OPERATORS
 from yolact_ascend.models.weights import load_network, read_state_dict
 from yolact_ascend.tensors import TensorSpec
 
@@ -79,7 +80,7 @@ def export_onnx(
     if heads:
         require_own_heads(heads)
     path.unlink(missing_ok=True)
-    facts = {**_facts(weights, config, upstream, cut), **({} if operators == ONNX else {"operators": operators})}
+    facts = {**_facts(weights, config, upstream, cut), **({} if operators == ONNX else {OPERATORS: operators})}
     with contextlib.ExitStack() as stack:
         temporary = stack.enter_context(atomic_path(path))
         inputs, outputs = input_tensors(config), family.outputs(config, cut)

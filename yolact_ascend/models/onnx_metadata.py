@@ -17,6 +17,7 @@ VARINT, FIXED64, LENGTH, FIXED32 = 0, 1, 2, 5  # wire types; the others have bee
 FIXED_BYTES = {FIXED64: 8, FIXED32: 4}
 MOST_VARINT_BYTES = 10
 MOST_ENTRY_BYTES = 16 << 20  # of one entry; the names of 80 classes take 2 kB
+OPERATORS = "operators"  # the key for operators that are not ONNX's; it is absent for those that are
 EXPORT_FIRST = "Export it first (pth2onnx.py)."
 
 
@@ -32,6 +33,19 @@ def read_metadata(path: Path) -> dict[str, str]:
         raise ArtifactError(f"{path} cannot be read as ONNX: {error.strerror or error}. {EXPORT_FIRST}") from error
     except ValueError as error:
         raise ArtifactError(f"{path} cannot be read as ONNX: {error}. {EXPORT_FIRST}") from error
+
+
+def refuse_own_operators(path: Path) -> None:
+    """Raise ArtifactError when a file that nobody else could open has operators of Ascend's (`operators=`)."""
+    try:
+        kind = read_metadata(path).get(OPERATORS)
+    except ArtifactError:
+        return  # no ONNX at all: whoever could not open it says why
+    if kind is not None:
+        raise ArtifactError(
+            f"{path} was exported with operators={kind}, which only Ascend's tools compute. Use its compiled model "
+            "(.om), or export it again with operators=onnx."
+        )
 
 
 def _read_entries(file: BinaryIO, size: int) -> list[tuple[str, str]]:

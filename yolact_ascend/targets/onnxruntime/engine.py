@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from yolact_ascend.errors import ArtifactError
+from yolact_ascend.models.onnx_metadata import refuse_own_operators
 from yolact_ascend.targets.in_process import InProcessEngine
 from yolact_ascend.targets.layer_times import LayerTime
 from yolact_ascend.targets.target import OneByOne
@@ -87,6 +88,7 @@ def _open(model: Path, threads: int | None, profile: str | None = None) -> Any:
     try:
         return onnxruntime.InferenceSession(str(model), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # the exceptions of ONNX Runtime have no common base class
+        refuse_own_operators(model)
         raise ArtifactError(f"{model} cannot be opened as ONNX: {error}. Export it first (pth2onnx.py).") from error
 
 

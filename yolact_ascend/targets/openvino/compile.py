@@ -11,7 +11,7 @@ from yolact_ascend.files import atomic_path
 from yolact_ascend.models.config import Preprocessing
 from yolact_ascend.models.description import KEY, parse_description
 from yolact_ascend.models.inputs import NOTHING, RESIZE, require_input_names
-from yolact_ascend.models.onnx_metadata import read_metadata
+from yolact_ascend.models.onnx_metadata import read_metadata, refuse_own_operators
 from yolact_ascend.targets.compiled import weights_of
 from yolact_ascend.targets.described import RT_INFO, RT_INFO_DESCRIPTION
 from yolact_ascend.targets.openvino.model_info import MODEL_INFO, model_info
@@ -64,6 +64,7 @@ def _read(openvino: Any, source: Path) -> Any:
     try:
         return openvino.convert_model(source)
     except Exception as error:  # OpenVINO's own classes, and RuntimeError
+        refuse_own_operators(source)
         raise ArtifactError(
             f"{source} cannot be read as ONNX: {last_line(error)}. Export it first (pth2onnx.py)."
         ) from error
