@@ -34,6 +34,8 @@ from yolact_ascend.timings import Timings
 
 pytestmark = pytest.mark.detectron2
 BOXES_PX, MASKS, SCORES = 1e-3, 1e-4, 1e-4
+# Random weights turn rounding into more than trained ones: of 24 photographs' masks the worst cell was 1.7e-4 off.
+MASKS_OF_RANDOM_WEIGHTS = 3e-4
 TIE = 2e-5  # scores so close may change places: rounding differs by as much
 
 
@@ -152,7 +154,7 @@ def compare(case, engine, ours, expected):
         f"{worst['masks']:.1e}; scores that changed places differ by {worst['disordered']:.1e}"
     )
     assert worst["boxes_px"] <= BOXES_PX
-    assert worst["masks"] <= MASKS
+    assert worst["masks"] <= (MASKS if case.config.source.is_shipped else MASKS_OF_RANDOM_WEIGHTS)
     assert worst["scores"] <= SCORES
     assert worst["disordered"] <= TIE
     assert unmatched == 0
