@@ -174,7 +174,7 @@ class Ordered:
 
     def __init__(self, engine, after, done, awaited=b"", sign=None):
         self._engine, self._after, self._done, self._awaited, self._sign = engine, after, done, awaited, sign
-        self.inputs, self.outputs, self.batch_size = engine.inputs, engine.outputs, None
+        self.inputs, self.outputs, self.batch_size, self.at_once = engine.inputs, engine.outputs, None, 1
 
     def infer_slot(self, slots, slot, count, images=None):
         assert self._after.wait(30)
@@ -208,7 +208,7 @@ class Clocked:
 
     def __init__(self, engine, start):
         self._engine, self._clock, self.seen = engine, start, set()
-        self.inputs, self.outputs, self.batch_size = engine.inputs, engine.outputs, None
+        self.inputs, self.outputs, self.batch_size, self.at_once = engine.inputs, engine.outputs, None, 1
 
     def infer_slot(self, slots, slot, count, images=None):
         self._engine.infer_slot(slots, slot, count)
@@ -266,7 +266,7 @@ class Played:
     def __init__(self, engine, image, before=lambda: None, after=lambda outputs: None):
         self._engine, self._before, self._after = engine, before, after
         self._wrong = prepared(image).tobytes()
-        self.inputs, self.outputs, self.batch_size = engine.inputs, engine.outputs, None
+        self.inputs, self.outputs, self.batch_size, self.at_once = engine.inputs, engine.outputs, None, 1
 
     def infer_slot(self, slots, slot, count, images=None):
         is_wrong = slots.images(slot)[0][0].tobytes() == self._wrong

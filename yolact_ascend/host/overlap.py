@@ -57,15 +57,16 @@ def overlap(
 ) -> Generator[Detected, None, None]:
     """Give what is found in each picture, in their order, as it comes; `spent` is filled on the way.
 
-    The batches take turns on the engines. No more are in memory than keep the workers busy, and no more pictures are
-    taken from `sources` than that; `total` is how many there are, where that is known. A picture that cannot be decoded
-    is given with its failure. An exception of `sources` comes after the pictures before it.
+    The batches take turns on the engines, each of which computes `at_once` of them side by side. No more are in memory
+    than keep engines and workers busy, and no more pictures are taken from `sources` than that; `total` is how many
+    there are, where that is known. A picture that cannot be decoded is given with its failure. An exception of
+    `sources` comes after the pictures before it.
     Raises ToolError when a device or worker fails, ArtifactError when outputs are not finite.
     """
     spent.devices = [[] for _ in engines]
     dtype = input_dtype(engines[0], detector.config)
     workers = workers if total is None else min(workers, total)
-    count = 2 * len(engines) + -(-AHEAD * workers // batch_size)
+    count = 2 * sum(engine.at_once for engine in engines) + -(-AHEAD * workers // batch_size)
     count = count if total is None else min(count, -(-total // batch_size))
     with contextlib.ExitStack() as stack:
         # Pictures of any size come from this process: a slot has one size.
@@ -125,7 +126,7 @@ class _BatchRunner:
         self._free: SimpleQueue[int] = SimpleQueue()
         for slot in range(slots.count):
             self._free.put(slot)
-        self._turns = [threading.Lock() for _ in engines]
+        self._turns = [threading.Semaphore(engine.at_once) for engine in engines]
         self._counting = threading.Lock()
 
     def run_batch(self, number: int, sources: Sequence[PictureSource]) -> list[Detected]:

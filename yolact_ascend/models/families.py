@@ -60,7 +60,8 @@ def require_batch_sizes(config: ModelConfig, batch_sizes: Sequence[int]) -> None
     if refused:
         raise UsageError(
             f"{config.name} takes one image at a time, because the number of proposals differs by image; expected "
-            f"bs=1, found {refused[0]}. Set bs=1 (--batch_size=1): the target then runs parallel requests."
+            f"bs=1, found {refused[0]}. Set bs=1 (--batch_size=1): onnxruntime and openvino then run parallel "
+            "requests."
         )
 
 

@@ -9,12 +9,22 @@ import numpy as np
 
 from yolact_ascend.slots import Slots
 from yolact_ascend.targets.target import Timing
+from yolact_ascend.tensors import TensorSpec
 
 
 class InProcessEngine:
     """The rest of an `Engine` whose `infer` computes in this process, and which holds nothing that must be freed."""
 
     batch_size: int | None
+    inputs: tuple[TensorSpec, ...]
+
+    @property
+    def is_single(self) -> bool:
+        """Whether the model takes one image at a time by design, as those do that take its size, too (R-CNN).
+
+        Then the cores compute several images side by side; where batches can be larger, they share each batch.
+        """
+        return self.batch_size == 1 and len(self.inputs) > 1
 
     def infer(self, inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
         """Map inputs, each [B,...], to outputs, each [B,...]; see `Engine`."""

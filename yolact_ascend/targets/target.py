@@ -105,6 +105,10 @@ class Engine(Protocol):
     def batch_size(self) -> int | None:
         """Images of every batch; None: any number."""
 
+    @property
+    def at_once(self) -> int:
+        """How many calls of `infer_slot` compute side by side; further ones wait."""
+
     def infer(self, inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
         """Map inputs, each [B,...], to outputs, each [B,...]; a short batch is filled up on the device."""
 
@@ -128,6 +132,11 @@ class Engine(Protocol):
 
 class OneByOne:
     """What engines have in common that compute one batch after the other."""
+
+    @property
+    def at_once(self) -> int:
+        """One at a time."""
+        return 1
 
     def infer_all(self: Engine, batches: Iterable[Sequence[np.ndarray]]) -> Iterator[tuple[list[np.ndarray], Timing]]:
         """Compute batches in turn; see `Engine`."""

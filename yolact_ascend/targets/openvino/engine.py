@@ -29,6 +29,8 @@ ONNX_FACTS = "framework"  # where the converter puts the metadata of an ONNX
 class OpenVinoEngine(InProcessEngine):
     """Computes batches with OpenVINO; a short batch is filled up. Callers in several threads wait for each other.
 
+    Slots of a model that takes one image at a time are computed side by side, as OpenVINO chooses for throughput.
+
     The precision is the one that the IR states, and float32 for an IR that states none: never OpenVINO's own default,
     which is bfloat16 on CPUs that have it. Outputs are copies, and inputs are not held after a call.
     """
@@ -58,8 +60,7 @@ class OpenVinoEngine(InProcessEngine):
     def infer_all(self, batches: Iterable[Sequence[np.ndarray]]) -> Iterator[tuple[list[np.ndarray], Timing]]:
         import openvino
 
-        model = self._for_throughput
-        at_once = model.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS")
+        model, at_once = self._for_throughput, self._requests_for_throughput
         queue = openvino.AsyncInferQueue(model, 2 * at_once)  # as many again wait, so that the device never does
         done: dict[int, tuple[list[np.ndarray], Timing]] = {}
         ends: list[float] = []  # of the batches, as they came back
@@ -107,16 +108,19 @@ class OpenVinoEngine(InProcessEngine):
     def infer_slot(self, slots: Slots, slot: int, count: int, images: Sequence[np.ndarray] | None = None) -> Timing:
         images = [image[:count] for image in slots.images(slot)] if images is None else images
         start = time.perf_counter()
-        with self._computed(images) as outputs:
+        with self._computed(images, self._slot_requests) as outputs:
             end = time.perf_counter()
             for place, output in zip(slots.results(slot), outputs):
                 place[:count] = output
         return 1000 * start, 1000 * end
 
     @contextlib.contextmanager
-    def _computed(self, inputs: Sequence[np.ndarray]) -> Iterator[list[np.ndarray]]:
+    def _computed(
+        self, inputs: Sequence[np.ndarray], requests: SimpleQueue[Any] | None = None
+    ) -> Iterator[list[np.ndarray]]:
         """Give the outputs of a batch as views, which other batches overwrite after the block."""
-        request = self._requests.get()  # one at a time: a request that two threads share mixes up their answers
+        requests = requests or self._requests
+        request = requests.get()  # each by one thread: a request that two share mixes up their answers
         try:
             try:
                 request.infer([self._filled(array) for array in inputs], share_outputs=True)
@@ -124,7 +128,25 @@ class OpenVinoEngine(InProcessEngine):
                 raise self._refusal(inputs, error) from error
             yield [request.get_output_tensor(k).data[: len(inputs[0])] for k in range(len(self.outputs))]
         finally:
-            self._requests.put(request)
+            requests.put(request)
+
+    @property
+    def at_once(self) -> int:
+        return self._requests_for_throughput if self.is_single else 1
+
+    @property
+    def _requests_for_throughput(self) -> int:
+        return int(self._for_throughput.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS"))
+
+    @cached_property
+    def _slot_requests(self) -> SimpleQueue[Any]:
+        """The requests that compute slots."""
+        if not self.is_single:
+            return self._requests
+        requests: SimpleQueue[Any] = SimpleQueue()
+        for _ in range(self.at_once):
+            requests.put(self._for_throughput.create_infer_request())
+        return requests
 
     @cached_property
     def _for_throughput(self) -> Any:
