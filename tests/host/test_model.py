@@ -261,7 +261,7 @@ def test_close_waits_for_calls_in_other_threads(on_onnxruntime):
 
 def test_a_device_that_fails_is_the_packages_exception(on_onnxruntime):
     class Failing:
-        inputs, outputs, batch_size = on_onnxruntime.inputs, on_onnxruntime.outputs, 1
+        inputs, outputs, batch_size, at_once = on_onnxruntime.inputs, on_onnxruntime.outputs, 1, 1
 
         def infer(self, inputs):
             raise ToolError("the device failed")
