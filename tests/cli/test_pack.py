@@ -19,6 +19,7 @@ from formats import require_valid
 import yolact_ascend
 from yolact_ascend.cli.main import main
 from yolact_ascend.cli.orchestration import run_stages
+from yolact_ascend.cli.pack import _find_onnx
 from yolact_ascend.errors import ArtifactError
 from yolact_ascend.files import sha256_file
 from yolact_ascend.folders import LEDGER
@@ -295,3 +296,14 @@ def test_what_is_no_pack_is_refused(tmp_path, capsys):
     assert "is not a packed model: there is no pack.json in it. Pass a folder that" in capsys.readouterr().err
     assert main(["verify", str(tmp_path / "a.zip"), f"--out={tmp_path / 'v'}"]) == 2
     assert "Unpack it first." in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("metadata", "is_reference"), [({}, True), ({"operators": "ascend"}, False)])
+def test_an_onnx_that_only_a_card_computes_is_no_reference(tmp_path, metadata, is_reference):
+    onnx = pytest.importorskip("onnx")
+    exported = tmp_path / "yolact_edge.onnx"
+    model = onnx.helper.make_model(onnx.helper.make_graph([], "g", [], []))
+    onnx.helper.set_model_props(model, metadata)
+    onnx.save(model, exported)
+    found = _find_onnx(tmp_path / "m.om", sha256_file(exported))
+    assert found == (exported if is_reference else None)

@@ -92,10 +92,16 @@ def _find_target(arguments: argparse.Namespace) -> Target | None:
 
 
 def _find_onnx(model: Path, sha256: str | None) -> Path | None:
-    """Return the exported ONNX of a model, by the side-car's hash, from beside it; None when it is not there."""
+    """Return the exported ONNX of a model, by the side-car's hash, from beside it.
+
+    None when it is not there, or has Ascend's operators, so that only the model itself computes what is expected.
+    """
+    from yolact_ascend.models.onnx_metadata import own_operators
+
     if model.suffix == ".onnx" and sha256 is None:
         return model
-    return next((path for path in sorted(model.parent.glob("*.onnx")) if sha256_file(path) == sha256), None)
+    found = next((path for path in sorted(model.parent.glob("*.onnx")) if sha256_file(path) == sha256), None)
+    return None if found is None or own_operators(found) else found
 
 
 def _choose_image(

@@ -56,9 +56,10 @@ def with_canvas(config: ModelConfig, canvas: tuple[int, int] | None, fit: str | 
     shortest, longest = own.shortest_edge_px or 0, own.longest_edge_px or 0
     if changed.fit == FIT_MAX and (min(height, width) < shortest or max(height, width) < longest):
         least, most = (-(-edge // CANVAS_MULTIPLE) * CANVAS_MULTIPLE for edge in (shortest, longest))
+        landscape = f" canvas={least}x{most} for images that are not higher than wide," if least < most else ""
         raise UsageError(
             f"canvas={show_canvas((height, width))} is too small: {config.name} resizes images to a shorter edge of "
-            f"{shortest} px and a longer one of up to {longest} px. Set canvas={most} for any image, canvas="
-            f"{least}x{most} for images that are not higher than wide, or fit=window, for any canvas."
+            f"{shortest} px and a longer one of up to {longest} px. Pass canvas={most} for any image,{landscape} "
+            "or fit=window for any canvas."
         )
     return dataclasses.replace(config, preprocessing=changed)

@@ -35,12 +35,17 @@ def read_metadata(path: Path) -> dict[str, str]:
         raise ArtifactError(f"{path} cannot be read as ONNX: {error}. {EXPORT_FIRST}") from error
 
 
-def refuse_own_operators(path: Path) -> None:
-    """Raise ArtifactError when a file that nobody else could open has operators of Ascend's (`operators=`)."""
+def own_operators(path: Path) -> str | None:
+    """Return the kind of a graph's operators where they are not ONNX's (`operators=`); None of any other file."""
     try:
-        kind = read_metadata(path).get(OPERATORS)
+        return read_metadata(path).get(OPERATORS)
     except ArtifactError:
-        return  # no ONNX at all: whoever could not open it says why
+        return None  # no ONNX at all: whoever cannot open it says why
+
+
+def refuse_own_operators(path: Path) -> None:
+    """Raise ArtifactError when a file that could not be opened has operators of Ascend's."""
+    kind = own_operators(path)
     if kind is not None:
         raise ArtifactError(
             f"{path} was exported with operators={kind}, which only Ascend's tools compute. Use its compiled model "

@@ -12,7 +12,9 @@ from yolact_ascend import __version__
 from yolact_ascend.cores import count_cores
 from yolact_ascend.detection.tasks import BOX, MASK
 from yolact_ascend.files import read_json, write_bytes, write_json
+from yolact_ascend.models.family import ONNX
 from yolact_ascend.models.inputs import NOTHING, takes_pixels
+from yolact_ascend.models.onnx_metadata import own_operators
 from yolact_ascend.pipeline.context import RunContext
 from yolact_ascend.pipeline.demo import NOTE
 from yolact_ascend.pipeline.settings import RunSettings
@@ -115,7 +117,7 @@ def _describe_canvas(run: RunContext) -> dict[str, Any]:
     if own.is_stretched:
         return {}
     canvas = [own.height_px, own.width_px]
-    return {"canvas": canvas, "fit": own.fit, "operators": run.settings.operators}
+    return {"canvas": canvas, "fit": own.fit, "operators": own_operators(run.folder.onnx) or ONNX}
 
 
 def _describe_dataset(run: RunContext) -> dict[str, Any]:
