@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from pathlib import Path
 from queue import SimpleQueue
@@ -21,6 +23,7 @@ from yolact_ascend.targets.layer_times import LayerTime
 from yolact_ascend.targets.openvino.runtime import TYPES, computed_precision, get_core, last_line, precision_of
 from yolact_ascend.targets.target import Timing
 from yolact_ascend.tensors import FREE, TensorSpec
+from yolact_ascend.workers import in_order
 
 LATENCY, THROUGHPUT = "LATENCY", "THROUGHPUT"
 ONNX_FACTS = "framework"  # where the converter puts the metadata of an ONNX
@@ -58,38 +61,26 @@ class OpenVinoEngine(InProcessEngine):
             return [np.array(output) for output in outputs]
 
     def infer_all(self, batches: Iterable[Sequence[np.ndarray]]) -> Iterator[tuple[list[np.ndarray], Timing]]:
-        import openvino
-
-        model, at_once = self._for_throughput, self._requests_for_throughput
-        queue = openvino.AsyncInferQueue(model, 2 * at_once)  # as many again wait, so that the device never does
-        done: dict[int, tuple[list[np.ndarray], Timing]] = {}
+        at_once = self._requests_for_throughput
         ends: list[float] = []  # of the batches, as they came back
+        one_writes = threading.Lock()
 
-        def finish(request: Any, work: tuple[int, int, float]) -> None:
-            end = time.perf_counter()
-            number, count, given = work
-            # The device began when it had the batch and was done with all but `at_once - 1` of the others.
-            start = max(given, ends[-at_once]) if len(ends) >= at_once else given
-            ends.append(end)
-            # Copies: the next batch overwrites the request's own.
-            outputs = [np.array(request.get_output_tensor(k).data[:count]) for k in range(len(self.outputs))]
-            done[number] = outputs, (1000 * start, 1000 * end)
+        def compute(inputs: Sequence[np.ndarray]) -> tuple[list[np.ndarray], Timing]:
+            given = time.perf_counter()
+            with self._computed(inputs, self._all_requests) as views:
+                end = time.perf_counter()
+                with one_writes:
+                    # The device began when it had the batch and was done with all but `at_once - 1` of the others.
+                    start = max(given, ends[-at_once]) if len(ends) >= at_once else given
+                    ends.append(end)
+                return [np.array(view) for view in views], (1000 * start, 1000 * end)
 
-        queue.set_callback(finish)
-        following = 0  # the batch to give next
-        try:
-            for number, inputs in enumerate(batches):
-                queue.get_idle_request_id()  # waits until there is one
-                filled = [self._filled(array) for array in inputs]
-                queue.start_async(filled, (number, len(inputs[0]), time.perf_counter()))
-                while following in done:
-                    yield done.pop(following)
-                    following += 1
-            queue.wait_all()
-        except RuntimeError as error:
-            raise self._refusal(inputs, error) from error
-        for number in range(following, following + len(done)):
-            yield done.pop(number)
+        # Our own threads, not an AsyncInferQueue: OpenVINO's may drop its Python callback after the interpreter's end,
+        # which aborts the process.
+        waiting = 2 * at_once  # half of them, so that the device never waits
+        with ThreadPoolExecutor(waiting) as threads:
+            for done in in_order(lambda inputs: threads.submit(compute, inputs), batches, waiting):
+                yield done.result()
 
     def layer_times(self, inputs: Sequence[np.ndarray]) -> list[LayerTime]:
         """Compute a batch with OpenVINO's performance counters on; see `HasLayerTimes`."""
@@ -141,10 +132,16 @@ class OpenVinoEngine(InProcessEngine):
     @cached_property
     def _slot_requests(self) -> SimpleQueue[Any]:
         """The requests that compute slots."""
-        if not self.is_single:
-            return self._requests
+        return self._make_requests(self.at_once) if self.is_single else self._requests
+
+    @cached_property
+    def _all_requests(self) -> SimpleQueue[Any]:
+        """The requests of `infer_all`: twice as many as the device computes at once."""
+        return self._make_requests(2 * self._requests_for_throughput)
+
+    def _make_requests(self, count: int) -> SimpleQueue[Any]:
         requests: SimpleQueue[Any] = SimpleQueue()
-        for _ in range(self.at_once):
+        for _ in range(count):
             requests.put(self._for_throughput.create_infer_request())
         return requests
 
