@@ -32,7 +32,10 @@ def describe_os_error(error: OSError) -> str:
 
 def show_value(value: Any) -> str:
     """Return a value of a file for such a sentence: cut where it is long, unprintable letters escaped."""
-    shown = _VALUES.repr(value)
+    try:
+        shown = _VALUES.repr(value)
+    except ValueError:  # a whole number of more digits than Python writes
+        shown = f"a {type(value).__name__} too long to show"
     return shown if len(shown) <= MOST_SHOWN else f"{shown[: MOST_SHOWN - 3]}..."
 
 

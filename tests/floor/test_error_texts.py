@@ -28,7 +28,17 @@ def nest(depth):
     return value
 
 
-@pytest.mark.parametrize("value", ["x" * 9999, [0] * 9999, {"a": [[["x" * 999] * 99] * 99]}, 10**4000, nest(5000)])
+@pytest.mark.parametrize(
+    "value",
+    [
+        "x" * 9999,
+        [0] * 9999,
+        {"a": [[["x" * 999] * 99] * 99]},
+        10**4000,
+        pytest.param(10**9999, id="digits"),
+        nest(5000),
+    ],
+)
 def test_long_and_deep_values_are_cut(value):
     assert len(show_value(value)) <= 100
 

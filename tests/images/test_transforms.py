@@ -133,7 +133,7 @@ def test_the_shortest_edge_is_detectron2s(size, expected):
 
 def test_an_image_that_does_not_fit_the_canvas_is_refused():
     """A stream goes on without it, as without one that cannot be read."""
-    said = "An image of 640×480 pixels becomes 1067×800, .* input of 1056×1344.* a canvas of 800x1088 .*fit=window"
+    said = "An image of 640×480 pixels becomes 1067×800, .* input of 1056×1344.* a canvas of 1344x1088 .*fit=window"
     with pytest.raises(DatasetError, match=said):
         resized_size(480, 640, replace(PADDED, width_px=1056))
 

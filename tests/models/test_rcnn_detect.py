@@ -64,7 +64,7 @@ def test_nothing_is_found_where_nothing_is(config):
         pytest.param((160, 160), [10, 20, 30, 40], [20, 40, 60, 80], id="twice as large"),
         pytest.param((40, 60), [10, 20, 30, 40], [5, 10, 15, 20], id="half as large"),
         pytest.param((800, 1200), [10, 20, 30, 40], [100, 200, 300, 400], id="ten times, not square"),
-        pytest.param((80, 80), [-3, -4, 90, 95], [0, 0, 80, 80], id="clipped to the image"),
+        pytest.param((80, 80), [-3, -4, 81, 82], [0, 0, 80, 80], id="clipped to the image"),
     ],
 )
 def test_boxes_take_the_size_of_the_image(size, box, expected):
@@ -81,7 +81,7 @@ def test_edges_are_scaled_each_by_its_own_rounding():
 
 
 @pytest.mark.parametrize(
-    "box", [[5, 5, 5, 9], [5, 5, 9, 5], [90, 0, 99, 9], [0, -9, 9, -2]], ids=["thin", "flat", "right of it", "above it"]
+    "box", [[5, 5, 5, 9], [5, 5, 9, 5], [81, 0, 82, 9], [0, -9, 9, -2]], ids=["thin", "flat", "right of it", "above it"]
 )
 def test_boxes_without_an_area_are_dropped(box):
     found = detect(outputs_of([[0, 0, 9, 9], box, [20, 20, 29, 29]], classes=[1, 2, 3]))
@@ -97,7 +97,7 @@ def test_rows_beyond_the_count_are_no_detections():
 
 def test_detectron1s_boxes_end_with_their_last_pixel():
     """A box of the pixels 10..19 is 10 wide; the last pixel of a picture of 80 is 79."""
-    found = detect(outputs_of([[10, 20, 19, 29], [70, 70, 79.5, 90]], config=DETECTRON1), config=DETECTRON1)
+    found = detect(outputs_of([[10, 20, 19, 29], [70, 70, 79.5, 82]], config=DETECTRON1), config=DETECTRON1)
     assert found.boxes_xyxy_px.tolist() == [[10, 20, 20, 30], [70, 70, 80, 80]]
     rows, columns = np.nonzero(decode_mask(found.masks[0]))
     # With the border 9.68..19.32 and 19.68..29.32, of which truncation makes the pixels 9..19 and 19..29.
@@ -165,6 +165,7 @@ def test_a_model_of_a_higher_threshold_runs_with_the_defaults(settings):
         pytest.param(3, 101, "state 101 detections, expected 0 to 100", id="a large count"),
         pytest.param(2, 80, "give class 80, expected 0 to 79 for the 80 classes of mask_rcnn_R_50", id="class K"),
         pytest.param(2, -1, "give class -1, expected 0 to 79", id="the background"),
+        pytest.param(0, 9e5, "give a box up to x .*inside the picture of .*another canvas", id="another canvas"),
     ],
 )
 def test_outputs_that_are_no_detections_are_refused(k, value, message):

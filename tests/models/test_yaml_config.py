@@ -231,6 +231,8 @@ REFUSED = {
     "base of a long name": (f"_BASE_: {'a' * 5000}\n", "its _BASE_ a+ is not there"),
     "base with a zero byte": ('_BASE_: "a\\0b"\n', "its _BASE_ .* is not there"),
     "base of another kind": ("_BASE_: 5\n", "_BASE_ is 5, expected a file"),
+    "a number of 6000 digits": (model(ROI_HEADS=f"{{NUM_CLASSES: 0x{'f' * 5000}}}"), "NUM_CLASSES is a int too long"),
+    "a key with dots": (BASE + "MODEL.MASK_ON: True\n", "'MODEL.MASK_ON' is no key of a Detectron2 config"),
     "its own base": ("_BASE_: mine.yaml\n", "its _BASE_ leads back to"),
 }
 
@@ -252,6 +254,25 @@ def test_many_references_to_one_value_are_refused_quickly(write):
     ]
     with pytest.raises(UsageError, match="is no key of"):
         read_config_file(write("\n".join(lines)))
+
+
+def test_bases_that_are_many_times_as_many_as_files_are_refused_quickly(write):
+    """Four references in each of 15 files: a thousand million bases."""
+    write("A: 1\n", "0.yaml")
+    for i in range(1, 16):
+        write(f"_BASE_: [{', '.join([f'{i - 1}.yaml'] * 4)}]\n", f"{i}.yaml")
+    with pytest.raises(UsageError, match="its _BASE_ leads back to .*, or on without end"):
+        read_config_file(write("_BASE_: 15.yaml\n"))
+
+
+def test_a_link_to_itself_and_a_pipe_are_refused(tmp_path):
+    link, pipe = tmp_path / "link.yaml", tmp_path / "pipe.yaml"
+    link.symlink_to(link)
+    os.mkfifo(pipe)
+    with pytest.raises(UsageError, match="Cannot read the config file .*link.yaml: Too many levels"):
+        read_config_file(link)
+    with pytest.raises(UsageError, match="pipe.yaml is no regular file. Write the config into a file"):
+        read_config_file(pipe)
 
 
 def test_the_file_at_fault_is_named_when_it_is_a_base(write):

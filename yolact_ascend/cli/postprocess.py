@@ -53,7 +53,14 @@ def run(arguments: argparse.Namespace) -> None:
     from yolact_ascend.files import write_json
     from yolact_ascend.host.postprocess import postprocess, read_ids
     from yolact_ascend.images.pictures import verify_annotations
+    from yolact_ascend.targets.compiled import require_made_for
 
+    require_made_for(
+        arguments.ids_path.parent,
+        config.preprocessing,
+        str(arguments.model or config.name),
+        "Pass the model that ran on these inputs, or make inputs and outputs again with this one.",
+    )
     dataset, config = verify_annotations(chosen_dataset(arguments), config)
     say_warnings(dataset)
     evaluation, timings = postprocess(

@@ -40,12 +40,14 @@ def run(arguments: argparse.Namespace) -> None:
     """Do the work of the verb."""
     config, dtype = chosen_inputs(arguments)
     from yolact_ascend.host.preprocess import preprocess
-    from yolact_ascend.images.pictures import require_fitting, verify_pictures
+    from yolact_ascend.images.pictures import require_fitting, require_proportions, verify_pictures
 
     dataset = verify_pictures(chosen_dataset(arguments), arguments.annotated_only, arguments.limit)
     say_warnings(dataset)
     dataset.require_readable()
     require_fitting(dataset.images, config.preprocessing)
+    if dataset.pictures is not None:
+        require_proportions(dataset.pictures, config.preprocessing)
     images = dataset.images
     workers = arguments.workers or count_cores()
     made = preprocess(images, arguments.save_path, config, dtype, workers)

@@ -42,7 +42,7 @@ def run(arguments: argparse.Namespace) -> None:
     from yolact_ascend.host.loading import choose_model
     from yolact_ascend.host.overlap import Spent
     from yolact_ascend.host.stream import score_stream
-    from yolact_ascend.images.pictures import verify
+    from yolact_ascend.images.pictures import require_proportions, verify
     from yolact_ascend.images.reader import source_of_image
     from yolact_ascend.targets.summary import summarise
 
@@ -50,6 +50,8 @@ def run(arguments: argparse.Namespace) -> None:
     chosen = choose_model(requested_model(arguments))
     dataset, config = verify(chosen_dataset(arguments), chosen.config, arguments.annotated_only, arguments.limit)
     say_warnings(dataset)
+    if dataset.pictures is not None:
+        require_proportions(dataset.pictures, config.preprocessing)
     files, spent, images = results_files(arguments, config), Spent(), dataset.images
     with chosen.open(EVALUATION_SETTINGS) as model:
         sources = map(source_of_image, images)

@@ -17,7 +17,7 @@ from tqdm import tqdm
 from yolact_ascend.errors import ArtifactError
 from yolact_ascend.files import make_folder, write_bytes, write_json
 from yolact_ascend.loops import LoopClock
-from yolact_ascend.models.inputs import zero_sample
+from yolact_ascend.models.inputs import IMAGE_SIZE, require_on_canvas, zero_sample
 from yolact_ascend.targets.folder import batch_files, input_folders, output_bin, summary_of
 from yolact_ascend.targets.summary import summarise
 from yolact_ascend.targets.target import Engine, Timing, batches
@@ -39,7 +39,7 @@ def infer_folder(engine: Engine, bin_folder: Path, output_folder: Path) -> int:
     batch_size = engine.batch_size or 1
     planned = list(batches(indices, batch_size))
     read = (
-        [np.stack([read_tensor(folder / f"{index}.bin", spec) for index in batch]) for spec, folder in places]
+        [np.stack([_read(folder / f"{index}.bin", spec, engine) for index in batch]) for spec, folder in places]
         for batch in planned
     )
     with tqdm(desc="infer", unit="image", total=len(indices)) as progress:
@@ -51,6 +51,19 @@ def infer_folder(engine: Engine, bin_folder: Path, output_folder: Path) -> int:
             progress.update(len(batch))
     write_json(summary_of(output_folder), summarise([timings], batch_size, (0,)), indent=None)
     return len(indices)
+
+
+def _read(path: Path, spec: TensorSpec, engine: Engine) -> np.ndarray:
+    size = path.stat().st_size if path.is_file() else 0
+    if size != spec.size_bytes:
+        raise ArtifactError(
+            f"{path} holds {size} bytes, expected {spec.size_bytes} of {spec.name} for one image. Run `preprocess` "
+            "with this model again."
+        )
+    values = read_tensor(path, spec)
+    if spec == IMAGE_SIZE:
+        require_on_canvas(values, engine.inputs[0], path)
+    return values
 
 
 def benchmark(engine: Engine, output_folder: Path, loop: int, batch: Path | None) -> float:

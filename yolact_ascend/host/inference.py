@@ -13,11 +13,12 @@ from contextlib import AbstractContextManager
 import numpy as np
 
 from yolact_ascend.detection.detections import Detections
-from yolact_ascend.errors import ArtifactError
+from yolact_ascend.errors import ArtifactError, DatasetError
 from yolact_ascend.images.transforms import prepare_inputs
 from yolact_ascend.models.config import ModelConfig
 from yolact_ascend.models.family import Detector
 from yolact_ascend.models.inputs import DTYPE_OF_EMBED, input_tensors
+from yolact_ascend.models.resized_size import resized_size
 from yolact_ascend.targets.compiled import COMPILE_IN_FLOAT32
 from yolact_ascend.targets.target import Engine
 from yolact_ascend.timings import Timings
@@ -50,6 +51,14 @@ def detect_batch(
                 detector.detect(one, height, width, "The model's outputs", f"{COMPILE_IN_FLOAT32}.", Timings())
             )
         return found
+
+
+def require_fit(image_bgr: np.ndarray, config: ModelConfig, name: str) -> None:
+    """Raise DatasetError that names an image [H,W,3] which does not fit onto the model's canvas."""
+    try:
+        resized_size(image_bgr.shape[0], image_bgr.shape[1], config.preprocessing)
+    except DatasetError as error:
+        raise DatasetError(f"{name}: {error}") from error
 
 
 def prepare_batch(images_bgr: Sequence[np.ndarray], config: ModelConfig, dtype: str) -> list[np.ndarray]:

@@ -21,7 +21,7 @@ from yolact_ascend.errors import DatasetError, UsageError
 from yolact_ascend.flags import MAX_WORKERS
 from yolact_ascend.host import arguments
 from yolact_ascend.host.found import Found
-from yolact_ascend.host.inference import detect_batch, input_dtype, prepare_batch
+from yolact_ascend.host.inference import detect_batch, input_dtype, prepare_batch, require_fit
 from yolact_ascend.host.overlap import Detected, Spent, overlap
 from yolact_ascend.images.reader import Picture, PictureSource, take_picture
 from yolact_ascend.models.config import ModelConfig
@@ -101,6 +101,8 @@ class Model:
     def detect(self, sources: Sequence[PictureSource], timed: Timed = contextlib.nullcontext) -> list[Found]:
         """Return what is found in a batch of pictures; `timed` counts "prepare", "infer" and "detect"."""
         pixels = [source.read() for source in sources]
+        for image, source in zip(pixels, sources):
+            require_fit(image, self.config, source.name)
         with self._used():
             batch = detect_batch(pixels, self._engines[next(self._turns)], self._detector, timed)
         shapes = (image.shape for image in pixels)

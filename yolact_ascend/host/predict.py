@@ -22,6 +22,7 @@ from yolact_ascend.errors import DatasetError, UsageError
 from yolact_ascend.files import distinct_stems, write_json
 from yolact_ascend.folders import hold_results
 from yolact_ascend.host.found import Found
+from yolact_ascend.host.inference import require_fit
 from yolact_ascend.host.model import Model
 from yolact_ascend.host.view import View, Viewer, open_viewer
 from yolact_ascend.images.decode import IMAGE_SUFFIXES, decode_bytes, is_cut_short, is_jpeg, list_images, read_image
@@ -119,7 +120,7 @@ def predict_images(
         viewer = stack.enter_context(open_viewer(view or View(), UNTIL_A_KEY))
         predicted = _Predicted(paths, pictures, folder, model, viewer)
         try:
-            readable = _decode_all(tqdm(paths, desc="predict", unit="image"), predicted.summary)
+            readable = _decode_all(tqdm(paths, desc="predict", unit="image"), model, predicted.summary)
             for batch in batches(readable, model.batch_size):
                 predicted.add(batch)
                 if viewer.is_ended:
@@ -189,13 +190,14 @@ class _Image(NamedTuple):
     is_cut: bool
 
 
-def _decode_all(paths: Iterable[Path], summary: Summary) -> Iterator[_Image]:
-    """Give each image that can be decoded, and drawn as JPEG."""
+def _decode_all(paths: Iterable[Path], model: Model, summary: Summary) -> Iterator[_Image]:
+    """Give each image that can be decoded, fits onto the model's canvas, and can be drawn as JPEG."""
     for index, path in enumerate(paths):
         try:
             with summary.timed("decode"):
                 data = read_image(path)
                 pixels, is_cut = decode_bytes(data, path), is_jpeg(data) and is_cut_short(data)
+            require_fit(pixels, model.config, str(path))
         except DatasetError as error:
             _skip(path, str(error), summary)
             continue

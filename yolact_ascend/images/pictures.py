@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
 import warnings
@@ -16,6 +17,7 @@ from yolact_ascend.images.coco import (
     CocoImage,
     Inspection,
     describe_renumbering,
+    list_names,
     match_classes,
     require_images,
 )
@@ -36,6 +38,7 @@ WITHOUT_CHECKSUMS = ("TIFF", "BMP", "GIF")  # Pillow's names: to see that one is
 ORIENTATION = 0x0112  # EXIF's tag
 SIDEWAYS = (5, 6, 7, 8)  # its values that exchange width and height
 MIRRORED = (2, 3, 4)  # its values that keep them
+ROUNDED_PX = 1  # sizes of the same proportions may differ by this when they are resized
 
 
 class Picture(NamedTuple):
@@ -92,6 +95,27 @@ def require_fitting(images: Sequence[CocoImage], preprocessing: Preprocessing) -
     if refused:
         others = f" So it is with {len(refused)} of the {len(images)} images." if len(refused) > 1 else ""
         raise DatasetError(f"{refused[0]}{others}")
+
+
+def require_proportions(pictures: Inspection, preprocessing: Preprocessing) -> None:
+    """Raise DatasetError when boxes could not be scaled back to the sizes that the annotation file says.
+
+    Boxes are those of a picture resized by its own proportions; stretched pictures have those of the canvas.
+    """
+    wrong = []
+    for image, (width, height) in pictures.other_size:
+        with contextlib.suppress(DatasetError):  # it does not fit onto the canvas, which is said elsewhere
+            own = resized_size(height, width, preprocessing)
+            listed = resized_size(image.height, image.width, preprocessing)
+            if max(abs(side - other) for side, other in zip(own, listed)) > ROUNDED_PX:
+                wrong.append((image, f"{width}×{height} pixels, not {image.width}×{image.height}"))
+    if wrong:
+        names = list_names([image.path for image, _ in wrong])
+        raise DatasetError(
+            f"{len(wrong)} of {len(pictures.images)} images have other proportions than the annotation file says "
+            f"({names}; the first has {wrong[0][1]}): boxes of this model could not be scaled to its frame. Correct "
+            "the sizes in the annotation file, or remove these images from it."
+        )
 
 
 def inspect(images: Sequence[CocoImage]) -> Inspection:

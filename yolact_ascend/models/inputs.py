@@ -63,6 +63,17 @@ def zero_sample(specs: Sequence[TensorSpec]) -> tuple[np.ndarray, ...]:
     return np.zeros(picture.shape, picture.dtype), *(np.array([height, width], spec.dtype) for spec in others)
 
 
+def require_on_canvas(values: np.ndarray, picture: TensorSpec, source: Path) -> None:
+    """Raise ArtifactError unless a second input [2] is height and width in px of something on the picture's canvas."""
+    height, width = picture.shape[1:]
+    if not (1 <= values[0] <= height and 1 <= values[1] <= width):
+        raise ArtifactError(
+            f"{source} says that the picture on the canvas is {values[0]:g} px high and {values[1]:g} px wide, "
+            f"expected 1 to {height} and 1 to {width}: it is damaged, or is of another model. Remove it, and run "
+            "`preprocess` again."
+        )
+
+
 def require_input_names(source: Path, found: Sequence[str], specs: Sequence[TensorSpec]) -> None:
     """Raise ArtifactError when the inputs of an exported model are not these."""
     expected = [spec.name for spec in specs]

@@ -30,7 +30,8 @@ def resized_size(height: int, width: int, preprocessing: Preprocessing) -> tuple
             "it is too long. Cut it into parts."
         )
     if new_height > preprocessing.height_px or new_width > preprocessing.width_px:
-        needed = "x".join(str(-(-side // CANVAS_MULTIPLE) * CANVAS_MULTIPLE) for side in (new_height, new_width))
+        sides = max(new_height, preprocessing.height_px), max(new_width, preprocessing.width_px)
+        needed = "x".join(str(-(-side // CANVAS_MULTIPLE) * CANVAS_MULTIPLE) for side in sides)
         raise DatasetError(
             f"An image of {width}×{height} pixels becomes {new_width}×{new_height}, which does not fit onto the "
             f"model's input of {canvas}. Export the model with a canvas of {needed} (height x width) or more, or with "

@@ -9,7 +9,7 @@ from yolact_ascend.errors import DatasetError
 from yolact_ascend.files import sha256_file
 from yolact_ascend.images.coco import CocoDataset, CocoImage, load_dataset
 from yolact_ascend.images.layout import find_image_folder, find_split
-from yolact_ascend.images.pictures import require_fitting, verify, verify_pictures
+from yolact_ascend.images.pictures import require_fitting, require_proportions, verify, verify_pictures
 from yolact_ascend.models.classes import ClassChoice, choose_classes
 from yolact_ascend.models.config import ModelConfig
 from yolact_ascend.models.description import Description
@@ -144,6 +144,8 @@ class RunContext:
         """Raise DatasetError, before any work, when the data set that this run needs is not whole."""
         if self.settings.needs_dataset:
             dataset = self.dataset
+            if dataset.pictures is not None:
+                require_proportions(dataset.pictures, self.config.preprocessing)
             if not self.settings.stream:  # a stream goes on without those that cannot be decoded, and says so
                 dataset.require_readable()
                 require_fitting(dataset.images, self.config.preprocessing)

@@ -9,15 +9,18 @@ from pathlib import Path
 from typing import Any
 
 from yolact_ascend.errors import ArtifactError, NotDescribedError
-from yolact_ascend.files import read_json, sha256_file, write_json
+from yolact_ascend.files import as_json, read_json, sha256_file, write_json
 from yolact_ascend.models.description import Description, from_json, to_json
+from yolact_ascend.models.inputs import IMAGE_SIZE, require_on_canvas
+from yolact_ascend.models.values import Preprocessing
 from yolact_ascend.targets.folder import (
     bin_folder,
     input_folders,
+    read_recipe,
     recipe_file,
     sidecar_file,
 )
-from yolact_ascend.tensors import TensorSpec
+from yolact_ascend.tensors import TensorSpec, read_tensor
 
 SCHEMA = 6
 COMPILE_AGAIN = "Compile it again: from=compile force=compile."
@@ -237,6 +240,26 @@ def require_inputs(save_path: Path, specs: Sequence[TensorSpec], count: int) -> 
             size = path.stat().st_size if path.is_file() else 0
             if size != spec.size_bytes:
                 raise ArtifactError(f"{path} holds {size} bytes, expected {spec.size_bytes} for {takes}. {remedy}")
+            if spec == IMAGE_SIZE:
+                require_on_canvas(read_tensor(path, spec), specs[0], path)
+
+
+def require_made_for(save_path: Path, preprocessing: Preprocessing, model: str, remedy: str) -> None:
+    """Raise ArtifactError when inputs were made, by their recipe, in another way than a model needs them.
+
+    Files of one canvas have one size, and outputs of all canvases have one: without this their boxes would be wrong.
+    Inputs of other programs have no recipe, and are not checked.
+    """
+    stated = (read_recipe(save_path) or {}).get("preprocessing")
+    needed = as_json(asdict(preprocessing))
+    found = {**as_json(asdict(Preprocessing())), **stated} if isinstance(stated, dict) else needed
+    key = next((key for key in (*needed, *found) if found.get(key) != needed.get(key)), None)
+    if key is None:
+        return
+    raise ArtifactError(
+        f"The inputs in {save_path} were made with {key} {found.get(key)}, expected {needed.get(key)}, as {model} "
+        f"needs it. {remedy}"
+    )
 
 
 def _read(path: Path, what: str, remedy: str) -> Any:

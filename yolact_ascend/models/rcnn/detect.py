@@ -22,6 +22,7 @@ from yolact_ascend.models.values import DETECTRON1, ModelConfig
 from yolact_ascend.tensors import TensorSpec, all_finite
 from yolact_ascend.timings import Timings
 
+ROUNDED_PX = 2.0  # float16 rounds a side of 8192 px, the largest canvas, by this
 DEFAULTS = (EVALUATION_SETTINGS, PREDICTION_SETTINGS)  # settings that nobody asked for
 
 
@@ -69,7 +70,10 @@ class RcnnDetector:
             found = self._require_count(count, source)
             self._require_classes(classes[:found], source)
             is_old = rcnn_of(self.config).dialect == DETECTRON1
-            placed, boxes_px = place_boxes(boxes[:found], self._scale(height, width), height, width, is_old)
+            resized = resized_size(height, width, self.config.preprocessing)
+            self._require_inside(boxes[:found], resized, source)
+            scale = width / resized[1], height / resized[0]
+            placed, boxes_px = place_boxes(boxes[:found], scale, height, width, is_old)
             rows = choose_rows(scores[:found], boxes_px, self.settings)
         timings.images += 1
         rles = None
@@ -79,10 +83,16 @@ class RcnnDetector:
             rles = tuple(paste(masks[0][rows], placed[rows], height, width, threshold, timings))
         return Detections(classes[rows].astype(np.intp), scores[rows], boxes_px[rows], rles)
 
-    def _scale(self, height: int, width: int) -> tuple[float, float]:
-        """Return how many pixels of the image one of the resized picture is, across and down."""
-        resized_height, resized_width = resized_size(height, width, self.config.preprocessing)
-        return width / resized_width, height / resized_height
+    def _require_inside(self, boxes: np.ndarray, resized: tuple[int, int], source: str) -> None:
+        """Raise ArtifactError for a box that the graph, which clips boxes to the resized picture, cannot have given."""
+        height, width = resized
+        beyond = boxes[(boxes > np.array([width, height] * 2) + ROUNDED_PX).any(axis=1)]
+        if len(beyond):
+            raise ArtifactError(
+                f"{source} give a box up to x {beyond[0][2]:g}, y {beyond[0][3]:g}, expected inside the picture of "
+                f"{width}×{height} px on the canvas of {self.config.name}. Are they outputs of a model with another "
+                "canvas, or of another image? Run the inference again."
+            )
 
     def _require_numbers(self, values: Sequence[np.ndarray], source: str, remedy: str) -> None:
         if not all(map(all_finite, values)):

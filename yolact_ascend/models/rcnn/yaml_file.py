@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import os
 import re
 import sys
 from collections.abc import Iterator
@@ -18,7 +19,7 @@ from yolact_ascend.models.rcnn.detectron2_keys import BASES
 BASE = "_BASE_"
 MOST_BYTES = 1 << 18  # of a file; Detectron2's largest are 2 kB, a dump of all keys 9 kB
 MOST_KEYS = 1000
-MOST_FILES = 20  # of a chain
+MOST_FILES = 20  # of a chain, and in all
 MOST_DEPTH = 20  # of sections and lists
 URLS = ("http://", "https://", "detectron2://")
 
@@ -38,7 +39,7 @@ def read_keys(path: Path) -> dict[str, Entry]:
     is not there or no plain YAML, and for a chain without end.
     """
     found: dict[str, Entry] = {}
-    for file, content in reversed(_chain(path, ())):
+    for file, content in reversed(_chain(path, (), [MOST_FILES])):
         for key, value in _flatten(content, file):
             _put(found, key, Entry(value, file))
     return found
@@ -53,10 +54,16 @@ def _put(found: dict[str, Entry], key: str, entry: Entry) -> None:
     found[key] = entry
 
 
-def _chain(path: Path, above: tuple[Path, ...]) -> list[tuple[str, dict[str, Any]]]:
-    """Return a file and its bases, each with its content; what goes before comes first."""
-    resolved = path.resolve()
-    if resolved in above or len(above) >= MOST_FILES:
+def _chain(path: Path, above: tuple[Path, ...], left: list[int]) -> list[tuple[str, dict[str, Any]]]:
+    """Return a file and its bases, each with its content; what goes before comes first. `left`: files that may follow.
+
+    Bases may be several, and those of each again, so that few small files are millions of bases.
+    """
+    left[0] -= 1
+    resolved = Path(
+        os.path.realpath(path)
+    )  # `Path.resolve` of Python 3.9 to 3.12 raises where links lead to themselves
+    if above and (resolved in above or left[0] < 0):
         raise UsageError(f"{above[-1]}: its {BASE} leads back to {path}, or on without end. Fix {BASE}.")
     content = _read(path)
     bases = content.pop(BASE, [])
@@ -65,7 +72,7 @@ def _chain(path: Path, above: tuple[Path, ...]) -> list[tuple[str, dict[str, Any
         if not isinstance(word, str) or not word or word.startswith(URLS):
             raise UsageError(f"{path}: {BASE} is {show_value(word)}, expected a file on this host. Copy it beside.")
         base = find_file(word, path.parent)
-        chain += _own_chain(word, path) if base is None else _chain(base, (*above, resolved))
+        chain += _own_chain(word, path) if base is None else _chain(base, (*above, resolved), left)
     return chain
 
 
@@ -100,6 +107,8 @@ def _say_once(note: str) -> None:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
+        if path.exists() and not path.is_file() and not path.is_dir():  # reading a pipe or a device may never end
+            raise UsageError(f"{path} is no regular file. Write the config into a file, and pass that.")
         size = path.stat().st_size
         if size > MOST_BYTES:
             raise UsageError(f"{path} has {size} bytes, expected a config file of at most {MOST_BYTES}.")
@@ -145,7 +154,7 @@ def _flatten(content: dict[str, Any], file: str, above: str = "", left: list[int
     for name, value in content.items():
         key = f"{above}{name}"
         left[0] -= 1
-        if not isinstance(name, str) or not name or left[0] < 0 or key.count(".") > MOST_DEPTH:
+        if not isinstance(name, str) or not name or "." in name or left[0] < 0 or key.count(".") > MOST_DEPTH:
             raise UsageError(f"{file}: {show_value(key)} is no key of a Detectron2 config. Remove or fix it.")
         if isinstance(value, dict) and value:
             yield from _flatten(value, file, f"{key}.", left)

@@ -12,11 +12,12 @@ import numpy as np
 import torch
 from torch import nn
 
-from yolact_ascend.errors import ArtifactError, ToolError, UsageError
+from yolact_ascend.errors import MOST_SHOWN, ArtifactError, ToolError, UsageError
 from yolact_ascend.files import atomic_path, sha256_file
 from yolact_ascend.models.description import KEY, Description, parse_description, to_json
-from yolact_ascend.models.families import cut_outputs, family_of
+from yolact_ascend.models.families import cut_outputs, family_of, require_batch_sizes
 from yolact_ascend.models.inputs import input_tensors
+from yolact_ascend.models.unreadable import FOREIGN
 from yolact_ascend.models.weights import load_network
 from yolact_ascend.models.weights_file import require_sound
 from yolact_ascend.targets.compiled import COMPILE_AGAIN
@@ -138,7 +139,11 @@ def _read(model: Path) -> dict[str, Any]:
         require_sound(model, size)
         contents = torch.load(model, map_location=CPU, weights_only=True)
     except Exception as error:  # a broken file fails in any of a dozen ways, and all mean the same
-        raise ArtifactError(f"{model} cannot be read as a model for target=torch: {error} {COMPILE_AGAIN}") from error
+        foreign = FOREIGN.search(str(error))
+        reason = next(iter(str(error).strip().splitlines()), type(error).__name__).rstrip(".")
+        if foreign is not None:
+            reason = f"it holds Python objects ({foreign[1]}) beside tensors, which could run any code"
+        raise ArtifactError(f"{model} cannot be read as a model for target=torch: {reason}. {COMPILE_AGAIN}") from error
     if not isinstance(contents, dict) or contents.get("format") != FORMAT:
         raise ArtifactError(f"{model} is no model for target=torch: expected a file of {FORMAT}. {COMPILE_AGAIN}")
     return contents
@@ -148,7 +153,9 @@ def _describe(contents: dict[str, Any], model: Path) -> tuple[Description, int]:
     text, batch_size = contents.get(TORCH_DESCRIPTION), contents.get("batch_size")
     if not isinstance(text, str) or type(batch_size) is not int or batch_size < 1:
         raise ArtifactError(f"{model} is damaged: it has no description and batch size. {COMPILE_AGAIN}")
-    return parse_description(text, str(model), COMPILE_AGAIN), batch_size
+    description = parse_description(text, str(model), COMPILE_AGAIN)
+    require_batch_sizes(description.config, [batch_size])
+    return description, batch_size
 
 
 def _build(contents: dict[str, Any], description: Description, model: Path) -> nn.Module:
@@ -158,5 +165,6 @@ def _build(contents: dict[str, Any], description: Description, model: Path) -> n
     try:
         network.load_state_dict(contents.get("weights", {}))
     except (RuntimeError, TypeError) as error:
-        raise ArtifactError(f"{model} is damaged: {error} {COMPILE_AGAIN}") from error
+        reason = " ".join(str(error).split())[:MOST_SHOWN]
+        raise ArtifactError(f"{model} is damaged: {reason} … {COMPILE_AGAIN}") from error
     return family.at_cut(network.eval(), description.config, description.cut).eval()
