@@ -133,7 +133,7 @@ def test_what_such_a_model_cannot_do_is_refused_before_any_work(run, tmp_path, w
 
 def test_a_portrait_does_not_fit_a_landscape_canvas(run):
     """By files it is refused before any work; a stream leaves it out, as images that cannot be read."""
-    said = "000000000002.jpg: An image of 300×500 pixels becomes 72×120, .* canvas of 128x96 .*fit=window"
+    said = "000000000002.jpg: An image of 300×500 pixels becomes 72×120, .* canvas of 128x128 .*fit=window"
     with pytest.raises(DatasetError, match=said):
         run("files", "landscape", target="onnxruntime", workers="1")
     memory = run("memory", "landscape", target="onnxruntime", workers="1", stream="1")

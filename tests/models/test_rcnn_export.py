@@ -12,7 +12,7 @@ from factories import random_rcnn_state_dict, tiny_rcnn
 
 from yolact_ascend.cli.main import main
 from yolact_ascend.detection.sets import pair_rows
-from yolact_ascend.errors import ArtifactError, UsageError
+from yolact_ascend.errors import ArtifactError, UsageError, WeightsError
 from yolact_ascend.models import export
 from yolact_ascend.models.config import CONFIGS
 from yolact_ascend.models.description import KEY, parse_description
@@ -175,6 +175,18 @@ def test_other_detections_than_torchs_are_refused(models):
         bias[0] += 2
     sample = draw_inputs(config.preprocessing, np.random.default_rng(0), 1)
     with pytest.raises(ArtifactError, match=r"finds \d+ objects and PyTorch \d+, but only \d+ are the same"):
+        export.compare_with_torch(path, network, cut_outputs(config, "detections"), [sample])
+
+
+def test_weights_whose_values_overflow_are_refused(models):
+    """ONNX Runtime would give NaN for them, and OpenVINO no detections at all."""
+    config, weights, path = models[NAMES[0]]
+    network = load_network(weights, config)
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.mul_(1e15)
+    sample = draw_inputs(config.preprocessing, np.random.default_rng(0), 1)
+    with pytest.raises(WeightsError, match="give values that are not finite numbers.*Pass an earlier checkpoint"):
         export.compare_with_torch(path, network, cut_outputs(config, "detections"), [sample])
 
 

@@ -18,7 +18,7 @@ from torch import nn
 
 from yolact_ascend import __version__
 from yolact_ascend.detection.sets import BOXES, COUNT, Matched, lists_detections, pair_rows
-from yolact_ascend.errors import ArtifactError
+from yolact_ascend.errors import ArtifactError, WeightsError
 from yolact_ascend.files import atomic_path, sha256_file
 from yolact_ascend.models.config import ModelConfig, require_upstream
 from yolact_ascend.models.description import KEY, Description, HostPart, to_json
@@ -29,7 +29,7 @@ from yolact_ascend.models.host_part import HOST, PART_KEY, heads_file, require_o
 from yolact_ascend.models.inputs import input_tensors
 from yolact_ascend.models.onnx_metadata import OPERATORS
 from yolact_ascend.models.weights import load_network, read_state_dict
-from yolact_ascend.tensors import TensorSpec
+from yolact_ascend.tensors import TensorSpec, all_finite
 
 # Largest |ONNX - PyTorch| over largest |PyTorch| of an output. Seen: 2e-6; summation order alone explains 1e-5.
 TOLERANCE = 1e-4
@@ -181,13 +181,21 @@ def _require_contract(
 def compare_with_torch(
     path: Path, network: nn.Module, outputs: Sequence[TensorSpec], samples: Samples
 ) -> list[Difference]:
-    """Run the ONNX file and the network on the same inputs; raises ArtifactError when they find other detections."""
+    """Run the ONNX file and the network on the same inputs.
+
+    Raises ArtifactError when they find other detections, WeightsError when the network's values are not finite.
+    """
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     names = [spec.name for spec in outputs]
     differences, matched = [], Matched()
     for sample in samples:
         with torch.inference_mode():
             expected = [output.numpy() for output in network(*map(torch.from_numpy, sample))]
+        if not all(map(all_finite, expected)):
+            raise WeightsError(
+                "The weights give values that are not finite numbers for a drawn picture, and engines differ in what "
+                "they make of those. Did the training diverge? Pass an earlier checkpoint."
+            )
         found = session.run(None, {entry.name: values for entry, values in zip(session.get_inputs(), sample)})
         if lists_detections(names):
             found, expected, both = _same_detections(names, found, expected)
@@ -201,7 +209,8 @@ def compare_with_torch(
     if matched.first + matched.second - 2 * matched.both > UNMATCHED * (matched.first + matched.second):
         raise ArtifactError(
             f"The exported ONNX finds {matched.first} objects and PyTorch {matched.second}, but only {matched.both} "
-            "are the same. Is this version of torch, onnxsim or onnxruntime untested (requirements-export.txt)?"
+            "are the same. Is this version of torch, onnxsim or onnxruntime untested (requirements-export.txt)? "
+            "Weights of which all scores are equal, such as zeros, cannot be compared: pass trained ones."
         )
     return differences
 
