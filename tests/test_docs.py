@@ -89,6 +89,20 @@ def test_links_lead_somewhere(path):
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(CHECKOUT)))
+def test_links_to_a_section_have_that_section(path):
+    for target, anchor in re.findall(r"\]\(([^)#:]*)#([^)]+)\)", path.read_text()):
+        linked = path.parent / target if target else path
+        assert anchor in sections(linked), f"{target}#{anchor}"
+
+
+def sections(document):
+    """Return the anchors of a document's headings, as GitHub makes them: lower case, `-` for a space."""
+    text = re.sub(r"^ *```.*?^ *```", "", document.read_text(), flags=re.MULTILINE | re.DOTALL)
+    titles = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in titles}
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(CHECKOUT)))
 def test_modules_that_the_documents_name_exist(path):
     for name in re.findall(r"`(?:yolact_ascend/)((?:\w+/)*\w+\.py)`", path.read_text()):
         assert (CHECKOUT / "yolact_ascend" / name).is_file(), name

@@ -42,7 +42,7 @@ class Flag:
 CLASSES = Flag(
     "classes", str, "class names of weights that name none: a file, a COCO annotation file, or names with commas"
 )
-TRAINED_MODEL = Flag("trained_model", path, "weights file (.pth)", aliases=("weights",))
+TRAINED_MODEL = Flag("trained_model", path, "weights file (.pth, .pkl)", aliases=("weights",))
 CONFIG = Flag("config", str, "model config: its name in YolactEdge, YOLACT or Detectron2, or a Detectron2 config file")
 CUT = Flag("cut", str, "where the graph on the device ends")
 OPERATORS = Flag("operators", str, "operators of the graph: onnx, or Ascend's own for NMS and ROIAlign (R-CNN)")
@@ -97,7 +97,7 @@ MODEL = Flag(
 TARGET = Flag(
     "target",
     str,
-    "what weights (.pth) are made for (default: ascend where there is a card, else openvino where that is "
+    "what weights (.pth, .pkl) are made for (default: ascend where there is a card, else openvino where that is "
     "installed, else onnxruntime)",
 )
 DEVICE = Flag(

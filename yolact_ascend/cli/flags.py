@@ -163,7 +163,7 @@ def add_described_model(parser: argparse.ArgumentParser) -> None:
     """Add the flags for a model that states what it is, or weights to make it from, and for the devices that run it."""
     text = f"a model (.om, .xml, .onnx), or a folder with one (default: {flags.MODEL.default})"
     add_flag(parser, flags.MODEL, default=None, help=text)
-    text = "weights file (.pth): without --model, the model is made of it once; with it, the model must be of it"
+    text = "weights file (.pth, .pkl): without --model, the model is made of it once; with it, the model must be of it"
     add_flag(parser, flags.TRAINED_MODEL, help=text)
     add_flag(parser, flags.CONFIG, help=f"{LISTED_CONFIGS} (default: what the model or the weights state)")
     add_flags(parser, flags.CLASSES)

@@ -1,4 +1,4 @@
-"""From a file (.om, .onnx, .xml, .pth) or a folder to a model that runs: what it is, and its engines."""
+"""From a file (.om, .onnx, .xml, .pth, .pkl) or a folder to a model that runs: what it is, and its engines."""
 
 from __future__ import annotations
 
@@ -118,13 +118,14 @@ def load(
     soc: str | None = None,
     threads: int | None = None,
     batch_size: int | None = None,
-    config: str | None = None,
+    config: str | os.PathLike[str] | None = None,
     classes: str | None = None,
     weights: str | os.PathLike[str] | None = None,
     score_threshold: float = PREDICTION_SETTINGS.score_threshold,
     max_detections: int = PREDICTION_SETTINGS.max_detections,
 ) -> Model:
-    """Load a model: a compiled `.om` or `.xml`, an exported `.onnx`, a folder with one of them, or weights (`.pth`).
+    """Load a model: a compiled `.om` or `.xml`, an exported `.onnx`, a folder with one of them, or weights (`.pth`,
+    `.pkl`).
 
     The model states its config, classes and weights; `config`, `classes` and `weights` are for models that do not, and
     are compared where they do. From weights it is exported, and compiled for `target`, once, into the user's cache
@@ -140,6 +141,7 @@ def load(
         score_threshold=arguments.read_number("score_threshold", score_threshold, 0, 1),
         max_detections=arguments.read_whole("max_detections", max_detections, 1, MAX_COUNT),
     )
+    config = os.fspath(config) if isinstance(config, os.PathLike) else config  # a YAML file's path
     for name, word in (("target", target), ("device", device or ""), ("soc", soc), ("config", config)):
         arguments.read_text(name, word)
     threads = None if threads is None else arguments.read_whole("threads", threads, 1, MAX_WORKERS)

@@ -161,7 +161,7 @@ KEYS = {
         "model config, by its name in YolactEdge, YOLACT or Detectron2, or your own Detectron2 config file, FILE.yaml "
         f"(default: what the weights state, by what they hold or by their file's name, else {DEFAULT_CONFIG})",
     ),
-    "weights": Key(DEFAULT_WEIGHTS, path, "weights file (.pth); not needed once the model is exported"),
+    "weights": Key(DEFAULT_WEIGHTS, path, "weights file (.pth, .pkl); not needed once the model is exported"),
     "classes": Key("", optional(str), "class names of weights that name none: a file, or names separated by commas"),
     "coco": Key("data/coco", path, "COCO folder with val2017/ (or images/val2017/, images/) and annotations/"),
     "images": Key("", optional(path), "folder of the images, with annotations=, for a data set of another layout"),
