@@ -156,6 +156,18 @@ def run_detectron2(model: nn.Module, canvas: np.ndarray, size: tuple[int, int]) 
     return Rows(found.pred_boxes.tensor.numpy(), found.scores.numpy(), found.pred_classes.numpy(), masks)
 
 
+@torch.no_grad()
+def masks_by_detectron2(model: nn.Module, canvas: np.ndarray, size: tuple[int, int], rows: Rows) -> np.ndarray:
+    """Return Detectron2's masks [N,28,28] of given detections: a mask depends on its box, so both take the same."""
+    from detectron2.structures import Boxes, ImageList, Instances
+
+    images = ImageList(torch.as_tensor(np.ascontiguousarray(canvas))[None], [tuple(map(int, size))])
+    boxes, classes = Boxes(torch.as_tensor(rows.boxes)), torch.as_tensor(rows.classes.astype(np.int64))
+    given = Instances(images.image_sizes[0], pred_boxes=boxes, pred_classes=classes)
+    (found,) = model.roi_heads.forward_with_given_boxes(model.backbone(images.tensor), [given])
+    return found.pred_masks[:, 0].numpy()
+
+
 def network_state(model: nn.Module) -> dict[str, torch.Tensor]:
     """Return Detectron2's weights without what it computes from its config."""
     return {key: value for key, value in model.state_dict().items() if not key.startswith(COMPUTED_KEYS)}
