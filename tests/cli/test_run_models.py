@@ -221,43 +221,41 @@ def test_onnxruntime_with_the_preprocessing_inside_is_the_same_staged_and_stream
     assert copied.report()["model"]["aipp"] is True
 
 
-def test_openvino_finds_what_onnxruntime_finds(copied):
+def require_what_onnxruntime_finds(copied, words, require_own_report):
     """Staged and streamed, byte for byte the same; of another engine, to the order of float32 sums."""
     copied(target="onnxruntime", device="cpu")
     expected = read_outputs(copied, 3)
     before = {score: copied.report()["results"][0][score]["all"] for score in ("box", "mask")}
-    words = {"target": "openvino", "device": "auto", "threads": "1"}
     assert copied(**words) == [*PER_BATCH]
     for one, other in zip(read_outputs(copied, 3), expected):
         assert np.abs(one - other).max() <= 1e-4 * np.abs(other).max()
     report = copied.report()
-    assert (report["device"]["target"], report["device"]["computes_in"]) == ("openvino", "fp32")
-    assert "precision=fp32 (float32)" in copied.folder.report_md.read_text()
+    require_own_report(report)
     for score, value in before.items():
         assert report["results"][0][score]["all"] == pytest.approx(value, abs=0.05)
     staged = read_detections(copied)
     assert copied(**words) == []
     assert copied(**words, stream="1") == ["stream bs3"]
     assert read_detections(copied) == staged
+
+
+def test_openvino_finds_what_onnxruntime_finds(copied):
+    def require_own_report(report):
+        assert (report["device"]["target"], report["device"]["computes_in"]) == ("openvino", "fp32")
+        assert "precision=fp32 (float32)" in copied.folder.report_md.read_text()
+
+    words = {"target": "openvino", "device": "auto", "threads": "1"}
+    require_what_onnxruntime_finds(copied, words, require_own_report)
 
 
 def test_the_network_itself_finds_what_its_onnx_finds(copied):
     """`target=torch` scores what the export would have changed: nothing beyond the order of float32 sums."""
-    copied(target="onnxruntime", device="cpu")
-    expected = read_outputs(copied, 3)
-    before = {score: copied.report()["results"][0][score]["all"] for score in ("box", "mask")}
+
+    def require_own_report(report):
+        assert (report["device"]["target"], report["device"]["kind"]) == ("torch", "cpu")
+
     words = {"target": "torch", "device": "cpu", "threads": "1"}
-    assert copied(**words) == [*PER_BATCH]
-    for one, other in zip(read_outputs(copied, 3), expected):
-        assert np.abs(one - other).max() <= 1e-4 * np.abs(other).max()
-    report = copied.report()
-    assert (report["device"]["target"], report["device"]["kind"]) == ("torch", "cpu")
-    for score, value in before.items():
-        assert report["results"][0][score]["all"] == pytest.approx(value, abs=0.05)
-    staged = read_detections(copied)
-    assert copied(**words) == []
-    assert copied(**words, stream="1") == ["stream bs3"]
-    assert read_detections(copied) == staged
+    require_what_onnxruntime_finds(copied, words, require_own_report)
     assert copied(**words, mode="perf", loop="2") == ["benchmark bs3"]
     assert copied.report()["results"][0]["throughput_images_per_s"] > 0
 

@@ -161,7 +161,7 @@ def test_an_odd_size_is_filled_up_and_nothing_is_cut_off(tmp_path, size, even):
 
 
 def test_a_frame_of_another_size_is_scaled_to_the_first(tmp_path):
-    """A camera that changes its size midway: OpenCV's writer would drop the frame without a word."""
+    """A camera that changes its size midway: OpenCV's writer would drop the frame silently."""
     written = VideoCopy(tmp_path / "b.mp4", 25.0, *SIZE)
     for number, (height, width) in enumerate([(48, 64), (96, 128), (20, 30)]):
         written.write(np.full((height, width, 3), 100 * number, np.uint8), 40.0 * number)

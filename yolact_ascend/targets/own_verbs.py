@@ -17,7 +17,27 @@ class OwnVerbs:
     """The stages of a `Target` that starts this package's own verbs."""
 
     engine_modules: ClassVar[tuple[str, ...]]
+    kind: str  # report.json's device.kind
+    npus: tuple[int, ...]
     threads: int | None  # of the CPU; None: all cores
+
+    @classmethod
+    def require_usable_paths(cls, work_folder: Path) -> None:
+        pass
+
+    def require_precision(self, precision: str) -> None:
+        pass
+
+    def facts_without_cann(self, chip: str) -> dict[str, Any]:
+        """Return those facts of report.json's `device` that every target has; CANN's are None."""
+        return {
+            "kind": self.kind,
+            "chip": chip,
+            "soc_version": None,
+            "npu_smi": None,
+            "npus": list(self.npus),
+            "cann": None,
+        }
 
     def how_to_paste(self) -> str | None:
         return None
@@ -25,6 +45,9 @@ class OwnVerbs:
     def compile_inputs(self, job: CompileJob) -> dict[str, Any]:
         """Return the flags of the verb `compile`, and the code behind it; see `Target`."""
         raise NotImplementedError
+
+    def compile_files(self, job: CompileJob) -> list[Path]:
+        return [job.model]
 
     def source_words(self, job: CompileJob) -> list[str]:
         """Return the flags that name what is compiled."""

@@ -6,6 +6,8 @@ Sources: facebookresearch/detectron2 @ 02b5c4e2, configs/ and MODEL_ZOO.md; open
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from yolact_ascend.detection.tasks import BOX, MASK
 from yolact_ascend.models.labels import DRAWN_CATEGORY_IDS, DRAWN_CLASSES
 from yolact_ascend.models.values import DETECTRON1, Backbone, ModelConfig, Preprocessing, Rcnn, Source
@@ -25,16 +27,7 @@ DETECTRON2_PIXELS = Preprocessing(
     shortest_edge_px=800,
     longest_edge_px=1333,
 )
-DETECTRON1_PIXELS = Preprocessing(
-    height_px=CANVAS_PX,
-    width_px=CANVAS_PX,
-    mean_rgb=(122.7717, 115.9465, 102.9801),
-    std_rgb=(1.0, 1.0, 1.0),
-    channel_order="BGR",
-    interpolation="cv2",
-    shortest_edge_px=800,
-    longest_edge_px=1333,
-)
+DETECTRON1_PIXELS = replace(DETECTRON2_PIXELS, mean_rgb=(122.7717, 115.9465, 102.9801), interpolation="cv2")
 DETECTRON1_RCNN = Rcnn(dialect=DETECTRON1, box_pooler_samples=2, mask_pooler_samples=2, pooler_is_aligned=False)
 LICENCE = "CC BY-SA 3.0"  # of all weights of both model zoos: their MODEL_ZOO.md
 
@@ -90,13 +83,11 @@ RCNN_DEMO_CONFIG = ModelConfig(
     class_names=DRAWN_CLASSES,
     category_ids=DRAWN_CATEGORY_IDS,
     fpn_channels=48,
-    preprocessing=Preprocessing(
+    preprocessing=replace(
+        DETECTRON2_PIXELS,
         height_px=256,
         width_px=256,
-        mean_rgb=(123.675, 116.28, 103.53),
         std_rgb=(58.395, 57.12, 57.375),
-        channel_order="BGR",
-        interpolation="pillow",
         shortest_edge_px=256,
         longest_edge_px=256,
     ),

@@ -56,13 +56,6 @@ class OnnxRuntimeTarget(OwnVerbs, Target):
 
         return [run_check("target", look)]
 
-    @classmethod
-    def require_usable_paths(cls, work_folder: Path) -> None:
-        pass
-
-    def require_precision(self, precision: str) -> None:
-        pass
-
     def identity(self, work: str = RUN) -> dict[str, str]:
         return {"kind": self.kind, "onnxruntime": self.version}
 
@@ -77,21 +70,13 @@ class OnnxRuntimeTarget(OwnVerbs, Target):
 
     def facts(self, precision: str) -> dict[str, Any]:
         return {
-            "kind": self.kind,
-            "chip": "CPU",
-            "soc_version": None,
-            "npu_smi": None,
-            "npus": list(self.npus),
-            "cann": None,
+            **self.facts_without_cann("CPU"),
             "note": NOTE,
         }
 
     def compile_inputs(self, job: CompileJob) -> dict[str, Any]:
         words = [flags.BATCH_SIZE.word(job.batch_size), flags.EMBED.word(job.embed)]
         return {"flags": words, **made_by("targets.onnxruntime.compile")}
-
-    def compile_files(self, job: CompileJob) -> list[Path]:
-        return [job.model]
 
     @classmethod
     def compile_here(cls, job: CompileJob) -> None:

@@ -81,10 +81,6 @@ class OpenVinoTarget(OwnVerbs, Target):
 
         return [run_check("target", look)]
 
-    @classmethod
-    def require_usable_paths(cls, work_folder: Path) -> None:
-        pass
-
     def require_precision(self, precision: str) -> None:
         if precision == "bf16" and computed_precision(self.device, precision) != precision:
             raise UsageError(
@@ -106,12 +102,7 @@ class OpenVinoTarget(OwnVerbs, Target):
 
     def facts(self, precision: str) -> dict[str, Any]:
         return {
-            "kind": self.kind,
-            "chip": describe_chip(self.device),
-            "soc_version": None,
-            "npu_smi": None,
-            "npus": list(self.npus),
-            "cann": None,
+            **self.facts_without_cann(describe_chip(self.device)),
             "openvino": self.version,
             "device": self.device,
             "computes_in": computed_precision(self.device, precision),

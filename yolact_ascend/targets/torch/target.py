@@ -66,13 +66,6 @@ class TorchTarget(OwnVerbs, Target):
 
         return [run_check("target", look)]
 
-    @classmethod
-    def require_usable_paths(cls, work_folder: Path) -> None:
-        pass
-
-    def require_precision(self, precision: str) -> None:
-        pass
-
     @property
     def described(self) -> str:
         """The device in a few words."""
@@ -92,12 +85,7 @@ class TorchTarget(OwnVerbs, Target):
 
     def facts(self, precision: str) -> dict[str, Any]:
         return {
-            "kind": self.kind,
-            "chip": self.chip,
-            "soc_version": None,
-            "npu_smi": None,
-            "npus": list(self.npus),
-            "cann": None,
+            **self.facts_without_cann(self.chip),
             "device": self.device,
             "note": f"The PyTorch network itself, PyTorch {self.version} on {self.described}, in float32: a reference "
             "for mAP, and not comparable with an NPU's throughput.",
@@ -105,9 +93,6 @@ class TorchTarget(OwnVerbs, Target):
 
     def compile_inputs(self, job: CompileJob) -> dict[str, Any]:
         return {"flags": [flags.BATCH_SIZE.word(job.batch_size)], **made_by("targets.torch.engine")}
-
-    def compile_files(self, job: CompileJob) -> list[Path]:
-        return [job.model]
 
     def source_words(self, job: CompileJob) -> list[str]:
         weights = [] if job.weights is None else [flags.TRAINED_MODEL.word(job.weights)]
