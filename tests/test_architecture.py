@@ -11,9 +11,22 @@ MODULES = {".".join(path.relative_to(PACKAGE).with_suffix("").parts): path for p
 # The rooms from the top floor down; "floor" are the files of the package itself, which every room may import. A room
 # may import those that its row names, all below it.
 ROOMS = {
-    "cli": {"analysis", "report", "training", "host", "pipeline", "scenes", "targets", "images", "models", "detection"},
+    "cli": {
+        "analysis",
+        "report",
+        "compression",
+        "training",
+        "host",
+        "pipeline",
+        "scenes",
+        "targets",
+        "images",
+        "models",
+        "detection",
+    },
     "analysis": {"host", "pipeline", "scenes", "targets", "images", "models", "detection"},
     "report": {"pipeline", "targets", "images", "models", "detection"},
+    "compression": {"host", "targets", "images", "models", "detection"},
     "training": {"host", "targets", "images", "models", "detection"},
     "host": {"targets", "images", "models", "detection"},
     "pipeline": {"targets", "images", "models", "detection"},

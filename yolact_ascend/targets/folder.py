@@ -105,6 +105,43 @@ class WorkFolder:
         return self.root / RECORDS
 
 
+@dataclass(frozen=True)
+class QuantizedFiles:
+    """The files that `quantize` writes for an exported ONNX, into a folder (as a rule, the ONNX's own)."""
+
+    onnx: Path
+    folder: Path
+
+    @property
+    def qdq(self) -> Path:
+        """For ONNX Runtime and OpenVINO."""
+        return self.folder / f"{self.onnx.stem}_int8_qdq.onnx"
+
+    @property
+    def ascend(self) -> Path:
+        """For ATC."""
+        return self.folder / f"{self.onnx.stem}_int8_ascend.onnx"
+
+    @property
+    def record(self) -> Path:
+        """For AMCT."""
+        return self.folder / f"{self.onnx.stem}_int8_record.txt"
+
+    @property
+    def description(self) -> Path:
+        """What was chosen: recipe, images, ranges, and each layer's number format."""
+        return self.folder / f"{self.onnx.stem}_int8.json"
+
+    @property
+    def progress(self) -> Path:
+        """Scores so far, until all files are written."""
+        return self.folder / f"{self.onnx.stem}_int8_progress.json"
+
+    @property
+    def all(self) -> tuple[Path, ...]:
+        return self.qdq, self.ascend, self.record, self.description
+
+
 def find_work_folder(path: Path) -> Path | None:
     """Return the work folder that a path lies in, or is; None when it is in none."""
     path = path.absolute()

@@ -8,18 +8,15 @@ import numpy as np
 import torch
 from torch import nn
 
-from yolact_ascend.detection.evaluate import Evaluation, evaluate
-from yolact_ascend.detection.results import Findings
+from yolact_ascend.detection.evaluate import Evaluation
 from yolact_ascend.detection.thresholds import EVALUATION_SETTINGS
-from yolact_ascend.host.inference import detect_batch
+from yolact_ascend.host.score import score_engine
 from yolact_ascend.images.coco import CocoDataset
-from yolact_ascend.images.decode import decode_image
 from yolact_ascend.models.config import ModelConfig
 from yolact_ascend.models.families import family_of
 from yolact_ascend.models.inputs import input_tensors
 from yolact_ascend.slots import Slots
 from yolact_ascend.targets.target import OneByOne, Timing
-from yolact_ascend.timings import Timings
 
 
 class NetworkEngine(OneByOne):
@@ -65,13 +62,7 @@ def score_network(
     network.eval()
     engine = NetworkEngine(network, config, device)
     detector = family_of(config).make_detector(config, engine.cut, None, EVALUATION_SETTINGS, 1)
-    findings, images = Findings(config.category_ids), dataset.select(limit=limit)
-    for image in images:
-        pixels = decode_image(image.path, image.is_turned)
-        annotated_size = (image.height, image.width)
-        (found,) = detect_batch([pixels], engine, detector, Timings().timed, [annotated_size])
-        findings.add(image.image_id, found)
+    evaluation = score_engine(engine, detector, config.category_ids, dataset, dataset.select(limit=limit))
     for module, was_training in modes.items():
         module.training = was_training
-    found_by_task = {task: findings.entries(task) for task in config.tasks}
-    return evaluate(dataset.truth, [image.image_id for image in images], found_by_task)
+    return evaluation

@@ -1,0 +1,121 @@
+"""`quantize`: an exported ONNX as INT8, for ONNX Runtime, OpenVINO and Ascend."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from yolact_ascend import flags
+from yolact_ascend.cli.flags import add_flag, add_flags, add_switch, say_warnings
+from yolact_ascend.errors import UsageError
+from yolact_ascend.flags import COUNT, Flag
+from yolact_ascend.words import decimal, path, whole_number
+
+if TYPE_CHECKING:  # not for `--help`
+    from yolact_ascend.compression.quantize import Quantization
+    from yolact_ascend.compression.recipe import QuantizeRecipe
+    from yolact_ascend.compression.trials import Score
+
+HELP = "Make INT8 models of an exported ONNX: calibrate on images, and choose by mAP what stays in float32."
+RECIPE = Flag("recipe", str, "a shipped recipe (int8, pruned_int8), or a file: FILE.yaml", "int8")
+IMAGE_PATH = Flag("image_path", path, "folder of training images, or of inputs (.bin) that preprocess made")
+JSON_FILE = Flag(
+    "json_file",
+    path,
+    "COCO annotation file of these images: the mAP is measured on some that are not calibrated on",
+)
+SAVE_PATH = Flag("save_path", path, "folder for the INT8 models (default: that of the model)", is_held=True)
+HELD_OUT = Flag("held_out", COUNT, "images that the mAP is measured on", 100)
+SCORED = Flag("scored", path, "folder of images to be scored later: calibrating on one of them is warned of")
+# In place of the recipe's keys of these names.
+METHOD = Flag("method", str, "how ranges are chosen: minmax, percentile, search, or best of these by mAP")
+IMAGES = Flag("images", COUNT, "images to calibrate on")
+MAP_BUDGET = Flag(
+    "map_budget", decimal(0, 100), "points of mAP that may be lost; layers stay in float32 until it is met"
+)
+SEED = Flag("seed", whole_number(0, flags.MAX_SEED), "random seed of the choice of images")
+OVERRIDES = (METHOD, IMAGES, MAP_BUDGET, SEED)
+METHODS = ("minmax", "percentile", "search", "best")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the verb's flags."""
+    add_flag(parser, flags.MODEL, help="exported ONNX file")
+    add_flag(parser, IMAGE_PATH, required=True)
+    add_flags(parser, JSON_FILE, RECIPE, SAVE_PATH, HELD_OUT, SCORED)
+    add_flag(parser, METHOD, choices=METHODS, metavar=None)
+    add_flags(parser, IMAGES, MAP_BUDGET, SEED)
+    add_switch(parser, "reduce_range", "keep weights within ±63: on CPUs without VNNI sums of 8-bit products saturate")
+    add_flags(parser, flags.THREADS)
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Do the work of the verb."""
+    from yolact_ascend.compression.calibration import find_candidates
+    from yolact_ascend.compression.quantize import quantize_model
+    from yolact_ascend.images.decode import find_images
+    from yolact_ascend.targets.described import read_description
+
+    config = read_description(arguments.model).config
+    recipe = _chosen_recipe(arguments)
+    images, score = _images_and_score(arguments, recipe, find_candidates(arguments.image_path, config))
+    done = quantize_model(
+        arguments.model,
+        images,
+        config,
+        recipe,
+        arguments.save_path or arguments.model.parent,
+        score,
+        () if arguments.scored is None else find_images(arguments.scored),
+        lambda line: print(line, file=sys.stderr, flush=True),
+    )
+    print(format_quantization(done))
+
+
+def _chosen_recipe(arguments: argparse.Namespace) -> QuantizeRecipe:
+    """Return the recipe's part, with the flags in place of its keys."""
+    from yolact_ascend.compression.recipe import read_recipe
+
+    recipe = read_recipe(arguments.recipe).quantize
+    if recipe is None:
+        raise UsageError(
+            f"--recipe={arguments.recipe} quantises nothing. Pass one with the key quantize, such as int8."
+        )
+    given = {flag.name: getattr(arguments, flag.name) for flag in OVERRIDES}
+    chosen = {name: value for name, value in given.items() if value is not None}
+    if arguments.reduce_range:
+        chosen["reduce_range"] = True
+    return dataclasses.replace(recipe, **chosen)
+
+
+def _images_and_score(
+    arguments: argparse.Namespace, recipe: QuantizeRecipe, candidates: list[Path]
+) -> tuple[list[Path], Score | None]:
+    """Return what calibration draws from, and what measures the mAP; None without annotations."""
+    if arguments.json_file is None:
+        return candidates, None
+    from yolact_ascend.compression.calibration import choose_images
+    from yolact_ascend.compression.held_out import held_out_images, make_score
+    from yolact_ascend.images.coco import load_dataset
+
+    dataset = load_dataset(arguments.json_file, arguments.image_path)
+    say_warnings(dataset)
+    images = [image.path for image in dataset.images if image.path.is_file()]
+    used = choose_images(images, recipe.images, recipe.seed).images
+    chosen = held_out_images(dataset, used, arguments.held_out, recipe.seed)
+    return images, make_score(arguments.model, dataset, chosen, arguments.threads)
+
+
+def format_quantization(done: Quantization) -> str:
+    """Return the result for reading: how many layers are INT8, what stays in float32 and why, mAP, files."""
+    size = done.files.onnx.stat().st_size
+    lines = [f"{len(done.int8_layers)} of {len(done.layers)} layers in INT8, ranges by {done.method}"]
+    lines += [f"  float32: {name} ({why})" for name, why in done.kept.items()]
+    lines += [f"mAP, {name}: {value:.2f}" for name, value in done.scores.items()]
+    for file in done.files.all:
+        smaller = f", {size / file.stat().st_size:.2f} times smaller" if file.suffix == ".onnx" else ""
+        lines.append(f"{file}: {file.stat().st_size} bytes{smaller}")
+    return "\n".join(lines)

@@ -1,0 +1,88 @@
+"""From ranges to integers: scale and zero point of a tensor, int8 weights and int32 biases of a layer.
+
+One place for the arithmetic, so that every artefact holds the same integers. A value is `scale * (q - zero_point)`.
+The zero point and the scales are those of ONNX Runtime (quantization/quant_utils.py, compute_scale_zp).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from yolact_ascend.compression.layers import Layer
+from yolact_ascend.compression.ranges import Range
+
+LEAST, MOST = -128, 127  # of activations
+WEIGHT_MOST, REDUCED_MOST = 127, 63  # of weights, which are symmetric
+# Of a bias: half of int32, so that the sum of products, below 2**30 for up to 65 thousand of them, has room beside it.
+BIAS_MOST = 2**30
+_TINY = np.finfo(np.float32).tiny
+
+
+@dataclass(frozen=True)
+class Affine:
+    """How a tensor becomes int8: round(x / scale) + zero_point."""
+
+    scale: float  # exactly a float32
+    zero_point: int  # -128..127
+
+
+@dataclass(frozen=True, eq=False)
+class QuantizedLayer:
+    """A layer in integers.
+
+    `weight` is int8 in the shape of the float weight, `weight_scale` [C] or [1] float32, `bias` int32 [C] in units of
+    `deq_scale` = input scale * weight scale, float32 like `weight_scale`. `raised` are the channels whose weight scale
+    was raised, because the bias would not have fitted: their weights are nearly zero.
+    """
+
+    layer: Layer
+    input: Affine
+    weight: np.ndarray
+    weight_scale: np.ndarray
+    deq_scale: np.ndarray
+    bias: np.ndarray | None
+    raised: int
+
+
+def affine_of(found: Range) -> Affine:
+    """Return scale and zero point of a range, which is widened to hold zero; scale 1 for one that is only zero."""
+    low, high = min(found.low, 0.0), max(found.high, 0.0)
+    scale = (high - low) / (MOST - LEAST)
+    if scale < _TINY:
+        return Affine(1.0, 0)
+    return Affine(float(np.float32(scale)), int(np.round(LEAST - low / scale)))
+
+
+def quantize_layer(
+    layer: Layer, input_affine: Affine, weight: np.ndarray, bias: np.ndarray | None, is_reduced: bool
+) -> QuantizedLayer:
+    """Return a layer in integers; `is_reduced` keeps the weights within ±63."""
+    most = REDUCED_MOST if is_reduced else WEIGHT_MOST
+    axis = layer.channel_axis
+    others = None if axis is None else tuple(i for i in range(weight.ndim) if i != axis)
+    largest = np.abs(weight).max(axis=others, initial=0).reshape(-1).astype(np.float64)
+    scale = (largest / most).astype(np.float32)
+    scale[scale < _TINY] = 1.0
+    input_scale = np.float32(input_affine.scale)
+    raised = np.zeros(len(scale), bool)
+    if bias is not None:
+        least = _least_scale(bias, input_scale, len(scale))
+        raised = scale < least
+        scale = np.where(raised, least, scale)
+    deq_scale = input_scale * scale
+    shape = [1] * weight.ndim
+    if axis is not None:
+        shape[axis] = -1
+    values = np.clip(np.round(weight / scale.reshape(shape)), -most, most).astype(np.int8)
+    whole = None if bias is None else np.round(bias.astype(np.float64) / deq_scale).astype(np.int32)
+    return QuantizedLayer(layer, input_affine, values, scale, deq_scale, whole, int(raised.sum()))
+
+
+def _least_scale(bias: np.ndarray, input_scale: np.float32, count: int) -> np.ndarray:
+    """Return the weight scales [count] from which on the bias fits, float32."""
+    needed = np.abs(bias).astype(np.float64) / (float(input_scale) * BIAS_MOST)
+    if count == 1:
+        needed = needed.max(initial=0, keepdims=True)
+    return needed.astype(np.float32)

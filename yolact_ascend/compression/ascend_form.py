@@ -1,0 +1,75 @@
+"""Ascend's form of an INT8 model: AscendQuant and AscendDequant, as ATC's ONNX parser reads them.
+
+Sources: hicann/ops-nn @ e5c3fa9, quant/*/framework/*_onnx_plugin.cpp: `scale` is 1/scale, and `scale` and `offset` are
+read only where they are FLOAT; hicann/amct @ 2be20da, insert_dequant_pass.py: `deq_scale` is uint64, its lower half the
+bits of a float32. That the real ATC compiles such a file was not checked on a card.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import onnx
+from onnx import helper
+
+from yolact_ascend.compression.affine import QuantizedLayer
+from yolact_ascend.compression.graphs import INT8_SUFFIX, Constants, layers_of_nodes, node_layer, replace_nodes
+
+QUANT, DEQUANT = "AscendQuant", "AscendDequant"
+ROUND = "Round"  # half to even
+FLOAT32 = 0  # of AscendDequant's dtype
+
+
+def ascend_model(model: onnx.ModelProto, layers: Sequence[QuantizedLayer]) -> onnx.ModelProto:
+    """Return a float model with these layers in integers; the opset stays that of the export."""
+    quantized = onnx.ModelProto()
+    quantized.CopyFrom(model)
+    by_node, constants, nodes = layers_of_nodes(layers), Constants(), list[onnx.NodeProto]()
+    done: set[str] = set()
+    for node in quantized.graph.node:
+        found = node_layer(node, by_node)
+        if found is None:
+            nodes.append(node)
+            continue
+        if found.layer.tensor not in done:
+            done.add(found.layer.tensor)
+            nodes.append(_quantize_node(found))
+        nodes += _layer_nodes(node, found, constants)
+    replace_nodes(quantized, nodes, constants.tensors)
+    return quantized
+
+
+def pack_deq_scale(deq_scale: np.ndarray) -> np.ndarray:
+    """Return scales, float32, as uint64 that hold their bits."""
+    return np.ascontiguousarray(deq_scale, np.float32).view(np.uint32).astype(np.uint64)
+
+
+def _quantize_node(found: QuantizedLayer) -> onnx.NodeProto:
+    """Return the node that makes a tensor int8. Both numbers are FLOAT: an INT would be ignored, and read as 0."""
+    return helper.make_node(
+        QUANT,
+        [found.layer.tensor],
+        [found.layer.tensor + INT8_SUFFIX],
+        f"{found.layer.tensor}_quantize",
+        scale=float(np.float32(1) / np.float32(found.input.scale)),
+        offset=float(found.input.zero_point),
+        round_mode=ROUND,
+    )
+
+
+def _layer_nodes(node: onnx.NodeProto, found: QuantizedLayer, constants: Constants) -> list[onnx.NodeProto]:
+    """Return the node on integers, and the one that makes its sums numbers again."""
+    layer = found.layer
+    inputs = [layer.tensor + INT8_SUFFIX, constants.add(layer.weight + INT8_SUFFIX, found.weight, layer.name)]
+    if layer.bias is not None and found.bias is not None:
+        inputs.append(constants.add(layer.bias + INT8_SUFFIX, found.bias, layer.name))
+    deq_scale = constants.add(f"{layer.name}_deq_scale", pack_deq_scale(found.deq_scale), layer.name)
+    copy = onnx.NodeProto()
+    copy.CopyFrom(node)
+    copy.input[:] = inputs
+    copy.output[:] = [f"{node.output[0]}_int32"]
+    dequantize = helper.make_node(
+        DEQUANT, [copy.output[0], deq_scale], list(node.output), f"{layer.name}_dequantize", dtype=FLOAT32
+    )
+    return [copy, dequantize]

@@ -1,0 +1,231 @@
+"""An exported ONNX as INT8: calibrate, choose the method and the layers by mAP, write every artefact from one table."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import onnx
+from tqdm import tqdm
+
+from yolact_ascend.compression.ascend_form import ascend_model
+from yolact_ascend.compression.calibration import Calibration, choose_images, read_feeds, warn_of_choice
+from yolact_ascend.compression.layers import find_layers, require_float
+from yolact_ascend.compression.qdq import qdq_model
+from yolact_ascend.compression.ranges import collect_histograms
+from yolact_ascend.compression.recipe import BEST, METHODS, QuantizeRecipe
+from yolact_ascend.compression.record import format_record
+from yolact_ascend.compression.sensitivity import (
+    Sensitivity,
+    measure_sensitivity,
+    measure_sqnr,
+    order_to_keep,
+    smallest_prefix,
+)
+from yolact_ascend.compression.table import Table, float_reasons
+from yolact_ascend.compression.trials import Score, Trials
+from yolact_ascend.errors import ArtifactError, UsageError
+from yolact_ascend.files import atomic_path, digest, digest_files, sha256_file, write_bytes, write_json
+from yolact_ascend.models.config import ModelConfig
+from yolact_ascend.models.exported import read_onnx
+from yolact_ascend.models.onnx_metadata import refuse_own_operators
+from yolact_ascend.targets.folder import QuantizedFiles
+
+SCHEMA = 1
+SQNR_IMAGES = 8
+
+
+@dataclass(frozen=True)
+class Quantization:
+    """What was chosen: `kept` are the layers in float32, with the reason; scores are mAP in percent on the held-out
+    images, empty without a score.
+    """
+
+    files: QuantizedFiles
+    calibration: Calibration
+    method: str
+    layers: tuple[str, ...]
+    kept: Mapping[str, str]
+    scores: Mapping[str, float]
+    sensitivity: tuple[Sensitivity, ...]
+    warnings: tuple[str, ...]
+
+    @property
+    def int8_layers(self) -> tuple[str, ...]:
+        return tuple(name for name in self.layers if name not in self.kept)
+
+
+def quantize_model(
+    path: Path,
+    images: Sequence[Path],
+    config: ModelConfig,
+    recipe: QuantizeRecipe,
+    folder: Path,
+    score: Score | None = None,
+    scored: Sequence[Path] = (),
+    say: Callable[[str], None] = lambda _: None,
+) -> Quantization:
+    """Quantise an exported ONNX; write `QuantizedFiles` into a folder.
+
+    `images` are what the calibration draws from; `score` gives a model's mAP on held-out images, which `method: best`
+    and `map_budget` need; `scored` are images that are scored afterwards. Equal inputs give equal files; an
+    interrupted call resumes with its scores. Raises ArtifactError for an ONNX that is quantised already or cannot be
+    run, DatasetError that names a bad image, UsageError when the recipe does not fit.
+    """
+    files = QuantizedFiles(path, folder)
+    table, calibration, warnings = _calibrate(path, images, config, recipe, scored, say)
+    reasons = float_reasons(table.layers, recipe, path)
+    trials = None
+    if score is not None:
+        key = digest([sha256_file(path), digest_files(calibration.images), dataclasses.asdict(recipe)])
+        trials = Trials(table, score, path, files.progress, key)
+    method, scores = _choose_method(table, recipe, reasons, trials)
+    found: list[Sensitivity] = []
+    if trials is not None and recipe.map_budget is not None:
+        lost = _lost(trials, method, reasons)
+        if lost > recipe.map_budget:
+            say(f"{method} loses {lost:.2f} points of mAP, {recipe.map_budget:g} may be lost: looking for what to keep")
+            found = _measure(table, method, reasons, trials, calibration, config)
+            reasons |= _keep_for_budget(table, method, reasons, trials, found, recipe.map_budget)
+        scores["int8"] = trials.score(method, reasons)
+    done = Quantization(
+        files, calibration, method, tuple(layer.name for layer in table.layers), reasons, scores, tuple(found), warnings
+    )
+    _write(done, table, recipe)
+    return done
+
+
+def _calibrate(
+    path: Path,
+    images: Sequence[Path],
+    config: ModelConfig,
+    recipe: QuantizeRecipe,
+    scored: Sequence[Path],
+    say: Callable[[str], None],
+) -> tuple[Table, Calibration, tuple[str, ...]]:
+    """Choose the images, say what is odd about them, and gather the values of each tensor."""
+    model = read_onnx(path)
+    refuse_own_operators(path)
+    require_float(model, path)
+    calibration = choose_images(images, recipe.images, recipe.seed)
+    warnings = tuple(warn_of_choice(calibration, scored))
+    for warning in warnings:
+        say(f"warning: {warning}")
+    say(f"calibrating on {calibration.describe()}")
+    tensors = {layer.tensor for layer in find_layers(model)}
+    histograms = collect_histograms(path, tensors, read_feeds(calibration.images, config, "calibrate"))
+    return Table(model, histograms, recipe), calibration, warnings
+
+
+def _choose_method(
+    table: Table, recipe: QuantizeRecipe, reasons: Mapping[str, str], trials: Trials | None
+) -> tuple[str, dict[str, float]]:
+    """Return the recipe's method, or the one with the highest mAP, and the scores."""
+    if trials is None:
+        if recipe.method == BEST:
+            raise UsageError(
+                "The recipe chooses the method by mAP (method: best), which needs annotated images. Pass their "
+                "annotation file, or a recipe with another method."
+            )
+        return recipe.method, {}
+    methods = [method for method in METHODS if method != BEST] if recipe.method == BEST else [recipe.method]
+    scores = {"float32": trials.score_float()}
+    for method in tqdm(methods, desc="score methods", unit="method", file=sys.stderr):
+        scores[method] = trials.score(method, reasons)
+    return max(methods, key=lambda method: scores[method]), scores
+
+
+def _lost(trials: Trials, method: str, reasons: Mapping[str, str]) -> float:
+    return trials.score_float() - trials.score(method, reasons)
+
+
+def _measure(
+    table: Table,
+    method: str,
+    reasons: Mapping[str, str],
+    trials: Trials,
+    calibration: Calibration,
+    config: ModelConfig,
+) -> list[Sensitivity]:
+    sqnr_db = measure_sqnr(table, method, read_feeds(calibration.images[:SQNR_IMAGES], config, "SQNR"))
+    return measure_sensitivity(table, method, reasons, trials, sqnr_db)
+
+
+def _keep_for_budget(
+    table: Table,
+    method: str,
+    reasons: Mapping[str, str],
+    trials: Trials,
+    found: Sequence[Sensitivity],
+    budget: float,
+) -> dict[str, str]:
+    """Return the layers to keep in float32 beside those of `reasons`, with the reason."""
+
+    def meets(names: Sequence[str]) -> bool:
+        return _lost(trials, method, {**reasons, **dict.fromkeys(names, "")}) <= budget
+
+    kept = smallest_prefix(order_to_keep(table, found), meets)
+    return dict.fromkeys(kept, f"map_budget {budget:g}: quantised with the others, the mAP falls below it")
+
+
+def _write(done: Quantization, table: Table, recipe: QuantizeRecipe) -> None:
+    """Write all files, each whole or not at all; the description, which names the others' hashes, comes last."""
+    layers = table.quantized(done.method, done.kept)
+    if not layers:
+        raise ArtifactError(f"Every layer of {done.files.onnx} would stay in float32. Allow a larger map_budget.")
+    for path, model in (
+        (done.files.qdq, qdq_model(table.model, layers)),
+        (done.files.ascend, ascend_model(table.model, layers)),
+    ):
+        with atomic_path(path) as temporary:
+            onnx.save(model, temporary)
+    write_bytes(done.files.record, format_record(layers).encode())
+    write_json(done.files.description, describe(done, table, recipe))
+    done.files.progress.unlink(missing_ok=True)
+
+
+def describe(done: Quantization, table: Table, recipe: QuantizeRecipe) -> dict[str, Any]:
+    """Return what was chosen, as the file `*_int8.json` holds it."""
+    quantized = {layer.layer.name: layer for layer in table.quantized(done.method, ())}
+    ranges = table.ranges(done.method)
+    tensors = {layer.layer.tensor: layer.input for layer in quantized.values()}
+    return {
+        "schema": SCHEMA,
+        "onnx": {"file": done.files.onnx.name, "sha256": sha256_file(done.files.onnx)},
+        "recipe": dataclasses.asdict(recipe),
+        "method": done.method,
+        "images": {
+            "used": len(done.calibration.images),
+            "found": done.calibration.found,
+            "seed": done.calibration.seed,
+            "sha256": digest_files(done.calibration.images),
+        },
+        "map": dict(done.scores),
+        "warnings": list(done.warnings),
+        "tensors": {
+            name: {**dataclasses.asdict(ranges[name]), **dataclasses.asdict(affine)} for name, affine in tensors.items()
+        },
+        "layers": [
+            {
+                "name": name,
+                "type": found.layer.kind,
+                "precision": "float32" if name in done.kept else "int8",
+                "why": done.kept.get(name),
+                "raised_channels": found.raised,
+            }
+            for name, found in quantized.items()
+        ],
+        "sensitivity": [dataclasses.asdict(layer) for layer in done.sensitivity],
+        "files": {
+            name: {"file": path.name, "sha256": sha256_file(path), "size_bytes": path.stat().st_size}
+            for name, path in (
+                ("qdq", done.files.qdq),
+                ("ascend", done.files.ascend),
+                ("record", done.files.record),
+            )
+        },
+    }
