@@ -21,19 +21,16 @@ from yolact_ascend.models.values import FIT_WINDOW
 PLAIN = tiny_rcnn("faster_rcnn_R_50_FPN_3x")
 
 
-def resized(name, **changes):
-    return dataclasses.replace(PLAIN, name=name, preprocessing=dataclasses.replace(PLAIN.preprocessing, **changes))
-
-
-MINE = resized("mine", height_px=128)
-OTHER = {"fit": resized("fit", height_px=128, fit=FIT_WINDOW), "canvas": resized("canvas", height_px=160)}
+MINE = dataclasses.replace(
+    PLAIN, name="mine", preprocessing=dataclasses.replace(PLAIN.preprocessing, height_px=128)
+)
+OTHERS = {"fit": {"fit": FIT_WINDOW}, "canvas": {"canvas": "160x128"}}  # models of the same config; flags of `export`
 
 
 @pytest.fixture(scope="module", autouse=True)
 def narrow():
     with pytest.MonkeyPatch.context() as patch:
-        for config in (MINE, *OTHER.values()):
-            patch.setitem(CONFIGS, config.name, config)
+        patch.setitem(CONFIGS, MINE.name, MINE)
         yield
 
 
@@ -44,9 +41,9 @@ def made(tmp_path_factory):
     torch.save(random_rcnn_state_dict(MINE), folder / "w.pth")
     coco = write_coco(folder / "coco", MINE)
     data = {"image_path": coco / "val2017", "json_file": coco / "annotations" / "instances_val2017.json", "workers": 1}
-    for config in (MINE, *OTHER.values()):
-        model = folder / f"{config.name}.onnx"
-        assert run("export", config=config.name, trained_model=folder / "w.pth", output=model) == 0
+    for name, flags in {"mine": {}, **OTHERS}.items():
+        model = folder / f"{name}.onnx"
+        assert run("export", config="mine", trained_model=folder / "w.pth", output=model, **flags) == 0
     assert run("preprocess", **data, model=folder / "mine.onnx", save_path=folder / "inputs") == 0
     assert infer(folder, "mine.onnx") == 0
     return SimpleNamespace(folder=folder, data=data)
@@ -56,8 +53,9 @@ def run(verb, *words, **flags):
     return main.main([verb, *map(str, words), *(f"--{flag}={value}" for flag, value in flags.items())])
 
 
-def infer(folder, model, output="output"):
-    return run("infer", model=folder / model, input=folder / "inputs" / "bin_file", output=folder / output)
+def infer(folder, model, output="output", inputs=None):
+    inputs = inputs or folder / "inputs"
+    return run("infer", model=folder / model, input=inputs / "bin_file", output=folder / output)
 
 
 def postprocess(made, model, ids):
@@ -70,6 +68,16 @@ def test_inputs_of_another_way_onto_the_canvas_are_refused(made, capsys):
     assert infer(made.folder, "fit.onnx", "refused") == 1
     assert "were made with fit max, expected window, as " in capsys.readouterr().err
     assert not (made.folder / "refused").exists()
+
+
+def test_inputs_of_the_configs_canvas_are_not_those_of_a_model_with_another(made, capsys, tmp_path):
+    """`preprocess --config` by hand knows the config's own canvas; a model states its own."""
+    assert run("preprocess", **made.data, config="mine", save_path=tmp_path / "by_config") == 0
+    assert infer(made.folder, "canvas.onnx", "refused", tmp_path / "by_config") == 1
+    assert "were made with height_px 128, expected 160, as " in capsys.readouterr().err
+    both = {"config": "mine", "model": made.folder / "canvas.onnx"}
+    assert run("preprocess", **made.data, **both, save_path=tmp_path / "by_both") == 0
+    assert infer(made.folder, "canvas.onnx", "taken", tmp_path / "by_both") == 0
 
 
 @pytest.mark.parametrize(("name", "said"), [("fit", "fit max, expected window"), ("canvas", "height_px 128, exp")])

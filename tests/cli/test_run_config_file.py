@@ -1,7 +1,9 @@
 """A run by a user's own Detectron2 config file: afterwards the model states the config, and nobody needs the file."""
 
 import argparse
+import pickle
 
+import numpy as np
 import pytest
 
 pytest.importorskip("yaml", reason="reading a config file needs PyYAML")
@@ -9,9 +11,11 @@ pytest.importorskip("yaml", reason="reading a config file needs PyYAML")
 import torch
 from factories import random_rcnn_state_dict
 
+import yolact_ascend
 from yolact_ascend.cli.flags import chosen_config
 from yolact_ascend.cli.main import main
 from yolact_ascend.errors import UsageError
+from yolact_ascend.host import cache
 from yolact_ascend.models.config import get_config
 from yolact_ascend.pipeline.context import RunContext
 from yolact_ascend.pipeline.records import Records
@@ -93,6 +97,24 @@ def test_the_flags_take_the_file_and_names_of_the_classes(made):
     given = argparse.Namespace(config=str(made / "mine.yaml"), trained_model=made / "weights.pth", classes="a,b,c")
     config = chosen_config(given)
     assert config.class_names == ("a", "b", "c") and config.fpn_channels == 16
+
+
+def test_load_makes_the_model_of_a_pickle_and_the_file_once(made, tmp_path, monkeypatch):
+    """By its cache; the pickle is of the form of Detectron2's model zoo."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    state = torch.load(made / "weights.pth", weights_only=True)["model"]
+    value = {"model": {key: tensor.numpy() for key, tensor in state.items()}, "__author__": "Detectron2 Model Zoo"}
+    (made / "weights.pkl").write_bytes(pickle.dumps(value))
+    grey = np.full((60, 80, 3), 90, np.uint8)
+    with yolact_ascend.load(made / "weights.pkl", config=made / "mine.yaml", target="onnxruntime") as model:
+        found = model(grey)
+        assert model.config.name.startswith("mine-") and len(found) > 0
+    monkeypatch.setattr(cache, "_make", lambda *_: pytest.fail("made again"))
+    with yolact_ascend.load(made / "weights.pkl", config=made / "mine.yaml", target="onnxruntime") as model:
+        assert model(grey).to_coco(1) == found.to_coco(1)
+    (tmp_path / "mine.yaml").write_text(NARROW.replace("PER_IMAGE: 10", "PER_IMAGE: 12"))
+    with pytest.raises(pytest.fail.Exception, match="made again"):
+        yolact_ascend.load(made / "weights.pkl", config=tmp_path / "mine.yaml", target="onnxruntime")
 
 
 def test_a_file_that_cannot_be_built_ends_the_run_with_its_sentence(made, tmp_path, capfd):

@@ -123,6 +123,25 @@ def test_a_benchmark_of_a_file_names_it_instead_of_random_bytes():
     )
 
 
+@pytest.mark.parametrize(
+    ("flags", "npus", "batches"),
+    [
+        (AisBenchFlags(), (0,), "in/image.bin,in/size.bin"),
+        # Each input's files stand together, one for each device.
+        (FLAGS_2023, (0, 1), "in/image.bin,in/image.bin,in/size.bin,in/size.bin"),
+    ],
+    ids=["one device", "a release that always divides, two devices"],
+)
+def test_a_model_with_two_inputs_has_an_entry_for_each_in_the_models_order(flags, npus, batches):
+    """As tests/emulation/test_emulated_ais_bench_parity.py runs them by Ascend's own ais_bench."""
+    folders = [Path("inputs/bin_file"), Path("inputs/image_size")]
+    command = infer_command("python3", Path("a.om"), folders, Path("run"), npus, flags)
+    assert command[command.index("--input") + 1] == "inputs/bin_file/,inputs/image_size/"
+    files = [Path("in/image.bin"), Path("in/size.bin")]
+    command = benchmark_command("python3", Path("a.om"), 1, 9, Path("run"), "perf", files, npus, flags)
+    assert command[command.index("--input") + 1] == batches
+
+
 @pytest.mark.parametrize(("folder", "work"), [("a b", "out"), ("ab", "o+t"), ("ab", "ö")])
 def test_paths_that_ais_bench_refuses_are_said_first(tmp_path, monkeypatch, folder, work):
     (tmp_path / folder).mkdir()

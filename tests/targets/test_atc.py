@@ -5,10 +5,11 @@ from pathlib import Path
 import pytest
 
 from yolact_ascend.models.config import CONFIGS, DEFAULT_CONFIG
-from yolact_ascend.models.inputs import input_tensor
+from yolact_ascend.models.inputs import input_tensor, input_tensors
 from yolact_ascend.targets.ascend.atc import adopt_model, atc_command, remove_models
 from yolact_ascend.tensors import TensorSpec
 
+RCNN = "mask_rcnn_R_50_FPN_3x"
 IMAGE = input_tensor(CONFIGS[DEFAULT_CONFIG])
 
 
@@ -23,6 +24,11 @@ def test_the_command_is_the_guides():
 def test_name_and_shape_of_the_input_are_the_networks():
     command = atc_command(Path("a.onnx"), Path("a"), 1, [TensorSpec("x", (3, 400, 300))], "Ascend310P3")
     assert command[-2:] == ["--input_shape", "x:1,3,400,300"]
+
+
+def test_a_network_with_two_inputs_has_an_entry_for_each():
+    command = atc_command(Path("a.onnx"), Path("a"), 1, input_tensors(CONFIGS[RCNN]), "Ascend310P3")
+    assert command[-2:] == ["--input_shape", "image:1,3,1344,1344;image_size:1,2"]
 
 
 @pytest.mark.parametrize(

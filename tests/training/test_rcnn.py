@@ -8,8 +8,10 @@ import pytest
 import torch
 from factories import tiny_rcnn
 
+from yolact_ascend.cli.main import main
 from yolact_ascend.errors import UsageError
-from yolact_ascend.models.config import CONFIGS, with_classes
+from yolact_ascend.models.classes import config_of
+from yolact_ascend.models.config import CONFIGS, get_config, with_classes
 from yolact_ascend.models.labels import DRAWN_CATEGORY_IDS, DRAWN_CLASSES
 from yolact_ascend.models.weights import load_network, write_weights
 from yolact_ascend.training import train as train_module
@@ -122,6 +124,37 @@ def test_a_killed_training_goes_on_to_the_same_weights_bit_for_bit(training_set,
     whole, killed = (load_network(TrainingFiles(tmp_path / name).weights, config) for name in ("whole", "killed"))
     for key, value in whole.state_dict().items():
         assert torch.equal(killed.state_dict()[key], value), key
+
+
+TINY_FILE = """_BASE_: ../Base-RCNN-FPN.yaml
+MODEL:
+  MASK_ON: True
+  RESNETS: {STEM_OUT_CHANNELS: 8, RES2_OUT_CHANNELS: 16, WIDTH_PER_GROUP: 8}
+  FPN: {OUT_CHANNELS: 16}
+  ROI_HEADS: {NUM_CLASSES: 3}
+  ROI_BOX_HEAD: {FC_DIM: 32}
+  ROI_MASK_HEAD: {NUM_CONV: 1, CONV_DIM: 8}
+INPUT: {MIN_SIZE_TEST: 96, MAX_SIZE_TEST: 96}
+"""
+
+
+def test_a_config_file_is_trained_and_its_weights_need_it_no_more(drawn, tmp_path, capsys):
+    """By the command; the data set has its own classes, whatever number of them the file says."""
+    pytest.importorskip("yaml", reason="reading a config file needs PyYAML")
+    file = tmp_path / "mine.yaml"
+    file.write_text(TINY_FILE)
+    words = [f"--config={file}", "--phases=96x1:1", "--regions_per_image=16", f"--save_path={tmp_path / 't'}"]
+    for name, split in (("", "train2017"), ("val_", "val2017")):
+        annotations = drawn / "annotations" / f"instances_{split}.json"
+        words += [f"--{name}image_path={drawn / split}", f"--{name}json_file={annotations}"]
+    assert main(["train", *words]) == 0
+    assert "mAP in percent, 2 images" in capsys.readouterr().out
+    name = get_config(str(file)).name
+    file.unlink()
+    for word in (None, name):
+        config = config_of(word, tmp_path / "t" / "weights.pth")
+        assert (config.name, config.class_names, config.fpn_channels) == (name, DRAWN_CLASSES, 16)
+    load_network(tmp_path / "t" / "weights.pth", config)
 
 
 def test_from_weights_batch_norms_stem_and_res2_stay_as_they_are(training_set, config, recipe, tmp_path):
