@@ -347,7 +347,8 @@ def words(folder: Path) -> Attempt:
 
 
 def _word_pairs() -> st.SearchStrategy:
-    from yolact_ascend.pipeline.settings import ALL_STAGES, KEYS
+    from yolact_ascend.pipeline.keys import KEYS
+    from yolact_ascend.pipeline.ways import ALL_STAGES
 
     # No program gets a NUL in its words, but bytes that are no UTF-8, which Python turns into half surrogates.
     odd = ("~", "~x", "9" * 5000, "1,1", "\udcff", *(word for word in WORDS if "\0" not in word))

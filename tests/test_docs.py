@@ -9,7 +9,7 @@ from factories import CHECKOUT
 from yolact_ascend import __version__
 from yolact_ascend.cli import main
 from yolact_ascend.models.config import CONFIGS
-from yolact_ascend.pipeline.settings import KEYS
+from yolact_ascend.pipeline.keys import KEYS
 
 README = (CHECKOUT / "README.md").read_text()
 SETTINGS = (CHECKOUT / "docs" / "settings.md").read_text()

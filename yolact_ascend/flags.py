@@ -23,7 +23,8 @@ read_npus = listed(whole_number(0, MAX_DEVICE), f"device numbers from 0 to {MAX_
 class Flag:
     """One flag: its name, how its value is read (ValueError says what was expected), its help and its default.
 
-    `aliases` are other names for the same flag; None as the default means that there is none.
+    `aliases` are other names for the same flag, `short` is one with a single dash; None as the default means that there
+    is none.
     """
 
     name: str
@@ -31,6 +32,7 @@ class Flag:
     help: str
     default: Any = None
     aliases: tuple[str, ...] = ()
+    short: str = ""
     is_held: bool = False  # a verb with this path must not meet a run in the same work folder
 
     def word(self, value: object) -> str:

@@ -93,6 +93,11 @@ def hold_results(folder: Path, files: Iterable[Path], advice: str, trusts_all: b
         yield
 
 
+def require_results(folder: Path, files: Iterable[Path], advice: str) -> None:
+    """Raise UsageError when one of the files is somebody else's, like `hold_results`; nothing is made or held."""
+    Ledger(folder).require(files, advice)
+
+
 def open_own(path: Path) -> int:
     """Open a file that we write in place (a lock, a log) at its end; gives its descriptor.
 
@@ -150,13 +155,21 @@ class Ledger:
     def claim(self, paths: Iterable[Path], advice: str) -> None:
         """Note that these are going to be made. A folder that is noted is ours with everything in it.
 
-        Raises UsageError when one of them is there, is not empty, and is not ours; `advice` names another place.
+        Raises UsageError like `require`.
+        """
+        new = self.require(paths, advice)
+        if new:
+            self._save({**self._names, **dict.fromkeys(new)})
+
+    def require(self, paths: Iterable[Path], advice: str) -> list[str]:
+        """Return the names of those that are not ours yet.
+
+        Raises UsageError when one of them is there and is not empty; `advice` names another place.
         """
         new = {name: path for path in paths if (name := self._name(path)) not in self._names}
         if not self._trusts_all:
             require_none_of_others(list(new.values()), advice)
-        if new:
-            self._save({**self._names, **dict.fromkeys(new)})
+        return list(new)
 
     def remove(self, paths: Iterable[Path]) -> None:
         """Remove those of the files that are ours, and their names."""

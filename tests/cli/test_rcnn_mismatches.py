@@ -21,9 +21,7 @@ from yolact_ascend.models.values import FIT_WINDOW
 PLAIN = tiny_rcnn("faster_rcnn_R_50_FPN_3x")
 
 
-MINE = dataclasses.replace(
-    PLAIN, name="mine", preprocessing=dataclasses.replace(PLAIN.preprocessing, height_px=128)
-)
+MINE = dataclasses.replace(PLAIN, name="mine", preprocessing=dataclasses.replace(PLAIN.preprocessing, height_px=128))
 OTHERS = {"fit": {"fit": FIT_WINDOW}, "canvas": {"canvas": "160x128"}}  # models of the same config; flags of `export`
 
 

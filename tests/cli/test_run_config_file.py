@@ -17,6 +17,7 @@ from yolact_ascend.cli.main import main
 from yolact_ascend.errors import UsageError
 from yolact_ascend.host import cache
 from yolact_ascend.models.config import get_config
+from yolact_ascend.models.weights import load_network, write_weights
 from yolact_ascend.pipeline.context import RunContext
 from yolact_ascend.pipeline.records import Records
 from yolact_ascend.pipeline.settings import parse_words
@@ -91,6 +92,15 @@ def test_the_exported_model_stands_in_without_the_file_and_the_weights(made):
     finally:
         (made / "away.pth").rename(made / "weights.pth")
         (made / "away.yaml").rename(made / "mine.yaml")
+
+
+def test_the_name_of_a_config_that_travels_in_weights_is_taken_where_they_record_it(made, tmp_path):
+    config = get_config(str(made / "mine.yaml"))
+    write_weights(load_network(made / "weights.pth", config), config, tmp_path / "trained.pth")
+    settings = parse_words([f"config={config.name}", f"weights={tmp_path / 'trained.pth'}", f"out={tmp_path}"])
+    assert (settings.config, settings.config_file, settings.model_config.rcnn) == (config.name, None, config.rcnn)
+    with pytest.raises(UsageError, match=f"Unknown config '{config.name}'"):
+        parse_words([f"config={config.name}", f"weights={made / 'weights.pth'}", f"out={tmp_path}"])
 
 
 def test_the_flags_take_the_file_and_names_of_the_classes(made):

@@ -122,12 +122,16 @@ def test_a_benchmark_feeds_sizes_that_an_image_can_have(run, monkeypatch, target
         ({"embed": "1"}, "embed=1: .* pads its inputs with zeros after the normalisation"),
         ({"canvas": "160"}, "canvas=160: the exported model has canvas=128 fit=max"),
         ({"fit": "window"}, "fit=window: the exported model has canvas=128 fit=max"),
+        (
+            {"operators": "ascend", "target": "ascend", "device": "emulation"},
+            "operators=ascend: the exported model has operators=onnx. Leave out operators=, or export again",
+        ),
         ({"canvas": "100"}, "canvas=100: expected SIZE or HEIGHTxWIDTH in pixels, multiples of 32"),
     ],
 )
 def test_what_such_a_model_cannot_do_is_refused_before_any_work(run, tmp_path, words, said):
     with pytest.raises(UsageError, match=said):
-        run("refused", target="onnxruntime", **words)
+        run("refused", **{"target": "onnxruntime", **words})
     assert [path.name for path in (tmp_path / "refused").iterdir()] == ["yolact_edge.onnx"]
 
 

@@ -173,8 +173,9 @@ def test_the_verb_reads_a_stream_by_its_url(tmp_path, tiny_onnx, capsys):
 
 
 def test_a_camera_that_is_not_there_ends_the_verb_with_one_sentence(tmp_path, tiny_onnx, capfd):
-    assert main(["predict", "999", f"--model={tiny_onnx}", f"--save_path={tmp_path}"]) == 1
+    assert main(["predict", "999", f"--model={tiny_onnx}", f"--save_path={tmp_path / 'out'}"]) == 1
     assert capfd.readouterr().err.startswith("error: camera 999 cannot be opened. Is the camera connected")
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_word_that_is_no_source_is_refused(capsys):

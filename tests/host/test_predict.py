@@ -13,7 +13,7 @@ import pytest
 from factories import TINY_CONFIG, decode_mask
 from formats import require_valid
 
-from yolact_ascend.cli.main import main
+from yolact_ascend.cli.main import main, parse_arguments
 from yolact_ascend.errors import ArtifactError, DatasetError, WeightsError
 from yolact_ascend.files import sha256_file
 from yolact_ascend.host import footage, loading, predict
@@ -430,6 +430,12 @@ def test_results_never_take_the_place_of_their_source(run, photographs, capsys):
 def test_flags_out_of_range_are_refused(run, photographs, word):
     with pytest.raises(SystemExit, match="2"):
         run(photographs, word)
+
+
+@pytest.mark.parametrize("words", [["-pt", "0.3"], ["--prob_threshold=0.3"]])
+def test_the_threshold_has_segmentolys_names_too(words):
+    """openvinotoolkit/training_extensions @ 1c4634dca, pytorch_toolkit/instance_segmentation/tools/demo.py."""
+    assert parse_arguments(["predict", "0", *words]).score_threshold == 0.3
 
 
 def test_images_are_found_by_name_in_order(photographs):

@@ -5,7 +5,9 @@ from pathlib import Path
 import pytest
 
 from yolact_ascend.errors import UsageError
-from yolact_ascend.pipeline.settings import ALL_STAGES, KEYS, describe_keys, parse_words
+from yolact_ascend.pipeline.keys import KEYS, describe_keys
+from yolact_ascend.pipeline.settings import parse_words
+from yolact_ascend.pipeline.ways import ALL_STAGES
 from yolact_ascend.targets.registry import TARGETS
 
 

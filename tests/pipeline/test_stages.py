@@ -12,8 +12,9 @@ from yolact_ascend.models.config import CONFIGS
 from yolact_ascend.models.upstreams import UPSTREAMS
 from yolact_ascend.pipeline.context import RunContext
 from yolact_ascend.pipeline.records import Records
-from yolact_ascend.pipeline.settings import STAGES_OF_WAY, parse_words
+from yolact_ascend.pipeline.settings import parse_words
 from yolact_ascend.pipeline.stages.plan import STEPS_OF_STAGE, plan_steps
+from yolact_ascend.pipeline.ways import STAGES_OF_WAY
 from yolact_ascend.process import Runner
 from yolact_ascend.targets.ascend.target import AscendTarget
 from yolact_ascend.targets.compiled import files_of_model

@@ -76,8 +76,8 @@ def test_a_model_measures_the_layers_for_a_picture(tiny_onnx):
         model.layer_times(picture)
 
 
-def test_the_table_has_shares_and_a_total():
-    text = format_layer_times([LayerTime("conv1", "Conv", "jit_avx2", 3.0), LayerTime("relu", "Relu", "ref", 1.0)])
+def test_the_table_begins_with_the_slowest_and_has_shares_and_a_total():
+    text = format_layer_times([LayerTime("relu", "Relu", "ref", 1.0), LayerTime("conv1", "Conv", "jit_avx2", 3.0)])
     rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines()]
     assert rows[0] == ["layer", "operator", "kernel", "ms", "%"]
     assert rows[2:] == [

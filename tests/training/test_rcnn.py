@@ -131,6 +131,7 @@ MODEL:
   MASK_ON: True
   RESNETS: {STEM_OUT_CHANNELS: 8, RES2_OUT_CHANNELS: 16, WIDTH_PER_GROUP: 8}
   FPN: {OUT_CHANNELS: 16}
+  RPN: {PRE_NMS_TOPK_TEST: 50, POST_NMS_TOPK_TEST: 30}
   ROI_HEADS: {NUM_CLASSES: 3}
   ROI_BOX_HEAD: {FC_DIM: 32}
   ROI_MASK_HEAD: {NUM_CONV: 1, CONV_DIM: 8}
@@ -143,7 +144,13 @@ def test_a_config_file_is_trained_and_its_weights_need_it_no_more(drawn, tmp_pat
     pytest.importorskip("yaml", reason="reading a config file needs PyYAML")
     file = tmp_path / "mine.yaml"
     file.write_text(TINY_FILE)
-    words = [f"--config={file}", "--phases=96x1:1", "--regions_per_image=16", f"--save_path={tmp_path / 't'}"]
+    words = [
+        f"--config={file}",
+        "--phases=96x1:1",
+        "--threads=1",
+        "--regions_per_image=16",
+        f"--save_path={tmp_path / 't'}",
+    ]
     for name, split in (("", "train2017"), ("val_", "val2017")):
         annotations = drawn / "annotations" / f"instances_{split}.json"
         words += [f"--{name}image_path={drawn / split}", f"--{name}json_file={annotations}"]

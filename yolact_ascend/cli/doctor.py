@@ -10,7 +10,8 @@ from pathlib import Path
 from yolact_ascend.cli.flags import add_switch
 from yolact_ascend.cli.run import add_words
 from yolact_ascend.errors import ToolError, UsageError
-from yolact_ascend.pipeline.settings import ALL_STAGES, STAGES_OF_WAY, parse_words
+from yolact_ascend.pipeline.settings import parse_words
+from yolact_ascend.pipeline.ways import ALL_STAGES, STAGES_OF_WAY
 
 HELP = "Check what is missing for a run with these settings (stage=NAME: for one stage), and how to fix it."
 STAGE = "stage="  # of doctor alone, beside a run's settings

@@ -62,6 +62,7 @@ def add_flag(parser: argparse.ArgumentParser, flag: Flag, **changes: Any) -> Non
     """Add a flag under its name and aliases; `changes` replace its default, its help or what else argparse takes."""
     parser.add_argument(
         *(f"--{name}" for name in (flag.name, *flag.aliases)),
+        *((f"-{flag.short}",) if flag.short else ()),
         **{
             "type": reader(flag.read),
             "default": flag.default,

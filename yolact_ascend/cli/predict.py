@@ -32,6 +32,8 @@ SCORE_THRESHOLD = Flag(
     decimal(0, 1),
     "leave out detections with this score or less",
     PREDICTION_SETTINGS.score_threshold,
+    aliases=("prob_threshold",),
+    short="pt",
 )
 TOP_K = Flag("top_k", COUNT, "largest number of detections per image", PREDICTION_SETTINGS.max_detections)
 DELAY = Flag(
@@ -57,7 +59,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_choice(parser, "show_fps", "draw the rate, and print the rate of each step", False)
     add_switch(parser, "show", "show what is drawn in a window; Esc or q ends")
     add_choice(parser, "video", "write the drawn video", True)
-    add_switch(parser, "show_pc", "print the time of each layer for the first picture, by the engine's profiler")
+    text = "print the time of each layer for the first picture, slowest first, by the engine's profiler"
+    add_switch(parser, "show_pc", text)
     add_switch(parser, "track", "number the objects of a video, and keep number and colour over its frames")
     add_flags(parser, DELAY, TIMEOUT)
 

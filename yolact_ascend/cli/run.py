@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import argparse
 
-from yolact_ascend.pipeline.settings import STAGES_OF_WAY, describe_keys
+from yolact_ascend.pipeline.keys import describe_keys
+from yolact_ascend.pipeline.ways import STAGES_OF_WAY
 
 HELP = "Run all stages, from weights to the report; rerun only what changed."
 

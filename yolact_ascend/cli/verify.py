@@ -13,7 +13,8 @@ from yolact_ascend.cli.flags import add_flag, add_flags, reader
 from yolact_ascend.errors import NotInstalledError, ToolError, UsageError, YolactAscendError
 from yolact_ascend.models.config import DEMO_CONFIG, get_config
 from yolact_ascend.models.inputs import RESIZE
-from yolact_ascend.pipeline.settings import parse_words, read_batch_sizes
+from yolact_ascend.pipeline.keys import read_batch_sizes
+from yolact_ascend.pipeline.settings import parse_words
 from yolact_ascend.targets.folder import VERDICT, WorkFolder
 from yolact_ascend.targets.registry import DEFAULT_TARGET, TARGETS
 from yolact_ascend.words import one_of, path

@@ -16,7 +16,7 @@ from yolact_ascend import flags
 from yolact_ascend.detection.detections import whole_results
 from yolact_ascend.errors import DatasetError
 from yolact_ascend.files import write_json
-from yolact_ascend.folders import hold_results, open_own
+from yolact_ascend.folders import hold_results, open_own, require_results
 from yolact_ascend.host.found import Found
 from yolact_ascend.host.model import Model
 from yolact_ascend.host.predict import SCHEMA_VERSION, Summary, detect, require_other_folder
@@ -59,7 +59,7 @@ def predict_video(source: Path, model: Model, save_path: Path, footage: Footage 
     copy_path, file = save_path / f"{source.stem}.mp4", save_path / f"{source.stem}.json"
     summary, frames = Summary(), list[dict[str, Any]]()
     with contextlib.ExitStack() as stack:
-        stack.enter_context(_hold(save_path, file, copy_path, footage))
+        stack.enter_context(hold_results(save_path, *_results(file, copy_path, footage)))
         video = stack.enter_context(contextlib.closing(Video(source, footage.limit)))
         work = _Work(model, footage, summary, f"a frame of {source}", video.fps)
         try:
@@ -91,9 +91,11 @@ def predict_live(source: LiveSource, model: Model, save_path: Path, footage: Foo
     copy_path, file = save_path / f"{source.stem}.mp4", save_path / f"{source.stem}.jsonl"
     summary = Summary()
     with contextlib.ExitStack() as stack:
-        stack.enter_context(_hold(save_path, file, copy_path, footage))
-        work = _Work(model, footage, summary, f"a frame of {source}", VARYING_FPS)
+        require_results(save_path, *_results(file, copy_path, footage))
+        # Before the folder is made: a source that is not there leaves none.
         live = stack.enter_context(contextlib.closing(Live(source, footage.wait_s)))
+        stack.enter_context(hold_results(save_path, *_results(file, copy_path, footage)))
+        work = _Work(model, footage, summary, f"a frame of {source}", VARYING_FPS)
         lines = stack.enter_context(_open_lines(file))
         try:
             with _copy(copy_path, live, footage, keeps=(KeyboardInterrupt, Exception)) as copy:
@@ -159,9 +161,9 @@ def entries_of(found: Found) -> list[dict[str, Any]]:
     return whole_results(found.detections, config.class_names, config.category_ids, track_ids=found.track_ids)
 
 
-def _hold(folder: Path, file: Path, copy: Path, footage: Footage) -> contextlib.AbstractContextManager[None]:
-    """Hold the folder for what is going to be written."""
-    return hold_results(folder, [file, *([copy] if footage.writes_copy else [])], flags.SAVE_PATH.word("DIR"))
+def _results(file: Path, copy: Path, footage: Footage) -> tuple[list[Path], str]:
+    """Return the files that are going to be written, and how to choose another folder for them."""
+    return [file, *([copy] if footage.writes_copy else [])], flags.SAVE_PATH.word("DIR")
 
 
 @contextlib.contextmanager

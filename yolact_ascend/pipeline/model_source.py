@@ -18,6 +18,8 @@ from yolact_ascend.models.classes import config_of, read_listed, require_weights
 from yolact_ascend.models.config import CONFIGS, ModelConfig, require_upstream
 from yolact_ascend.models.description import Description
 from yolact_ascend.models.families import require_batch_sizes
+from yolact_ascend.models.family import ONNX
+from yolact_ascend.models.onnx_metadata import own_operators
 from yolact_ascend.pipeline.records import Records
 from yolact_ascend.targets.described import read_description, read_host_part
 from yolact_ascend.targets.folder import WorkFolder
@@ -114,6 +116,7 @@ def choose_model(
     config = choose_config(values["config"], values["weights"], exported)
     if exported is not None:
         require_exported_fits(exported, values["canvas"], values["fit"], values["cut"], values["classes"])
+        require_operators(WorkFolder(values["out"]).onnx, values["operators"])
     config = with_canvas(config, values["canvas"], values["fit"])
     if values["upstream"] is not None:
         require_upstream(config)
@@ -153,6 +156,15 @@ def require_exported_fits(
         raise UsageError(
             f"classes={classes}: the exported model names other classes, and they are chosen at its export. Leave out "
             "classes=, or export again."
+        )
+
+
+def require_operators(onnx: Path, word: str | None) -> None:
+    """Raise UsageError when other operators are asked for than the exported model has."""
+    has = own_operators(onnx) or ONNX
+    if word not in (None, has):
+        raise UsageError(
+            f"operators={word}: the exported model has operators={has}. Leave out operators=, or export again."
         )
 
 

@@ -1,4 +1,4 @@
-"""The key=value words of `run_all.sh`: one table of keys, and one frozen value that they become."""
+"""The settings of one run: a frozen value, made from its key=value words."""
 
 from __future__ import annotations
 
@@ -8,39 +8,17 @@ from pathlib import Path
 from typing import Any
 
 from yolact_ascend.errors import UsageError
-from yolact_ascend.flags import (
-    CANVAS,
-    COUNT,
-    DEVICE,
-    FIT,
-    MAX_BATCH_SIZE,
-    MAX_WORKERS,
-    OPERATORS,
-    THREADS,
-    read_npus,
-)
-from yolact_ascend.models.canvas import read_canvas
-from yolact_ascend.models.config import CONFIGS, DEFAULT_CONFIG, DEFAULT_WEIGHTS, ModelConfig, get_config
+from yolact_ascend.models.config import CONFIGS, ModelConfig
 from yolact_ascend.models.description import Description
-from yolact_ascend.models.families import all_cuts, all_operators, choose_operators, default_cut, family_of
+from yolact_ascend.models.families import choose_operators, default_cut, family_of
 from yolact_ascend.models.inputs import DTYPE_OF_EMBED, RESIZE, require_embeddable
 from yolact_ascend.models.rcnn.yaml_config import is_config_file
-from yolact_ascend.models.values import FITS
+from yolact_ascend.pipeline.keys import ALIASES, KEYS
 from yolact_ascend.pipeline.model_source import choose_model
-from yolact_ascend.targets.registry import DEFAULT_TARGET, TARGETS, read_device, read_embed, read_precision
-from yolact_ascend.targets.target import BATCH_CONTENTS, COMPILE, RUN, DeviceRequest, Target
-from yolact_ascend.words import listed, one_of, optional, path, switch, whole_number
-
-FULL_STAGES = ("patch", "export", "compile", "preprocess", "infer", "postprocess", "report")
-STREAM_STAGES = ("patch", "export", "compile", "stream", "report")
-PERF_STAGES = ("patch", "export", "compile", "benchmark", "report")
-# What a stage needs a target's programs for; a stage that is not here needs none of them.
-WORK_OF_STAGE = {"compile": COMPILE, "infer": RUN, "stream": RUN, "benchmark": RUN}
-WITHOUT_DATASET = frozenset(("patch", "export", "compile"))
-# The ways of a run: the word that chooses one, and its stages.
-STAGES_OF_WAY = {"mode=full": FULL_STAGES, "stream=1": STREAM_STAGES, "mode=perf": PERF_STAGES}
-MODES = ("full", "perf")
-MAX_LOOP = 100_000  # ais_bench's own limit of --loop
+from yolact_ascend.pipeline.ways import ALL_STAGES, STAGES_OF_WAY, WITHOUT_DATASET, WORK_OF_STAGE
+from yolact_ascend.targets.registry import TARGETS, read_device, read_embed, read_precision
+from yolact_ascend.targets.target import DeviceRequest, Target
+from yolact_ascend.words import one_of
 
 
 @dataclass(frozen=True)
@@ -122,105 +100,6 @@ class RunSettings:
         return stages[stages.index(self.first) : stages.index(self.last) + 1]
 
 
-@dataclass(frozen=True)
-class Key:
-    """One key: its default as a word, how its value is read, and its help."""
-
-    default: str
-    read: Callable[[str], Any]
-    help: str
-    alias: str = ""  # another name
-
-
-def _config(word: str) -> str:
-    """Return the name of a config as the lists have it, or the word of a config file that says another one."""
-    name = get_config(word).name
-    return name if name in CONFIGS else word
-
-
-ALL_STAGES = tuple(dict.fromkeys((*FULL_STAGES, *STREAM_STAGES, *PERF_STAGES)))
-
-
-def _force(word: str) -> frozenset[str]:
-    if word in ("", "0"):
-        return frozenset()
-    if word in ("1", "all"):
-        return frozenset(ALL_STAGES)
-    return frozenset(one_of(ALL_STAGES)(part) for part in word.split(","))
-
-
-read_batch_sizes = listed(
-    whole_number(1, MAX_BATCH_SIZE), f"whole numbers from 1 to {MAX_BATCH_SIZE}, separated by commas"
-)
-
-KEYS = {
-    "bs": Key("1", read_batch_sizes, "batch size, or several: bs=1,4,8"),
-    "config": Key(
-        "",
-        optional(_config),
-        "model config, by its name in YolactEdge, YOLACT or Detectron2, or your own Detectron2 config file, FILE.yaml "
-        f"(default: what the weights state, by what they hold or by their file's name, else {DEFAULT_CONFIG})",
-    ),
-    "weights": Key(DEFAULT_WEIGHTS, path, "weights file (.pth, .pkl); not needed once the model is exported"),
-    "classes": Key("", optional(str), "class names of weights that name none: a file, or names separated by commas"),
-    "coco": Key("data/coco", path, "COCO folder with val2017/ (or images/val2017/, images/) and annotations/"),
-    "images": Key("", optional(path), "folder of the images, with annotations=, for a data set of another layout"),
-    "annotations": Key("", optional(path), "COCO annotation file, in place of annotations/instances_val2017.json"),
-    "out": Key("results", path, "work folder, for all that a run writes"),
-    "limit": Key("", optional(COUNT), "use only the first N images"),
-    "target": Key(DEFAULT_TARGET, one_of(TARGETS), f"where the model runs: {', '.join(TARGETS)}"),
-    "device": Key(
-        DEVICE.default,
-        str,
-        "ascend: auto (the NPU, or the CPU emulation where neither Ascend's toolkit CANN nor a card is found), npu, "
-        "emulation; "
-        "onnxruntime: auto, cpu; openvino: auto, cpu, gpu, npu; torch: auto, cpu, cuda",
-    ),
-    "soc": Key("", optional(str), "chip to compile for (atc --soc_version), if npu-smi does not report it"),
-    "npus": Key("0", read_npus, "device number, or several that share the images: npus=0,1"),
-    "precision": Key(
-        "", str, "ascend: fp16 (default), fp32; onnxruntime, torch: fp32; openvino: fp32 (default), bf16, fp16"
-    ),
-    "embed": Key(
-        "0",
-        str,
-        "1: the model takes uint8 images (a quarter of the bytes) and normalises them itself, on ascend by AIPP; "
-        "resize (openvino): images of any size, which it also resizes",
-        alias="aipp",
-    ),
-    "threads": Key("", optional(whole_number(1, MAX_WORKERS)), THREADS.help),
-    "cut": Key(
-        "",
-        optional(one_of(all_cuts())),
-        "where the graph on the device ends: fpn (default, before the prediction heads), heads (after them), or boxes "
-        "(with scores and boxes decoded, for other programs, too)",
-    ),
-    "operators": Key("", optional(one_of(all_operators())), OPERATORS.help),
-    "canvas": Key("", optional(read_canvas), CANVAS.help),
-    "fit": Key("", optional(one_of(FITS)), FIT.help),
-    "mode": Key("full", one_of(MODES), "full: all stages, up to mAP; perf: throughput only, needs no data set"),
-    "stream": Key(
-        "0", switch, "1: images to mAP in memory, in overlapping stages; writes no inputs and outputs to disk"
-    ),
-    "workers": Key("", optional(whole_number(1, MAX_WORKERS)), "processes for the host's work (default: all cores)"),
-    "loop": Key("100", whole_number(1, MAX_LOOP), "mode=perf: how many times the batch runs"),
-    "input": Key(
-        "",
-        optional(one_of(BATCH_CONTENTS)),
-        "mode=perf: what the batch holds: zeros (default), random or dataset; openvino: random",
-    ),
-    "from": Key("", optional(one_of(ALL_STAGES)), "first stage to run; earlier stages must already have run"),
-    "to": Key("", optional(one_of(ALL_STAGES)), "last stage to run"),
-    "force": Key("", _force, "rerun these stages even if nothing changed: comma-separated names, or 1 for all"),
-    "upstream": Key(
-        "",
-        optional(path),
-        "export the network of this checkout of YolactEdge or YOLACT (cloned and patched if it is missing)",
-    ),
-}
-ALIASES = {setting.alias: name for name, setting in KEYS.items() if setting.alias}
-
-
 def parse_words(words: Sequence[str]) -> RunSettings:
     """Read the words of a run; raises UsageError that names the bad word and what was expected."""
     given: dict[str, str] = {}
@@ -236,17 +115,6 @@ def parse_words(words: Sequence[str]) -> RunSettings:
     for name, setting in KEYS.items():
         values[name] = _read(name, given.get(name, setting.default), setting.read)
     return _settings(values, frozenset(given))
-
-
-def describe_keys() -> str:
-    """Return the help text: one line a key."""
-    width = max(map(len, KEYS))
-    return "\n".join(
-        f"  {name:<{width}}  {key.help}"
-        + (f" (default: {key.default})" if key.default else "")
-        + (f"; also {key.alias}=" if key.alias else "")
-        for name, key in KEYS.items()
-    )
 
 
 def _settings(values: dict[str, Any], given: frozenset[str]) -> RunSettings:
@@ -275,7 +143,7 @@ def _settings(values: dict[str, Any], given: frozenset[str]) -> RunSettings:
     return RunSettings(
         batch_sizes=values["bs"],
         config=config.name,
-        config_file=values["config"] if is_config_file(values["config"] or "") else None,
+        config_file=values["config"] if is_config_file(values["config"] or "") and config.name not in CONFIGS else None,
         model_config=config,
         weights=values["weights"],
         classes=values["classes"],

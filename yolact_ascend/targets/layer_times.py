@@ -50,9 +50,12 @@ def layer_times(engine: Engine, inputs: Sequence[np.ndarray]) -> list[LayerTime]
 
 
 def format_layer_times(times: Sequence[LayerTime]) -> str:
-    """Return a table in the order of the layers, with the share of each, and the sum."""
+    """Return a table, the slowest layer first, with the share of each, and the sum."""
     total = sum(time.ms for time in times)
-    rows = [[time.name, time.operator, time.kernel, f"{time.ms:.3f}", _percent(time.ms, total)] for time in times]
+    slowest_first = sorted(times, key=lambda time: time.ms, reverse=True)
+    rows = [
+        [time.name, time.operator, time.kernel, f"{time.ms:.3f}", _percent(time.ms, total)] for time in slowest_first
+    ]
     rows.append(["total", "", "", f"{total:.3f}", _percent(total, total)])
     return markdown_table(["layer", "operator", "kernel", "ms", "%"], rows)
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from yolact_ascend.pipeline.context import RunContext
-from yolact_ascend.pipeline.settings import STAGES_OF_WAY
 from yolact_ascend.pipeline.stages import benchmark, compile, export, infer, patch, postprocess, preprocess, stream
 from yolact_ascend.pipeline.steps import Step
+from yolact_ascend.pipeline.ways import STAGES_OF_WAY
 
 # In the order of the pipeline. `report`, which is made of all steps, is none.
 STEPS_OF_STAGE: dict[str, Callable[[RunContext], list[Step]]] = {
