@@ -9,6 +9,7 @@ _ATTENTION = "MatMul Softmax Erf Mul Add Sub Div Pow Sqrt ReduceMean Transpose R
 
 RECIPES = {
     "Resnet50_Pytorch_Infer": _RESIDUAL,
+    "Resnet50_Pytorch_Infer_poc": f"{_RESIDUAL} AscendQuant AscendDequant",  # quantised by AMCT
     "Wide_ResNet50_2_for_Pytorch": _RESIDUAL,
     "SE_ResNet50_Pytorch_Infer": f"{_RESIDUAL} Sigmoid Mul",
     "VGG16": _PLAIN,

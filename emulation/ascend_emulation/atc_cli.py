@@ -17,12 +17,13 @@ FAILURE_CODE = 255
 CRASH_CODE = 139  # of a shell whose program ended by SIGSEGV; the real atc is a script that starts atc.bin
 
 
-def compile_model(options: AtcOptions, cann: Cann) -> None:
-    """Write the .om that `options` describe; raises AtcError."""
+def compile_model(options: AtcOptions, cann: Cann) -> list[str]:
+    """Write the .om that `options` describe, and return lines of the log; raises AtcError."""
     # here: onnx takes a second, --help needs none of it
     from ascend_emulation import aipp, aipp_config, model_ends, om, onnx_graph, onnx_parser
     from ascend_emulation.fused_operators import expand_operators
     from ascend_emulation.keep_dtype import kept_operators
+    from ascend_emulation.quantised_operators import expand_quantised
     from ascend_emulation.rounding import apply_precision
 
     blocks = aipp_config.read_aipp(options.insert_op_conf) if options.insert_op_conf else []
@@ -30,18 +31,18 @@ def compile_model(options: AtcOptions, cann: Cann) -> None:
     onnx_parser.check_graph(model, cann)
     model_ends.check_half_inputs(model, options.input_fp16_nodes)
     kept = kept_operators(options.keep_dtype, model) if options.keep_dtype else ()
+    mode, saturate = MODES[options.precision_mode], saturates(options.soc_version)
+    quantised = expand_quantised(model, mode, saturate, kept)
     chosen = model_ends.select_outputs(model, options.out_nodes) if options.out_nodes else {}
     names = [output.name for output in model.graph.output]
     output_types = model_ends.parse_output_type(options.output_type, chosen, names)
     onnx_graph.fix_input_shapes(model, options.input_shape)
     aipp_inputs = aipp.find_inputs(model, blocks, options.input_fp16_nodes)
 
-    mode = MODES[options.precision_mode]
     expanded = expand_operators(model, mode, options.soc_version, kept)
     folded = onnx_graph.fold_shapes(model, options.model)
-    saturate = saturates(options.soc_version)
-    half_inputs = (*options.input_fp16_nodes, *aipp_inputs)
-    apply_precision(folded, mode, saturate, (*kept, *expanded), half_inputs)
+    half = (*options.input_fp16_nodes, *aipp_inputs, *quantised.half)
+    apply_precision(folded, mode, saturate, (*kept, *quantised.made, *expanded), half)
     model_ends.cast_outputs(folded, output_types, saturate)
     model_ends.halve_inputs(folded, options.input_fp16_nodes)
     aipp.insert_aipp(folded, aipp_inputs)
@@ -65,6 +66,7 @@ def compile_model(options: AtcOptions, cann: Cann) -> None:
         om.write_om(options.om_path, header, folded_bytes)
     except OSError as error:
         raise AtcError("E10001", value=options.om_path, parameter="--output", reason=str(error)) from error
+    return quantised.notes
 
 
 def main(arguments: list[str]) -> int:
@@ -79,7 +81,7 @@ def main(arguments: list[str]) -> int:
         return 0
     print(START, flush=True)
     try:
-        compile_model(parse_options(arguments, cann), cann)
+        notes = compile_model(parse_options(arguments, cann), cann)
     except CommandLineError as error:
         print(f"ERROR: {error}", file=sys.stderr, flush=True)
         print(FAILURE)
@@ -94,5 +96,7 @@ def main(arguments: list[str]) -> int:
     except ModuleNotFoundError as error:
         print(f"{FAILURE}\nERROR: the emulated atc needs the Python package {error.name}; {sys.executable} lacks it")
         return FAILURE_CODE
+    for note in notes:
+        print(note)
     print(SUCCESS)
     return 0

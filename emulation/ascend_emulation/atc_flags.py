@@ -15,7 +15,15 @@ HARMLESS = (
 _IMPLEMENTED = frozenset(
     (
         *(*REQUIRED, *HARMLESS, "framework", "mode", "input_shape", "input_format", "precision_mode"),
-        *("precision_mode_v2", "keep_dtype", "insert_op_conf", "input_fp16_nodes", "out_nodes", "output_type"),
+        *(
+            "precision_mode_v2",
+            "keep_dtype",
+            "insert_op_conf",
+            "input_fp16_nodes",
+            "out_nodes",
+            "output_type",
+            "sparsity",
+        ),
     )
 )
 _NOT_IMPLEMENTED = """
@@ -28,7 +36,7 @@ _NOT_IMPLEMENTED = """
     is_weight_clip jit_compile job_id json mdl_bank_path modify_mixlist om oo_constant_folding
     oo_dead_code_elimination oo_level op_bank_path op_bank_update op_debug_config op_debug_level op_name_map
     op_precision_mode optimization_switch quant_dumpable save_original_model shape_generalized_build_mode singleop
-    sparsity status_check tiling_schedule_optimize virtual_type weight
+    status_check tiling_schedule_optimize virtual_type weight
 """
 
 _SWITCH = "0 1"

@@ -9,7 +9,7 @@ from pathlib import Path
 from ascend_emulation.atc_errors import AtcError
 from ascend_emulation.atc_flags import HARMLESS, REQUIRED, framework_error, split_flags
 from ascend_emulation.cann import Cann
-from ascend_emulation.chip import SOC_VERSION
+from ascend_emulation.chip import SOC_VERSION, has_sparsity
 from ascend_emulation.precision import MODES
 
 HELP = """usage: atc <args>
@@ -29,6 +29,7 @@ Stand-in of atc: compiles nothing, and writes an .om that only the emulated aclr
   --input_fp16_nodes  "name1;name2": inputs that become float16
   --out_nodes         "node1:0;node2:1" or names of the model's outputs; default: all outputs
   --output_type       FP32, FP16 or "node1:0:FP16;node2:1:FP32"; default: the types of the ONNX model
+  --sparsity          0 (default) or 1: 4:2 sparse weights, without effect here; refused for 310, 310P and 910
   --log               debug, info, warning, error or null (default); accepted, the stand-in writes no logs
   --mode              0
   --help, -h          this text
@@ -115,6 +116,9 @@ def _check_values(flags: dict[str, str]) -> None:
         raise AtcError("E10001", value="", parameter="--op_select_implmode", reason=reason)
     if not SOC_VERSION.fullmatch(flags["soc_version"]):
         raise AtcError("EE1001", value=flags["soc_version"])
+    if flags.get("sparsity", "0") == "1" and not has_sparsity(flags["soc_version"]):
+        reason = f"--sparsity=1 (4:2 sparse weights) does not exist for {flags['soc_version']}"
+        raise AtcError("E10055", reason=reason)
 
 
 def _precision_mode(flags: dict[str, str]) -> str:

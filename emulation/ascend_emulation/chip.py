@@ -12,6 +12,8 @@ SOC_VARIABLE = "EMULATED_SOC"
 SOC_VERSION = re.compile(
     r"Ascend(310|310P[1357]|310B[1-4]|910|910A|910B|910Pro[AB]|910PremiumA|910B[1-4]|910B2C|910B4-1|910_93\d\d)"
 )
+# Products with --sparsity (CANN 8.5, ATC's page of that flag): Atlas 200I/500 A2, A2 and A3.
+_WITH_SPARSITY = re.compile(r"Ascend(310B\d|910B\d.*|910_93\d\d)")
 MEMORY_TOTAL_MB = 21527
 COUNT_VARIABLE = "EMULATED_NPUS"
 COUNT_MAX = 64
@@ -35,6 +37,11 @@ def soc_version() -> str:
             f"{SOC_VARIABLE}={word} is no chip that the stand-ins imitate, expected a soc_version such as {DEFAULT_SOC}"
         )
     return word
+
+
+def has_sparsity(soc: str) -> bool:
+    """Whether a chip skips the zeros of weights of which each four have two."""
+    return bool(_WITH_SPARSITY.fullmatch(soc))
 
 
 def chip_name() -> str:

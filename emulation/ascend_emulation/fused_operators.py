@@ -14,15 +14,14 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import onnx
-from onnx import AttributeProto, TensorProto, helper, numpy_helper, shape_inference
+from onnx import AttributeProto, TensorProto, helper, shape_inference
 
-from ascend_emulation.atc_errors import AtcError
+from ascend_emulation.node_builder import NodeBuilder, replace_nodes
 from ascend_emulation.onnx_graph import opset_of
 from ascend_emulation.precision import PrecisionMode, Width
 
 SUPPRESSION, EXTRACTOR = "BatchMultiClassNMS", "RoiExtractor"
 OPERATORS = frozenset({SUPPRESSION, EXTRACTOR})
-_LEAST_OPSET = 11
 _OPSET_OF_ALIGNED = 16  # the first at which ONNX' RoiAlign has aligned pooling
 _LOWEST = float(np.finfo(np.float32).min)
 _LEVEL_EPSILON = 1e-6  # of mmdetection's map_roi_levels
@@ -48,15 +47,13 @@ def expand_operators(
         types = {value.name: value.type.tensor_type for value in values}
         types.update({tensor.name: _type_of(tensor) for tensor in model.graph.initializer})
         is_half = mode.vector is Width.HALF and found.name not in kept
-        builder = _Builder(found, types, opset_of(model), is_half)
+        builder = _Builder(found, opset_of(model), types=types, is_half=is_half)
         if found.op_type == SUPPRESSION:
             _expand_suppression(builder, soc_version)
         else:
             _expand_extractor(builder)
         place = list(model.graph.node).index(found)
-        nodes = [*model.graph.node[:place], *builder.nodes, *model.graph.node[place + 1 :]]
-        del model.graph.node[:]
-        model.graph.node.extend(nodes)
+        replace_nodes(model.graph, [*model.graph.node[:place], *builder.nodes, *model.graph.node[place + 1 :]])
         model.graph.initializer.extend(builder.weights)
         made += [node.name for node in builder.nodes]
 
@@ -71,34 +68,11 @@ def _type_of(tensor: TensorProto) -> onnx.TypeProto.Tensor:
 
 
 @dataclass
-class _Builder:
-    """Nodes in place of one node."""
+class _Builder(NodeBuilder):
+    """Nodes in place of one node, with what goes into it and comes out of it in the types of the device."""
 
-    node: onnx.NodeProto
-    types: dict[str, onnx.TypeProto.Tensor]
-    opset: int
-    is_half: bool  # the precision mode rounds what goes in and comes out
-    nodes: list[onnx.NodeProto] = field(default_factory=list)
-    weights: list[TensorProto] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
-        self.name = self.node.name or self.node.output[0]
-        if self.opset < _LEAST_OPSET:
-            self.refuse(f"at opset {self.opset}; it computes it from opset {_LEAST_OPSET} on")
-
-    def refuse(self, reason: str) -> None:
-        raise AtcError(
-            "E10055", reason=f"the emulated atc cannot compute {self.node.op_type} (node {self.name}) {reason}"
-        )
-
-    def attribute(self, name: str, kind: int, default: object = None) -> object:
-        """The value of an attribute of that type; one of another type is ignored, as CANN's plugin does."""
-        value = next((a for a in self.node.attribute if a.name == name and a.type == kind), None)
-        if value is not None:
-            return helper.get_attribute_value(value)
-        if default is None:
-            self.refuse(f"without {name} as {AttributeProto.AttributeType.Name(kind)}, which it requires")
-        return default
+    types: dict[str, onnx.TypeProto.Tensor] = field(default_factory=dict)
+    is_half: bool = False  # the precision mode rounds what goes in and comes out
 
     def dtype(self, tensor: str) -> int:
         """The type of an input, float16 or float32."""
@@ -114,25 +88,6 @@ class _Builder:
             self.refuse(f"whose {tensor} is not known to be {meaning}")
         assert kind is not None
         return [dim.dim_value for dim in kind.shape.dim]
-
-    def add(self, operator: str, *inputs: str, **attributes: object) -> str:
-        """Append a node, and return the name of its output."""
-        return self.add_several(operator, 1, *inputs, **attributes)[0]
-
-    def add_several(self, operator: str, outputs: int, *inputs: str, **attributes: object) -> list[str]:
-        """Append a node with several outputs, and return their names."""
-        name = f"{self.name}/expanded/{operator}_{len(self.nodes)}"
-        names = [f"{name}/output_{place}" for place in range(outputs)]
-        self.nodes.append(helper.make_node(operator, inputs, names, name=name, **attributes))
-        return names
-
-    def constant(self, value: object, dtype: type) -> str:
-        name = f"{self.name}/expanded/constant_{len(self.weights)}"
-        self.weights.append(numpy_helper.from_array(np.array(value, dtype), name))
-        return name
-
-    def ints(self, *values: int) -> str:
-        return self.constant(values, np.int64)
 
     def take(self, tensor: str) -> str:
         """An input as float32, with the digits that it has on the device."""

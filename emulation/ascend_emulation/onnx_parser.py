@@ -19,6 +19,7 @@ from ascend_emulation.atc_errors import INNER, INNER_OF_PLUGINS, AtcCrash, AtcEr
 from ascend_emulation.cann import Cann
 from ascend_emulation.fused_operators import is_fused
 from ascend_emulation.onnx_graph import graph_inputs, opset_of
+from ascend_emulation.quantised_nodes import is_quantised
 
 _TABLE = Path(__file__).with_name("onnx_parsers.json")
 _STANDARD = "ai.onnx"
@@ -159,7 +160,7 @@ def _check_computable(model: onnx.ModelProto) -> None:
     """Raise AtcError E10055 where CANN's parser goes on and ONNX Runtime would not."""
     opset = opset_of(model)
     for name, node in _all_nodes(model.graph):
-        if not (_is_standard(node, opset) or is_fused(node)):
+        if not (_is_standard(node, opset) or is_fused(node) or is_quantised(node)):
             reason = (
                 f"the emulated atc cannot compute {node.op_type} (node {name}), which ONNX does not have at opset "
                 f"{opset}. CANN's parser takes it"

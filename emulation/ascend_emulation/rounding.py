@@ -42,15 +42,15 @@ def apply_precision(
     mode: PrecisionMode,
     saturate: bool,
     kept: Collection[str] = (),
-    half_inputs: Collection[str] = (),
+    half: Collection[str] = (),
 ) -> None:
     """Insert the roundings of `mode` into `model`, whose shapes and types are inferred.
 
-    `kept` are the names of nodes that stay float32 (--keep_dtype), `half_inputs` the inputs that hold float16 values
+    `kept` are the names of nodes that stay float32 (--keep_dtype), `half` the tensors that hold float16 values
     anyway. Raises AtcError E10055 for operators with subgraphs.
     """
     if mode != KEEP:
-        _Rounding(model, mode, saturate, frozenset(kept), half_inputs).run()
+        _Rounding(model, mode, saturate, frozenset(kept), half).run()
 
 
 class _Rounding:
@@ -62,7 +62,7 @@ class _Rounding:
         mode: PrecisionMode,
         saturate: bool,
         kept: frozenset[str],
-        half_inputs: Collection[str],
+        half: Collection[str],
     ) -> None:
         graph = model.graph
         self.graph, self.mode, self.saturate, self.kept = graph, mode, saturate, kept
@@ -75,7 +75,7 @@ class _Rounding:
         self.uses.update(value.name for value in graph.output)
         self.users = {name: node for node in graph.node for name in node.input}
         self.nodes: list[onnx.NodeProto] = []
-        self.half = set(half_inputs)
+        self.half = set(half)
         self.halves: dict[str, str] = {}
         self.pending: dict[str, bool] = {}  # to be rounded behind the next node; whether it is within ±65504 already
 
