@@ -184,6 +184,11 @@ def test_the_flag_that_a_message_names_is_named(code, text, advice):
             "E40020: Failed to import Python module tbe. Reason: No module named 'tbe'.",
             "E40020: CANN's own Python pack",
         ),
+        # hiascend, CANN 9.1, atlasamct_16_0153: a QDQ model must pass AMCT's convert_qat_model before atc.
+        (
+            "E19010: No parser is registered for Op [q, optype [ai.onnx::13::QuantizeLinear]].",
+            r"E19010: atc reads no QuantizeLinear and DequantizeLinear. Compile the \*_int8_ascend.onnx",
+        ),
         # Ascend/runtime: EE1001 serves a wrong soc_version and a wrong device.
         (
             "EE1001: The argument is invalid.Reason: Invalid device ID 8. Set drv devId to 8.",

@@ -283,11 +283,11 @@ _SOC_VERSION = (
     "soc=Ascend<Name>, such as soc=Ascend310P3 (abbreviations like Ascend310P are not accepted). "
     f"From CANN 8.5 on, the chip's ops package must also be installed ({CARD_GUIDE})."
 )
-# Where one code means several things: the first of these (code, pattern of its message, advice) that fits counts.
 _NO_QDQ = (
-    "atc reads no QuantizeLinear and DequantizeLinear. Compile the *_int8_ascend.onnx that `quantize` wrote beside this "
-    "file; a file of another quantizer must first pass AMCT's convert_qat_model."
+    "atc reads no QuantizeLinear and DequantizeLinear. Compile the *_int8_ascend.onnx that `quantize` wrote beside "
+    "this file; a file of another quantizer must first pass AMCT's convert_qat_model."
 )
+# Where one code means several things: the first of these (code, pattern of its message, advice) that fits counts.
 BY_MESSAGE = (
     *((code, r"QuantizeLinear|DequantizeLinear", _NO_QDQ) for code in ("E19010", "E13010")),
     ("EE1001", r"(?i)soc.?version", _SOC_VERSION),
