@@ -16,6 +16,8 @@ from yolact_ascend.compression.ascend_form import ascend_model
 from yolact_ascend.compression.layers import find_layers
 from yolact_ascend.compression.qdq import qdq_model
 from yolact_ascend.compression.ranges import Range
+from yolact_ascend.errors import ArtifactError
+from yolact_ascend.models.onnx_metadata import refuse_own_operators
 
 from .conftest import ATC_COMMON, Run
 
@@ -155,3 +157,9 @@ def test_the_whole_model_is_as_close_to_float_as_the_qdq_model(
 
     assert 0 < distance(qdq) < 0.03
     assert distance(ours) < 1.25 * distance(qdq)
+
+
+def test_who_cannot_open_it_says_which_file_to_take(written: dict[str, Any], tmp_path: Path) -> None:
+    onnx.save(written["ascend"], tmp_path / "net_int8_ascend.onnx")
+    with pytest.raises(ArtifactError, match=r"net_int8_ascend\.onnx is int8 in Ascend's form, .*_int8_qdq\.onnx"):
+        refuse_own_operators(tmp_path / "net_int8_ascend.onnx")

@@ -87,9 +87,12 @@ def test_a_file_that_is_not_there(tmp_path):
 
 def test_only_a_graph_with_a_cards_operators_is_refused_for_them(tmp_path):
     write(tmp_path / "own.onnx", operators="ascend")
+    write(tmp_path / "int8.onnx", operators="int8")
     write(tmp_path / "plain.onnx")
     (tmp_path / "none.onnx").write_bytes(b"no model")
     with pytest.raises(ArtifactError, match=r"own\.onnx was exported with operators=ascend, .* model \(\.om\)"):
         refuse_own_operators(tmp_path / "own.onnx")
+    with pytest.raises(ArtifactError, match=r"int8\.onnx is int8 in Ascend's form, .* or the \*_int8_qdq\.onnx"):
+        refuse_own_operators(tmp_path / "int8.onnx")
     for name in ("plain.onnx", "none.onnx"):
         refuse_own_operators(tmp_path / name)

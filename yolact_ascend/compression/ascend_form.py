@@ -15,6 +15,7 @@ from onnx import helper
 
 from yolact_ascend.compression.affine import QuantizedLayer
 from yolact_ascend.compression.graphs import INT8_SUFFIX, Constants, layers_of_nodes, node_layer, replace_nodes
+from yolact_ascend.models.onnx_metadata import INT8, OPERATORS
 
 QUANT, DEQUANT = "AscendQuant", "AscendDequant"
 ROUND = "Round"  # half to even
@@ -37,6 +38,7 @@ def ascend_model(model: onnx.ModelProto, layers: Sequence[QuantizedLayer]) -> on
             nodes.append(_quantize_node(found))
         nodes += _layer_nodes(node, found, constants)
     replace_nodes(quantized, nodes, constants.tensors)
+    quantized.metadata_props.add(key=OPERATORS, value=INT8)
     return quantized
 
 

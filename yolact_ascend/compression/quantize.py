@@ -109,8 +109,8 @@ def _calibrate(
 ) -> tuple[Table, Calibration, tuple[str, ...]]:
     """Choose the images, say what is odd about them, and gather the values of each tensor."""
     model = read_onnx(path)
-    refuse_own_operators(path)
     require_float(model, path)
+    refuse_own_operators(path)
     calibration = choose_images(images, recipe.images, recipe.seed)
     warnings = tuple(warn_of_choice(calibration, scored))
     for warning in warnings:

@@ -18,6 +18,7 @@ FIXED_BYTES = {FIXED64: 8, FIXED32: 4}
 MOST_VARINT_BYTES = 10
 MOST_ENTRY_BYTES = 16 << 20  # of one entry; the names of 80 classes take 2 kB
 OPERATORS = "operators"  # the key for operators that are not ONNX's; it is absent for those that are
+INT8 = "int8"  # its value where `quantize` wrote Ascend's form
 EXPORT_FIRST = "Export it first (pth2onnx.py)."
 
 
@@ -46,6 +47,11 @@ def own_operators(path: Path) -> str | None:
 def refuse_own_operators(path: Path) -> None:
     """Raise ArtifactError when a file that could not be opened has operators of Ascend's."""
     kind = own_operators(path)
+    if kind == INT8:
+        raise ArtifactError(
+            f"{path} is int8 in Ascend's form, which only Ascend's tools compute. Use its compiled model (.om), or the "
+            "*_int8_qdq.onnx that `quantize` wrote beside it."
+        )
     if kind is not None:
         raise ArtifactError(
             f"{path} was exported with operators={kind}, which only Ascend's tools compute. Use its compiled model "
