@@ -1,7 +1,8 @@
 """From ranges to integers: scale and zero point of a tensor, int8 weights and int32 biases of a layer.
 
 One place for the arithmetic, so that every artefact holds the same integers. A value is `scale * (q - zero_point)`.
-The zero point and the scales are those of ONNX Runtime (quantization/quant_utils.py, compute_scale_zp).
+Scales and zero points are those of ONNX Runtime 1.23 (quantization/quant_utils.py, compute_scale_zp), which msmodelslim
+has, too; later versions of it take the difference in float64, which moves some scales by one bit.
 """
 
 from __future__ import annotations
@@ -48,11 +49,11 @@ class QuantizedLayer:
 
 def affine_of(found: Range) -> Affine:
     """Return scale and zero point of a range, which is widened to hold zero; scale 1 for one that is only zero."""
-    low, high = min(found.low, 0.0), max(found.high, 0.0)
-    scale = (high - low) / (MOST - LEAST)
+    low, high = np.float32(min(found.low, 0.0)), np.float32(max(found.high, 0.0))
+    scale = float(high - low) / (MOST - LEAST)  # the difference in float32
     if scale < _TINY:
         return Affine(1.0, 0)
-    return Affine(float(np.float32(scale)), int(np.round(LEAST - low / scale)))
+    return Affine(float(np.float32(scale)), int(np.round(LEAST - float(low) / scale)))
 
 
 def quantize_layer(

@@ -42,7 +42,7 @@ class Constants:
 
     def add(self, name: str, values: np.ndarray, node: str) -> str:
         """Add an initializer and return its name, which gets the node's where another one has it already."""
-        tensor = numpy_helper.from_array(np.ascontiguousarray(values), name)
+        tensor = numpy_helper.from_array(values.copy(order="C"), name)
         known = self.tensors.setdefault(name, tensor)
         if known is tensor or known.SerializeToString() == tensor.SerializeToString():
             return name

@@ -62,6 +62,7 @@ def _with_twins(model: onnx.ModelProto, quantized: Sequence) -> tuple[onnx.Model
         names.append(found.layer.name)
         signal, twin, noise = (f"{node.output[0]}_{word}" for word in ("signal", "twin", "noise"))
         nodes += twin_nodes(node, found, constants, twin, done)
+        nodes[-1].name = twin  # two nodes of one name are refused
         nodes += [
             helper.make_node("Sub", [node.output[0], twin], [f"{noise}_values"]),
             helper.make_node("ReduceSumSquare", [node.output[0]], [signal], keepdims=0),

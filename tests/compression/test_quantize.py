@@ -1,0 +1,151 @@
+"""`quantize_model` and the verb: what is chosen and written, on a small graph whose score is made up, and by hand."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import onnx
+import pytest
+from graphs import PLAIN_CONFIG, write_chain, write_inputs
+
+from yolact_ascend.compression.quantize import quantize_model
+from yolact_ascend.compression.recipe import QuantizeRecipe
+from yolact_ascend.errors import ArtifactError, DatasetError, UsageError
+from yolact_ascend.files import sha256_file
+
+RECIPE = QuantizeRecipe(method="minmax", images=6)
+CHANNELS = (3, 20, 24, 24, 24)
+LAYERS = ["conv0", "conv1", "conv2", "conv3", "left", "right"]
+FLOAT_MAP = 60.0
+
+
+@pytest.fixture(scope="module")
+def inputs(tmp_path_factory):
+    return write_inputs(tmp_path_factory.mktemp("data") / "inputs")
+
+
+@pytest.fixture
+def chain(tmp_path):
+    (tmp_path / "model").mkdir()
+    return write_chain(tmp_path / "model" / "chain.onnx", CHANNELS)
+
+
+class MadeUpScore:
+    """A score that falls by `costs` for each layer that is INT8, and counts its calls."""
+
+    def __init__(self, costs):
+        self.costs, self.calls = costs, 0
+
+    def __call__(self, path):
+        self.calls += 1
+        quantized = {node.name for node in onnx.load(path).graph.node if node.input[0].endswith("_dq")}
+        return FLOAT_MAP - sum(cost for name, cost in self.costs.items() if name in quantized)
+
+
+def described(done):
+    return json.loads(done.files.description.read_text())
+
+
+def test_without_a_score_the_method_of_the_recipe_is_used(chain, inputs):
+    done = quantize_model(chain, inputs, PLAIN_CONFIG, RECIPE, chain.parent)
+    assert (done.method, done.int8_layers, dict(done.scores)) == ("minmax", tuple(LAYERS[1:]), {})
+    found = described(done)
+    assert found["images"] == {**found["images"], "used": 6, "found": 8, "seed": 0}
+    assert found["onnx"] == {"file": "chain.onnx", "sha256": sha256_file(chain)}
+    assert {name: entry["sha256"] for name, entry in found["files"].items()} == {
+        "qdq": sha256_file(done.files.qdq),
+        "ascend": sha256_file(done.files.ascend),
+        "record": sha256_file(done.files.record),
+    }
+    assert [layer["why"] for layer in found["layers"]] == ["3 input channels: ATC computes it in float", *[None] * 5]
+    assert set(found["tensors"]) == {"image", "relu0", "relu1", "relu2", "relu3"}
+    assert found["tensors"]["image"]["low"] >= 0 and found["tensors"]["image"]["high"] <= 255
+
+
+def test_equal_inputs_give_equal_files(chain, inputs, tmp_path):
+    one, other = (quantize_model(chain, inputs, PLAIN_CONFIG, RECIPE, tmp_path / name) for name in ("one", "other"))
+    for path in ("qdq", "ascend", "record", "description"):
+        assert getattr(one.files, path).read_bytes() == getattr(other.files, path).read_bytes(), path
+
+
+def test_best_needs_a_score(chain, inputs):
+    with pytest.raises(UsageError, match="method: best.*annotation"):
+        quantize_model(chain, inputs, PLAIN_CONFIG, replace(RECIPE, method="best"), chain.parent)
+
+
+def test_the_method_with_the_highest_score_is_taken(chain, inputs):
+    scores = iter([FLOAT_MAP, 59.6, 59.9, 59.8])  # float32, minmax, percentile, search
+    recipe = replace(RECIPE, method="best")
+    done = quantize_model(chain, inputs, PLAIN_CONFIG, recipe, chain.parent, lambda _: next(scores))
+    expected = {"float32": 60.0, "minmax": 59.6, "percentile": 59.9, "search": 59.8, "int8": 59.9}
+    assert (done.method, dict(done.scores)) == ("percentile", expected)
+
+
+@pytest.mark.parametrize(
+    ("costs", "kept"),
+    [
+        pytest.param({"left": 0.4}, set(), id="budget met"),
+        pytest.param({"left": 0.6, "conv2": 0.3}, {"left"}, id="a last layer"),
+        pytest.param({"conv2": 0.9}, {"left", "right", "conv2"}, id="behind the last layers, the most sensitive"),
+        pytest.param({"conv1": 0.3, "conv2": 0.9}, {"left", "right", "conv2"}, id="and not the next"),
+    ],
+)
+def test_the_smallest_set_that_meets_the_budget_stays_in_float(chain, inputs, costs, kept):
+    done = quantize_model(chain, inputs, PLAIN_CONFIG, RECIPE, chain.parent, MadeUpScore(costs))
+    assert set(done.kept) == {"conv0", *kept}
+    assert done.scores["int8"] >= FLOAT_MAP - 0.5
+    rows = {row["name"]: row for row in described(done)["sensitivity"]}
+    assert set(rows) == (set(LAYERS[1:]) if kept else set())
+    for name, row in rows.items():
+        assert row["map"] == pytest.approx(FLOAT_MAP - costs.get(name, 0))
+        assert 20 < row["sqnr_db"] < 60  # 8 bits of an even spread are 6.02 * 8 dB
+
+
+def test_an_interrupted_search_resumes_with_its_scores(chain, inputs):
+    score, left = MadeUpScore({"conv2": 0.9}), 4
+
+    def interrupted(path):
+        nonlocal left
+        left -= 1
+        if left < 0:
+            raise KeyboardInterrupt
+        return score(path)
+
+    with pytest.raises(KeyboardInterrupt):
+        quantize_model(chain, inputs, PLAIN_CONFIG, RECIPE, chain.parent, interrupted)
+    assert [path.name for path in chain.parent.iterdir() if "int8" in path.name] == ["chain_int8_progress.json"]
+    again = MadeUpScore({"conv2": 0.9})
+    done = quantize_model(chain, inputs, PLAIN_CONFIG, RECIPE, chain.parent, again)
+    assert set(done.kept) == {"conv0", "left", "right", "conv2"} and not done.files.progress.exists()
+    whole = MadeUpScore({"conv2": 0.9})
+    quantize_model(chain, inputs, PLAIN_CONFIG, RECIPE, chain.parent, whole)
+    assert score.calls == 4 and again.calls == whole.calls - 4
+
+
+def test_a_budget_of_nothing_int8_writes_no_file(chain, inputs):
+    costs = dict.fromkeys(LAYERS[1:], 1.0)
+    with pytest.raises(ArtifactError, match="Every layer .* would stay in float32"):
+        quantize_model(chain, inputs, PLAIN_CONFIG, RECIPE, chain.parent, MadeUpScore(costs))
+    assert not [path for path in chain.parent.iterdir() if path.suffix == ".onnx" and path != chain]
+
+
+def test_one_image_is_warned_of_and_works(chain, inputs):
+    said = []
+    done = quantize_model(chain, inputs[:1], PLAIN_CONFIG, RECIPE, chain.parent, scored=inputs, say=said.append)
+    assert described(done)["warnings"] == list(done.warnings) and len(done.warnings) == 2
+    assert [f"warning: {warning}" for warning in done.warnings] == said[:2]
+
+
+def test_a_bad_image_writes_nothing(chain, inputs, tmp_path):
+    bad = tmp_path / "bad.bin"
+    bad.write_bytes(np.full((3, 8, 8), np.nan, np.float32).tobytes())
+    with pytest.raises(DatasetError, match=r"bad\.bin has values that are not finite"):
+        quantize_model(chain, [*inputs[:3], bad], PLAIN_CONFIG, RECIPE, chain.parent)
+    assert [path.name for path in chain.parent.iterdir()] == ["chain.onnx"]
+
+
+def test_a_quantised_model_is_refused_before_any_work(chain, inputs):
+    done = quantize_model(chain, inputs, PLAIN_CONFIG, RECIPE, chain.parent)
+    for path in (done.files.qdq, done.files.ascend):
+        with pytest.raises(ArtifactError, match="is quantised already"):
+            quantize_model(path, inputs, PLAIN_CONFIG, RECIPE, chain.parent)
