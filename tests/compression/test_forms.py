@@ -69,7 +69,7 @@ def test_a_tensor_is_quantised_once_whatever_reads_it(chain):
 
 
 def test_ascend_quant_has_float_attributes(chain):
-    """ATC's parser ignores `scale` and `offset` unless they are FLOAT, and takes 0 (ops-nn, ascend_quant_onnx_plugin)."""
+    """ATC's parser ignores `scale` and `offset` unless they are FLOAT (ops-nn, ascend_quant_onnx_plugin)."""
     first, _ = (node for node in chain.ascend.graph.node if node.op_type == "AscendQuant")
     kinds = {each.name: each.type for each in first.attribute}
     assert kinds == {
