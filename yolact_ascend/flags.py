@@ -142,6 +142,8 @@ def thread_words(threads: int | None) -> list[str]:
 
 
 # Drawn scenes.
+RECIPE = Flag("recipe", str, "a shipped recipe (int8, pruned, pruned_int8), or a file: FILE.yaml", "int8")
+SCORED = Flag("scored", path, "folder of images to be scored later: calibrating on one of them is warned of")
 TRAIN_IMAGES = Flag("train_images", NUMBER, "scenes in train2017/", 4000)
 VAL_IMAGES = Flag("val_images", NUMBER, "scenes in val2017/", 200)
 SEED = Flag("seed", whole_number(0, MAX_SEED), "random seed of the scenes", 1)

@@ -22,7 +22,7 @@ from yolact_ascend.images.pictures import verify
 from yolact_ascend.models.classes import ClassChoice, choose_classes
 from yolact_ascend.models.families import family_of
 from yolact_ascend.pipeline.context import find_classes_word, find_dataset
-from yolact_ascend.pipeline.demo import IMAGES, NOTE, is_drawn, with_demo
+from yolact_ascend.pipeline.demo import IMAGES, NOTE, demo_scenes, with_demo
 from yolact_ascend.pipeline.disk import describe_remedies, plan_disk
 from yolact_ascend.pipeline.model_source import describe_exported, require_source
 from yolact_ascend.pipeline.settings import RunSettings
@@ -153,7 +153,7 @@ def check_dataset(settings: RunSettings) -> Check:
     """Whether the data set is whole, and of the config's classes."""
     if not settings.needs_dataset:
         return Check("data set", OK, "not needed for these stages", {"images": 0})
-    if settings.is_demo and not is_drawn(settings.coco):
+    if settings.is_demo and not demo_scenes(settings)[0].are_drawn():
         scenes = min(IMAGES, settings.image_limit or IMAGES)
         return Check("data set", OK, f"none, so a run draws scenes of its own: {NOTE}", {"images": scenes})
     image_folder, annotation_file = find_dataset(settings)

@@ -12,7 +12,7 @@ from yolact_ascend.files import as_json
 from yolact_ascend.folders import lock_folder
 from yolact_ascend.models.classes import read_config
 from yolact_ascend.pipeline.context import RunContext
-from yolact_ascend.pipeline.demo import NOTE, draw_command, is_drawn, note_drawn, with_demo
+from yolact_ascend.pipeline.demo import NOTE, demo_scenes, with_demo
 from yolact_ascend.pipeline.disk import in_gb, plan_disk, require_room
 from yolact_ascend.pipeline.model_source import EXPORT, describe_exported, require_exporter, require_source
 from yolact_ascend.pipeline.records import NO_RESULT, Record, Records
@@ -96,10 +96,10 @@ def say_warnings(run: RunContext) -> None:
 
 def draw_demo(run: RunContext) -> None:
     """Draw the demo's scenes unless they are there."""
-    folder = run.settings.coco
-    if not is_drawn(folder):
-        run.runner.run_own(draw_command(folder))
-        note_drawn(folder)
+    for scenes in demo_scenes(run.settings):
+        if not scenes.are_drawn():
+            run.runner.run_own(scenes.draw_command())
+            scenes.note_drawn()
 
 
 def run_step(step: Step, run: RunContext) -> Outcome:

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 
 from yolact_ascend import flags
 from yolact_ascend.cli.flags import add_flag, add_flags, add_switch, say_warnings
+from yolact_ascend.compression.recipe import HELD_OUT_IMAGES
 from yolact_ascend.errors import UsageError
-from yolact_ascend.flags import COUNT, Flag
+from yolact_ascend.flags import COUNT, RECIPE, SCORED, Flag
 from yolact_ascend.words import decimal, path, whole_number
 
 if TYPE_CHECKING:  # not for `--help`
@@ -20,7 +21,6 @@ if TYPE_CHECKING:  # not for `--help`
     from yolact_ascend.compression.trials import Score
 
 HELP = "Make INT8 models of an exported ONNX: calibrate on images, and choose by mAP what stays in float32."
-RECIPE = Flag("recipe", str, "a shipped recipe (int8, pruned_int8), or a file: FILE.yaml", "int8")
 IMAGE_PATH = Flag("image_path", path, "folder of training images, or of inputs (.bin) that preprocess made")
 JSON_FILE = Flag(
     "json_file",
@@ -28,8 +28,7 @@ JSON_FILE = Flag(
     "COCO annotation file of these images: the mAP is measured on some that are not calibrated on",
 )
 SAVE_PATH = Flag("save_path", path, "folder for the INT8 models (default: that of the model)", is_held=True)
-HELD_OUT = Flag("held_out", COUNT, "images that the mAP is measured on", 100)
-SCORED = Flag("scored", path, "folder of images to be scored later: calibrating on one of them is warned of")
+HELD_OUT = Flag("held_out", COUNT, "images that the mAP is measured on", HELD_OUT_IMAGES)
 # In place of the recipe's keys of these names.
 METHOD = Flag("method", str, "how ranges are chosen: minmax, percentile, search, or best of these by mAP")
 IMAGES = Flag("images", COUNT, "images to calibrate on")

@@ -16,6 +16,7 @@ from yolact_ascend.models.rcnn.yaml_file import parse_yaml
 
 FOLDER = PACKAGE / "recipes"  # of the shipped ones
 SUFFIXES = (".yaml", ".yml")
+HELD_OUT_IMAGES = 100  # that the mAP is measured on, to choose by
 MINMAX, PERCENTILE, SEARCH, BEST = METHODS = ("minmax", "percentile", "search", "best")
 
 

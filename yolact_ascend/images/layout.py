@@ -8,7 +8,7 @@ from yolact_ascend.errors import DatasetError
 from yolact_ascend.images.decode import IMAGE_SUFFIXES
 from yolact_ascend.process import format_command, own_command
 
-SPLIT = "val2017"
+SPLIT, TRAINING_SPLIT = "val2017", "train2017"
 
 
 def find_split(coco_folder: Path, split: str = SPLIT) -> tuple[Path, Path]:

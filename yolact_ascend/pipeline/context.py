@@ -21,7 +21,7 @@ from yolact_ascend.pipeline.settings import RunSettings
 from yolact_ascend.process import Runner
 from yolact_ascend.targets.compiled import Need, SideCar, require_model
 from yolact_ascend.targets.described import read_description
-from yolact_ascend.targets.folder import WorkFolder
+from yolact_ascend.targets.folder import QuantizedFiles, WorkFolder
 from yolact_ascend.targets.target import Target
 from yolact_ascend.tensors import TensorSpec
 
@@ -150,6 +150,16 @@ class RunContext:
                 dataset.require_readable()
                 require_fitting(dataset.images, self.config.preprocessing)
 
+    @property
+    def quantized(self) -> QuantizedFiles:
+        """What the stage `quantize` writes."""
+        return QuantizedFiles(self.folder.onnx, self.folder.root)
+
+    @property
+    def compiled_from(self) -> Path:
+        """The ONNX that is compiled: the exported one, or for int8 the form of it that the target takes."""
+        return self.folder.onnx if self.settings.quantization is None else self.quantized.form(self.target.name)
+
     def model(self, batch_size: int) -> Path:
         """Return the path of the compiled model."""
         return self.folder.model(batch_size, self.target.model_suffix)
@@ -163,7 +173,7 @@ class RunContext:
         return Need(
             target=self.target.name,
             made_for=self.target.made_for(),
-            onnx_sha256=sha256_file(self.folder.onnx),
+            onnx_sha256=sha256_file(self.compiled_from),
             weights_sha256=self.weights_sha256,
             batch_size=batch_size,
             config=self.config.name,
@@ -171,6 +181,7 @@ class RunContext:
             precision=self.settings.precision,
             inputs=self.inputs,
             outputs=self.outputs,
+            recipe={} if self.settings.quantization is None else self.settings.quantization.named,
         )
 
     def require_model(self, batch_size: int) -> SideCar:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from yolact_ascend import flags
+from yolact_ascend.compression.recipe import HELD_OUT_IMAGES
 from yolact_ascend.errors import ArtifactError, DatasetError
 from yolact_ascend.files import digest_files, read_json, shipped, write_json
-from yolact_ascend.images.layout import find_split
+from yolact_ascend.images.layout import SPLIT, TRAINING_SPLIT, find_split
 from yolact_ascend.models.config import CONFIGS, DEMO_CONFIG
 from yolact_ascend.pipeline.model_source import find_exported, require_exported_fits, require_operators
 from yolact_ascend.pipeline.settings import RunSettings
@@ -50,36 +51,68 @@ def with_demo(settings: RunSettings) -> RunSettings:
         operators = settings.operators if "operators" in settings.given else None
         require_operators(WorkFolder(settings.out).onnx, operators)
         settings = replace(settings, cut=exported.cut, exported=exported)
-    return replace(settings, config=config.name, model_config=config, weights=weights, coco=folder, is_demo=True)
+    quantization = settings.quantization
+    if quantization is not None and "calibration" not in settings.given:
+        quantization = replace(quantization, source=WorkFolder(settings.out).demo_calibration)
+    return replace(
+        settings,
+        config=config.name,
+        model_config=config,
+        weights=weights,
+        coco=folder,
+        is_demo=True,
+        quantization=quantization,
+    )
 
 
-def draw_command(folder: Path) -> list[str]:
-    """Build the command that draws the demo's scenes."""
-    counts = [flags.TRAIN_IMAGES.word(0), flags.VAL_IMAGES.word(IMAGES), flags.SEED.word(SEED)]
-    return [*own_command("draw"), flags.SAVE_PATH.word(folder), *counts]
+@dataclass(frozen=True)
+class Scenes:
+    """A drawn data set in COCO's layout: how many scenes of the training's split, and of the held-out one."""
+
+    folder: Path
+    train_images: int
+    val_images: int
+
+    def draw_command(self) -> list[str]:
+        """Build the command that draws them."""
+        counts = [flags.TRAIN_IMAGES.word(self.train_images), flags.VAL_IMAGES.word(self.val_images)]
+        return [*own_command("draw"), flags.SAVE_PATH.word(self.folder), *counts, flags.SEED.word(SEED)]
+
+    def are_drawn(self) -> bool:
+        """Whether the scenes lie there as the present code draws them."""
+        try:
+            found = read_json(recipe_file(self.folder), "what the scenes were drawn from")
+        except ArtifactError:
+            return False
+        splits = [split for split, count in zip((TRAINING_SPLIT, SPLIT), (self.train_images, self.val_images)) if count]
+        return bool(found == self._recipe()) and all(_has_split(self.folder, split) for split in splits)
+
+    def note_drawn(self) -> None:
+        """Note that the scenes are all there; to be called when they are."""
+        write_json(recipe_file(self.folder), self._recipe())
+
+    def _recipe(self) -> dict[str, Any]:
+        versions = {name: metadata.version(name) for name in ("numpy", "opencv-python-headless")}
+        training = {"train_images": self.train_images} if self.train_images else {}
+        code = digest_files(sources_of("scenes.scenes"))
+        return {"seed": SEED, "images": self.val_images, **training, "code": code, **versions}
 
 
-def is_drawn(folder: Path) -> bool:
-    """Whether the scenes lie there as the present code draws them."""
+def demo_scenes(settings: RunSettings) -> list[Scenes]:
+    """Return what a demo draws: the scenes that are scored, and for int8 those that its ranges are measured on.
+
+    The latter are of the split that the weights were trained on, with as many to choose the method by.
+    """
+    scenes = [Scenes(settings.coco, 0, IMAGES)]
+    quantization = settings.quantization
+    if quantization is not None and quantization.source == WorkFolder(settings.out).demo_calibration:
+        scenes.append(Scenes(quantization.source, quantization.part.images + HELD_OUT_IMAGES, 0))
+    return scenes
+
+
+def _has_split(folder: Path, split: str = SPLIT) -> bool:
     try:
-        return read_json(recipe_file(folder), "what the scenes were drawn from") == _recipe() and _has_split(folder)
-    except ArtifactError:
-        return False
-
-
-def note_drawn(folder: Path) -> None:
-    """Note that the scenes are all there; to be called when they are."""
-    write_json(recipe_file(folder), _recipe())
-
-
-def _recipe() -> dict[str, Any]:
-    versions = {name: metadata.version(name) for name in ("numpy", "opencv-python-headless")}
-    return {"seed": SEED, "images": IMAGES, "code": digest_files(sources_of("scenes.scenes")), **versions}
-
-
-def _has_split(folder: Path) -> bool:
-    try:
-        find_split(folder)
+        find_split(folder, split)
     except DatasetError:
         return False
     return True

@@ -14,6 +14,7 @@ from yolact_ascend.flags import (
     MAX_BATCH_SIZE,
     MAX_WORKERS,
     OPERATORS,
+    RECIPE,
     THREADS,
     read_npus,
 )
@@ -77,7 +78,16 @@ KEYS = {
     "soc": Key("", optional(str), "chip to compile for (atc --soc_version), if npu-smi does not report it"),
     "npus": Key("0", read_npus, "device number, or several that share the images: npus=0,1"),
     "precision": Key(
-        "", str, "ascend: fp16 (default), fp32; onnxruntime, torch: fp32; openvino: fp32 (default), bf16, fp16"
+        "",
+        str,
+        "ascend: fp16 (default), fp32, int8; onnxruntime: fp32 (default), int8; openvino: fp32 (default), bf16, fp16, "
+        "int8; torch: fp32",
+    ),
+    "recipe": Key("", str, f"precision=int8: {RECIPE.help} (default: {RECIPE.default})"),
+    "calibration": Key(
+        "",
+        optional(path),
+        "precision=int8: folder of training images, or a COCO folder with train2017/ (default: that of coco=)",
     ),
     "embed": Key(
         "0",

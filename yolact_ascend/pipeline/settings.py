@@ -15,6 +15,7 @@ from yolact_ascend.models.inputs import DTYPE_OF_EMBED, RESIZE, require_embeddab
 from yolact_ascend.models.rcnn.yaml_config import is_config_file
 from yolact_ascend.pipeline.keys import ALIASES, KEYS
 from yolact_ascend.pipeline.model_source import choose_model
+from yolact_ascend.pipeline.quantization import Quantization, read_quantization
 from yolact_ascend.pipeline.ways import ALL_STAGES, STAGES_OF_WAY, WITHOUT_DATASET, WORK_OF_STAGE
 from yolact_ascend.targets.registry import TARGETS, read_device, read_embed, read_precision
 from yolact_ascend.targets.target import DeviceRequest, Target
@@ -58,6 +59,7 @@ class RunSettings:
     input: str
     given: frozenset[str] = frozenset()  # the keys that the user wrote
     is_demo: bool = False  # see `demo`
+    quantization: Quantization | None = None  # for precision=int8
     exported: Description | None = None  # the model in the work folder, where it stands in for weights
 
     @property
@@ -140,6 +142,7 @@ def _settings(values: dict[str, Any], given: frozenset[str]) -> RunSettings:
     require_embeddable(config, embed)
     if embed == RESIZE:
         _require_single_images(values, way)
+    precision = _read("precision", values["precision"], lambda word: read_precision(target, word))
     return RunSettings(
         batch_sizes=values["bs"],
         config=config.name,
@@ -164,7 +167,8 @@ def _settings(values: dict[str, Any], given: frozenset[str]) -> RunSettings:
         last=last,
         force=values["force"],
         upstream=values["upstream"],
-        precision=_read("precision", values["precision"], lambda word: read_precision(target, word)),
+        precision=precision,
+        quantization=read_quantization(values, precision, target),
         cut=exported.cut if exported else _read_cut(values["cut"], config),
         operators=choose_operators(config, values["operators"], target.name == "ascend"),
         canvas=values["canvas"],

@@ -64,12 +64,34 @@ def render_markdown(report: dict[str, Any]) -> str:
     ]
     if report["mode"] == "full":
         lines += _accuracy_tables(report["results"])
+    lines += _int8_section(model.get("int8"))
     lines += _throughput_table(report["results"], device)
     if report["mode"] == "full":
         lines += _time_table(report["results"], model["config"])
     lines += _stage_table(report["stages"])
     lines += _overlay_list(report["overlays"], report["results"])
     return "\n".join(lines) + "\n"
+
+
+def _int8_section(int8: dict[str, Any] | None) -> list[str]:
+    """Say how an INT8 model was made, and what in it is not INT8, and why."""
+    if int8 is None:
+        return []
+    recipe, left = int8["recipe"], int8["float32"]
+    scores = ", ".join(f"{name} {value:.2f}" for name, value in int8["held_out_map"].items())
+    smaller = int8["onnx_bytes"] / int8["int8_bytes"]
+    return [
+        "## INT8",
+        "",
+        f"- Recipe: {recipe['name']}, sha256 {recipe['sha256'][:12]}",
+        f"- Ranges: {int8['method']}, of {int8['images']} images (drawn from {int8['of_images']})",
+        *([f"- mAP on held-out training images, by which the method was chosen: {scores}"] if scores else []),
+        f"- Size of the ONNX: {int8['int8_bytes']:,} bytes, {smaller:.2f} times smaller than float32",
+        f"- Layers in INT8: {int8['layers'] - len(left)} of {int8['layers']}" + ("; in float32:" if left else ""),
+        *(f"  - `{layer['name']}`: {layer['why']}" for layer in left),
+        *(f"- **Warning**: {warning}" for warning in int8["warnings"]),
+        "",
+    ]
 
 
 def _canvas_line(model: dict[str, Any]) -> list[str]:

@@ -29,7 +29,7 @@ from yolact_ascend.tables import counted
 from yolact_ascend.targets.compiled import read_sidecar
 from yolact_ascend.targets.folder import WorkFolder, timings_file
 from yolact_ascend.targets.summary import DeviceTimings, read_timings
-from yolact_ascend.targets.target import Target
+from yolact_ascend.targets.target import INT8, Target
 from yolact_ascend.tensors import TensorSpec
 
 SCHEMA_VERSION = 1
@@ -108,6 +108,30 @@ def _describe_model(run: RunContext) -> dict[str, Any]:
         "embed": run.settings.embed,
         "input_dtype": run.inputs[0].dtype,
         **_describe_canvas(run),
+        **_describe_int8(run),
+    }
+
+
+def _describe_int8(run: RunContext) -> dict[str, Any]:
+    """Return how an INT8 model was made, and which of its layers are not in INT8; nothing for another precision."""
+    quantization = run.settings.quantization
+    if quantization is None:
+        return {}
+    made = read_json(run.quantized.description, "how the model was quantised")
+    layers = made["layers"]
+    return {
+        "int8": {
+            "recipe": quantization.named,
+            "method": made["method"],
+            "images": made["images"]["used"],
+            "of_images": made["images"]["found"],
+            "held_out_map": made["map"],
+            "layers": len(layers),
+            "float32": [{"name": one["name"], "why": one["why"]} for one in layers if one["precision"] != INT8],
+            "onnx_bytes": run.folder.onnx.stat().st_size,
+            "int8_bytes": run.compiled_from.stat().st_size,
+            "warnings": made["warnings"],
+        }
     }
 
 

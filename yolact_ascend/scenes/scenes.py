@@ -20,6 +20,7 @@ from yolact_ascend import flags
 from yolact_ascend.detection.draw import write_jpeg
 from yolact_ascend.files import make_folder, write_json
 from yolact_ascend.folders import hold_results
+from yolact_ascend.images.layout import SPLIT, TRAINING_SPLIT
 from yolact_ascend.models.config import DRAWN_CATEGORY_IDS, DRAWN_CLASSES
 from yolact_ascend.scenes.shapes import (
     Sprite,
@@ -28,7 +29,7 @@ from yolact_ascend.scenes.shapes import (
     value_noise,
 )
 
-SPLITS = ("train2017", "val2017")  # COCO's names, so that everything that reads COCO finds them
+SPLITS = (TRAINING_SPLIT, SPLIT)  # so that everything that reads COCO finds them
 DESCRIPTION = "yolact-ascend drawn scenes"  # how the annotation file begins
 JPEG_QUALITY = 92
 SIZES = ((640, 480), (480, 640), (550, 550), (600, 450), (512, 512))  # width, height in pixels

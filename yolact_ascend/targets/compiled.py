@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -51,6 +51,7 @@ class SideCar:
     command: str
     description: Description  # the model's own, as the ONNX states it
     other_inputs: list[dict[str, Any]] = field(default_factory=list)  # beside the picture; written if there are any
+    recipe: dict[str, str] = field(default_factory=dict)  # name and sha256; written for an INT8 model
     schema: int = SCHEMA
 
 
@@ -68,6 +69,7 @@ class Need:
     precision: str
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
+    recipe: Mapping[str, str] = field(default_factory=dict)  # of an INT8 model: name and sha256
 
 
 def weights_of(model: Path) -> Path:
@@ -104,14 +106,16 @@ def describe_model(model: Path, need: Need, description: Description, flags: lis
         outputs=[output.of_batch(need.batch_size) for output in need.outputs],
         command=command,
         description=description,
+        recipe=dict(need.recipe),
     )
 
 
 def write_sidecar(model: Path, sidecar: SideCar) -> None:
     """Write the side-car of a model beside it."""
     fields = {"schema": sidecar.schema, **asdict(sidecar), "description": to_json(sidecar.description)}
-    if not sidecar.other_inputs:
-        del fields["other_inputs"]
+    for name in ("other_inputs", "recipe"):
+        if not fields[name]:
+            del fields[name]
     write_json(sidecar_file(model), fields)
 
 
@@ -153,6 +157,7 @@ def _require_sound(sidecar: SideCar) -> None:
         "batch_size": type(sidecar.batch_size) is int and sidecar.batch_size > 0,
         "outputs": isinstance(sidecar.outputs, list) and len(sidecar.outputs) > 0,
         "other_inputs": isinstance(sidecar.other_inputs, list),
+        "recipe": isinstance(sidecar.recipe, dict),
     }
     for name, is_right in is_sound.items():
         if not is_right:

@@ -47,6 +47,11 @@ class WorkFolder:
         return self.root / "demo_data"
 
     @property
+    def demo_calibration(self) -> Path:
+        """The drawn scenes that an INT8 demo's ranges are measured on."""
+        return self.root / "demo_calibration"
+
+    @property
     def inputs(self) -> Path:
         return self.root / "inputs"
 
@@ -121,6 +126,10 @@ class QuantizedFiles:
     def ascend(self) -> Path:
         """For ATC."""
         return self.folder / f"{self.onnx.stem}_int8_ascend.onnx"
+
+    def form(self, target: str) -> Path:
+        """Return the one that a target compiles."""
+        return self.ascend if target == "ascend" else self.qdq
 
     @property
     def record(self) -> Path:

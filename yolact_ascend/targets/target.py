@@ -24,6 +24,7 @@ if TYPE_CHECKING:  # `--help` needs no package beside Python
 Timing = tuple[float, float]
 COMPILE, RUN = "compile", "run"  # what a device's programs are needed for
 ALL_WORK = frozenset((COMPILE, RUN))
+INT8 = "int8"  # of `precisions`: such a model is compiled from what `quantize` wrote
 BATCH_CONTENTS = ("zeros", "random", "dataset")  # what the batch of a benchmark may hold
 
 

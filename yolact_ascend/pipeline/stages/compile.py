@@ -23,7 +23,7 @@ def steps(run: RunContext) -> list[Step]:
 def _step(run: RunContext, batch_size: int) -> Step:
     target, model = run.target, run.model(batch_size)
     job = CompileJob(
-        onnx=run.folder.onnx,
+        onnx=run.compiled_from,
         model=model,
         batch_size=batch_size,
         precision=run.settings.precision,
@@ -35,7 +35,7 @@ def _step(run: RunContext, batch_size: int) -> Step:
 
     def inputs() -> dict[str, Any]:
         return {
-            "onnx_sha256": sha256_file(run.folder.onnx),
+            "onnx_sha256": sha256_file(run.compiled_from),
             "target": run.settings.target,
             "tools": target.identity(COMPILE),
             **target.compile_inputs(job),

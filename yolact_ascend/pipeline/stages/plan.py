@@ -5,7 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from yolact_ascend.pipeline.context import RunContext
-from yolact_ascend.pipeline.stages import benchmark, compile, export, infer, patch, postprocess, preprocess, stream
+from yolact_ascend.pipeline.stages import (
+    benchmark,
+    compile,
+    export,
+    infer,
+    patch,
+    postprocess,
+    preprocess,
+    quantize,
+    stream,
+)
 from yolact_ascend.pipeline.steps import Step
 from yolact_ascend.pipeline.ways import STAGES_OF_WAY
 
@@ -13,6 +23,7 @@ from yolact_ascend.pipeline.ways import STAGES_OF_WAY
 STEPS_OF_STAGE: dict[str, Callable[[RunContext], list[Step]]] = {
     "patch": patch.steps,
     "export": export.steps,
+    "quantize": quantize.steps,
     "compile": compile.steps,
     "preprocess": preprocess.steps,
     "infer": infer.steps,

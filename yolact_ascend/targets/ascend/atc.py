@@ -6,10 +6,12 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from yolact_ascend.targets.target import INT8
 from yolact_ascend.tensors import TensorSpec
 
 ATC_SUCCESS = "ATC run success"
-PRECISION_FLAGS = {"fp16": (), "fp32": ("--precision_mode", "must_keep_origin_dtype")}
+# What is not quantised in a model for int8 is float16, atc's default.
+PRECISION_FLAGS = {"fp16": (), "fp32": ("--precision_mode", "must_keep_origin_dtype"), INT8: ()}
 ARCHITECTURES = ("aarch64", "x86_64")
 
 

@@ -14,7 +14,7 @@ from yolact_ascend.extras import describe_missing
 from yolact_ascend.models.inputs import NORMALISE, NOTHING
 from yolact_ascend.sources import made_by
 from yolact_ascend.targets.own_verbs import OwnVerbs
-from yolact_ascend.targets.target import BATCH_CONTENTS, RUN, CompileJob, DeviceRequest, Engine, Target
+from yolact_ascend.targets.target import BATCH_CONTENTS, INT8, RUN, CompileJob, DeviceRequest, Engine, Target
 
 NOTE = "ONNX Runtime on this host's CPU, in float32: not comparable with an NPU's throughput."
 
@@ -25,7 +25,7 @@ class OnnxRuntimeTarget(OwnVerbs, Target):
     name: ClassVar[str] = "onnxruntime"
     devices: ClassVar[tuple[str, ...]] = ("auto", "cpu")
     device_aliases: ClassVar[Mapping[str, str]] = {}
-    precisions: ClassVar[tuple[str, ...]] = ("fp32",)
+    precisions: ClassVar[tuple[str, ...]] = ("fp32", INT8)
     embeds: ClassVar[tuple[str, ...]] = (NOTHING, NORMALISE)
     batch_contents: ClassVar[tuple[str, ...]] = BATCH_CONTENTS
     model_suffix: ClassVar[str] = ".onnx"

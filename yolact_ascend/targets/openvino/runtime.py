@@ -13,6 +13,7 @@ from typing import Any
 
 from yolact_ascend.errors import ToolError, UsageError
 from yolact_ascend.extras import OPENVINO, how_to_install
+from yolact_ascend.targets.target import INT8
 
 OLDEST = (2024, 0)  # the first whose `convert_model` and `PrePostProcessor` do what is asked of them here
 INSTALL = how_to_install(OPENVINO)
@@ -20,9 +21,10 @@ INSTALL = how_to_install(OPENVINO)
 NAMES = {"cpu": "CPU", "gpu": "GPU", "npu": "NPU"}
 AUTO = "auto"
 AUTO_ORDER = ("GPU", "CPU")  # of OpenVINO's own AUTO, which leaves out NPUs
-# Values of `precision=`, OpenVINO's element types, and what a device that has the type calls it.
-TYPES = {"fp32": "f32", "bf16": "bf16", "fp16": "f16"}
-CAPABILITIES = {"fp32": "FP32", "bf16": "BF16", "fp16": "FP16"}
+# Values of `precision=`, OpenVINO's element types, and what a device that has the type calls it. What is not
+# quantised in a model for int8 is float32.
+TYPES = {"fp32": "f32", "bf16": "bf16", "fp16": "f16", INT8: "f32"}
+CAPABILITIES = {"fp32": "FP32", "bf16": "BF16", "fp16": "FP16", INT8: "FP32"}
 PRECISION_OF_TYPE = {
     **{"f32": "fp32", "float32": "fp32", "float": "fp32"},
     **{"bf16": "bf16", "bfloat16": "bf16", "f16": "fp16", "float16": "fp16"},
@@ -116,8 +118,8 @@ def precision_of(element_type: Any) -> str:
 
 
 def computed_precision(device: str, precision: str) -> str:
-    """Return what a device computes in when a precision is asked for: float32 where it lacks the format."""
-    return precision if CAPABILITIES[precision] in capabilities(device) else "fp32"
+    """Return what a device computes floats in when a precision is asked for: float32 where it lacks the format."""
+    return precision if precision != INT8 and CAPABILITIES[precision] in capabilities(device) else "fp32"
 
 
 def instruction_sets() -> list[str]:

@@ -29,9 +29,9 @@ from yolact_ascend.targets.openvino.runtime import (
     require_openvino,
 )
 from yolact_ascend.targets.own_verbs import OwnVerbs
-from yolact_ascend.targets.target import RUN, BenchmarkJob, CompileJob, DeviceRequest, Engine, Target
+from yolact_ascend.targets.target import INT8, RUN, BenchmarkJob, CompileJob, DeviceRequest, Engine, Target
 
-WORDS = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}
+WORDS = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16", INT8: "int8 where quantised, float32 elsewhere"}
 
 
 class OpenVinoTarget(OwnVerbs, Target):

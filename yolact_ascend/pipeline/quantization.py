@@ -1,0 +1,69 @@
+"""`precision=int8` of a run: its recipe, and the images that the ranges are measured on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from yolact_ascend.compression.recipe import QuantizeRecipe, Recipe, read_recipe
+from yolact_ascend.errors import DatasetError, UsageError
+from yolact_ascend.flags import RECIPE
+from yolact_ascend.images.layout import TRAINING_SPLIT, find_image_folder, find_split
+from yolact_ascend.targets.target import INT8, Target
+
+
+@dataclass(frozen=True)
+class Quantization:
+    """How a run's model becomes INT8: the recipe and the word that names it, and where the images are from."""
+
+    word: str  # a shipped recipe's name, or FILE.yaml
+    recipe: Recipe
+    source: Path  # a COCO folder with `train2017`, or a folder of images
+
+    @property
+    def part(self) -> QuantizeRecipe:
+        """The part of the recipe that says how to quantise."""
+        assert self.recipe.quantize is not None  # `read_quantization` asks for it
+        return self.recipe.quantize
+
+    @property
+    def named(self) -> dict[str, str]:
+        """The recipe as side-cars and reports name it."""
+        return {"name": self.recipe.name, "sha256": self.recipe.sha256}
+
+    def find_images(self) -> tuple[Path, Path | None]:
+        """Return (folder of images, their annotation file or None); raises DatasetError when there are no images."""
+        try:
+            return find_split(self.source, TRAINING_SPLIT)
+        except DatasetError:
+            pass
+        try:
+            return find_image_folder(self.source, TRAINING_SPLIT), None
+        except DatasetError:
+            raise DatasetError(
+                f"precision=int8 measures ranges on training images, and {self.source} has none: neither a folder "
+                f"{TRAINING_SPLIT} with images, nor images in itself. Pass calibration=DIR."
+            ) from None
+
+
+def read_quantization(values: Mapping[str, Any], precision: str, target: type[Target]) -> Quantization | None:
+    """Return what `recipe=` and `calibration=` ask for; None for another precision than int8.
+
+    Raises UsageError when they are given without it, or when the recipe quantises nothing.
+    """
+    given = [f"{key}={values[key]}" for key in ("recipe", "calibration") if values[key]]
+    if precision != INT8:
+        if given:
+            how = "Add precision=int8" if INT8 in target.precisions else f"target={target.name} has no precision=int8"
+            raise UsageError(f"{' '.join(given)} is for precision=int8, and this run has precision={precision}. {how}.")
+        return None
+    word = values["recipe"] or RECIPE.default
+    recipe = read_recipe(word)
+    if recipe.quantize is None:
+        raise UsageError(
+            f"recipe={word} only prunes. Prune the weights with it (the verb prune), and run them without recipe= and "
+            "precision=int8; or name a recipe with the key quantize."
+        )
+    return Quantization(word, recipe, values["calibration"] or values["coco"])

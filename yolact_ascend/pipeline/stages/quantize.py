@@ -1,0 +1,52 @@
+"""Stage `quantize` of `precision=int8`: the exported ONNX as INT8, in a process of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from yolact_ascend import flags
+from yolact_ascend.compression.calibration import choose_images
+from yolact_ascend.files import digest_files, sha256_file
+from yolact_ascend.images.decode import find_images
+from yolact_ascend.pipeline.context import RunContext
+from yolact_ascend.pipeline.steps import Step
+from yolact_ascend.process import own_command
+from yolact_ascend.sources import made_by
+
+
+def steps(run: RunContext) -> list[Step]:
+    """Return the step, or none for another precision."""
+    quantization = run.settings.quantization
+    if quantization is None:
+        return []
+    files = run.quantized
+
+    def found() -> tuple[Path, Path | None]:
+        return quantization.find_images()
+
+    def inputs() -> dict[str, Any]:
+        folder, annotations = found()
+        part = quantization.part
+        chosen = choose_images(find_images(folder), part.images, part.seed)  # of COCO's 118 287
+        return {
+            "onnx_sha256": sha256_file(run.folder.onnx),
+            "recipe_sha256": quantization.recipe.sha256,
+            "images": [chosen.found, digest_files(chosen.images)],
+            "annotations": None if annotations is None else sha256_file(annotations),
+            **made_by("compression.quantize"),
+        }
+
+    def work() -> None:
+        folder, annotations = found()
+        words = [flags.MODEL.word(run.folder.onnx), flags.RECIPE.word(quantization.word)]
+        words += [flags.IMAGE_PATH.word(folder), *([] if annotations is None else [flags.JSON_FILE.word(annotations)])]
+        words += [flags.SCORED.word(run.dataset.image_folder)] if run.settings.needs_dataset else []
+        words += [flags.SAVE_PATH.word(files.folder), *flags.thread_words(run.settings.threads)]
+        run.runner.run_own([*own_command("quantize"), *words])
+
+    def made() -> Sequence[Path]:
+        return [*files.all, files.progress]
+
+    return [Step("quantize", None, inputs, lambda: files.all, work, made, quantization.find_images)]
