@@ -1,7 +1,5 @@
 """When a run takes the demo, and what tells that its scenes are there."""
 
-from pathlib import Path
-
 import pytest
 from factories import describe_network, write_described_onnx
 
@@ -11,7 +9,7 @@ from yolact_ascend.errors import DatasetError, UsageError, WeightsError
 from yolact_ascend.files import sha256_file
 from yolact_ascend.models.config import CONFIGS, DEFAULT_CONFIG, DEMO_CONFIG
 from yolact_ascend.pipeline import demo, model_source
-from yolact_ascend.pipeline.demo import draw_command, is_drawn, note_drawn, with_demo
+from yolact_ascend.pipeline.demo import Scenes, demo_scenes, with_demo
 from yolact_ascend.pipeline.settings import parse_words
 
 
@@ -66,18 +64,30 @@ def test_what_lies_at_the_guides_paths_is_used(empty_folder):
 
 
 def test_scenes_are_drawn_once_for_each_version_of_the_code(tmp_path, monkeypatch):
-    assert not is_drawn(tmp_path)
-    note_drawn(tmp_path)
-    assert not is_drawn(tmp_path)  # the folder lost its images
+    scenes = Scenes(tmp_path, 0, 100)
+    assert not scenes.are_drawn()
+    scenes.note_drawn()
+    assert not scenes.are_drawn()  # the folder lost its images
     make_split(tmp_path)
-    assert is_drawn(tmp_path)
+    assert scenes.are_drawn()
+    assert not Scenes(tmp_path, 0, 99).are_drawn()
     monkeypatch.setattr(demo, "SEED", 2)
-    assert not is_drawn(tmp_path)
+    assert not scenes.are_drawn()
 
 
-def test_the_command_draws_held_out_scenes_only():
-    words = draw_command(Path("d"))
-    assert words[-5:] == ["draw", "--save_path=d", "--train_images=0", "--val_images=100", "--seed=1"]
+def test_the_command_draws_held_out_scenes_only(empty_folder):
+    (scenes,) = demo_scenes(with_demo(parse_words(["out=r"])))
+    words = scenes.draw_command()
+    assert words[-5:] == ["draw", "--save_path=r/demo_data", "--train_images=0", "--val_images=100", "--seed=1"]
+
+
+def test_an_int8_demo_draws_training_scenes_to_calibrate_on(empty_folder):
+    """50 to measure ranges on, as the recipe says, and 100 more to choose by; of another split than the scored ones."""
+    _, scenes = demo_scenes(with_demo(parse_words(["out=r", "target=onnxruntime", "precision=int8"])))
+    words = scenes.draw_command()
+    assert words[-4:] == ["--save_path=r/demo_calibration", "--train_images=150", "--val_images=0", "--seed=1"]
+    (own,) = demo_scenes(with_demo(parse_words(["target=onnxruntime", "precision=int8", "calibration=photographs"])))
+    assert own.val_images == 100
 
 
 @pytest.mark.parametrize(

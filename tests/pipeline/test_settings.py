@@ -15,7 +15,7 @@ def test_no_words_give_the_defaults():
     settings = parse_words([])
     assert settings.batch_sizes == (1,)
     assert settings.weights == Path("yolact_edge_resnet50_54_800000.pth")
-    assert settings.stages == ("patch", "export", "compile", "preprocess", "infer", "postprocess", "report")
+    assert settings.stages == ("patch", "export", "quantize", "compile", "preprocess", "infer", "postprocess", "report")
     assert settings.limit is None and settings.upstream is None and settings.force == frozenset()
 
 
@@ -27,7 +27,7 @@ def test_no_words_give_the_defaults():
         (["bs=4,1,4"], "batch_sizes", (4, 1)),
         (["limit=7"], "limit", 7),
         (["out=a=b"], "out", Path("a=b")),
-        (["mode=perf"], "stages", ("patch", "export", "compile", "benchmark", "report")),
+        (["mode=perf"], "stages", ("patch", "export", "quantize", "compile", "benchmark", "report")),
         (["from=infer"], "stages", ("infer", "postprocess", "report")),
         (["from=infer", "to=infer"], "stages", ("infer",)),
         (["force=infer,export"], "force", frozenset({"infer", "export"})),
@@ -50,7 +50,7 @@ def test_no_words_give_the_defaults():
         (["target=onnxruntime"], "precision", "fp32"),
         (["precision=fp32", "device=cpu", "target=onnxruntime"], "precision", "fp32"),
         (["target=onnxruntime", "device=cpu"], "device", "cpu"),
-        (["target=onnxruntime", "stream=1"], "stages", ("patch", "export", "compile", "stream", "report")),
+        (["target=onnxruntime", "stream=1"], "stages", ("patch", "export", "quantize", "compile", "stream", "report")),
         ([], "input_dtype", "float32"),
         (["aipp=0"], "embed", "0"),
         (["aipp=1"], "embed", "1"),
@@ -94,8 +94,8 @@ def test_words_become_settings(words, name, value):
         (["device="], "device=: expected one of auto, npu, emulation (target=ascend)."),
         (["device=npu", "target=onnxruntime"], "device=npu: expected one of auto, cpu (target=onnxruntime)."),
         (["target=onnxruntime", "device=emulation"], "device=emulation: expected one of auto, cpu"),
-        (["target=onnxruntime", "precision=fp16"], "precision=fp16: expected fp32 (target=onnxruntime)."),
-        (["precision=fp16", "target=onnxruntime"], "precision=fp16: expected fp32 (target=onnxruntime)."),
+        (["target=onnxruntime", "precision=fp16"], "precision=fp16: expected one of fp32, int8 (target=onnxruntime)."),
+        (["precision=fp16", "target=onnxruntime"], "precision=fp16: expected one of fp32, int8 (target=onnxruntime)."),
         (["mode=fast"], "mode=fast: expected one of full, perf"),
         (["config=yolact"], "Unknown config 'yolact'. Choose one of: yolact_edge_resnet50_config"),
         (["limit=0"], "limit=0: expected a whole number from 1 to 1000000000"),
@@ -113,8 +113,8 @@ def test_words_become_settings(words, name, value):
         (["npus=0,"], "npus=0,: expected device numbers"),
         (["npus=-1"], "npus=-1: expected device numbers"),
         (["npus=256"], "npus=256: expected device numbers"),
-        (["precision=int8"], "precision=int8: expected one of fp16, fp32 (target=ascend)."),
-        (["precision=int8", "target=onnxruntime"], "precision=int8: expected fp32 (target=onnxruntime)."),
+        (["precision=int4"], "precision=int4: expected one of fp16, fp32, int8 (target=ascend)."),
+        (["precision=int4", "target=onnxruntime"], "precision=int4: expected one of fp32, int8 (target=onnxruntime)."),
         (["cut=masks"], "cut=masks: expected one of fpn, heads"),
         (["stream=1", "mode=perf"], "stream=1 and mode=perf cannot be combined: "),
         (["aipp=yes"], "embed=yes: expected one of 0, 1 (target=ascend)"),

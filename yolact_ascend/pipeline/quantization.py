@@ -10,7 +10,6 @@ from typing import Any
 from yolact_ascend.compression.recipe import QuantizeRecipe, Recipe, read_recipe
 from yolact_ascend.errors import DatasetError, UsageError
 from yolact_ascend.flags import RECIPE
-from yolact_ascend.images.layout import TRAINING_SPLIT, find_image_folder, find_split
 from yolact_ascend.targets.target import INT8, Target
 
 
@@ -35,6 +34,12 @@ class Quantization:
 
     def find_images(self) -> tuple[Path, Path | None]:
         """Return (folder of images, their annotation file or None); raises DatasetError when there are no images."""
+        from yolact_ascend.images.layout import (
+            TRAINING_SPLIT,
+            find_image_folder,
+            find_split,
+        )  # `doctor` needs no OpenCV
+
         try:
             return find_split(self.source, TRAINING_SPLIT)
         except DatasetError:

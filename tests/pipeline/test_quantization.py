@@ -1,0 +1,56 @@
+"""`precision=int8` of a run: recipe= and calibration=, and where the images are looked for."""
+
+from pathlib import Path
+
+import pytest
+
+from yolact_ascend.errors import DatasetError, UsageError
+from yolact_ascend.pipeline.settings import parse_words
+from yolact_ascend.targets.registry import TARGETS
+
+
+def quantization_of(*words):
+    return parse_words(["target=onnxruntime", *words]).quantization
+
+
+def test_int8_takes_the_shipped_recipe_and_the_training_images_of_the_data_set():
+    assert quantization_of("precision=fp32") is None
+    found = quantization_of("precision=int8", "coco=data")
+    assert (found.word, found.recipe.name, found.source) == ("int8", "int8", Path("data"))
+    own = quantization_of("precision=int8", "recipe=pruned_int8", "calibration=photographs")
+    assert (own.recipe.name, own.part.images, own.source) == ("pruned_int8", 50, Path("photographs"))
+    assert set(own.named) == {"name", "sha256"}
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["recipe=int8"], "recipe=int8 is for precision=int8, and this run has precision=fp32. Add precision=int8."),
+        (["calibration=d", "target=torch"], "target=torch has no precision=int8"),
+        (["precision=int8", "recipe=pruned"], "recipe=pruned only prunes"),
+        (["precision=int8", "recipe=none"], "There is no recipe 'none'"),
+        (["precision=int8", "target=torch"], "precision=int8: expected"),
+    ],
+)
+def test_what_does_not_fit_is_refused(words, sentence):
+    target = [] if any(word.startswith("target=") for word in words) else ["target=onnxruntime"]
+    with pytest.raises(UsageError, match=sentence):
+        parse_words([*target, *words])
+
+
+def test_every_target_but_torch_has_int8():
+    assert [name for name, target in TARGETS.items() if "int8" not in target.precisions] == ["torch"]
+
+
+def test_images_are_those_of_a_coco_folder_or_of_any_folder(tmp_path):
+    found = quantization_of("precision=int8", f"calibration={tmp_path}")
+    with pytest.raises(DatasetError, match=r"has none: neither a folder train2017 .* Pass calibration=DIR"):
+        found.find_images()
+    (tmp_path / "a.jpg").touch()
+    assert found.find_images() == (tmp_path, None)
+    (tmp_path / "train2017").mkdir()
+    assert found.find_images() == (tmp_path / "train2017", None)
+    annotations = tmp_path / "annotations" / "instances_train2017.json"
+    annotations.parent.mkdir()
+    annotations.touch()
+    assert found.find_images() == (tmp_path / "train2017", annotations)
