@@ -1,0 +1,52 @@
+"""`precision=int8` of a run, on each target that has it: one recipe, one table of ranges, and what is said of it."""
+
+from __future__ import annotations
+
+import json
+import shutil
+
+import pytest
+from factories import TINY_CONFIG, write_coco
+from formats import require_valid
+
+from yolact_ascend.cli.orchestration import run_stages
+from yolact_ascend.targets.compiled import read_sidecar
+from yolact_ascend.targets.folder import WorkFolder, sidecar_file
+from yolact_ascend.targets.registry import TARGETS
+
+RECIPE = "quantize:\n  method: minmax\n  images: 2\n  map_budget: null\n"
+TARGET_WORDS = {"onnxruntime": [], "openvino": ["device=cpu"], "ascend": ["device=emulation"]}
+
+
+@pytest.mark.parametrize("target", TARGET_WORDS)
+def test_a_run_quantises_compiles_and_reports(target, tiny_heads_onnx, tmp_path, capfd):
+    """The exported model stands in for weights, as on a host without PyTorch."""
+    pytest.importorskip("onnx")
+    pytest.importorskip(target if target != "ascend" else "onnxruntime")
+    coco, recipe, folder = write_coco(tmp_path / "coco", TINY_CONFIG), tmp_path / "own.yaml", WorkFolder(tmp_path / "r")
+    recipe.write_text(RECIPE)
+    folder.root.mkdir()
+    shutil.copy(tiny_heads_onnx, folder.onnx)
+    words = [f"out={folder.root}", f"target={target}", *TARGET_WORDS[target], "precision=int8", f"recipe={recipe}"]
+    words += [f"coco={coco}", f"calibration={coco / 'val2017'}", "stream=1", "workers=1"]
+    run_stages(words)
+
+    model = folder.model(1, TARGETS[target].model_suffix)
+    report = require_valid(json.loads(folder.report_json.read_text()), "report")
+    require_valid(json.loads(sidecar_file(model).read_text()), "sidecar")
+    int8, sidecar = report["model"]["int8"], read_sidecar(model)
+    assert sidecar.recipe == int8["recipe"] and int8["recipe"]["name"] == "own"
+    assert (report["model"]["precision"], sidecar.precision) == ("int8", "int8")
+    assert (int8["method"], int8["images"], int8["of_images"]) == ("minmax", 2, 4)
+    assert 0 < len(int8["float32"]) < int8["layers"] and "ATC computes it in float" in int8["float32"][0]["why"]
+    assert int8["onnx_bytes"] > 2 * int8["int8_bytes"]
+    assert any("among the scored ones" in warning for warning in int8["warnings"])
+    assert "## INT8" in folder.report_md.read_text() and int8["float32"][0]["name"] in folder.report_md.read_text()
+
+    capfd.readouterr()
+    recipe.write_text(f"# the same\n{RECIPE}")
+    run_stages(words)
+    assert "[quantize] up to date" in capfd.readouterr().err
+    recipe.write_text(RECIPE.replace("minmax", "percentile"))
+    run_stages([*words, "to=compile"])
+    assert "[quantize] running" in capfd.readouterr().err
