@@ -10,6 +10,7 @@ from factories import TINY_CONFIG, write_coco
 from formats import require_valid
 
 from yolact_ascend.cli.orchestration import run_stages
+from yolact_ascend.errors import UsageError
 from yolact_ascend.targets.compiled import read_sidecar
 from yolact_ascend.targets.folder import WorkFolder, sidecar_file
 from yolact_ascend.targets.registry import TARGETS
@@ -50,3 +51,20 @@ def test_a_run_quantises_compiles_and_reports(target, tiny_heads_onnx, tmp_path,
     recipe.write_text(RECIPE.replace("minmax", "percentile"))
     run_stages([*words, "to=compile"])
     assert "[quantize] running" in capfd.readouterr().err
+
+
+def test_compile_by_hand_knows_which_file_it_has(tiny_heads_onnx, tmp_path):
+    pytest.importorskip("onnxruntime")
+    import onnx
+
+    from yolact_ascend.cli.compile import choose_precision
+    from yolact_ascend.compression.qdq import qdq_model
+
+    onnx.save(qdq_model(onnx.load(tiny_heads_onnx), []), tmp_path / "q.onnx")
+    target = TARGETS["onnxruntime"]
+    assert choose_precision(tmp_path / "q.onnx", "", target) == choose_precision(tmp_path / "q.onnx", "int8", target)
+    assert choose_precision(tiny_heads_onnx, "", target) == "fp32"
+    with pytest.raises(UsageError, match="is INT8, expected --precision=int8, found fp32"):
+        choose_precision(tmp_path / "q.onnx", "fp32", target)
+    with pytest.raises(UsageError, match="is not INT8, .* Make one with `quantize`"):
+        choose_precision(tiny_heads_onnx, "int8", target)

@@ -95,8 +95,8 @@ def test_ascends_form_has_what_its_parser_reads(chain):
     assert [entry.version for entry in chain.ascend.opset_import] == [11]
 
 
-@pytest.mark.parametrize("form", ["qdq", "ascend"])
-def test_nodes_are_in_topological_order_and_nothing_is_left_over(chain, form):
+@pytest.mark.parametrize(("form", "mark"), [("qdq", {"int8_qdq": "1"}), ("ascend", {"operators": "int8"})])
+def test_nodes_are_in_topological_order_and_nothing_is_left_over(chain, form, mark):
     model = getattr(chain, form)
     known = {"image", *values_of(model)}
     for node in model.graph.node:
@@ -104,7 +104,7 @@ def test_nodes_are_in_topological_order_and_nothing_is_left_over(chain, form):
         known |= set(node.output)
     used = {name for node in model.graph.node for name in node.input}
     assert set(values_of(model)) <= used
-    assert {entry.key: entry.value for entry in model.metadata_props} == {"origin": "graphs.py"}
+    assert {entry.key: entry.value for entry in model.metadata_props} == {"origin": "graphs.py", **mark}
 
 
 def test_ascends_form_holds_the_integers_of_the_qdq_form(chain):

@@ -15,6 +15,7 @@ from onnx import helper, version_converter
 
 from yolact_ascend.compression.affine import QuantizedLayer
 from yolact_ascend.compression.graphs import INT8_SUFFIX, Constants, layers_of_nodes, node_layer, replace_nodes
+from yolact_ascend.models.onnx_metadata import QDQ
 
 OPSET = 13  # the first with a scale for each channel
 UINT8_OFFSET = 128
@@ -29,6 +30,7 @@ def qdq_model(model: onnx.ModelProto, layers: Sequence[QuantizedLayer]) -> onnx.
         found = node_layer(node, by_node)
         nodes += [node] if found is None else twin_nodes(node, found, constants, node.output[0], done)
     replace_nodes(quantized, nodes, constants.tensors)
+    quantized.metadata_props.add(key=QDQ, value="1")
     return quantized
 
 

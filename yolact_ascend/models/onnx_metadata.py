@@ -19,6 +19,7 @@ MOST_VARINT_BYTES = 10
 MOST_ENTRY_BYTES = 16 << 20  # of one entry; the names of 80 classes take 2 kB
 OPERATORS = "operators"  # the key for operators that are not ONNX's; it is absent for those that are
 INT8 = "int8"  # its value where `quantize` wrote Ascend's form
+QDQ = "int8_qdq"  # the key of the form for ONNX Runtime and OpenVINO, whose operators are ONNX's
 EXPORT_FIRST = "Export it first (pth2onnx.py)."
 
 
@@ -42,6 +43,12 @@ def own_operators(path: Path) -> str | None:
         return read_metadata(path).get(OPERATORS)
     except ArtifactError:
         return None  # no ONNX at all: whoever cannot open it says why
+
+
+def is_quantized(path: Path) -> bool:
+    """Whether `quantize` wrote a file, in either form; raises ArtifactError when it is no ONNX model."""
+    found = read_metadata(path)
+    return QDQ in found or found.get(OPERATORS) == INT8
 
 
 def refuse_own_operators(path: Path) -> None:
