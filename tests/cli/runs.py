@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import numpy as np
 import pytest
-from factories import TINY_CONFIG
+from factories import CHECKOUT, TINY_CONFIG
 from formats import require_valid
 
 from yolact_ascend.cli.orchestration import run_stages
@@ -63,6 +68,27 @@ class Run:
     def report(self) -> dict:
         """The report, which fits its schema whatever the run was."""
         return require_valid(json.loads(self.folder.report_json.read_text()), "report")
+
+
+def kill_in(words: list[str], stage: str, sign: Path | None = None) -> None:
+    """Start a run, and kill all of it at once in the middle of a stage: as it begins, or when the file `sign` is there.
+
+    As a lost connection or a full machine does.
+    """
+    command = [sys.executable, "-m", "yolact_ascend", "run", *words]
+    process = subprocess.Popen(
+        command, cwd=CHECKOUT, start_new_session=True, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL
+    )
+    started = ""
+    while not re.search(rf"^\[{stage}( bs\d+)?\] running", started, re.MULTILINE):
+        line = process.stderr.readline().decode()
+        assert line, started
+        started += line
+    deadline = time.monotonic() + 60
+    while sign is not None and not sign.exists() and time.monotonic() < deadline:
+        time.sleep(0.005)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()
 
 
 def verb_words(command: list[str]) -> list[str]:

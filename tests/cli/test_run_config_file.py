@@ -9,7 +9,8 @@ import pytest
 pytest.importorskip("yaml", reason="reading a config file needs PyYAML")
 
 import torch
-from factories import random_rcnn_state_dict
+from factories import random_rcnn_state_dict, write_coco
+from runs import kill_in
 
 import yolact_ascend
 from yolact_ascend.cli.flags import chosen_config
@@ -125,6 +126,26 @@ def test_load_makes_the_model_of_a_pickle_and_the_file_once(made, tmp_path, monk
     (tmp_path / "mine.yaml").write_text(NARROW.replace("PER_IMAGE: 10", "PER_IMAGE: 12"))
     with pytest.raises(pytest.fail.Exception, match="made again"):
         yolact_ascend.load(made / "weights.pkl", config=tmp_path / "mine.yaml", target="onnxruntime")
+
+
+def test_a_run_that_is_killed_in_each_stage_ends_like_one_that_was_not(made, tmp_path):
+    """Each start resumes at the stage that the last one was killed in; all of a run is killed at once."""
+    coco, folder = write_coco(tmp_path / "coco", get_config(str(made / "mine.yaml"))), WorkFolder(tmp_path / "out")
+    run = [f"config={made / 'mine.yaml'}", f"weights={made / 'weights.pth'}", f"coco={coco}", f"out={folder.root}"]
+    run += ["device=emulation", "workers=1"]
+    for stage in (stages := ["export", "compile", "preprocess", "infer", "postprocess"]):
+        kill_in(run, stage, folder.outputs(1) / "0_0.bin" if stage == "infer" else None)
+        done = [path.stem.partition("_")[0] for path in folder.records.glob("*.json")]
+        assert sorted(done) == sorted(stages[: stages.index(stage)])
+    assert main(["run", *run]) == 0
+    paths = {"image_path": coco / "val2017", "json_file": coco / "annotations" / "instances_val2017.json"}
+    paths["model"] = folder.model(1, ".om")
+    names = {"box": "bbox_det_file", "mask": "mask_det_file"}
+    streamed = {task: tmp_path / f"{task}.json" for task in names}
+    flags = {**paths, **{names[task]: path for task, path in streamed.items()}, "device": "emulation", "workers": 1}
+    assert main(["stream", *(f"--{name}={value}" for name, value in flags.items())]) == 0
+    for task, path in folder.detections(1, ("box",)).items():
+        assert path.read_bytes() == streamed[task].read_bytes() and len(path.read_text()) > 1000
 
 
 def test_a_file_that_cannot_be_built_ends_the_run_with_its_sentence(made, tmp_path, capfd):

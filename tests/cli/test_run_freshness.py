@@ -1,12 +1,10 @@
 """What a second run redoes, what it keeps, and what a kill leaves."""
 
 import json
-import os
 import shutil
 import signal
 import subprocess
 import sys
-import time
 from dataclasses import replace
 
 import numpy as np
@@ -18,6 +16,7 @@ from runs import (
     change_annotations,
     change_image,
     change_weights,
+    kill_in,
     verb_words,
 )
 
@@ -93,11 +92,10 @@ def test_force_makes_the_inputs_again(copied):
 
 @pytest.mark.parametrize(
     ("stage", "sign", "lost"),
-    [("export", "yolact_edge.onnx", ALL), ("infer", "bs3/output/0_0.bin", ALL[ALL.index("preprocess") :])],
+    [("export", None, ALL), ("infer", "bs3/output/0_0.bin", ALL[ALL.index("preprocess") :])],
     ids=["export", "infer"],
 )
 def test_a_killed_run_continues(copied, stage, sign, lost):
-    """Everything of the run is killed at once, mid-stage, as a lost connection or a full machine does."""
     shutil.rmtree(copied.folder.inputs)
     for label in lost:
         (copied.folder.records / f"{label.replace(' ', '_')}.json").unlink()
@@ -105,20 +103,7 @@ def test_a_killed_run_continues(copied, stage, sign, lost):
     if "export" in lost:
         copied.folder.onnx.unlink()
     assert copied.folder.report_json.exists()
-    command = [sys.executable, "-m", "yolact_ascend", "run", *copied.command()]
-    process = subprocess.Popen(
-        command, cwd=CHECKOUT, start_new_session=True, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL
-    )
-    marker, started = f"[{stage}", b""
-    while marker not in started.decode():
-        line = process.stderr.readline()
-        assert line, started.decode()
-        started += line
-    deadline = time.monotonic() + 60
-    while not (copied.out / sign).exists() and time.monotonic() < deadline and stage != "export":
-        time.sleep(0.005)
-    os.killpg(process.pid, signal.SIGKILL)
-    process.communicate()
+    kill_in(copied.command(), stage, sign and copied.out / sign)
     assert not copied.folder.report_json.exists()
     done = [path.stem for path in copied.folder.records.glob("*.json")] if copied.folder.records.exists() else []
     assert not any(stage in label for label in done)
