@@ -240,14 +240,14 @@ def describe_network(config: ModelConfig = TINY_CONFIG, cut: str = "fpn", weight
     return Description(config, cut, weights, "yolact_ascend", "yolact-ascend 1.0", part)
 
 
-def write_described_onnx(path: Path, description: Description) -> None:
-    """Write an ONNX file that states a description; its graph copies one number."""
+def write_described_onnx(path: Path, description: Description, **more: str) -> None:
+    """Write an ONNX file that states a description, and `more`; its graph copies one number."""
     from onnx import TensorProto, helper, save
 
     values = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [1]) for name in ("a", "b")]
     graph = helper.make_graph([helper.make_node("Identity", ["a"], ["b"])], "g", values[:1], values[1:])
     model = helper.make_model(graph)
-    helper.set_model_props(model, {KEY: json.dumps(to_json(description))})
+    helper.set_model_props(model, {KEY: json.dumps(to_json(description)), **more})
     save(model, path)
 
 

@@ -20,6 +20,7 @@ from yolact_ascend.models.export import export_onnx
 from yolact_ascend.models.families import choose_operators, cut_outputs, family_of, require_batch_sizes
 from yolact_ascend.models.inputs import input_tensors
 from yolact_ascend.models.rcnn import ascend, roi_align
+from yolact_ascend.models.rcnn.box_operators import box_operators
 from yolact_ascend.models.rcnn.samples import draw_inputs
 from yolact_ascend.models.weights import load_network
 from yolact_ascend.targets.onnxruntime.engine import OnnxEngine
@@ -244,7 +245,9 @@ def test_ascends_operators_are_written_as_its_recipe_writes_them(models, tmp_pat
         "max_size_per_class": 20,
         "max_total_size": 20,
     }
-    assert {each.key: each.value for each in model.metadata_props}["operators"] == operators
+    metadata = {each.key: each.value for each in model.metadata_props}
+    assert metadata["operators"] == operators
+    assert metadata["float32_operators"].splitlines() == box_operators(model.graph)
     assert not {"NonMaxSuppression", "RoiAlign", "NonZero"} & {node.op_type for node in model.graph.node}
 
 

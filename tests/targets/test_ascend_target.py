@@ -6,12 +6,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from factories import TINY_CONFIG
+from factories import TINY_CONFIG, describe_network, write_described_onnx
 
 from yolact_ascend.errors import ArtifactError, ToolError, UsageError
 from yolact_ascend.models.inputs import input_tensor
 from yolact_ascend.process import Runner as ProcessRunner
 from yolact_ascend.targets.ascend.ais_bench import AisBenchFlags
+from yolact_ascend.targets.ascend.atc import ATC_SUCCESS
 from yolact_ascend.targets.ascend.target import EMULATION_NOTE, NPU_NOTE, AscendTarget
 from yolact_ascend.targets.ascend.tools import Tools
 from yolact_ascend.targets.target import BenchmarkJob, CompileJob, DeviceRequest, InferJob
@@ -41,6 +42,21 @@ class Runner:
         assert {**ON_CARD.env, **env} == env
         self.commands.append(command)
         return self.work()
+
+
+@pytest.mark.parametrize(("precision", "is_kept"), [("fp16", True), ("fp32", False)])
+def test_operators_that_the_onnx_names_stay_float32(tmp_path, precision, is_kept):
+    """`atc --keep_dtype` has no effect with must_keep_origin_dtype (CANN 8.5, atlasatcparam_16_0074)."""
+    write_described_onnx(tmp_path / "m.onnx", describe_network(), float32_operators="/Exp\n/Mul")
+    inputs = (FLOAT32,)
+    model = tmp_path / "m_bs1.om"
+    job = CompileJob(tmp_path / "m.onnx", model, 1, precision, inputs, inputs, TINY_CONFIG.preprocessing)
+    runner = Runner(lambda: write_file(model) and ATC_SUCCESS)
+    AscendTarget(ON_CARD).compile(job, runner, tmp_path / "log")
+    (file,) = [*tmp_path.glob("*keep_dtype*")] or [None]
+    assert (file and file.read_text()) == ("/Exp\n/Mul\n" if is_kept else None)
+    assert ("--keep_dtype" in runner.commands[0]) == is_kept
+    assert not is_kept or file in AscendTarget(ON_CARD).compile_files(job)
 
 
 @pytest.mark.parametrize(

@@ -38,12 +38,13 @@ def test_a_network_with_two_inputs_has_an_entry_for_each():
         ({"precision": "fp16"}, ""),
         ({"precision": "fp32"}, " --precision_mode must_keep_origin_dtype"),
         ({"aipp_config": Path("a.cfg")}, " --insert_op_conf a.cfg"),
+        ({"keep_dtype": Path("keep.cfg")}, " --keep_dtype keep.cfg"),
         (
             {"precision": "fp32", "aipp_config": Path("a.cfg")},
             " --precision_mode must_keep_origin_dtype --insert_op_conf a.cfg",
         ),
     ],
-    ids=["default", "fp16", "fp32", "aipp", "both"],
+    ids=["default", "fp16", "fp32", "aipp", "kept operators", "both"],
 )
 def test_what_is_not_the_guides_adds_a_flag(words, flags):
     command = " ".join(atc_command(Path("a.onnx"), Path("a"), 8, [IMAGE], "Ascend310P3", **words))

@@ -27,7 +27,7 @@ from yolact_ascend.models.families import default_cut, family_of
 from yolact_ascend.models.family import ONNX, OPERATORS_DOMAIN, Family, HostNetwork
 from yolact_ascend.models.host_part import HOST, PART_KEY, heads_file, require_own_heads
 from yolact_ascend.models.inputs import input_tensors
-from yolact_ascend.models.onnx_metadata import OPERATORS
+from yolact_ascend.models.onnx_metadata import FLOAT32_OPERATORS, OPERATORS
 from yolact_ascend.models.weights import load_network, read_state_dict
 from yolact_ascend.tensors import TensorSpec, all_finite
 
@@ -94,6 +94,7 @@ def export_onnx(
             part = HostPart(heads.name, sha256_file(temporary_heads))
         description = Description(config, cut, facts["weights_sha256"], facts["network"], facts["producer"], part)
         _set_metadata(model, {**facts, KEY: json.dumps(to_json(description))})
+        _state_float32_operators(model, family)
         onnx.save(model, temporary)
         check_contract(temporary, inputs, outputs, family)
         differences = compare_with_torch(temporary, network, outputs, _samples(family, config)) + differences
@@ -122,6 +123,7 @@ def _write_with_operators(
     del model.opset_import[:]
     model.opset_import.extend(kept)
     _set_metadata(model, {entry.key: entry.value for entry in checked.metadata_props})
+    _state_float32_operators(model, family)
     onnx.save(model, path)
     _require_contract(model, inputs, outputs, family)
 
@@ -293,6 +295,14 @@ def _facts(weights: Path, config: ModelConfig, upstream: Path | None, cut: str) 
 def _set_metadata(model: onnx.ModelProto, metadata: dict[str, str]) -> None:
     del model.metadata_props[:]
     onnx.helper.set_model_props(model, metadata)
+
+
+def _state_float32_operators(model: onnx.ModelProto, family: Family) -> None:
+    """State the operators that are to stay float32 in half precision, by the names that this graph has."""
+    names = family.float32_operators(model.graph)
+    if names:
+        metadata = {entry.key: entry.value for entry in model.metadata_props}
+        _set_metadata(model, {**metadata, FLOAT32_OPERATORS: "\n".join(names)})
 
 
 def _shape(value: onnx.ValueInfoProto) -> list[str | int]:

@@ -14,6 +14,7 @@ from yolact_ascend.timings import Timings
 
 if TYPE_CHECKING:  # most of what imports this does without
     import numpy as np
+    import onnx
     import torch
     from torch import nn
 
@@ -127,6 +128,9 @@ class Family(Protocol):
 
     def with_operators(self, network: nn.Module, operators: str) -> nn.Module:
         """Return a network of `at_cut` for the export of a graph with other operators than ONNX's."""
+
+    def float32_operators(self, graph: onnx.GraphProto) -> list[str]:
+        """Return the names of a graph's operators that half precision would harm; none: all may have it."""
 
     def has_host_part(self, cut: str) -> bool:
         """Tell whether a part of the network runs on the host behind a cut, so that weights are needed there."""

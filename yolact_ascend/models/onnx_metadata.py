@@ -20,6 +20,7 @@ MOST_ENTRY_BYTES = 16 << 20  # of one entry; the names of 80 classes take 2 kB
 OPERATORS = "operators"  # the key for operators that are not ONNX's; it is absent for those that are
 INT8 = "int8"  # its value where `quantize` wrote Ascend's form
 QDQ = "int8_qdq"  # the key of the form for ONNX Runtime and OpenVINO, whose operators are ONNX's
+FLOAT32_OPERATORS = "float32_operators"  # the key for the names of those that half precision would harm, one a line
 EXPORT_FIRST = "Export it first (pth2onnx.py)."
 
 
@@ -49,6 +50,14 @@ def is_quantized(path: Path) -> bool:
     """Whether `quantize` wrote a file, in either form; raises ArtifactError when it is no ONNX model."""
     found = read_metadata(path)
     return QDQ in found or found.get(OPERATORS) == INT8
+
+
+def float32_operators(path: Path) -> str:
+    """Return the names of the operators that are to stay float32, one a line; "" where there are none."""
+    try:
+        return read_metadata(path).get(FLOAT32_OPERATORS, "")
+    except ArtifactError:
+        return ""  # no ONNX yet, or none at all: whoever cannot open it says why
 
 
 def refuse_own_operators(path: Path) -> None:

@@ -37,6 +37,11 @@ class WorkFolder:
         return self.root / f"yolact_edge_bs{batch_size}{suffix}"
 
     @property
+    def keep_dtype(self) -> Path:
+        """What `atc --keep_dtype` takes."""
+        return self.root / "yolact_edge_keep_dtype.cfg"
+
+    @property
     def aipp_config(self) -> Path:
         """What `atc --insert_op_conf` takes."""
         return self.root / "yolact_edge_aipp.cfg"

@@ -17,6 +17,7 @@ from yolact_ascend.tensors import TensorSpec
 
 if TYPE_CHECKING:
     import numpy as np
+    import onnx
     import torch
     from torch import nn
 
@@ -91,6 +92,11 @@ class RcnnFamily(Family):
 
         assert isinstance(network, RcnnNetwork)
         return network.with_operators(operators)
+
+    def float32_operators(self, graph: onnx.GraphProto) -> list[str]:
+        from yolact_ascend.models.rcnn.box_operators import box_operators
+
+        return box_operators(graph)
 
     def has_host_part(self, cut: str) -> bool:
         return False

@@ -15,6 +15,7 @@ from yolact_ascend.tensors import TensorSpec
 
 if TYPE_CHECKING:
     import numpy as np
+    import onnx
     import torch
     from torch import nn
 
@@ -99,6 +100,9 @@ class YolactFamily(Family):
 
     def with_operators(self, network: nn.Module, operators: str) -> nn.Module:
         return network
+
+    def float32_operators(self, graph: onnx.GraphProto) -> list[str]:
+        return []
 
     def has_host_part(self, cut: str) -> bool:
         return cut == FPN

@@ -23,16 +23,19 @@ def atc_command(
     soc_version: str,
     precision: str = "fp16",
     aipp_config: Path | None = None,
+    keep_dtype: Path | None = None,
 ) -> list[str]:
     """Build the guide's ATC command for one batch size; atc appends `.om` to the prefix.
 
-    `precision` "fp16" is atc's own default. With AIPP `--input_shape` stays the network's, though the model's changes.
+    `precision` "fp16" is atc's own default; `keep_dtype` lists the operators that stay float32 then. With AIPP
+    `--input_shape` stays the network's, though the model's changes.
     """
     shapes = ";".join(f"{spec.name}:{','.join(map(str, (batch_size, *spec.shape)))}" for spec in network_inputs)
     return [
         *("atc", "--model", str(onnx), "--framework", "5", "--output", str(om_prefix), "--log", "error"),
         *("--soc_version", soc_version, "--input_shape", shapes),
         *PRECISION_FLAGS[precision],
+        *(() if keep_dtype is None else ("--keep_dtype", str(keep_dtype))),
         *(() if aipp_config is None else ("--insert_op_conf", str(aipp_config))),
     ]
 

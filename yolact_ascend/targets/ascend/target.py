@@ -15,6 +15,7 @@ from yolact_ascend.checks import Check
 from yolact_ascend.errors import ArtifactError, ToolError, UsageError
 from yolact_ascend.files import FILE_MODE, make_folder, write_bytes
 from yolact_ascend.models.inputs import NORMALISE, NOTHING, takes_pixels
+from yolact_ascend.models.onnx_metadata import float32_operators
 from yolact_ascend.process import Runner, Watch, describe_failure, format_command, run_line
 from yolact_ascend.targets.ascend.aipp import aipp_config
 from yolact_ascend.targets.ascend.ais_bench import (
@@ -147,17 +148,18 @@ class AscendTarget(Target):
 
     def compile_inputs(self, job: CompileJob) -> dict[str, Any]:
         aipp = aipp_config(job.preprocessing) if takes_pixels(job.picture) else None
-        return {"flags": self._atc_command(job, Path("onnx"), Path("om"), Path("aipp")), "aipp": aipp}
+        flags = self._atc_command(job, Path("onnx"), Path("om"), Path("aipp"), Path("keep_dtype"))
+        return {"flags": flags, "aipp": aipp}
 
     def compile_files(self, job: CompileJob) -> list[Path]:
-        return [*model_files(job.model.with_suffix("")), *([_aipp_file(job)] if takes_pixels(job.picture) else [])]
+        return [*model_files(job.model.with_suffix("")), *_files_for_atc(job)]
 
     def compile(self, job: CompileJob, runner: Runner, log: Path) -> list[str]:
-        prefix, aipp_file = job.model.with_suffix(""), _aipp_file(job)
+        prefix, folder = job.model.with_suffix(""), WorkFolder(job.model.parent)
         remove_models(prefix)
-        if takes_pixels(job.picture):
-            write_bytes(aipp_file, aipp_config(job.preprocessing).encode())
-        command = self._atc_command(job, job.onnx, prefix, aipp_file)
+        for path, text in _files_for_atc(job).items():
+            write_bytes(path, text.encode())
+        command = self._atc_command(job, job.onnx, prefix, folder.aipp_config, folder.keep_dtype)
         explain = partial(explain_atc_failure, version=self.tools.cann_version())
         try:
             with tempfile.TemporaryDirectory(prefix="atc_") as scratch:
@@ -218,11 +220,12 @@ class AscendTarget(Target):
                 f"Pass --soc={made_for}, which the emulated card follows."
             )
 
-    def _atc_command(self, job: CompileJob, onnx: Path, prefix: Path, aipp_file: Path) -> list[str]:
-        aipp = aipp_file if takes_pixels(job.picture) else None
-        return atc_command(
-            onnx, prefix, job.batch_size, job.network_inputs, self.tools.soc_version, job.precision, aipp
-        )
+    def _atc_command(self, job: CompileJob, onnx: Path, prefix: Path, aipp_file: Path, keep_file: Path) -> list[str]:
+        files, folder = _files_for_atc(job), WorkFolder(job.model.parent)
+        aipp = aipp_file if folder.aipp_config in files else None
+        keep = keep_file if folder.keep_dtype in files else None
+        soc = self.tools.soc_version
+        return atc_command(onnx, prefix, job.batch_size, job.network_inputs, soc, job.precision, aipp, keep)
 
     def _npus_for(self, job: InferJob) -> tuple[int, ...]:
         return devices_for(self.npus, job.count, not self.tools.ais_bench_flags.always_divides)
@@ -280,8 +283,15 @@ def _atc_environment(env: Mapping[str, str], scratch: str) -> dict[str, str]:
     return {**env, _WORK_PATH: scratch, _LOG_PATH: logs}
 
 
-def _aipp_file(job: CompileJob) -> Path:
-    return WorkFolder(job.model.parent).aipp_config
+def _files_for_atc(job: CompileJob) -> dict[Path, str]:
+    """Return the files that atc reads beside the ONNX, and their text: AIPP's, and the operators that stay float32."""
+    folder, files = WorkFolder(job.model.parent), dict[Path, str]()
+    if takes_pixels(job.picture):
+        files[folder.aipp_config] = aipp_config(job.preprocessing)
+    kept = float32_operators(job.onnx)
+    if kept and job.precision != "fp32":
+        files[folder.keep_dtype] = f"{kept}\n"
+    return files
 
 
 def _remove_outputs(folder: Path) -> None:
