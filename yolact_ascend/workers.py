@@ -14,7 +14,7 @@ import time
 import types
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, suppress
 from multiprocessing import resource_tracker
@@ -160,6 +160,13 @@ def in_order(submit: Callable[[Item], Future[Result]], items: Iterable[Item], mo
     while pending:
         yield pending.popleft()
         pending.extend(map(submit, itertools.islice(items, 1)))
+
+
+def map_by_threads(work: Callable[[Item], Result], items: Iterable[Item], threads: int, most: int) -> Iterator[Result]:
+    """Do work on each item by threads of this process, `most` items in flight; yields the results in order."""
+    with ThreadPoolExecutor(threads) as pool:
+        for done in in_order(lambda item: pool.submit(work, item), items, most):
+            yield done.result()
 
 
 def use_one_thread() -> None:

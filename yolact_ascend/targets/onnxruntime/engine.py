@@ -6,7 +6,6 @@ import json
 import tempfile
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -21,7 +20,7 @@ from yolact_ascend.targets.in_process import InProcessEngine
 from yolact_ascend.targets.layer_times import LayerTime
 from yolact_ascend.targets.target import OneByOne, Timing
 from yolact_ascend.tensors import TensorSpec
-from yolact_ascend.workers import in_order
+from yolact_ascend.workers import map_by_threads
 
 _KERNEL_TIME = "_kernel_time"  # behind a node's name, in the profile of ONNX Runtime 1.32
 _AT_ONCE_MAX = 4  # images: each has the intermediate results of a whole network in memory
@@ -60,10 +59,8 @@ class OnnxEngine(InProcessEngine, OneByOne):
     def infer_all(self, batches: Iterable[Sequence[np.ndarray]]) -> Iterator[tuple[list[np.ndarray], Timing]]:
         if self.at_once == 1:
             yield from super().infer_all(batches)
-            return
-        with ThreadPoolExecutor(self.at_once) as threads:
-            for done in in_order(lambda inputs: threads.submit(self._timed, inputs), batches, 2 * self.at_once):
-                yield done.result()
+        else:
+            yield from map_by_threads(self._timed, batches, self.at_once, 2 * self.at_once)
 
     def infer_slot(self, slots: Slots, slot: int, count: int, images: Sequence[np.ndarray] | None = None) -> Timing:
         images = [image[:count] for image in slots.images(slot)] if images is None else images

@@ -6,7 +6,6 @@ import contextlib
 import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from pathlib import Path
 from queue import SimpleQueue
@@ -23,7 +22,7 @@ from yolact_ascend.targets.layer_times import LayerTime
 from yolact_ascend.targets.openvino.runtime import TYPES, computed_precision, get_core, last_line, precision_of
 from yolact_ascend.targets.target import Timing
 from yolact_ascend.tensors import FREE, TensorSpec
-from yolact_ascend.workers import in_order
+from yolact_ascend.workers import map_by_threads
 
 LATENCY, THROUGHPUT = "LATENCY", "THROUGHPUT"
 ONNX_FACTS = "framework"  # where the converter puts the metadata of an ONNX
@@ -78,9 +77,7 @@ class OpenVinoEngine(InProcessEngine):
         # Our own threads, not an AsyncInferQueue: OpenVINO's may drop its Python callback after the interpreter's end,
         # which aborts the process.
         waiting = 2 * at_once  # half of them, so that the device never waits
-        with ThreadPoolExecutor(waiting) as threads:
-            for done in in_order(lambda inputs: threads.submit(compute, inputs), batches, waiting):
-                yield done.result()
+        yield from map_by_threads(compute, batches, waiting, waiting)
 
     def layer_times(self, inputs: Sequence[np.ndarray]) -> list[LayerTime]:
         """Compute a batch with OpenVINO's performance counters on; see `HasLayerTimes`."""
