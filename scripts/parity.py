@@ -62,11 +62,9 @@ def describe_ais_bench(folder: Path) -> str:
     return f"release of {year_of(folder)}; {describe_version(folder)}"
 
 
-def describe_ultralytics(folder: Path) -> str:
-    """Return the version of Ultralytics in a virtual environment."""
-    found = metadata.distributions(
-        name="ultralytics", path=[str(path) for path in folder.glob("lib/python3*/site-packages")]
-    )
+def describe_package(name: str, folder: Path) -> str:
+    """Return the version of a package in a virtual environment."""
+    found = metadata.distributions(name=name, path=[str(path) for path in folder.glob("lib/python3*/site-packages")])
     return " ".join(f"version {distribution.version}" for distribution in found)
 
 
@@ -134,7 +132,14 @@ REFEREES = (
         "ULTRALYTICS_DIR",
         "its `format=ascend` export and predict on the installed stand-ins: boxes",
         marked_tests("ultralytics"),
-        version=describe_ultralytics,
+        version=lambda folder: describe_package("ultralytics", folder),
+    ),
+    Referee(
+        "msmodelslim (Ascend)",
+        "MSMODELSLIM_DIR",
+        "its INT8 form of the demo: scales, zero points, int8 weights, int32 biases, deq_scales",
+        marked_tests("msmodelslim"),
+        version=lambda folder: describe_package("msmodelslim", folder),
     ),
     Referee(
         "LPRNet guide (Ascend ModelZoo)",
