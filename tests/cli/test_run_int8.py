@@ -11,8 +11,9 @@ from formats import require_valid
 
 from yolact_ascend.cli.orchestration import run_stages
 from yolact_ascend.errors import UsageError
+from yolact_ascend.files import sha256_file
 from yolact_ascend.targets.compiled import read_sidecar
-from yolact_ascend.targets.folder import WorkFolder, sidecar_file
+from yolact_ascend.targets.folder import WorkFolder, find_qdq_twin, sidecar_file
 from yolact_ascend.targets.registry import TARGETS
 
 RECIPE = "quantize:\n  method: minmax\n  images: 2\n  map_budget: null\n"
@@ -68,3 +69,18 @@ def test_compile_by_hand_knows_which_file_it_has(tiny_heads_onnx, tmp_path):
         choose_precision(tmp_path / "q.onnx", "fp32", target)
     with pytest.raises(UsageError, match="is not INT8, .* Make one with `quantize`"):
         choose_precision(tiny_heads_onnx, "int8", target)
+
+
+def test_the_qdq_file_of_the_same_integers_is_known_by_the_hashes(tmp_path):
+    """What a packed INT8 model of Ascend's is expected to compute comes from it."""
+    ascend, qdq = tmp_path / "m_int8_ascend.onnx", tmp_path / "m_int8_qdq.onnx"
+    ascend.write_bytes(b"a")
+    assert find_qdq_twin(ascend) is None
+    qdq.write_bytes(b"q")
+    files = {
+        name: {"file": path.name, "sha256": sha256_file(path)} for name, path in (("ascend", ascend), ("qdq", qdq))
+    }
+    (tmp_path / "m_int8.json").write_text(json.dumps({"files": files}))
+    assert find_qdq_twin(ascend) == qdq
+    qdq.write_bytes(b"another")
+    assert find_qdq_twin(ascend) is None

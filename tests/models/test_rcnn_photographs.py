@@ -16,10 +16,14 @@ from detectron2_evaluation import load_into_detectron2
 from detectron2_parity import (
     differences,
     masks_by_detectron2,
+    moved_canvas,
     network_state,
     random_detectron2,
     rows_of,
     run_detectron2,
+    same_rows,
+    take,
+    unexplained,
 )
 from factories import decode_mask
 
@@ -43,6 +47,7 @@ from yolact_ascend.timings import Timings
 pytestmark = pytest.mark.detectron2
 BOXES_PX, MASKS, SCORES = 1e-3, 1e-4, 1e-4
 TIE = 2e-5  # scores so close may change places: rounding differs by as much
+TIES = 0.01  # of the detections may be others, each of which must be shown to be a tie
 
 
 class Case(NamedTuple):
@@ -147,24 +152,38 @@ def test_detections_are_those_of_detectron2(detectron2, coco_mini, tmp_path, cas
                 for canvas, size in zip(prepared, sizes)
             ]
         ours = [rows_of(found) for found in outputs]
-        compare(case, name, ours, expected)
+        compare(case, name, ours, expected, theirs, prepared, sizes)
         compare_masks(case, name, ours, theirs, prepared, sizes)
     compare_pasted(case, images, sizes, outputs, expected)
 
 
-def compare(case, engine, ours, expected):
-    found = [differences(rows, others) for rows, others in zip(ours, expected)]
+def compare(case, engine, ours, expected, theirs, prepared, sizes):
+    """Rows are the same up to ties: one that Detectron2 does not give, it gives when its input moves a bit."""
+    both = [same_rows(rows, others, BOXES_PX) for rows, others in zip(ours, expected)]
+    ties = sum(len(rows.scores) - len(left) for rows, (left, _) in zip(ours, both))
+    unproven = 0
+    for rows, others, canvas, size in zip(ours, expected, prepared, sizes):
+
+        def moved(seed, canvas=canvas, size=size):
+            return run_detectron2(theirs, moved_canvas(canvas, seed), size)
+
+        unproven += unexplained(rows, others, BOXES_PX, moved)
+    found = [
+        differences(take(rows, np.sort(left)), take(others, np.sort(right)))
+        for rows, others, (left, right) in zip(ours, expected, both)
+    ]
     worst = {field: max(getattr(each, field) for each in found) for field in found[0]._fields}
-    total, unmatched = (sum(getattr(each, field) for each in found) for field in ("detections", "unmatched"))
+    total = sum(len(rows.scores) for rows in ours)
     print(
-        f"parity: {case} on {engine}: {total} detections in {len(found)} pictures, {unmatched} without a partner; "
+        f"parity: {case} on {engine}: {total} detections in {len(found)} pictures, {ties} of them ties; "
         f"boxes differ by {worst['boxes_px']:.1e} px at most, scores by {worst['scores']:.1e}, masks, each in "
         f"its own box, by {worst['masks']:.1e}; scores that changed places differ by {worst['disordered']:.1e}"
     )
-    assert worst["boxes_px"] <= BOXES_PX
+    assert unproven == 0
+    assert ties <= total * TIES
     assert worst["scores"] <= SCORES
     assert worst["disordered"] <= TIE
-    assert unmatched == 0
+    assert [len(rows.scores) for rows in ours] == [len(rows.scores) for rows in expected]
 
 
 def compare_masks(case, engine, ours, theirs, prepared, sizes):
@@ -192,8 +211,9 @@ def compare_pasted(case, images, sizes, outputs, expected):
             continue
         pasted = np.stack([decode_mask(mask) for mask in ours.masks]).astype(bool)
         assert np.array_equal(pasted, masks)
-        _, whole = paste_by_detectron2(others, size, height, width)
-        differing += int((pasted != whole).sum()) if pasted.shape == whole.shape else pasted.size
+        left, right = same_rows(rows_of(found), others, BOXES_PX)
+        _, whole = paste_by_detectron2(take(others, right), size, height, width)
+        differing += int((pasted[left] != whole).sum())
         pixels += pasted.size
     print(f"parity: {case}: pasted masks of the same outputs are identical; of two networks' {differing} of {pixels}")
     assert differing <= pixels * 1e-6

@@ -18,6 +18,9 @@ from yolact_ascend.detection.sets import BOXES, CLASSES, COUNT, SCORES, bare_nam
 
 # Allowed at least, for a model that computes in float16 or less.
 FLOAT16 = Float16Cost(cosine_min=0.9998, relative=0.02)
+# The same for INT8: two programs round other values at ties, and the next layers with them. Seen on the demo: ONNX
+# Runtime and OpenVINO 0.9988 and 0.06 apart, ONNX Runtime and the emulated .om 0.990 and 0.18.
+INT8 = Float16Cost(cosine_min=0.97, relative=0.35)
 # Of a list of detections, this share may be in one list only, in any precision: a tie at a threshold is enough.
 TIES = Float16Cost(cosine_min=-1.0, relative=1 - LEAST_FOUND)
 ROW_SAMPLES = 16  # of each detection's row of an output
@@ -52,7 +55,7 @@ def _described(name: str, output: np.ndarray, samples: np.ndarray) -> dict[str, 
 def allowances(expected: Sequence[dict[str, Any]], precision: str) -> list[Float16Cost]:
     """Return how far each output may be off at least, in a precision."""
     is_list = lists_detections([output["name"] for output in expected])
-    default = FLOAT32 if precision == "fp32" else FLOAT16
+    default = {"fp32": FLOAT32, "int8": INT8}.get(precision, FLOAT16)
     return [TIES if is_list and bare_name(output["name"]) == COUNT else default for output in expected]
 
 

@@ -11,13 +11,14 @@ from typing import Any
 
 from yolact_ascend.detection.tasks import BOX, MASK
 from yolact_ascend.errors import ArtifactError
-from yolact_ascend.files import read_json, write_json
+from yolact_ascend.files import read_json, sha256_file, write_json
 from yolact_ascend.tensors import TensorSpec, require_size
 
 OUTPUT_DIRNAME = "output"
 BENCHMARK_DIRNAME = "perf"
 STREAM_DIRNAME = "stream"
 VERDICT = "verify.json"  # the record of a verification, in the folder of its runs
+INT8_ENDING = "_int8"  # of the names of what `quantize` writes, before their own ending
 RECORDS = ".stages"  # a folder with such a folder inside is a work folder
 DETECTIONS_OF = {BOX: "bbox_detections.json", MASK: "mask_detections.json"}  # by task
 
@@ -125,12 +126,12 @@ class QuantizedFiles:
     @property
     def qdq(self) -> Path:
         """For ONNX Runtime and OpenVINO."""
-        return self.folder / f"{self.onnx.stem}_int8_qdq.onnx"
+        return self.folder / f"{self.onnx.stem}{INT8_ENDING}_qdq.onnx"
 
     @property
     def ascend(self) -> Path:
         """For ATC."""
-        return self.folder / f"{self.onnx.stem}_int8_ascend.onnx"
+        return self.folder / f"{self.onnx.stem}{INT8_ENDING}_ascend.onnx"
 
     def form(self, target: str) -> Path:
         """Return the one that a target compiles."""
@@ -139,21 +140,35 @@ class QuantizedFiles:
     @property
     def record(self) -> Path:
         """For AMCT."""
-        return self.folder / f"{self.onnx.stem}_int8_record.txt"
+        return self.folder / f"{self.onnx.stem}{INT8_ENDING}_record.txt"
 
     @property
     def description(self) -> Path:
         """What was chosen: recipe, images, ranges, and each layer's number format."""
-        return self.folder / f"{self.onnx.stem}_int8.json"
+        return self.folder / f"{self.onnx.stem}{INT8_ENDING}.json"
 
     @property
     def progress(self) -> Path:
         """Scores so far, until all files are written."""
-        return self.folder / f"{self.onnx.stem}_int8_progress.json"
+        return self.folder / f"{self.onnx.stem}{INT8_ENDING}_progress.json"
 
     @property
     def all(self) -> tuple[Path, ...]:
         return self.qdq, self.ascend, self.record, self.description
+
+
+def find_qdq_twin(ascend: Path) -> Path | None:
+    """Return the QDQ file that `quantize` wrote with an INT8 file in Ascend's form, by the hashes in its description.
+
+    None when it, or what describes both, is not beside it.
+    """
+    for description in ascend.parent.glob(f"*{INT8_ENDING}.json"):
+        with contextlib.suppress(ArtifactError, KeyError, TypeError, OSError):
+            files = read_json(description, "how a model was quantised")["files"]
+            qdq = ascend.with_name(Path(files["qdq"]["file"]).name)
+            if (files["ascend"]["sha256"], files["qdq"]["sha256"]) == (sha256_file(ascend), sha256_file(qdq)):
+                return qdq
+    return None
 
 
 def find_work_folder(path: Path) -> Path | None:
