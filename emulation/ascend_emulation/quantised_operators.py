@@ -146,7 +146,6 @@ class _Expander:
         for name, quantised in self.quantised.items():
             self._check_users(name, quantised.builder)
             self._replace(quantised.builder)
-        self._drop_types()
         replace_nodes(self.graph, [made for node in self.graph.node for made in self.new.get(id(node), [node])])
         return self.result
 
@@ -156,14 +155,8 @@ class _Expander:
         self.graph.initializer.extend(b.weights)
         self.result.made += [node.name for node in b.nodes]
 
-    def _drop_types(self) -> None:
-        """Forget the types of tensors that are gone."""
-        values = [value for value in self.graph.value_info if value.name not in self.quantised]
-        del self.graph.value_info[:]
-        self.graph.value_info.extend(values)
-
     def _check_users(self, name: str, b: NodeBuilder) -> None:
-        other = next((node for node in self.users[name] if id(node) not in self.new or node.input[0] != name), None)
+        other = next((node for node in self.users[name] if id(node) not in self.new), None)
         if other is not None:
             b.refuse(f"whose int8 values go into {other.op_type} {other.name or other.output[0]}")
         if name in {value.name for value in self.graph.output}:

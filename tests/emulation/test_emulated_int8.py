@@ -228,6 +228,25 @@ def test_values_are_read_back_in_float16(emulation: Any) -> None:
     np.testing.assert_array_equal(y, (levels * np.float16(layer.step)).astype(np.float32))
 
 
+def test_what_is_ignored_when_values_are_read_back_is_told(emulation: Any) -> None:
+    anti = helper.make_node("AscendAntiQuant", ["xq"], ["y"], name="anti", scale=0.1, offset=3)
+    _, notes = expanded(emulation, plain(QUANT, anti))
+    assert len(notes) == 1 and "AscendAntiQuant anti: offset is INT." in notes[0] and "values are shifted" in notes[0]
+
+
+def test_values_beyond_float16_become_its_largest(emulation: Any) -> None:
+    """On a chip with saturation: x in front of AscendQuant, and the result of AscendDequant."""
+    quant = helper.make_node("AscendQuant", ["x"], ["xq"], scale=0.001, offset=0.0)
+    x = np.array([[1e5, -1e5]], np.float32)
+    for step, expected in ((1.0, 66), (1000.0, 65504)):
+        nodes = [quant, helper.make_node("AscendAntiQuant", ["xq"], ["y"], scale=step, offset=0.0)]
+        (y,) = compute(emulation, model_of(nodes, x.shape, {}, 11), x)
+        assert y.tolist() == [[expected, -expected]]
+    layer = replace(LAYERS["gemm"], dequant={"dtype": 1})
+    (y,) = compute(emulation, layer.ascend(deq=np.array([0x447A0000], np.uint64)), layer.on_grid())  # 1000.0
+    assert np.abs(y).max() == 65504
+
+
 def test_an_integer_offset_is_ignored_and_costs_the_result(emulation: Any) -> None:
     """msmodelslim 26.1.0 writes it so: CANN's parser reads FLOAT, takes 0, and half of the values are clipped."""
     layer = replace(CONV, offset=-128)
@@ -279,6 +298,16 @@ def plain(*nodes: onnx.NodeProto) -> onnx.ModelProto:
     return model_of(list(nodes), (1, 20, 4, 4), {}, 11)
 
 
+def with_output(model: onnx.ModelProto, name: str, kind: int) -> onnx.ModelProto:
+    model.graph.output.append(helper.make_tensor_value_info(name, kind, None))
+    return model
+
+
+def with_reader(model: onnx.ModelProto, name: str) -> onnx.ModelProto:
+    model.graph.node.append(helper.make_node("Abs", [name], ["other"]))
+    return model
+
+
 QUANT = helper.make_node("AscendQuant", ["x"], ["xq"], name="quant", scale=20.0, offset=0.0)
 BITS = CONV.factor.view(np.uint32).astype(np.uint64)
 
@@ -292,6 +321,7 @@ BITS = CONV.factor.view(np.uint32).astype(np.uint64)
         (replace(CONV, changes={"round_mode": "Floor"}).ascend(), 'with a round_mode other than "Round"'),
         (replace(CONV, changes={"dst_type": "INT4 "}).ascend(), "with a dst_type other than INT8"),
         (replace(CONV, changes={"offset": 0.5}).ascend(), "with offset 0.5; it takes whole numbers from -128 to 127"),
+        (replace(CONV, changes={"offset": 128.0}).ascend(), "with offset 128; it takes whole numbers from -128 to 127"),
         (replace(CONV, changes={"scale": 1e6}).ascend(), "with scale 1e+06, which float16 does not hold"),
         (CONV.ascend(deq=CONV.factor), "with deq_scale of type FLOAT; it takes UINT64"),
         (
@@ -299,10 +329,18 @@ BITS = CONV.factor.view(np.uint32).astype(np.uint64)
             "with deq_scale [3]; it takes [24] or [1]",
         ),
         (CONV.ascend(deq=BITS | np.uint64(1 << 32)), "whose upper 32 bits (shift, offset_w) are not 0"),
+        (CONV.ascend(deq=np.full(1, 0x7F800000, np.uint64)), "whose low 32 bits are no finite float32"),
         (CONV.ascend(b=CONV.bias.astype(np.float32)), "with bias of type FLOAT; it takes INT32"),
         (CONV.ascend(b=CONV.bias[:4]), "with a bias [4]; it takes [24]"),
         (CONV.ascend(w=CONV.weight.astype(np.float32)), "with weights of type FLOAT; it takes INT8"),
         (replace(LAYERS["gemm"], attributes={"alpha": 0.5}).ascend(), "except with transA=0, alpha=1, beta=1"),
+        (replace(LAYERS["transposed conv"], attributes={"group": 2}).ascend(), "in int8 with 2 groups"),
+        (
+            Int8Layer("ConvTranspose", (1, 600, 2, 2), np.full((600, 2, 3, 3), 127, np.int8), None).ascend(),
+            "with sums up to 106299000, which float32 does not hold exactly",
+        ),
+        (with_output(CONV.ascend(), "xq", TensorProto.INT8), "as an output of the model"),
+        (with_reader(CONV.ascend(), "sums"), "whose input sums also goes elsewhere"),
         (plain(QUANT, helper.make_node("Relu", ["xq"], ["y"], name="r")), "whose int8 values go into Relu r"),
         (
             plain(helper.make_node("AscendAntiQuant", ["x"], ["y"], scale=1.0)),
@@ -345,6 +383,8 @@ def test_atc_compiles_an_int8_model(run: Run, tmp_path: Any) -> None:
         found[mode] = session(model).run(None, {"x": x})
     kinds = [node.op_type for node in model.graph.node]
     assert kinds.count("Round") == 1 and kinds.count("ConvInteger") == 2
+    # Pairs for x, product and sum; one to uint8; for each layer one to float32 and a pair: nothing is rounded twice.
+    assert kinds.count("Cast") == 3 * 2 + 1 + 2 * 3
     np.testing.assert_array_equal(found[ORIGIN][1], found[HALF][1])
     levels = quantised_by_hand(np.maximum(x, 0), 20, -128).astype(np.int64) + 128
     windows = sliding_window_view(np.pad(levels, [(0, 0), (0, 0), (1, 1), (1, 1)]), (3, 3), (2, 3))
@@ -352,6 +392,20 @@ def test_atc_compiles_an_int8_model(run: Run, tmp_path: Any) -> None:
     np.testing.assert_array_equal(found[HALF][1], sums)
     np.testing.assert_array_equal(found[ORIGIN][0][:, :20], sums.astype(np.float32) * CONV.factor[0])
     np.testing.assert_array_equal(found[HALF][0], found[ORIGIN][0].astype(np.float16).astype(np.float32))
+
+
+def test_keep_dtype_keeps_the_result_of_a_layer_in_float32(run: Run, tmp_path: Any) -> None:
+    onnx.save(CONV.ascend(), tmp_path / "m.onnx")
+    (tmp_path / "kept.cfg").write_text("OpType::AscendDequant\n")
+    words = ("--model", "m.onnx", "--output", "m", *ATC_COMMON)
+    results = []
+    for more in ((), ("--keep_dtype", "kept.cfg"), KEEP_TYPES):
+        assert run("atc", *words, *more).code == 0
+        model = onnx.load_model_from_string((tmp_path / "m.om").read_bytes().split(b"\n", 2)[2])
+        results.append(session(model).run(None, {"x": CONV.on_grid()})[0])
+    np.testing.assert_array_equal(results[1], results[2])
+    np.testing.assert_array_equal(results[0], results[2].astype(np.float16))
+    assert not np.array_equal(results[0], results[2])
 
 
 def test_atc_tells_what_returned_to_float_and_what_it_ignored(run: Run, tmp_path: Any) -> None:
