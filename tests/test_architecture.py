@@ -49,7 +49,7 @@ TORCH = {
     *("training.method", "training.score", "training.train", "training.trainer", "training.yolact.losses"),
     *("training.yolact.method", "training.yolact.samples", "training.rcnn.losses", "training.rcnn.matching"),
     *("training.rcnn.method", "training.rcnn.samples"),
-    *("analysis.network_layers", "analysis.cuts", "targets.torch.engine"),
+    *("models.network_layers", "models.widths", "analysis.cuts", "compression.prune", "targets.torch.engine"),
 }
 ENVIRONMENT = {"environment"}
 MOST_LINES_OF_A_FILE, MOST_LINES_OF_A_FUNCTION = 350, 60

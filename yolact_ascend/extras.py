@@ -33,7 +33,7 @@ PACKAGES: dict[str, dict[str, str]] = {
         "cython": "Cython",
         "setuptools": "setuptools",
     },
-    TRAIN: {"matplotlib": "matplotlib"},
+    TRAIN: {"matplotlib": "matplotlib", "torch-pruning": "torch_pruning"},
     OPENVINO: {"openvino": "openvino"},
     TRACK: {
         "trackers": "trackers",

@@ -10,10 +10,10 @@ from factories import TINY_CONFIG
 from onnx import TensorProto, helper, numpy_helper
 
 from yolact_ascend.analysis.layers import count_layers, count_others, format_layers, layers_to_json, totals_of
-from yolact_ascend.analysis.network_layers import count_network, whole_cut
 from yolact_ascend.cli import main
 from yolact_ascend.errors import ArtifactError
 from yolact_ascend.models.config import CONFIGS
+from yolact_ascend.models.network_layers import count_network, whole_cut
 
 
 def save(path, nodes, inputs, weights, opset=16, domains=()):

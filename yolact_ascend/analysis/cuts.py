@@ -17,7 +17,6 @@ from torch import nn
 from tqdm import tqdm
 
 from yolact_ascend.analysis.layers import totals_of
-from yolact_ascend.analysis.network_layers import count_network
 from yolact_ascend.files import shipped
 from yolact_ascend.images.decode import decode_image, find_images
 from yolact_ascend.images.transforms import prepare_inputs
@@ -26,6 +25,7 @@ from yolact_ascend.models.detector import load_detector
 from yolact_ascend.models.families import family_of
 from yolact_ascend.models.family import Detector
 from yolact_ascend.models.inputs import FLOAT32, INPUT_DTYPES, UINT8, input_tensors
+from yolact_ascend.models.network_layers import count_network
 from yolact_ascend.models.weights import load_network
 from yolact_ascend.pipeline import demo
 from yolact_ascend.scenes.scenes import draw_dataset

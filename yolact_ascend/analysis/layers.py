@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from math import prod
 from pathlib import Path
 from typing import Any, cast
@@ -20,9 +20,9 @@ from onnx.reference import ReferenceEvaluator
 
 from yolact_ascend.errors import ArtifactError
 from yolact_ascend.models.exported import read_onnx
+from yolact_ascend.models.layer import Layer
 from yolact_ascend.tables import counted, markdown_table
 
-FLOP_PER_MAC = 2  # a multiplication and an addition
 # Operators of ONNX that multiply matrices -> the inputs with values and weights, and the one with the bias.
 _CONVOLUTIONS = {"Conv": (0, 1, 2), "ConvInteger": (0, 1, None), "QLinearConv": (0, 3, 8), "DeformConv": (0, 1, 3)}
 _MATRICES = {"MatMul": (0, 1, None), "MatMulInteger": (0, 1, None), "QLinearMatMul": (0, 3, None), "Gemm": (0, 1, 2)}
@@ -35,22 +35,6 @@ _SIZE_OPERATORS = frozenset(
 MOST_SIZES = 64  # numbers of a shape or of its indices
 # Operators that multiply matrices, too, and are not in the models of this project.
 NOT_COUNTED = frozenset(("Einsum", "Attention", "GRU", "LSTM", "RNN"))
-
-
-@dataclass(frozen=True)
-class Layer:
-    """One layer, of one image: a node of a graph, or one call of a module of a network."""
-
-    name: str
-    operator: str
-    output_shape: tuple[int, ...]
-    parameters: int  # of weights and bias; values that are computed count 0
-    is_shared: bool  # an earlier layer has the same weights
-    macs: int
-
-    @property
-    def flop(self) -> int:
-        return FLOP_PER_MAC * self.macs
 
 
 def count_layers(onnx_file: Path) -> list[Layer]:

@@ -17,7 +17,7 @@ from yolact_ascend.models.config import DEFAULT_CONFIG, DEFAULT_WEIGHTS
 from yolact_ascend.models.values import ModelConfig
 
 if TYPE_CHECKING:  # not for `--help`
-    from yolact_ascend.analysis.layers import Layer
+    from yolact_ascend.models.layer import Layer
 
 HELP = "Show what each cut of the graph costs on card, disk and host, or what each layer costs."
 
@@ -73,7 +73,7 @@ def _print_layers_of_model(arguments: argparse.Namespace) -> None:
 
 
 def _print_layers_of_config(arguments: argparse.Namespace, config: ModelConfig) -> None:
-    from yolact_ascend.analysis.network_layers import count_network, whole_cut
+    from yolact_ascend.models.network_layers import count_network, whole_cut
 
     cut = chosen_cut(arguments, config) if arguments.cut else whole_cut(config)
     size = f"{config.preprocessing.height_px}x{config.preprocessing.width_px}"

@@ -25,6 +25,7 @@ from yolact_ascend.cli import (
     postprocess,
     predict,
     preprocess,
+    prune,
     quantize,
     rehearse,
     run,
@@ -60,6 +61,7 @@ VERBS: dict[str, ModuleType] = {
     "pack": pack,
     "draw": draw,
     "train": train,
+    "prune": prune,
 }
 
 

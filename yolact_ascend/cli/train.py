@@ -12,10 +12,12 @@ from yolact_ascend import flags
 from yolact_ascend.cli.flags import LISTED_CONFIGS, add_flag, add_switch, chosen_dataset, reader, say_warnings
 from yolact_ascend.errors import UsageError
 from yolact_ascend.flags import COUNT, MAX_WORKERS, NUMBER
+from yolact_ascend.models.classes import config_of
 from yolact_ascend.models.config import DEFAULT_CONFIG, ModelConfig, get_config
 from yolact_ascend.words import decimal, path, whole_number
 
 if TYPE_CHECKING:  # not for `--help`
+    from yolact_ascend.detection.evaluate import Evaluation
     from yolact_ascend.training.recipe import Recipe
     from yolact_ascend.training.train import Validation
 
@@ -29,13 +31,28 @@ OWN_SETTINGS = {"yolact": ("most_masks", "background_negatives"), "rcnn": ("regi
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the verb's flags."""
-    add_flag(parser, flags.CONFIG, default=DEFAULT_CONFIG, help=LISTED_CONFIGS)
+    add_flag(parser, flags.CONFIG, help=f"{LISTED_CONFIGS} (default: what the weights state, else {DEFAULT_CONFIG})")
     add_flag(parser, flags.TRAINED_MODEL, help="weights to start from, instead of from scratch")
     parser.add_argument(
         "--backbone_weights",
         type=reader(path),
         help="weights of the backbone alone, trained on ImageNet, to start from, such as resnet50-19c8e357.pth",
     )
+    add_data(parser)
+    add_validation(parser)
+    add_length(parser)
+    add_tuning(parser)
+    add_flag(
+        parser,
+        flags.SAVE_PATH,
+        default=Path("training"),
+        help="folder for the results; an interrupted training in it resumes",
+    )
+    add_machine(parser)
+
+
+def add_data(parser: argparse.ArgumentParser) -> None:
+    """Add the flags for the training images."""
     add_flag(parser, flags.IMAGE_PATH, default=Path("data/coco/train2017"), help="training images")
     add_flag(
         parser,
@@ -46,15 +63,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_switch(
         parser, "skip_bad", "leave out training images that are no pictures, cut short, or of another size than listed"
     )
-    add_validation(parser)
-    add_optimisation(parser)
-    add_augmentation(parser)
-    add_flag(
-        parser,
-        flags.SAVE_PATH,
-        default=Path("training"),
-        help="folder for the results; an interrupted training in it resumes",
-    )
+
+
+def add_machine(parser: argparse.ArgumentParser) -> None:
+    """Add the flags for checkpoints, device and threads, which change no result."""
     parser.add_argument("--checkpoint_every", type=reader(COUNT), default=500, help="steps between checkpoints")
     parser.add_argument("--device", default="cpu", help="cpu, cuda, cuda:1, npu (with torch_npu) …")
     add_flag(parser, flags.WORKERS, default=2, help="threads that read and augment images")
@@ -73,8 +85,8 @@ def add_validation(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--val_every", type=reader(COUNT), help="also score after every N steps, not only at the end")
 
 
-def add_optimisation(parser: argparse.ArgumentParser) -> None:
-    """Add the flags for steps, learning rate and losses."""
+def add_length(parser: argparse.ArgumentParser) -> None:
+    """Add the flags for steps, learning rate and seed."""
     parser.add_argument(
         "--phases",
         type=reader(read_phases),
@@ -92,6 +104,13 @@ def add_optimisation(parser: argparse.ArgumentParser) -> None:
         type=reader(NUMBER),
         help="steps over which the learning rate rises (default: a tenth of all, at most 500)",
     )
+    parser.add_argument(
+        "--seed", type=reader(flags.SEED.read), default=0, help="random seed of initial weights, order and augmentation"
+    )
+
+
+def add_tuning(parser: argparse.ArgumentParser) -> None:
+    """Add the flags for optimisation, losses and augmentation."""
     parser.add_argument(
         "--decay", choices=("steps", "cosine"), default="steps", help="how the learning rate falls after that"
     )
@@ -119,9 +138,7 @@ def add_optimisation(parser: argparse.ArgumentParser) -> None:
         "--optimiser", choices=("sgd", "adamw"), default="sgd", help="SGD with momentum, as upstream, or AdamW"
     )
     parser.add_argument("--bfloat16", action="store_true", help="run the network in bfloat16; the losses stay float32")
-    parser.add_argument(
-        "--seed", type=reader(flags.SEED.read), default=0, help="random seed of initial weights, order and augmentation"
-    )
+    add_augmentation(parser)
 
 
 def add_augmentation(parser: argparse.ArgumentParser) -> None:
@@ -144,12 +161,19 @@ def add_augmentation(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Do the work of the verb."""
-    config = get_config(arguments.config)
-    if (arguments.val_image_path is None) != (arguments.val_json_file is None):
-        raise UsageError("--val_image_path and --val_json_file go together: pass both, or neither.")
     if arguments.trained_model and arguments.backbone_weights:
         raise UsageError("--weights have a backbone of their own. Pass either --weights or --backbone_weights.")
-    from yolact_ascend.detection.evaluate import format_table
+    config = chosen_start(arguments.config, arguments.trained_model)
+    print_scores(train_network(arguments, config), arguments.save_path)
+
+
+def train_network(arguments: argparse.Namespace, config: ModelConfig, passes: float | None = None) -> Evaluation | None:
+    """Train a network of the config by the flags of this verb; returns its scores, if there is data for them.
+
+    `passes` is how often each image is seen where the flags do not say how long (`choose_phases`).
+    """
+    if (arguments.val_image_path is None) != (arguments.val_json_file is None):
+        raise UsageError("--val_image_path and --val_json_file go together: pass both, or neither.")
     from yolact_ascend.images.pictures import verify
     from yolact_ascend.training.learnable import require_learnable
     from yolact_ascend.training.recipe import describe_phases
@@ -160,9 +184,9 @@ def run(arguments: argparse.Namespace) -> None:
     config = adopt_classes(config, dataset)
     dataset = require_learnable(verify(dataset, config)[0], config, arguments.skip_bad)
     say_warnings(dataset)
-    recipe = make_recipe(arguments, len(dataset.images), config)
+    recipe = make_recipe(arguments, len(dataset.images), config, passes)
     print(describe_phases(recipe.phases, recipe.warmup_steps, len(dataset.images)), file=sys.stderr, flush=True)
-    evaluation = train(
+    return train(
         config,
         recipe,
         TrainingSet(dataset, config.category_ids),
@@ -174,9 +198,20 @@ def run(arguments: argparse.Namespace) -> None:
         device=use_device(arguments.device, arguments.threads),
         workers=arguments.workers,
     )
+
+
+def print_scores(evaluation: Evaluation | None, save_path: Path) -> None:
+    """Print the scores of a training, and where its results are."""
     if evaluation:
+        from yolact_ascend.detection.evaluate import format_table
+
         print(f"mAP in percent, {evaluation.images} images:\n{format_table(evaluation)}")
-    print(f"weights, log and loss curve in {arguments.save_path}")
+    print(f"weights, log and loss curve in {save_path}")
+
+
+def chosen_start(word: str | None, weights: Path | None) -> ModelConfig:
+    """Return the config that is trained: the one that is named, else that of the weights to start from."""
+    return get_config(word or DEFAULT_CONFIG) if weights is None else config_of(word, weights)
 
 
 def load_validation(arguments: argparse.Namespace, config: ModelConfig) -> Validation | None:
@@ -194,14 +229,18 @@ def load_validation(arguments: argparse.Namespace, config: ModelConfig) -> Valid
     return Validation(held_out, arguments.val_limit, arguments.val_every or 0, scored_config)
 
 
-def make_recipe(arguments: argparse.Namespace, images: int, config: ModelConfig) -> Recipe:
+def make_recipe(arguments: argparse.Namespace, images: int, config: ModelConfig, passes: float | None = None) -> Recipe:
     """Return how to train a config on so many images."""
     from yolact_ascend.training.augment import Augmentation
-    from yolact_ascend.training.recipe import Phase, Recipe, choose_phases, choose_warmup
+    from yolact_ascend.training.recipe import PASSES, Phase, Recipe, choose_phases, choose_warmup
 
     given = arguments.phases
     size_px = config.preprocessing.width_px
-    phases = choose_phases(images, size_px) if given is None else tuple(Phase(*numbers) for numbers in given)
+    phases = (
+        choose_phases(images, size_px, passes or PASSES)
+        if given is None
+        else tuple(Phase(*numbers) for numbers in given)
+    )
     warmup = arguments.warmup_steps
     return Recipe(
         phases,

@@ -45,14 +45,14 @@ class PruneRecipe:
     """How channels are removed, and the network is fine-tuned afterwards.
 
     `ratio` is the share of the operations (FLOP) to remove. Widths are multiples of `round_to`, and at least
-    `least_channels`. `phases` is the length of the fine-tuning as `train --phases` takes it; empty: as `train` chooses.
+    `least_channels`. Afterwards each training image is seen `passes` times; `learning_rate` is as that of `train`.
     """
 
     ratio: float = 0.35
     round_to: int = 32
     least_channels: int = 32
-    phases: str = ""
-    learning_rate: float = 1e-3
+    passes: float = 4.0
+    learning_rate: float = 0.005
     seed: int = 0
 
 
@@ -156,12 +156,6 @@ def _flag(value: Any) -> bool:
     return value
 
 
-def _text(value: Any) -> str:
-    if not isinstance(value, str):
-        raise ValueError("a text")
-    return value
-
-
 def _names(value: Any) -> tuple[str, ...]:
     if not isinstance(value, list) or not all(isinstance(name, str) for name in value):
         raise ValueError("a list of names of nodes")
@@ -186,8 +180,8 @@ _PRUNE: Mapping[str, Callable[[Any], Any]] = {
     "ratio": _number(0, 0.95),
     "round_to": _number(1, 1024, is_whole=True),
     "least_channels": _number(1, 1024, is_whole=True),
-    "phases": _text,
-    "learning_rate": _number(0, 1),
+    "passes": _number(0.01, 1000),
+    "learning_rate": _number(1e-9, 1),
     "seed": _SEED,
 }
 _PARTS: Mapping[str, tuple[type, Mapping[str, Callable[[Any], Any]]]] = {

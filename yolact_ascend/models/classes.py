@@ -230,6 +230,11 @@ def _read_recorded(path: Path, config: ModelConfig) -> ModelConfig | None:
             )
         demo = f" {DEMO_HINT.format(name)}" if name in CONFIGS and CONFIGS[name].source.is_shipped else ""
         raise WeightsError(f"{path} holds weights of {name}: use --config={name} (config={name} in a run).{demo}")
+    if recorded.config is not None and recorded.config.widths != config.widths:
+        raise WeightsError(
+            f"{path} holds weights of a {name} with other widths: leave out --config (config= in a run), as the file "
+            "states its config."
+        )
     shapes = read_shapes(path)
     count, named = count_classes(shapes, config) if shapes else None, len(recorded.class_names)
     if count not in (None, named):

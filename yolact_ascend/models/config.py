@@ -198,7 +198,7 @@ def with_classes(config: ModelConfig, class_names: tuple[str, ...], category_ids
 def is_alike(first: ModelConfig, second: ModelConfig) -> bool:
     """Whether weights of one config mean the same in the other, but for their classes."""
     parts = ("family", "backbone", "fpn_sources", "preprocessing", "anchors", "fpn_channels", "proto_channels", "rcnn")
-    return all(getattr(first, part) == getattr(second, part) for part in parts)
+    return all(getattr(first, part) == getattr(second, part) for part in (*parts, "widths"))
 
 
 def require_upstream(config: ModelConfig) -> None:

@@ -17,6 +17,9 @@ def config_to_json(config: ModelConfig) -> dict[str, Any]:
     """Return a config as JSON has it, with tuples in place of lists; `read_config_value` reads it."""
     value = dataclasses.asdict(config)
     value["preprocessing"] = describe_preprocessing(config.preprocessing)
+    value["widths"] = dict(config.widths)
+    if not config.widths:  # as it was before there were any
+        del value["widths"]
     for name in (*_NOT_WRITTEN, *others_values(config.family)):
         del value[name]
     return value

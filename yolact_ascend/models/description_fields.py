@@ -34,6 +34,7 @@ class Fields:
         if not isinstance(value, dict):
             raise BadField(f"{where} is {show_value(value)}, expected an object")
         self._value = value
+        self._where = where
         self._read: set[str] = set()
 
     def raw(self, key: str) -> Any:
@@ -90,6 +91,12 @@ class Fields:
     def whole(self, key: str, least: int = 0, most: int = MOST_SIDE) -> int:
         return int(self.one(key, _is_whole(least, most), f"a whole number from {least} to {most}"))
 
+    def wholes(self, least: int = 0, most: int = MOST_SIDE) -> tuple[tuple[str, int], ...]:
+        """Return all fields, at least one, whose names are free and whose values are whole numbers."""
+        if not self._value:
+            raise BadField(f"{self._where} is empty, expected names with whole numbers")
+        return tuple((key, self.whole(key, least, most)) for key in self._value)
+
     def flag(self, key: str) -> bool:
         return bool(self.one(key, lambda value: isinstance(value, bool), "true or false"))
 
@@ -121,6 +128,7 @@ def read_config_fields(fields: Fields) -> dict[str, Any]:
             "fpn_sources", _is_whole(0, MOST_SIDE), "numbers of stages", count=4 if family == "rcnn" else 3
         ),
         "fpn_channels": fields.whole("fpn_channels", 1),
+        "widths": fields.inner("widths").wholes(1) if fields.has("widths") else (),
     }
     if family == "rcnn":
         values["rcnn"] = _whole_value(fields.inner("rcnn"), _read_rcnn)

@@ -100,6 +100,9 @@ class Family(Protocol):
     def build(self, config: ModelConfig) -> nn.Module:
         """Return the network with PyTorch's initial weights; its state dict has upstream's keys."""
 
+    def fixed_layers(self) -> tuple[str, ...]:
+        """Return the convolutions whose channels have a meaning each, which pruning keeps; none: nothing is pruned."""
+
     def complete_weights(
         self, weights: dict[str, torch.Tensor], raw: Collection[str], expected: Container[str]
     ) -> dict[str, torch.Tensor]:

@@ -140,7 +140,8 @@ class ModelConfig:
     `fpn_sources` index the backbone's stage outputs that feed P3..P5 (R-CNN: P2..P5). Of the yolact family are
     `anchors` and `proto_channels`, of the rcnn family is `rcnn`. The classes are those of the config's published
     weights: weights trained on other data bring their own (`classes.read_config`). `upstream_url` names the public
-    code that has this config, None where there is none.
+    code that has this config, None where there is none. `widths` are output channels of convolutions, by name, where a
+    pruned network has others than its family (`models.widths`).
     """
 
     name: str
@@ -157,6 +158,7 @@ class ModelConfig:
     source: Source = field(default_factory=lambda: Source("", UPSTREAM_URL))
     upstream_url: str | None = UPSTREAM_URL
     rcnn: Rcnn | None = None
+    widths: tuple[tuple[str, int], ...] = ()
 
     @property
     def num_classes(self) -> int:

@@ -54,13 +54,13 @@ class Recipe:
         return sum(phase.steps for phase in self.phases)
 
 
-def choose_phases(images: int, size_px: int) -> tuple[Phase, ...]:
+def choose_phases(images: int, size_px: int, passes: float = PASSES) -> tuple[Phase, ...]:
     """Return how long to train on so many images, for a network whose input has `size_px` pixels a side.
 
-    Each image is seen as often as in upstream's training on COCO, on average. A small data set is trained at half size
-    for most of the time, which takes a quarter of the time, and has at least LEAST_STEPS.
+    Each image is seen `passes` times on average; the default is that of upstream's training on COCO. A small data set
+    is trained at half size for most of the time, which takes a quarter of the time, and has at least LEAST_STEPS.
     """
-    steps = max(LEAST_STEPS, round(PASSES * images / REFERENCE_BATCH))
+    steps = max(LEAST_STEPS, round(passes * images / REFERENCE_BATCH))
     if images > LARGE_SET:
         return (Phase(size_px, REFERENCE_BATCH, steps),)
     coarse = round(steps * COARSE_SHARE)

@@ -158,7 +158,8 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
 def made_from(config: ModelConfig, recipe: Recipe, origin: Mapping[str, str | None]) -> dict[str, Any]:
     """Return everything that a training's result depends on, by name, as lists, numbers and strings."""
     classes = {"config": config.name, "class_names": config.class_names, "category_ids": config.category_ids}
-    return json.loads(json.dumps({**dataclasses.asdict(recipe), **classes, **origin}))
+    widths = {"widths": dict(config.widths)} if config.widths else {}
+    return json.loads(json.dumps({**dataclasses.asdict(recipe), **classes, **widths, **origin}))
 
 
 def mean_losses(steps: list[Losses]) -> dict[str, float]:

@@ -53,6 +53,9 @@ class RcnnFamily(Family):
 
         return RcnnNetwork(config)
 
+    def fixed_layers(self) -> tuple[str, ...]:
+        return ()
+
     def complete_weights(
         self, weights: dict[str, torch.Tensor], raw: Collection[str], expected: Container[str]
     ) -> dict[str, torch.Tensor]:

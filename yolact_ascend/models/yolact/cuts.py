@@ -9,6 +9,7 @@ from yolact_ascend.tensors import TensorSpec
 # names that Open Model Zoo's YOLACT adapter takes.
 FPN, HEADS, BOXES = "fpn", "heads", "boxes"
 CUTS = (FPN, HEADS, BOXES)
+LEVEL_LAYER = "fpn_phase_2.pred_layers.0"  # the convolution that makes P5
 STRIDES = (8, 16, 32, 64, 128)  # pixels a cell of P3..P7; a rest of a cell counts as one
 
 
@@ -36,6 +37,11 @@ def count_anchors(config: ModelConfig) -> int:
     return config.anchors.per_cell * sum(size * size for size in sizes)
 
 
+def level_channels(config: ModelConfig) -> int:
+    """Return the channels of P3..P7, which all have as many."""
+    return dict(config.widths).get(LEVEL_LAYER, config.fpn_channels)
+
+
 def cut_outputs(config: ModelConfig, cut: str) -> tuple[TensorSpec, ...]:
     """Return the outputs at a cut, in the model's order.
 
@@ -55,5 +61,5 @@ def cut_outputs(config: ModelConfig, cut: str) -> tuple[TensorSpec, ...]:
         last = {"conf": config.num_classes + 1, "boxes": 4, "mask": config.proto_channels}
         return (*(TensorSpec(name, (anchors, size)) for name, size in last.items()), TensorSpec("proto", protos))
     sizes = level_sizes(image_size)
-    levels = (TensorSpec(f"output{i}", (config.fpn_channels, size, size)) for i, size in enumerate(sizes))
+    levels = (TensorSpec(f"output{i}", (level_channels(config), size, size)) for i, size in enumerate(sizes))
     return (*levels, TensorSpec(f"output{len(sizes)}", protos))

@@ -53,9 +53,16 @@ class YolactFamily(Family):
         return config.anchors.per_cell
 
     def build(self, config: ModelConfig) -> nn.Module:
-        from yolact_ascend.models.yolact.network import YolactEdge
+        from yolact_ascend.models.widths import apply_widths
+        from yolact_ascend.models.yolact.network import YolactEdge, run_small
 
-        return YolactEdge(config)
+        network = YolactEdge(config)
+        apply_widths(network, config, run_small)
+        return network
+
+    def fixed_layers(self) -> tuple[str, ...]:
+        head = "prediction_layers.0"
+        return f"{head}.bbox_layer", f"{head}.conf_layer", f"{head}.mask_layer", "proto_net.10"
 
     def complete_weights(
         self, weights: dict[str, torch.Tensor], raw: Collection[str], expected: Container[str]

@@ -18,6 +18,7 @@ from yolact_ascend.models.yolact.anchors import make_anchors
 from yolact_ascend.models.yolact.backbones import make_backbone
 from yolact_ascend.models.yolact.cuts import image_size_px
 
+SMALL_PX = 64  # the least image whose levels are not empty is of 32
 FPN_DOWNSAMPLES = 2  # P6 and P7 come from P5 by strided convolutions
 
 
@@ -211,3 +212,8 @@ def run_layers(network: nn.Module, config: ModelConfig) -> None:
     """Run each layer of a network at a cut once, on one image of PyTorch's device "meta"."""
     size = image_size_px(config)
     network(torch.empty(1, 3, size, size, device="meta"))
+
+
+def run_small(network: nn.Module) -> None:
+    """Run each layer of a network and its head on the CPU, on a small image."""
+    WithHeads(cast(HasHead, network))(torch.zeros(1, 3, SMALL_PX, SMALL_PX, device="cpu"))

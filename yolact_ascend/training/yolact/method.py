@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
 from torch import nn
 
 from yolact_ascend.models.config import ModelConfig
+from yolact_ascend.models.families import family_of
+from yolact_ascend.models.yolact.cuts import level_channels
 from yolact_ascend.models.yolact.network import YolactEdge
 from yolact_ascend.training.method import Losses, Trainee, autocast
 from yolact_ascend.training.objects import Objects
@@ -24,8 +26,8 @@ class YolactTrainee(Trainee):
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
-        self.network = YolactEdge(config)
-        self.semantic_seg_conv = nn.Conv2d(config.fpn_channels, config.num_classes, 1)
+        self.network = cast(YolactEdge, family_of(config).build(config))
+        self.semantic_seg_conv = nn.Conv2d(level_channels(config), config.num_classes, 1)
 
     def forward(self, images: torch.Tensor) -> tuple[Any, torch.Tensor, torch.Tensor]:
         """Map images [B,3,S,S] to the head's outputs, prototypes [B,p,p,M] and per-class logits [B,K,s,s]."""

@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from yolact_ascend.analysis.layers import Layer
 from yolact_ascend.models.families import family_of
+from yolact_ascend.models.layer import Layer
 from yolact_ascend.models.values import ModelConfig
 
 # Modules that multiply matrices, and what ONNX calls them.
