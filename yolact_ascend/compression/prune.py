@@ -8,7 +8,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,7 +21,6 @@ from yolact_ascend.compression.recipe import PruneRecipe
 from yolact_ascend.errors import UsageError
 from yolact_ascend.models.config import ModelConfig
 from yolact_ascend.models.families import family_of
-from yolact_ascend.models.inputs import input_tensors
 from yolact_ascend.models.layer import FLOP_PER_MAC
 from yolact_ascend.models.network_layers import count_network, whole_cut
 from yolact_ascend.models.widths import widths_of
@@ -62,16 +61,13 @@ def prune_network(network: nn.Module, config: ModelConfig, recipe: PruneRecipe) 
     Importance is the norm of all weights that write or read a channel. Raises UsageError for a family whose networks
     are not pruned, and when the recipe's widths do not reach its ratio.
     """
-    family, cut = family_of(config), whole_cut(config)
-    if not family.fixed_layers():
-        raise UsageError(
-            f"{config.name} is of the family {family.name}, expected yolact: only its networks are pruned."
-        )
-    pruned = copy.deepcopy(network).eval()
-    specs = input_tensors(config)
+    pruned, cut = copy.deepcopy(network).eval(), whole_cut(config)
+    traced = family_of(config).prunable(pruned)
+    if traced is None:
+        raise UsageError(f"{config.name} is of the family {config.family}, expected yolact: no others are pruned.")
     graph = torch_pruning.DependencyGraph()
-    graph.build_dependency(family.at_cut(pruned, config, cut), tuple(torch.zeros(1, *spec.shape) for spec in specs))
-    groups = find_groups(graph, pruned, [pruned.get_submodule(name) for name in family.fixed_layers()])
+    graph.build_dependency(traced.network, traced.inputs)
+    groups = find_groups(graph, pruned, traced.fixed)
     macs = macs_by_layer(config, cut)
     widths, share = choose_widths(groups, macs, recipe.ratio, recipe.round_to, recipe.least_channels, MOST_OF_A_GROUP)
     if share < recipe.ratio:
@@ -89,12 +85,12 @@ def prune_network(network: nn.Module, config: ModelConfig, recipe: PruneRecipe) 
     return Pruned(pruned, pruned_config, compare_layers(network, pruned, macs, macs_by_layer(pruned_config, cut)))
 
 
-def find_groups(graph: Any, network: nn.Module, fixed: list[nn.Module]) -> list[ChannelGroup]:
+def find_groups(graph: Any, network: nn.Module, fixed: Sequence[nn.Module]) -> list[ChannelGroup]:
     """Return the groups of channels that can be pruned, without those of the `fixed` layers' outputs."""
     names = {module: name for name, module in network.named_modules()}
     measure = torch_pruning.importance.GroupMagnitudeImportance(p=2)
     found = []
-    for group in graph.get_all_groups(fixed, (nn.Conv2d,)):
+    for group in graph.get_all_groups(list(fixed), (nn.Conv2d,)):
         powers: dict[str, int] = {}
         for dependency, _ in group:
             layer = dependency.target.module

@@ -51,7 +51,7 @@ class PruneRecipe:
     ratio: float = 0.35
     round_to: int = 32
     least_channels: int = 32
-    passes: float = 4.0
+    passes: float = 3.0
     learning_rate: float = 0.005
     seed: int = 0
 

@@ -81,6 +81,14 @@ class HostNetwork(NamedTuple):
     outputs: tuple[TensorSpec, ...]
 
 
+class Prunable(NamedTuple):
+    """A network as it is traced to find the channels that can only be pruned together."""
+
+    network: nn.Module  # with all layers
+    inputs: tuple[torch.Tensor, ...]  # small ones
+    fixed: tuple[nn.Module, ...]  # layers whose output channels have a meaning each
+
+
 class Family(Protocol):
     """One family of networks. Its module imports PyTorch only inside the functions that need a network."""
 
@@ -100,8 +108,8 @@ class Family(Protocol):
     def build(self, config: ModelConfig) -> nn.Module:
         """Return the network with PyTorch's initial weights; its state dict has upstream's keys."""
 
-    def fixed_layers(self) -> tuple[str, ...]:
-        """Return the convolutions whose channels have a meaning each, which pruning keeps; none: nothing is pruned."""
+    def prunable(self, network: nn.Module) -> Prunable | None:
+        """Return the network as it is traced to prune channels; None for a family whose networks are not pruned."""
 
     def complete_weights(
         self, weights: dict[str, torch.Tensor], raw: Collection[str], expected: Container[str]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, cast
 
 from yolact_ascend.detection.thresholds import DetectionSettings
 from yolact_ascend.errors import UsageError
-from yolact_ascend.models.family import Detector, Family, HostNetwork, StateKeys
+from yolact_ascend.models.family import Detector, Family, HostNetwork, Prunable, StateKeys
 from yolact_ascend.models.rcnn.cuts import CUTS, OPERATORS, cut_outputs
 from yolact_ascend.models.rcnn.foreign import explain_foreign
 from yolact_ascend.models.rcnn.other_keys import SURPLUS, to_our_key, writer_of
@@ -53,8 +53,8 @@ class RcnnFamily(Family):
 
         return RcnnNetwork(config)
 
-    def fixed_layers(self) -> tuple[str, ...]:
-        return ()
+    def prunable(self, network: nn.Module) -> Prunable | None:
+        return None
 
     def complete_weights(
         self, weights: dict[str, torch.Tensor], raw: Collection[str], expected: Container[str]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, cast
 from yolact_ascend.detection.thresholds import DetectionSettings
 from yolact_ascend.extras import require_module
 from yolact_ascend.models.config import ModelConfig
-from yolact_ascend.models.family import ONNX, Detector, Family, HostNetwork, StateKeys
+from yolact_ascend.models.family import ONNX, Detector, Family, HostNetwork, Prunable, StateKeys
 from yolact_ascend.models.yolact.cuts import BOXES, CUTS, FPN, HEADS, cut_outputs
 from yolact_ascend.tensors import TensorSpec
 
@@ -60,9 +60,13 @@ class YolactFamily(Family):
         apply_widths(network, config, run_small)
         return network
 
-    def fixed_layers(self) -> tuple[str, ...]:
-        head = "prediction_layers.0"
-        return f"{head}.bbox_layer", f"{head}.conf_layer", f"{head}.mask_layer", "proto_net.10"
+    def prunable(self, network: nn.Module) -> Prunable | None:
+        from yolact_ascend.models.yolact.network import WithStages, YolactEdge, small_image
+
+        assert isinstance(network, YolactEdge)
+        head = network.head
+        fixed = (head.bbox_layer, head.conf_layer, head.mask_layer, network.proto_net[-1])
+        return Prunable(WithStages(network), (small_image(),), fixed)
 
     def complete_weights(
         self, weights: dict[str, torch.Tensor], raw: Collection[str], expected: Container[str]

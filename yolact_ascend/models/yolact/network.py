@@ -18,7 +18,7 @@ from yolact_ascend.models.yolact.anchors import make_anchors
 from yolact_ascend.models.yolact.backbones import make_backbone
 from yolact_ascend.models.yolact.cuts import image_size_px
 
-SMALL_PX = 64  # the least image whose levels are not empty is of 32
+SMALL_PX = 64  # of an image on which only the structure counts
 FPN_DOWNSAMPLES = 2  # P6 and P7 come from P5 by strided convolutions
 
 
@@ -153,7 +153,10 @@ class YolactEdge(nn.Module):
 
         C and M are the config's `fpn_channels` and `proto_channels`; other sizes of image give other h and w.
         """
-        stages = self.backbone(images)
+        return self.from_stages(self.backbone(images))
+
+    def from_stages(self, stages: list[torch.Tensor]) -> tuple[torch.Tensor, ...]:
+        """Map the backbone's stage outputs to levels and prototypes."""
         levels = self.fpn_phase_2(self.fpn_phase_1([stages[i] for i in self.fpn_sources]))
         protos = functional.relu(self.proto_net(levels[0])).permute(0, 2, 3, 1)
         return (*levels, protos.contiguous())
@@ -214,6 +217,25 @@ def run_layers(network: nn.Module, config: ModelConfig) -> None:
     network(torch.empty(1, 3, size, size, device="meta"))
 
 
+class WithStages(nn.Module):
+    """A network and its head whose outputs depend on each layer, also on stages that the FPN does not read."""
+
+    def __init__(self, network: YolactEdge) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, images: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """Map images to the backbone's stage outputs, loc, conf logits, coeffs and prototypes."""
+        stages = self.network.backbone(images)
+        *levels, protos = self.network.from_stages(stages)
+        return (*stages, *self.network.head.predict_levels(levels), protos)
+
+
+def small_image() -> torch.Tensor:
+    """Return an image [1,3,S,S] to learn a network's structure from, on the CPU."""
+    return torch.zeros(1, 3, SMALL_PX, SMALL_PX, device="cpu")
+
+
 def run_small(network: nn.Module) -> None:
     """Run each layer of a network and its head on the CPU, on a small image."""
-    WithHeads(cast(HasHead, network))(torch.zeros(1, 3, SMALL_PX, SMALL_PX, device="cpu"))
+    WithStages(cast(YolactEdge, network))(small_image())
