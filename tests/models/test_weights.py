@@ -176,14 +176,16 @@ LFS_POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:0123\nsiz
     [
         (b"", "Is it truncated"),
         (b"\n<html>Not found</html>", "is a web page. Open the address in a browser"),
+        (b"hello\n", "is plain text, expected a file that PyTorch saved .* Pass the file of the weights"),
         (LFS_POINTER, "is a Git LFS pointer. Fetch the file that it stands for"),
     ],
-    ids=["empty", "an error page", "a pointer"],
+    ids=["empty", "an error page", "text", "a pointer"],
 )
 def test_a_file_that_is_no_pth_is_refused(tmp_path, content, remedy):
-    (tmp_path / "a.pth").write_bytes(content)
-    with pytest.raises(WeightsError, match=rf"cannot be read as PyTorch weights \({len(content)} bytes.*{remedy}"):
-        read_state_dict(tmp_path / "a.pth", SMALL_CONFIG)
+    for name, kind in (("a.pth", "PyTorch weights"), ("a.pkl", "weights")):
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(WeightsError, match=rf"cannot be read as {kind} \({len(content)} bytes.*{remedy}"):
+            read_state_dict(tmp_path / name, SMALL_CONFIG)
 
 
 def test_a_pickle_that_would_run_code_is_refused_and_does_not_run(tmp_path):

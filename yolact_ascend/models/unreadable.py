@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import string
 from pathlib import Path
 
 # How torch.load(weights_only=True) names a global that it does not load: PyTorch 2.1 to 2.3, from 2.4 on, and a module
@@ -13,6 +14,11 @@ NOT_WEIGHTS = {
     b"<": ("It is a web page.", "Open the address in a browser and download the file by hand."),
     b"version https://git-lfs": ("It is a Git LFS pointer.", "Fetch the file that it stands for: git lfs pull."),
 }
+TEXT = frozenset(string.printable.encode())
+TEXT_IS_NO_WEIGHTS = (
+    "It is plain text, expected a file that PyTorch saved (.pth), or a pickle of arrays (.pkl).",
+    "Pass the file of the weights, or download it again.",
+)
 
 
 def explain_unreadable(path: Path, error: Exception) -> str:
@@ -31,6 +37,8 @@ def explain_unreadable(path: Path, error: Exception) -> str:
     remedy = "Is it truncated? Compare its size with the source and download it again."
     with path.open("rb") as file:
         beginning = file.read(100).lstrip()
+    if beginning and all(byte in TEXT for byte in beginning):
+        reason, remedy = TEXT_IS_NO_WEIGHTS
     for start, explanation in NOT_WEIGHTS.items():
         if beginning.startswith(start):
             reason, remedy = explanation
