@@ -112,6 +112,15 @@ def test_the_verb_prints_json(tmp_path, photographs, capsys):
     ]
 
 
+def test_a_model_of_ascends_operators_is_refused_with_what_to_take(tmp_path, photographs):
+    path = write_model(tmp_path / "int8.onnx", 1, operator="AscendQuant")
+    model = onnx.load(path)
+    model.metadata_props.add(key="operators", value="int8")
+    onnx.save(model, path)
+    with pytest.raises(ArtifactError, match=r"int8\.onnx is int8 in Ascend's form, .*_int8_qdq\.onnx"):
+        rehearse(path, find_images(photographs, 1))
+
+
 def test_a_model_that_is_none_of_ours_is_refused(tmp_path, photographs):
     (tmp_path / "text.onnx").write_text("no model")
     with pytest.raises(ArtifactError, match=r"text\.onnx cannot be read as ONNX.*pth2onnx\.py"):

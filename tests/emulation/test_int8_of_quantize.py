@@ -11,6 +11,7 @@ import onnxruntime
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from yolact_ascend.analysis.layers import count_layers
 from yolact_ascend.compression.affine import affine_of, quantize_layer
 from yolact_ascend.compression.ascend_form import ascend_model
 from yolact_ascend.compression.layers import find_layers
@@ -161,5 +162,8 @@ def test_the_whole_model_is_as_close_to_float_as_the_qdq_model(
 
 def test_who_cannot_open_it_says_which_file_to_take(written: dict[str, Any], tmp_path: Path) -> None:
     onnx.save(written["ascend"], tmp_path / "net_int8_ascend.onnx")
-    with pytest.raises(ArtifactError, match=r"net_int8_ascend\.onnx is int8 in Ascend's form, .*_int8_qdq\.onnx"):
-        refuse_own_operators(tmp_path / "net_int8_ascend.onnx")
+    onnx.save(written["qdq"], tmp_path / "net_int8_qdq.onnx")
+    for opened in (refuse_own_operators, count_layers):
+        with pytest.raises(ArtifactError, match=r"net_int8_ascend\.onnx is int8 in Ascend's form, .*_int8_qdq\.onnx"):
+            opened(tmp_path / "net_int8_ascend.onnx")
+        opened(tmp_path / "net_int8_qdq.onnx")

@@ -21,6 +21,7 @@ from onnx.reference import ReferenceEvaluator
 from yolact_ascend.errors import ArtifactError
 from yolact_ascend.models.exported import read_onnx
 from yolact_ascend.models.layer import Layer
+from yolact_ascend.models.onnx_metadata import refuse_own_operators
 from yolact_ascend.tables import counted, markdown_table
 
 # Operators of ONNX that multiply matrices -> the inputs with values and weights, and the one with the bias.
@@ -168,6 +169,7 @@ def _layer(
     needed = node.input[value], node.input[weight], node.output[0]
     found = [shapes.get(tensor) for tensor in needed]
     if None in found:
+        refuse_own_operators(path)
         unknown = needed[found.index(None)]
         raise ArtifactError(f"{path}: the shape of {unknown}, of {name}, is not static. Export it with static shapes.")
     value_shape, weight_shape, output_shape = (shape or () for shape in found)

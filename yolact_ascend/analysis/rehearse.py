@@ -23,6 +23,7 @@ from yolact_ascend.images.transforms import normalise_image
 from yolact_ascend.models.config import ModelConfig
 from yolact_ascend.models.exported import read_onnx
 from yolact_ascend.models.inputs import input_tensor
+from yolact_ascend.models.onnx_metadata import refuse_own_operators
 from yolact_ascend.tables import markdown_table
 from yolact_ascend.targets.described import config_of_onnx
 
@@ -174,6 +175,7 @@ def _open_with_all_outputs(
         content = inferred.SerializeToString()
         return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"]), floats
     except Exception as error:  # the exceptions of ONNX Runtime have no common base class
+        refuse_own_operators(path)
         raise ArtifactError(f"{path} cannot be run: {str(error).strip()} Export it again (pth2onnx.py).") from error
 
 
