@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import importlib.util
 import os
 import shutil
@@ -9,11 +10,14 @@ import signal
 import stat
 import subprocess
 import sys
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
 from factories import (
     CHECKOUT,
+    CUTS,
     DEMO_ONNX,
     SMALL_CONFIG,
     SMALL_WEIGHTS,
@@ -161,15 +165,42 @@ def patched_copy(variable: str, folder: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def made(tmp_path_factory):
-    """What gives a file of `factories.MODELS`: made here by PyTorch, or a copy of one that was made elsewhere."""
+def once(tmp_path_factory):
+    """What fills a folder once for all processes of xdist, which must not change it: `once(name, fill)` returns it."""
+    folder = tmp_path_factory.getbasetemp()
+    root = folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder
+
+    def get(name: str, fill: Callable[[Path], object]) -> Path:
+        path, done = root / "once" / name, root / "once" / f"{name}.done"
+        done.parent.mkdir(exist_ok=True)
+        with (root / "once" / f"{name}.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not done.exists():
+                shutil.rmtree(path, ignore_errors=True)  # of a process that failed
+                path.mkdir()
+                fill(path)
+                done.touch()
+        return path
+
+    return get
+
+
+@pytest.fixture(scope="session")
+def made(tmp_path_factory, once):
+    """What gives a file of `factories.MODELS`, as a copy: made by PyTorch, or elsewhere (EXPORTED_MODELS_DIR)."""
     root, given = tmp_path_factory.mktemp("models"), os.environ.get("EXPORTED_MODELS_DIR")
+
+    def fill(name: str, folder: Path) -> None:
+        if name in CUTS:
+            shutil.copytree(get(TINY_WEIGHTS).parent, (folder / TINY_WEIGHTS).parent)
+        make_model(name, folder)
 
     def get(name: str) -> Path:
         path = root / name
-        if given and not path.parent.exists():
-            shutil.copytree((Path(given) / name).parent, path.parent)
-        return path if path.exists() else make_model(name, root)
+        if not path.parent.exists():
+            source = Path(given) if given else once(path.parent.name, partial(fill, name))
+            shutil.copytree((source / name).parent, path.parent)
+        return path
 
     return get
 

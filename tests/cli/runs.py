@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import os
 import re
@@ -17,6 +19,8 @@ import pytest
 from factories import CHECKOUT, TINY_CONFIG
 from formats import require_valid
 
+from yolact_ascend import process
+from yolact_ascend.cli.main import main
 from yolact_ascend.cli.orchestration import run_stages
 from yolact_ascend.process import Runner
 from yolact_ascend.targets.folder import WorkFolder, sidecar_file
@@ -94,6 +98,34 @@ def kill_in(words: list[str], stage: str, sign: Path | None = None) -> None:
 def verb_words(command: list[str]) -> list[str]:
     """The verb of a command of our own, and its flags."""
     return command[[Path(word).name for word in command].index("yolact_ascend") + 1 :]
+
+
+def start_own_verbs_here(monkeypatch):
+    """Let a run call its own verbs in this process, which has imported PyTorch; other programs are started as ever."""
+    start = process._run
+
+    def run(command, env, log, pass_fds, watch=None):
+        if "yolact_ascend" not in [Path(word).name for word in command]:
+            return start(command, env, log, pass_fds, watch)
+        text = None if log is None else io.StringIO()
+        with contextlib.ExitStack() as stack:
+            before = stack.enter_context(pytest.MonkeyPatch.context())
+            for name in os.environ.keys() - env.keys():
+                before.delenv(name)
+            for name, value in env.items():
+                before.setenv(name, value)
+            for number in (signal.SIGTERM, signal.SIGHUP):
+                stack.callback(signal.signal, number, signal.getsignal(number))
+            if text is not None:
+                stack.enter_context(contextlib.redirect_stdout(text))
+                stack.enter_context(contextlib.redirect_stderr(text))
+            code = main(verb_words(command))
+        if text is None:
+            return code, ""
+        log.write(text.getvalue().encode())
+        return code, text.getvalue()
+
+    monkeypatch.setattr(process, "_run", run)
 
 
 def change_weights(run):
