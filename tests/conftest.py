@@ -19,7 +19,6 @@ from factories import (
     CHECKOUT,
     CUTS,
     DEMO_ONNX,
-    SMALL_CONFIG,
     SMALL_WEIGHTS,
     TINY_CONFIG,
     TINY_HEADS_ONNX,
@@ -209,15 +208,6 @@ def made(tmp_path_factory, once):
 def small_weights(made) -> Path:
     """Random weights of the smallest config that detect something in nearly every image."""
     return made(SMALL_WEIGHTS)
-
-
-@pytest.fixture(scope="session")
-def exported(small_weights, tmp_path_factory):
-    """The network of `small_weights` as an ONNX file, and how far it is from PyTorch."""
-    from yolact_ascend.models.export import export_onnx
-
-    path = tmp_path_factory.mktemp("export") / "yolact_edge.onnx"
-    return path, export_onnx(small_weights, SMALL_CONFIG, path)
 
 
 @pytest.fixture(scope="session")

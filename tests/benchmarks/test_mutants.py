@@ -78,6 +78,8 @@ def test_the_same_command_resumes(checkout, tmp_path):
 
 def test_a_test_file_that_fails_without_a_mutant_is_left_out(checkout, tmp_path):
     write(checkout / "tests" / "test_hole.py", "from pkg import hole\n\n\ndef test_age():\n    assert not hole\n")
+    (checkout / "pkg" / "safe.py").unlink()
+    (checkout / "tests" / "test_safe.py").unlink()
     result = run(checkout, tmp_path / "mutants.jsonl")
     assert "tests/test_hole.py fails without a mutant" in result.stderr
     assert "| pkg/hole.py | 3 | 0 | 0 | 3 |" in result.stdout

@@ -1,6 +1,5 @@
 """Training R-CNN: its samples, what each loss teaches, what stays frozen, and that an interrupted run resumes."""
 
-import contextlib
 import dataclasses
 
 import numpy as np
@@ -14,7 +13,6 @@ from yolact_ascend.models.classes import config_of
 from yolact_ascend.models.config import CONFIGS, get_config, with_classes
 from yolact_ascend.models.labels import DRAWN_CATEGORY_IDS, DRAWN_CLASSES
 from yolact_ascend.models.weights import load_network, write_weights
-from yolact_ascend.training import train as train_module
 from yolact_ascend.training.augment import Augmentation
 from yolact_ascend.training.methods import method_of
 from yolact_ascend.training.objects import Objects
@@ -106,20 +104,12 @@ def test_a_faster_rcnn_has_no_mask_loss(batch, config, recipe):
     assert list(losses) == ["objectness", "rpn_box", "class", "box"]
 
 
-def test_a_killed_training_goes_on_to_the_same_weights_bit_for_bit(training_set, config, recipe, tmp_path, monkeypatch):
+def test_a_killed_training_goes_on_to_the_same_weights_bit_for_bit(
+    training_set, config, recipe, tmp_path, killed_in_the_fourth_step
+):
     train(config, recipe, training_set, tmp_path / "whole")
-    take_step = Trainer.take_step
-
-    def die_in_the_fourth(trainer, images, targets):
-        if trainer.step == 3:
-            raise MemoryError
-        return take_step(trainer, images, targets)
-
-    monkeypatch.setattr(Trainer, "take_step", die_in_the_fourth)
-    monkeypatch.setattr(train_module, "save_when_ended", lambda *_: contextlib.nullcontext())  # as SIGKILL does
-    with pytest.raises(MemoryError):
+    with killed_in_the_fourth_step():
         train(config, recipe, training_set, tmp_path / "killed", checkpoint_every=2)
-    monkeypatch.setattr(Trainer, "take_step", take_step)
     train(config, recipe, training_set, tmp_path / "killed", workers=2)
     whole, killed = (load_network(TrainingFiles(tmp_path / name).weights, config) for name in ("whole", "killed"))
     for key, value in whole.state_dict().items():

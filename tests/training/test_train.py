@@ -1,6 +1,5 @@
 """A training: what it leaves behind, how it resumes, what it begins from, and what it refuses."""
 
-import contextlib
 import dataclasses
 import json
 import math
@@ -46,6 +45,14 @@ def log_every_step(monkeypatch):
     monkeypatch.setattr(train_module, "LOG_STEPS", 1)
 
 
+@pytest.fixture(scope="module")
+def short_weights(training_set, tmp_path_factory) -> Path:
+    """What a training of two steps leaves."""
+    folder = tmp_path_factory.mktemp("short")
+    train(DEMO, SHORT, training_set, folder)
+    return TrainingFiles(folder).weights
+
+
 def test_a_training_leaves_weights_log_and_curve(training_set, dataset, tmp_path, log_every_step):
     evaluation = train(DEMO, RECIPE, training_set, tmp_path, validation=Validation(dataset, limit=2))
     files = TrainingFiles(tmp_path)
@@ -64,22 +71,12 @@ def test_a_training_leaves_weights_log_and_curve(training_set, dataset, tmp_path
     assert read_config(files.weights, OTHER_CLASSES) == DEMO
 
 
-def test_a_killed_training_goes_on_to_the_same_curve(training_set, tmp_path, monkeypatch, log_every_step):
+def test_a_killed_training_goes_on_to_the_same_curve(training_set, tmp_path, killed_in_the_fourth_step, log_every_step):
     recipe = dataclasses.replace(RECIPE, phases=(Phase(64, 2, 1), Phase(96, 1, 3)))
     train(DEMO, recipe, training_set, tmp_path / "whole")
-    take_step = Trainer.take_step
-
-    def die_in_the_fourth(trainer, images, targets):
-        if trainer.step == 3:
-            raise MemoryError
-        return take_step(trainer, images, targets)
-
-    monkeypatch.setattr(Trainer, "take_step", die_in_the_fourth)
-    monkeypatch.setattr(train_module, "save_when_ended", lambda *_: contextlib.nullcontext())  # as SIGKILL does
-    with pytest.raises(MemoryError):
+    with killed_in_the_fourth_step():
         train(DEMO, recipe, training_set, tmp_path / "killed", checkpoint_every=2)
     assert [line["step"] for line in losses_of(tmp_path / "killed")] == [1, 2]
-    monkeypatch.setattr(Trainer, "take_step", take_step)
     train(DEMO, recipe, training_set, tmp_path / "killed", workers=3)
     whole, killed = losses_of(tmp_path / "whole"), losses_of(tmp_path / "killed")
     assert [line["step"] for line in killed] == [line["step"] for line in whole] == [1, 2, 3, 4]
@@ -220,28 +217,24 @@ def test_a_training_begins_from_the_given_weights_and_goes_on_with_the_same_alon
         train(DEMO, still, training_set, tmp_path / "t", pretrained=weights)
 
 
-def test_training_from_weights_of_other_classes_keeps_all_but_the_class_layer(training_set, tmp_path):
-    train(DEMO, RECIPE, training_set, tmp_path / "first")
+def test_training_from_weights_of_other_classes_keeps_all_but_the_class_layer(short_weights):
     two = dataclasses.replace(DEMO, class_names=("ball", "rest"), category_ids=(101, 102))
     trainer = Trainer(two, RECIPE, CPU)
     fresh = {key: value.clone() for key, value in trainer.trainee.network.state_dict().items()}
-    weights = TrainingFiles(tmp_path / "first").weights
-    kept = train_module.load_fitting(trainer.trainee.network, weights, two)
+    kept = train_module.load_fitting(trainer.trainee.network, short_weights, two)
     assert kept == ["prediction_layers.0.conf_layer.weight", "prediction_layers.0.conf_layer.bias"]
-    trained = load_network(weights, DEMO).state_dict()
+    trained = load_network(short_weights, DEMO).state_dict()
     for key, value in trainer.trainee.network.state_dict().items():
         assert torch.equal(value, fresh[key] if key in kept else trained[key]), key
 
 
-def test_as_many_classes_of_another_data_set_are_other_classes(training_set, tmp_path):
+def test_as_many_classes_of_another_data_set_are_other_classes(short_weights):
     """By name: the layer of the other data set's classes would begin with wrong ones."""
-    train(DEMO, RECIPE, training_set, tmp_path / "first")
-    weights = TrainingFiles(tmp_path / "first").weights
     others = dataclasses.replace(DEMO, class_names=tuple(f"part {n}" for n in range(DEMO.num_classes)))
     turned = dataclasses.replace(DEMO, class_names=DEMO.class_names[::-1])
     renumbered = dataclasses.replace(DEMO, category_ids=tuple(range(DEMO.num_classes)))
     for config, is_kept in ((others, True), (turned, True), (renumbered, False)):
-        kept = train_module.load_fitting(Trainer(config, RECIPE, CPU).trainee.network, weights, config)
+        kept = train_module.load_fitting(Trainer(config, RECIPE, CPU).trainee.network, short_weights, config)
         assert bool(kept) == is_kept
 
 
@@ -333,11 +326,9 @@ FAILURES = {
 @pytest.mark.parametrize(("spoil", "error"), FAILURES.values(), ids=FAILURES.keys())
 @pytest.mark.parametrize("every", [0, 1], ids=["at the end", "on the way"])
 def test_whatever_goes_wrong_in_scoring_the_trained_weights_are_kept(
-    training_set, dataset, tmp_path, monkeypatch, capfd, spoil, error, every
+    training_set, dataset, short_weights, tmp_path, monkeypatch, capfd, spoil, error, every
 ):
     """A validation picture that cannot be decoded ended a finished training with an empty folder: yolact#587."""
-    plain = tmp_path / "plain"
-    train(DEMO, SHORT, training_set, plain)
     folder, good = tmp_path / "t", dataset
     with monkeypatch.context() as patched:
         bad = spoil(dataset, tmp_path, patched)
@@ -350,7 +341,7 @@ def test_whatever_goes_wrong_in_scoring_the_trained_weights_are_kept(
     evaluation = train(DEMO, SHORT, training_set, folder, validation=Validation(good, limit=1, every=every))
     assert evaluation.images == 1
     assert [line["step"] for line in losses_of(folder) if "mask_map" in line] == ([1, 2] if every else [2])
-    assert TrainingFiles(folder).weights.read_bytes() == TrainingFiles(plain).weights.read_bytes()
+    assert TrainingFiles(folder).weights.read_bytes() == short_weights.read_bytes()
 
 
 def test_a_step_that_fails_half_way_through_the_weights_is_not_saved(training_set, tmp_path, monkeypatch):
