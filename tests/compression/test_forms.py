@@ -16,7 +16,7 @@ from yolact_ascend.compression.qdq import qdq_model
 from yolact_ascend.compression.ranges import Histogram
 from yolact_ascend.compression.recipe import QuantizeRecipe
 from yolact_ascend.compression.record import format_record
-from yolact_ascend.compression.table import Table, float_reasons
+from yolact_ascend.compression.table import Table, ascend_reasons, float_reasons
 from yolact_ascend.errors import ArtifactError, UsageError
 
 RECIPE = QuantizeRecipe(method="minmax")
@@ -50,14 +50,13 @@ def test_each_layer_reads_its_tensor_and_knows_its_channels(chain):
     assert [layer.name for layer in layers] == NAMES
     assert layers[1] == Layer("conv1", "Conv", "relu0", "conv1.weight", "conv1.bias", 20)
     assert last_layers(chain.table.model, layers) == {"left", "right"}
-    assert float_reasons(layers, RECIPE, chain.path) == {"conv0": "3 input channels: ATC computes it in float"}
+    assert float_reasons(layers, RECIPE, chain.path) == {}
+    assert ascend_reasons(layers) == {"conv0": "3 input channels: ATC computes it in float"}
 
 
 def test_the_recipe_keeps_nodes_by_name_and_an_unknown_name_is_one_sentence(chain):
-    assert set(float_reasons(chain.table.layers, replace(RECIPE, keep_float=("left",)), chain.path)) == {
-        "conv0",
-        "left",
-    }
+    recipe = replace(RECIPE, keep_float=("left",))
+    assert float_reasons(chain.table.layers, recipe, chain.path) == {"left": "the recipe's keep_float"}
     with pytest.raises(UsageError, match="keeps lfet in float32, which is no layer of"):
         float_reasons(chain.table.layers, replace(RECIPE, keep_float=("lfet",)), chain.path)
 

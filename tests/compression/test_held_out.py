@@ -40,11 +40,15 @@ def test_the_verb_quantises_the_demo_and_measures_what_it_costs(made, coco, tmp_
     assert main(words) == 0
     said = capsys.readouterr()
     files = QuantizedFiles(model, tmp_path)
-    assert "55 of 61 layers in INT8, ranges by minmax" in said.out and "times smaller" in said.out
+    assert (
+        "61 of 61 layers in INT8, ranges by minmax" in said.out
+        and said.out.count("float32 on Ascend: ") == 6
+        and "times smaller" in said.out
+    )
     assert "warning: 3 of 3 calibration images are among the scored ones" in said.err
     found = json.loads(files.description.read_text())
     assert found["recipe"]["map_budget"] == 100 and found["images"]["used"] == 3
-    assert set(found["map"]) == {"float32", "minmax", "int8"} and found["map"]["float32"] > 40
+    assert set(found["map"]) == {"float32", "minmax", "int8", "int8_ascend"} and found["map"]["float32"] > 40
     assert found["map"]["int8"] > 0.8 * found["map"]["float32"]
     for path in (files.qdq, files.ascend):
         assert model.stat().st_size > 3.2 * path.stat().st_size

@@ -48,7 +48,7 @@ def described(done):
 
 def test_without_a_score_the_method_of_the_recipe_is_used(chain, inputs):
     done = quantize_model(chain, inputs, PLAIN_CONFIG, RECIPE, chain.parent)
-    assert (done.method, done.int8_layers, dict(done.scores)) == ("minmax", tuple(LAYERS[1:]), {})
+    assert (done.method, done.int8_layers, dict(done.scores)) == ("minmax", tuple(LAYERS), {})
     found = described(done)
     assert found["images"] == {**found["images"], "used": 6, "found": 8, "seed": 0}
     assert found["onnx"] == {"file": "chain.onnx", "sha256": sha256_file(chain)}
@@ -57,7 +57,11 @@ def test_without_a_score_the_method_of_the_recipe_is_used(chain, inputs):
         "ascend": sha256_file(done.files.ascend),
         "record": sha256_file(done.files.record),
     }
+    assert [layer["precision"] for layer in found["layers"]] == ["int8"] * 6
+    assert [layer["precision_on_ascend"] for layer in found["layers"]] == ["float32", *["int8"] * 5]
     assert [layer["why"] for layer in found["layers"]] == ["3 input channels: ATC computes it in float", *[None] * 5]
+    names = {node.name for node in onnx.load(done.files.ascend).graph.node}
+    assert {f"{name}_dequantize" for name in LAYERS} & names == {f"{name}_dequantize" for name in LAYERS[1:]}
     assert set(found["tensors"]) == {"image", "relu0", "relu1", "relu2", "relu3"}
     assert found["tensors"]["image"]["low"] >= 0 and found["tensors"]["image"]["high"] <= 255
 
@@ -74,10 +78,10 @@ def test_best_needs_a_score(chain, inputs):
 
 
 def test_the_method_with_the_highest_score_is_taken(chain, inputs):
-    scores = iter([FLOAT_MAP, 59.6, 59.9, 59.8])  # float32, minmax, percentile, search
+    scores = iter([FLOAT_MAP, 59.6, 59.9, 59.8, 59.95])  # float32, minmax, percentile, search, Ascend's form
     recipe = replace(RECIPE, method="best")
     done = quantize_model(chain, inputs, PLAIN_CONFIG, recipe, chain.parent, lambda _: next(scores))
-    expected = {"float32": 60.0, "minmax": 59.6, "percentile": 59.9, "search": 59.8, "int8": 59.9}
+    expected = {"float32": 60.0, "minmax": 59.6, "percentile": 59.9, "search": 59.8, "int8": 59.9, "int8_ascend": 59.95}
     assert (done.method, dict(done.scores)) == ("percentile", expected)
 
 
@@ -85,17 +89,18 @@ def test_the_method_with_the_highest_score_is_taken(chain, inputs):
     ("costs", "kept"),
     [
         pytest.param({"left": 0.4}, set(), id="budget met"),
-        pytest.param({"left": 0.6, "conv2": 0.3}, {"left"}, id="a last layer"),
-        pytest.param({"conv2": 0.9}, {"left", "right", "conv2"}, id="behind the last layers, the most sensitive"),
-        pytest.param({"conv1": 0.3, "conv2": 0.9}, {"left", "right", "conv2"}, id="and not the next"),
+        pytest.param({"conv0": 0.6, "conv2": 0.3}, {"conv0"}, id="float on Ascend anyway"),
+        pytest.param({"left": 0.6, "conv2": 0.3}, {"conv0", "left"}, id="a last layer"),
+        pytest.param({"conv2": 0.9}, {"conv0", "left", "right", "conv2"}, id="the most sensitive"),
+        pytest.param({"conv1": 0.3, "conv2": 0.9}, {"conv0", "left", "right", "conv2"}, id="and not the next"),
     ],
 )
 def test_the_smallest_set_that_meets_the_budget_stays_in_float(chain, inputs, costs, kept):
     done = quantize_model(chain, inputs, PLAIN_CONFIG, RECIPE, chain.parent, MadeUpScore(costs))
-    assert set(done.kept) == {"conv0", *kept}
+    assert set(done.kept) == kept and set(done.kept_on_ascend) == {"conv0", *kept}
     assert done.scores["int8"] >= FLOAT_MAP - 0.5
     rows = {row["name"]: row for row in described(done)["sensitivity"]}
-    assert set(rows) == (set(LAYERS[1:]) if kept else set())
+    assert set(rows) == (set(LAYERS) if "conv2" in kept else set())
     for name, row in rows.items():
         assert row["map"] == pytest.approx(FLOAT_MAP - costs.get(name, 0))
         assert 20 < row["sqnr_db"] < 60  # 8 bits of an even spread are 6.02 * 8 dB
@@ -123,7 +128,7 @@ def test_an_interrupted_search_resumes_with_its_scores(chain, inputs):
 
 
 def test_a_budget_of_nothing_int8_writes_no_file(chain, inputs):
-    costs = dict.fromkeys(LAYERS[1:], 1.0)
+    costs = dict.fromkeys(LAYERS, 1.0)
     with pytest.raises(ArtifactError, match="Every layer .* would stay in float32"):
         quantize_model(chain, inputs, PLAIN_CONFIG, RECIPE, chain.parent, MadeUpScore(costs))
     assert not [path for path in chain.parent.iterdir() if path.suffix == ".onnx" and path != chain]
@@ -149,3 +154,10 @@ def test_a_quantised_model_is_refused_before_any_work(chain, inputs):
     for path in (done.files.qdq, done.files.ascend):
         with pytest.raises(ArtifactError, match="is quantised already"):
             quantize_model(path, inputs, PLAIN_CONFIG, RECIPE, chain.parent)
+
+
+def test_the_sensitivity_is_measured_on_request(chain, inputs):
+    score = MadeUpScore({"conv1": 0.2, "left": 0.1})
+    done = quantize_model(chain, inputs, PLAIN_CONFIG, RECIPE, chain.parent, score, is_measured=True)
+    assert [layer.name for layer in done.sensitivity[:2]] == ["conv1", "left"] and len(done.sensitivity) == len(LAYERS)
+    assert not done.kept

@@ -48,6 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_flag(parser, METHOD, choices=METHODS, metavar=None)
     add_flags(parser, IMAGES, MAP_BUDGET, SEED)
     add_switch(parser, "reduce_range", "keep weights within ±63: on CPUs without VNNI sums of 8-bit products saturate")
+    add_switch(parser, "sensitivity", "measure what each layer costs alone, also where the budget is met")
     add_flags(parser, flags.THREADS)
 
 
@@ -70,6 +71,7 @@ def run(arguments: argparse.Namespace) -> None:
         score,
         () if arguments.scored is None else find_images(arguments.scored),
         lambda line: print(line, file=sys.stderr, flush=True),
+        arguments.sensitivity,
     )
     print(format_quantization(done))
 
@@ -113,6 +115,14 @@ def format_quantization(done: Quantization) -> str:
     size = done.files.onnx.stat().st_size
     lines = [f"{len(done.int8_layers)} of {len(done.layers)} layers in INT8, ranges by {done.method}"]
     lines += [f"  float32: {name} ({why})" for name, why in done.kept.items()]
+    lines += [
+        f"  float32 on Ascend: {name} ({why})" for name, why in done.kept_on_ascend.items() if name not in done.kept
+    ]
+    if done.sensitivity:
+        from yolact_ascend.tables import markdown_table  # `--help` needs no package beside Python
+
+        rows = [[layer.name, f"{layer.sqnr_db:.1f}", f"{layer.map:.2f}"] for layer in done.sensitivity]
+        lines += ["", markdown_table(["layer in INT8 alone", "SQNR dB", "mAP"], rows), ""]
     lines += [f"mAP, {name}: {value:.2f}" for name, value in done.scores.items()]
     for file in done.files.all:
         smaller = f", {size / file.stat().st_size:.2f} times smaller" if file.suffix == ".onnx" else ""

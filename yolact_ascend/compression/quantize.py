@@ -21,12 +21,12 @@ from yolact_ascend.compression.recipe import BEST, METHODS, QuantizeRecipe
 from yolact_ascend.compression.record import format_record
 from yolact_ascend.compression.sensitivity import (
     Sensitivity,
+    first_to_keep,
     measure_sensitivity,
     measure_sqnr,
-    order_to_keep,
     smallest_prefix,
 )
-from yolact_ascend.compression.table import Table, float_reasons
+from yolact_ascend.compression.table import Table, ascend_reasons, float_reasons
 from yolact_ascend.compression.trials import Score, Trials
 from yolact_ascend.errors import ArtifactError, UsageError
 from yolact_ascend.files import atomic_path, digest, digest_files, sha256_file, write_bytes, write_json
@@ -41,8 +41,9 @@ SQNR_IMAGES = 8
 
 @dataclass(frozen=True)
 class Quantization:
-    """What was chosen: `kept` are the layers in float32, with the reason; scores are mAP in percent on the held-out
-    images, empty without a score.
+    """What was chosen: `kept` are the layers in float32, with the reason, `kept_on_ascend` those in Ascend's form, too.
+
+    `scores` are mAP in percent on the held-out images, empty without a score.
     """
 
     files: QuantizedFiles
@@ -50,6 +51,7 @@ class Quantization:
     method: str
     layers: tuple[str, ...]
     kept: Mapping[str, str]
+    kept_on_ascend: Mapping[str, str]
     scores: Mapping[str, float]
     sensitivity: tuple[Sensitivity, ...]
     warnings: tuple[str, ...]
@@ -68,13 +70,16 @@ def quantize_model(
     score: Score | None = None,
     scored: Sequence[Path] = (),
     say: Callable[[str], None] = lambda _: None,
+    is_measured: bool = False,
 ) -> Quantization:
     """Quantise an exported ONNX; write `QuantizedFiles` into a folder.
 
     `images` are what the calibration draws from; `score` gives a model's mAP on held-out images, which `method: best`
-    and `map_budget` need; `scored` are images that are scored afterwards. Equal inputs give equal files; an
-    interrupted call resumes with its scores. Raises ArtifactError for an ONNX that is quantised already or cannot be
-    run, DatasetError that names a bad image, UsageError when the recipe does not fit.
+    and `map_budget` need; `scored` are images that are scored afterwards; `is_measured` asks for the sensitivity of
+    each layer even if the budget is met. Equal inputs give equal files; an interrupted call resumes with its scores.
+
+    Raises ArtifactError for an ONNX that is quantised already or cannot be run, DatasetError that names a bad image,
+    UsageError when the recipe does not fit.
     """
     files = QuantizedFiles(path, folder)
     table, calibration, warnings = _calibrate(path, images, config, recipe, scored, say)
@@ -84,17 +89,24 @@ def quantize_model(
         key = digest([sha256_file(path), digest_files(calibration.images), dataclasses.asdict(recipe)])
         trials = Trials(table, score, path, files.progress, key)
     method, scores = _choose_method(table, recipe, reasons, trials)
+    on_ascend = ascend_reasons(table.layers)
     found: list[Sensitivity] = []
-    if trials is not None and recipe.map_budget is not None:
-        lost = _lost(trials, method, reasons)
-        if lost > recipe.map_budget:
+    if trials is not None:
+
+        def measure() -> list[Sensitivity]:
+            feeds = read_feeds(calibration.images[:SQNR_IMAGES], config, "SQNR")
+            return measure_sensitivity(table, method, reasons, trials, measure_sqnr(table, method, feeds))
+
+        if recipe.map_budget is not None and (lost := _lost(trials, method, reasons)) > recipe.map_budget:
             say(f"{method} loses {lost:.2f} points of mAP, {recipe.map_budget:g} may be lost: looking for what to keep")
-            found = _measure(table, method, reasons, trials, calibration, config)
-            reasons |= _keep_for_budget(table, method, reasons, trials, found, recipe.map_budget)
-        scores["int8"] = trials.score(method, reasons)
-    done = Quantization(
-        files, calibration, method, tuple(layer.name for layer in table.layers), reasons, scores, tuple(found), warnings
-    )
+            kept, found = _keep_for_budget(table, method, reasons, trials, measure, recipe.map_budget)
+            reasons |= kept
+        if is_measured and not found:
+            found = measure()
+        scores |= {"int8": trials.score(method, reasons), "int8_ascend": trials.score(method, {**on_ascend, **reasons})}
+    names = tuple(layer.name for layer in table.layers)
+    kept_on_ascend = {**on_ascend, **reasons}
+    done = Quantization(files, calibration, method, names, reasons, kept_on_ascend, scores, tuple(found), warnings)
     _write(done, table, recipe)
     return done
 
@@ -143,47 +155,42 @@ def _lost(trials: Trials, method: str, reasons: Mapping[str, str]) -> float:
     return trials.score_float() - trials.score(method, reasons)
 
 
-def _measure(
-    table: Table,
-    method: str,
-    reasons: Mapping[str, str],
-    trials: Trials,
-    calibration: Calibration,
-    config: ModelConfig,
-) -> list[Sensitivity]:
-    sqnr_db = measure_sqnr(table, method, read_feeds(calibration.images[:SQNR_IMAGES], config, "SQNR"))
-    return measure_sensitivity(table, method, reasons, trials, sqnr_db)
-
-
 def _keep_for_budget(
     table: Table,
     method: str,
     reasons: Mapping[str, str],
     trials: Trials,
-    found: Sequence[Sensitivity],
+    measure: Callable[[], list[Sensitivity]],
     budget: float,
-) -> dict[str, str]:
-    """Return the layers to keep in float32 beside those of `reasons`, with the reason."""
+) -> tuple[dict[str, str], list[Sensitivity]]:
+    """Return the layers to keep in float32 beside those of `reasons`, with the reason, and what was measured for it.
+
+    First those that are float on Ascend anyway, then the model's last ones; if that is too little, the most sensitive.
+    """
 
     def meets(names: Sequence[str]) -> bool:
         return _lost(trials, method, {**reasons, **dict.fromkeys(names, "")}) <= budget
 
-    kept = smallest_prefix(order_to_keep(table, found), meets)
-    return dict.fromkeys(kept, f"map_budget {budget:g}: quantised with the others, the mAP falls below it")
+    order, found = [name for name in first_to_keep(table) if name not in reasons], list[Sensitivity]()
+    if not meets(order):
+        found = measure()
+        order += [layer.name for layer in found if layer.name not in order]
+    kept = smallest_prefix(order, meets)
+    return dict.fromkeys(kept, f"map_budget: in INT8 like the rest, more than {budget:g} points would be lost"), found
 
 
 def _write(done: Quantization, table: Table, recipe: QuantizeRecipe) -> None:
     """Write all files, each whole or not at all; the description, which names the others' hashes, comes last."""
-    layers = table.quantized(done.method, done.kept)
+    layers, ascend_layers = (table.quantized(done.method, kept) for kept in (done.kept, done.kept_on_ascend))
     if not layers:
         raise ArtifactError(f"Every layer of {done.files.onnx} would stay in float32. Allow a larger map_budget.")
     for path, model in (
         (done.files.qdq, qdq_model(table.model, layers)),
-        (done.files.ascend, ascend_model(table.model, layers)),
+        (done.files.ascend, ascend_model(table.model, ascend_layers)),
     ):
         with atomic_path(path) as temporary:
             onnx.save(model, temporary)
-    write_bytes(done.files.record, format_record(layers).encode())
+    write_bytes(done.files.record, format_record(ascend_layers).encode())
     write_json(done.files.description, describe(done, table, recipe))
     done.files.progress.unlink(missing_ok=True)
 
@@ -214,7 +221,8 @@ def describe(done: Quantization, table: Table, recipe: QuantizeRecipe) -> dict[s
                 "name": name,
                 "type": found.layer.kind,
                 "precision": "float32" if name in done.kept else "int8",
-                "why": done.kept.get(name),
+                "precision_on_ascend": "float32" if name in done.kept_on_ascend else "int8",
+                "why": done.kept_on_ascend.get(name),
                 "raised_channels": found.raised,
             }
             for name, found in quantized.items()

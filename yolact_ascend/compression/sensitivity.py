@@ -91,11 +91,11 @@ def measure_sensitivity(
     return sorted(found, key=lambda layer: (layer.map, layer.sqnr_db))
 
 
-def order_to_keep(table: Table, found: Sequence[Sensitivity]) -> list[str]:
-    """Return in which order layers go back to float32: the model's last ones first, then the most sensitive."""
+def first_to_keep(table: Table) -> list[str]:
+    """Return which layers go back to float32 first: those that Ascend computes in float anyway, then the last ones."""
     last = last_layers(table.model, table.layers)
-    names = [layer.name for layer in found]
-    return [*(name for name in names if name in last), *(name for name in names if name not in last)]
+    few = [layer.name for layer in table.layers if layer.is_rolled_back]
+    return [*few, *(layer.name for layer in table.layers if layer.name in last and layer.name not in few)]
 
 
 def smallest_prefix(order: Sequence[str], meets: Callable[[Sequence[str]], bool]) -> list[str]:

@@ -59,9 +59,13 @@ def float_reasons(layers: Collection[Layer], recipe: QuantizeRecipe, path: Path)
             f"The recipe keeps {show_name(unknown[0])} in float32, which is no layer of {path}. Its layers: "
             f"{', '.join(sorted(names)[:5])}, …"
         )
-    few = {
+    return dict.fromkeys(recipe.keep_float, "the recipe's keep_float")
+
+
+def ascend_reasons(layers: Collection[Layer]) -> dict[str, str]:
+    """Return why layers stay in float32 in Ascend's form, whatever the others do, by their names."""
+    return {
         layer.name: f"{layer.input_channels} input channels: ATC computes it in float"
         for layer in layers
         if layer.is_rolled_back
     }
-    return {**few, **dict.fromkeys(recipe.keep_float, "the recipe's keep_float")}

@@ -118,7 +118,8 @@ def _describe_int8(run: RunContext) -> dict[str, Any]:
     if quantization is None:
         return {}
     made = read_json(run.quantized.description, "how the model was quantised")
-    layers = made["layers"]
+    is_ascend = run.compiled_from == run.quantized.ascend
+    layers, key = made["layers"], "precision_on_ascend" if is_ascend else "precision"
     return {
         "int8": {
             "recipe": quantization.named,
@@ -127,7 +128,7 @@ def _describe_int8(run: RunContext) -> dict[str, Any]:
             "of_images": made["images"]["found"],
             "held_out_map": made["map"],
             "layers": len(layers),
-            "float32": [{"name": one["name"], "why": one["why"]} for one in layers if one["precision"] != INT8],
+            "float32": [{"name": one["name"], "why": one["why"]} for one in layers if one[key] != INT8],
             "onnx_bytes": run.folder.onnx.stat().st_size,
             "int8_bytes": run.compiled_from.stat().st_size,
             "warnings": made["warnings"],
