@@ -8,6 +8,7 @@ import shutil
 import pytest
 from factories import TINY_CONFIG, write_coco
 from formats import require_valid
+from runs import start_own_verbs_here
 
 from yolact_ascend.cli.orchestration import run_stages
 from yolact_ascend.errors import UsageError
@@ -21,7 +22,7 @@ TARGET_WORDS = {"onnxruntime": [], "openvino": ["device=cpu"], "ascend": ["devic
 
 
 @pytest.mark.parametrize("target", TARGET_WORDS)
-def test_a_run_quantises_compiles_and_reports(target, tiny_heads_onnx, tmp_path, capfd):
+def test_a_run_quantises_compiles_and_reports(target, tiny_heads_onnx, tmp_path, capfd, monkeypatch):
     """The exported model stands in for weights, as on a host without PyTorch."""
     pytest.importorskip("onnx")
     pytest.importorskip(target if target != "ascend" else "onnxruntime")
@@ -31,6 +32,7 @@ def test_a_run_quantises_compiles_and_reports(target, tiny_heads_onnx, tmp_path,
     shutil.copy(tiny_heads_onnx, folder.onnx)
     words = [f"out={folder.root}", f"target={target}", *TARGET_WORDS[target], "precision=int8", f"recipe={recipe}"]
     words += [f"coco={coco}", f"calibration={coco / 'val2017'}", "stream=1", "workers=1"]
+    start_own_verbs_here(monkeypatch)
     run_stages(words)
 
     model = folder.model(1, TARGETS[target].model_suffix)
