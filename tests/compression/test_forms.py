@@ -8,7 +8,7 @@ import onnx
 import onnxruntime
 import pytest
 from graphs import SIZE, attributes, write_chain
-from onnx import AttributeProto, helper, numpy_helper
+from onnx import AttributeProto, TensorProto, helper, numpy_helper
 
 from yolact_ascend.compression.ascend_form import ascend_model
 from yolact_ascend.compression.layers import Layer, find_layers, last_layers, require_float
@@ -154,6 +154,38 @@ def test_a_model_without_layers_is_refused(chain):
     graph = helper.make_graph([helper.make_node("Relu", ["x"], ["y"])], "g", [], [])
     with pytest.raises(ArtifactError, match="no layer to quantise"):
         require_float(helper.make_model(graph), chain.path)
+
+
+KINDS = [
+    pytest.param(
+        "Conv", (1, 8, 6, 6), (12, 4, 3, 3), 12, {"group": 2, "pads": [1, 1, 1, 1]}, id="convolution in groups"
+    ),
+    pytest.param("ConvTranspose", (1, 8, 6, 6), (8, 12, 2, 2), 12, {"strides": [2, 2]}, id="transposed"),
+    pytest.param("Gemm", (5, 32), (12, 32), 12, {"transB": 1}, id="dense"),
+    pytest.param("MatMul", (5, 32), (32, 12), None, {}, id="product"),
+]
+
+
+@pytest.mark.parametrize(("kind", "shape", "weight_shape", "biases", "options"), KINDS)
+def test_each_kind_of_layer_computes_nearly_what_it_did(kind, shape, weight_shape, biases, options):
+    generator = np.random.default_rng(0)
+    tensors = [numpy_helper.from_array(generator.normal(0, 1, weight_shape).astype(np.float32), "w")]
+    if biases is not None:
+        tensors.append(numpy_helper.from_array(generator.normal(0, 1, biases).astype(np.float32), "b"))
+    node = helper.make_node(kind, ["x", *(tensor.name for tensor in tensors)], ["y"], **options)
+    values = [
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, size) for name, size in (("x", shape), ("y", None))
+    ]
+    graph = helper.make_graph([node], "g", values[:1], values[1:], tensors)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 16)], ir_version=8)
+    table = Table(model, {"x": Histogram(np.zeros(1), np.zeros(2), -3.0, 3.0)}, RECIPE)
+    quantized = qdq_model(model, table.quantized("minmax", ()))
+    feed = {"x": generator.uniform(-3, 3, shape).astype(np.float32)}
+    expected, found = (
+        onnxruntime.InferenceSession(each.SerializeToString()).run(None, feed)[0] for each in (model, quantized)
+    )
+    assert [node.op_type for node in quantized.graph.node].count("DequantizeLinear") == 1 + len(tensors)
+    assert 0 < np.abs(expected - found).max() < 0.02 * np.abs(expected).max()  # 8 bits
 
 
 LAYER_TABLE = [
