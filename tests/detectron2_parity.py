@@ -26,11 +26,12 @@ YAML_OF_CONFIG = {
 }
 DEPTH_OF_STAGES = {(3, 4, 6, 3): 50, (3, 4, 23, 3): 101, (3, 8, 36, 3): 152}
 COMPUTED_KEYS = ("proposal_generator.anchor_generator.", "pixel_mean", "pixel_std")  # Detectron2's, from its config
-# layer -> the standard deviation that its outputs get, which is what the trained demo gives on its scenes
+# layer -> the standard deviation that its outputs get: what the trained demo gives on its scenes, but for the scores of
+# classes (3.3), which random features would saturate: then many are equal
 SPREAD = {
     "proposal_generator.rpn_head.objectness_logits": 4.1,
     "proposal_generator.rpn_head.anchor_deltas": 0.33,
-    "roi_heads.box_predictor.cls_score": 3.3,
+    "roi_heads.box_predictor.cls_score": 1.5,
     "roi_heads.box_predictor.bbox_pred": 0.88,
     "roi_heads.mask_head.predictor": 3.3,
 }

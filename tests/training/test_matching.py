@@ -103,3 +103,12 @@ def test_without_objects_all_is_background():
     matches = match_anchors(NOTHING, NO_CLASSES, NOTHING, centred([0, 0, 1, 1], [1, 1, 2, 2]))
     assert matches.classes.tolist() == [BACKGROUND, BACKGROUND]
     assert matches.rows.shape == (2,) and matches.loc.shape == (2, 4)
+
+
+def test_of_equal_overlaps_an_object_takes_the_first_anchor():
+    """On every CPU: which of equal values a partition keeps depends on its vector instructions."""
+    overlaps = np.zeros((2, 4000), np.float32)
+    overlaps[0, [700, 20, 3000]] = 0.5
+    overlaps[1, [20, 900]] = 0.5
+    assert claim_anchors(overlaps).tolist() == [20, 900]
+    assert claim_anchors(np.zeros((3, 50))).tolist() == [0, 1, 2]

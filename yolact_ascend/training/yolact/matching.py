@@ -67,7 +67,7 @@ def claim_anchors(overlaps: np.ndarray) -> np.ndarray:
     """
     count = len(overlaps)
     # At most N-1 anchors are gone when an object's turn comes, so that its N best are enough.
-    best = np.argpartition(-overlaps, count - 1, axis=1)[:, :count]  # [N,N]
+    best = np.stack([_largest(row, count) for row in overlaps])  # [N,N]
     pairs = np.argsort(-np.take_along_axis(overlaps, best, axis=1), axis=None, kind="stable")
     claimed = np.full(count, -1, dtype=np.int64)
     taken: set[int] = set()
@@ -77,6 +77,16 @@ def claim_anchors(overlaps: np.ndarray) -> np.ndarray:
             claimed[row] = anchor
             taken.add(anchor)
     return claimed
+
+
+def _largest(values: np.ndarray, count: int) -> np.ndarray:
+    """Return where the `count` largest of some values are, the largest first, and of equal ones the first.
+
+    `argpartition` alone keeps others of equal ones on a CPU with other vector instructions.
+    """
+    least = np.partition(values, -count)[-count]
+    candidates = np.flatnonzero(values >= least)
+    return candidates[np.argsort(-values[candidates], kind="stable")[:count]]
 
 
 def _share_inside(boxes_xyxy: np.ndarray, regions_xyxy: np.ndarray) -> np.ndarray:
