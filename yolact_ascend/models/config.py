@@ -201,6 +201,14 @@ def is_alike(first: ModelConfig, second: ModelConfig) -> bool:
     return all(getattr(first, part) == getattr(second, part) for part in (*parts, "widths"))
 
 
+def listed_name(config: ModelConfig) -> str | None:
+    """Return the name of the listed config that a config is, or that it was pruned from; None: of none."""
+    if config.name in CONFIGS:
+        return config.name
+    plain = dataclasses.replace(config, widths=())
+    return next((name for name, listed in CONFIGS.items() if is_alike(plain, listed)), None)
+
+
 def require_upstream(config: ModelConfig) -> None:
     """Raise UsageError when no public upstream code has this config."""
     if config.rcnn is not None:
