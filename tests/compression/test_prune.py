@@ -11,7 +11,7 @@ from factories import CHECKOUT, TINY_CONFIG
 from yolact_ascend.cli import main, prune
 from yolact_ascend.cli.train import make_recipe
 from yolact_ascend.compression.prune import PRUNED_SUFFIX, format_pruned, prune_network
-from yolact_ascend.compression.recipe import PruneRecipe, read_recipe
+from yolact_ascend.compression.recipe import PruneRecipe
 from yolact_ascend.errors import UsageError
 from yolact_ascend.models.classes import config_of
 from yolact_ascend.models.config import CONFIGS, DARKNET53, MOBILENETV2, RESNET50
@@ -21,7 +21,7 @@ from yolact_ascend.models.weights import expected_shapes, load_network
 from yolact_ascend.models.yolact.network import WithHeads
 
 DEMO_WEIGHTS = CHECKOUT / TINY_CONFIG.source.url
-RECIPE = read_recipe("pruned").prune
+RECIPE = PruneRecipe()
 LEAST_QUANTISED = 16  # input channels; ATC returns narrower convolutions to float: int8_and_pruning, section 1
 
 
@@ -122,7 +122,8 @@ def test_what_cannot_be_pruned_is_one_sentence(demo):
 def test_the_verb_writes_pruned_weights_and_fine_tunes_them_by_the_recipe(tmp_path, monkeypatch, capsys):
     given = []
     monkeypatch.setattr(prune, "train_network", lambda *values: given.append(values))
-    command = ["prune", f"--weights={DEMO_WEIGHTS}", f"--save_path={tmp_path}"]
+    (tmp_path / "mine.yaml").write_text("prune:\n  round_to: 32\n  passes: 2\n  learning_rate: 0.004\n  seed: 7\n")
+    command = ["prune", f"--weights={DEMO_WEIGHTS}", f"--save_path={tmp_path}", f"--recipe={tmp_path}/mine.yaml"]
     assert main.main(command) == 0
     ((arguments, config, passes),) = given
     written = tmp_path / "pruned.pth"
@@ -130,10 +131,10 @@ def test_the_verb_writes_pruned_weights_and_fine_tunes_them_by_the_recipe(tmp_pa
     assert arguments.trained_model == written
     recipe = make_recipe(arguments, 4000, config, passes)
     assert [(phase.image_size, phase.batch_size, phase.steps) for phase in recipe.phases] == [
-        (275, 8, 1200),
-        (550, 4, 600),
+        (275, 8, 800),
+        (550, 4, 400),
     ]
-    assert (recipe.learning_rate, recipe.decay, recipe.clip_norm, recipe.seed) == (0.005, "cosine", 10, 0)
+    assert (recipe.learning_rate, recipe.decay, recipe.clip_norm, recipe.seed) == (0.004, "cosine", 10, 7)
     first = written.read_bytes()
     assert main.main([*command, "--only_prune"]) == 0
     assert written.read_bytes() == first and len(given) == 1  # so that the fine-tuning resumes
