@@ -31,15 +31,28 @@ def chain(tmp_path):
 
 
 class MadeUpScore:
-    """A score that falls by `costs` for each layer that is INT8, and counts its calls."""
+    """A score that falls by `costs` for each layer that is INT8; it counts calls, and is interrupted after `most`."""
 
-    def __init__(self, costs):
-        self.costs, self.calls = costs, 0
+    def __init__(self, costs, most=None, key="these images"):
+        self.costs, self.most, self.key, self.calls = costs, most, key, 0
 
     def __call__(self, path):
+        if self.calls == self.most:
+            raise KeyboardInterrupt
         self.calls += 1
         quantized = {node.name for node in onnx.load(path).graph.node if node.input[0].endswith("_dq")}
         return FLOAT_MAP - sum(cost for name, cost in self.costs.items() if name in quantized)
+
+
+class ListedScore(MadeUpScore):
+    """Scores in the order in which they are asked for."""
+
+    def __init__(self, *scores):
+        super().__init__({})
+        self.scores = iter(scores)
+
+    def __call__(self, path):
+        return next(self.scores)
 
 
 def described(done):
@@ -78,9 +91,9 @@ def test_best_needs_a_score(chain, inputs):
 
 
 def test_the_method_with_the_highest_score_is_taken(chain, inputs):
-    scores = iter([FLOAT_MAP, 59.6, 59.9, 59.8, 59.95])  # float32, minmax, percentile, search, Ascend's form
+    score = ListedScore(FLOAT_MAP, 59.6, 59.9, 59.8, 59.95)  # float32, minmax, percentile, search, Ascend's form
     recipe = replace(RECIPE, method="best")
-    done = quantize_model(chain, inputs, PLAIN_CONFIG, recipe, chain.parent, lambda _: next(scores))
+    done = quantize_model(chain, inputs, PLAIN_CONFIG, recipe, chain.parent, score)
     expected = {"float32": 60.0, "minmax": 59.6, "percentile": 59.9, "search": 59.8, "int8": 59.9, "int8_ascend": 59.95}
     assert (done.method, dict(done.scores)) == ("percentile", expected)
 
@@ -107,24 +120,25 @@ def test_the_smallest_set_that_meets_the_budget_stays_in_float(chain, inputs, co
 
 
 def test_an_interrupted_search_resumes_with_its_scores(chain, inputs):
-    score, left = MadeUpScore({"conv2": 0.9}), 4
-
-    def interrupted(path):
-        nonlocal left
-        left -= 1
-        if left < 0:
-            raise KeyboardInterrupt
-        return score(path)
-
-    with pytest.raises(KeyboardInterrupt):
-        quantize_model(chain, inputs, PLAIN_CONFIG, RECIPE, chain.parent, interrupted)
+    costs = {"conv2": 0.9}
+    for _ in range(2):  # each adds four scores
+        with pytest.raises(KeyboardInterrupt):
+            quantize_model(chain, inputs, PLAIN_CONFIG, RECIPE, chain.parent, MadeUpScore(costs, most=4))
     assert [path.name for path in chain.parent.iterdir() if "int8" in path.name] == ["chain_int8_progress.json"]
-    again = MadeUpScore({"conv2": 0.9})
+    again = MadeUpScore(costs)
     done = quantize_model(chain, inputs, PLAIN_CONFIG, RECIPE, chain.parent, again)
     assert set(done.kept) == {"conv0", "left", "right", "conv2"} and not done.files.progress.exists()
-    whole = MadeUpScore({"conv2": 0.9})
+    whole = MadeUpScore(costs)
     quantize_model(chain, inputs, PLAIN_CONFIG, RECIPE, chain.parent, whole)
-    assert score.calls == 4 and again.calls == whole.calls - 4
+    assert again.calls == whole.calls - 8
+
+
+def test_scores_of_other_held_out_images_are_not_resumed(chain, inputs):
+    with pytest.raises(KeyboardInterrupt):
+        quantize_model(chain, inputs, PLAIN_CONFIG, RECIPE, chain.parent, MadeUpScore({}, most=1))
+    other = MadeUpScore({}, key="other images")
+    quantize_model(chain, inputs, PLAIN_CONFIG, RECIPE, chain.parent, other)
+    assert other.calls == 3  # float32, INT8, and Ascend's form of it
 
 
 def test_a_budget_of_nothing_int8_writes_no_file(chain, inputs):

@@ -99,7 +99,7 @@ def _images_and_score(
     if arguments.json_file is None:
         return candidates, None
     from yolact_ascend.compression.calibration import choose_images
-    from yolact_ascend.compression.held_out import held_out_images, make_score
+    from yolact_ascend.compression.held_out import HeldOutScore, held_out_images
     from yolact_ascend.images.coco import load_dataset
 
     dataset = load_dataset(arguments.json_file, arguments.image_path)
@@ -107,7 +107,7 @@ def _images_and_score(
     images = [image.path for image in dataset.images if image.path.is_file()]
     used = choose_images(images, recipe.images, recipe.seed).images
     chosen = held_out_images(dataset, used, arguments.held_out, recipe.seed)
-    return images, make_score(arguments.model, dataset, chosen, arguments.threads)
+    return images, HeldOutScore(arguments.model, dataset, chosen, arguments.threads)
 
 
 def format_quantization(done: Quantization) -> str:

@@ -6,9 +6,9 @@ import random
 from collections.abc import Sequence
 from pathlib import Path
 
-from yolact_ascend.compression.trials import Score
 from yolact_ascend.detection.tasks import BOX, MASK
 from yolact_ascend.errors import DatasetError
+from yolact_ascend.files import digest, sha256_file
 from yolact_ascend.host.score import score_engine
 from yolact_ascend.images.coco import CocoDataset, CocoImage, match_classes
 from yolact_ascend.targets.described import open_detector, read_description
@@ -30,21 +30,27 @@ def held_out_images(dataset: CocoDataset, used: Sequence[Path], count: int, seed
     return tuple(left if len(left) <= count else random.Random(seed).sample(left, count))
 
 
-def make_score(model: Path, dataset: CocoDataset, images: Sequence[CocoImage], threads: int | None = None) -> Score:
-    """Return what computes the mAP, in percent, of a form of an exported ONNX: of masks, of boxes where it has none.
+class HeldOutScore:
+    """Computes the mAP, in percent, of a form of an exported ONNX: of masks, of boxes where it has none; see `Score`.
 
     Raises DatasetError when the data set has other classes than the model, or nothing to score against.
     """
-    description = read_description(model)
-    config = match_classes(dataset, description.config)
-    task = MASK if MASK in config.tasks else BOX
-    detector = open_detector(model, description)
 
-    def score(path: Path) -> float:
-        with OnnxEngine(path, threads) as engine:
-            found = score_engine(engine, detector, config.category_ids, dataset, images).scores.get(task)
-        if found is None or found.table["all"] is None:
-            raise DatasetError(f"{dataset.annotation_file} has nothing to score the {len(images)} images against.")
-        return found.table["all"]
+    def __init__(
+        self, model: Path, dataset: CocoDataset, images: Sequence[CocoImage], threads: int | None = None
+    ) -> None:
+        description = read_description(model)
+        self._config = match_classes(dataset, description.config)
+        self._detector = open_detector(model, description)
+        self._dataset, self._images, self._threads = dataset, images, threads
+        self.key = digest([sha256_file(dataset.annotation_file), [image.image_id for image in images]])
 
-    return score
+    def __call__(self, path: Path) -> float:
+        task = MASK if MASK in self._config.tasks else BOX
+        with OnnxEngine(path, self._threads) as engine:
+            scores = score_engine(engine, self._detector, self._config.category_ids, self._dataset, self._images).scores
+        if task not in scores or (found := scores[task].table["all"]) is None:
+            raise DatasetError(
+                f"{self._dataset.annotation_file} has nothing to score the {len(self._images)} images against."
+            )
+        return found

@@ -82,8 +82,19 @@ def quantize_model(
     UsageError when the recipe does not fit.
     """
     files = QuantizedFiles(path, folder)
-    table, calibration, warnings = _calibrate(path, images, config, recipe, scored, say)
-    reasons = float_reasons(table.layers, recipe, path)
+    model = read_onnx(path)
+    require_float(model, path)
+    refuse_own_operators(path)
+    reasons = float_reasons(find_layers(model), recipe, path)
+    if score is None and recipe.method == BEST:
+        raise UsageError(
+            "The recipe chooses the method by mAP (method: best), which needs annotated images. Pass their "
+            "annotation file, or a recipe with another method."
+        )
+    calibration, warnings = _choose_images(images, recipe, scored, say)
+    tensors = {layer.tensor for layer in find_layers(model)}
+    histograms = collect_histograms(path, tensors, read_feeds(calibration.images, config, "calibrate"))
+    table = Table(model, histograms, recipe)
     trials = None
     if score is not None:
         key = digest([sha256_file(path), digest_files(calibration.images), dataclasses.asdict(recipe)])
@@ -111,26 +122,16 @@ def quantize_model(
     return done
 
 
-def _calibrate(
-    path: Path,
-    images: Sequence[Path],
-    config: ModelConfig,
-    recipe: QuantizeRecipe,
-    scored: Sequence[Path],
-    say: Callable[[str], None],
-) -> tuple[Table, Calibration, tuple[str, ...]]:
-    """Choose the images, say what is odd about them, and gather the values of each tensor."""
-    model = read_onnx(path)
-    require_float(model, path)
-    refuse_own_operators(path)
+def _choose_images(
+    images: Sequence[Path], recipe: QuantizeRecipe, scored: Sequence[Path], say: Callable[[str], None]
+) -> tuple[Calibration, tuple[str, ...]]:
+    """Choose the images, and say which, and what is odd about them."""
     calibration = choose_images(images, recipe.images, recipe.seed)
     warnings = tuple(warn_of_choice(calibration, scored))
     for warning in warnings:
         say(f"warning: {warning}")
     say(f"calibrating on {calibration.describe()}")
-    tensors = {layer.tensor for layer in find_layers(model)}
-    histograms = collect_histograms(path, tensors, read_feeds(calibration.images, config, "calibrate"))
-    return Table(model, histograms, recipe), calibration, warnings
+    return calibration, warnings
 
 
 def _choose_method(
@@ -138,11 +139,6 @@ def _choose_method(
 ) -> tuple[str, dict[str, float]]:
     """Return the recipe's method, or the one with the highest mAP, and the scores."""
     if trials is None:
-        if recipe.method == BEST:
-            raise UsageError(
-                "The recipe chooses the method by mAP (method: best), which needs annotated images. Pass their "
-                "annotation file, or a recipe with another method."
-            )
         return recipe.method, {}
     methods = [method for method in METHODS if method != BEST] if recipe.method == BEST else [recipe.method]
     scores = {"float32": trials.score_float()}

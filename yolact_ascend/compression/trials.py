@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Collection
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import onnx
 
@@ -14,16 +14,22 @@ from yolact_ascend.compression.table import Table
 from yolact_ascend.errors import ArtifactError
 from yolact_ascend.files import digest, read_json, write_json
 
-Score = Callable[[Path], float]  # the mAP, in percent, of a model file on the held-out images
+
+class Score(Protocol):
+    """Gives the mAP, in percent, of a model file on the held-out images; `key` identifies these."""
+
+    key: str
+
+    def __call__(self, path: Path) -> float: ...
 
 
 class Trials:
-    """Scores models of a table; `progress` is the file that keeps the scores, `key` what they all depend on."""
+    """Scores models of a table; `progress` is the file that keeps scores, `key` what they depend on beside images."""
 
     def __init__(self, table: Table, score: Score, float_model: Path, progress: Path, key: str) -> None:
         self._table, self._score, self._float_model = table, score, float_model
-        self._progress, self._key = progress, key
-        self._scores = _read_scores(progress, key)
+        self._progress, self._key = progress, digest([key, score.key])
+        self._scores = _read_scores(progress, self._key)
 
     def score_float(self) -> float:
         """Return the score of the float model."""
