@@ -122,17 +122,19 @@ def test_what_cannot_be_pruned_is_one_sentence(demo):
 def test_the_verb_writes_pruned_weights_and_fine_tunes_them_by_the_recipe(tmp_path, monkeypatch, capsys):
     given = []
     monkeypatch.setattr(prune, "train_network", lambda *values: given.append(values))
-    (tmp_path / "mine.yaml").write_text("prune:\n  round_to: 32\n  passes: 2\n  learning_rate: 0.004\n  seed: 7\n")
+    (tmp_path / "mine.yaml").write_text(
+        "prune:\n  round_to: 32\n  passes: 2\n  batch_size: 16\n  learning_rate: 0.004\n  seed: 7\n"
+    )
     command = ["prune", f"--weights={DEMO_WEIGHTS}", f"--save_path={tmp_path}", f"--recipe={tmp_path}/mine.yaml"]
     assert main.main(command) == 0
-    ((arguments, config, passes),) = given
+    ((arguments, config, length),) = given
     written = tmp_path / "pruned.pth"
     assert config_of(None, written).widths == config.widths and "38.7% less" in capsys.readouterr().out
     assert arguments.trained_model == written
-    recipe = make_recipe(arguments, 4000, config, passes)
+    recipe = make_recipe(arguments, 4000, config, length)
     assert [(phase.image_size, phase.batch_size, phase.steps) for phase in recipe.phases] == [
-        (275, 8, 800),
-        (550, 4, 400),
+        (275, 16, 400),
+        (550, 8, 200),
     ]
     assert (recipe.learning_rate, recipe.decay, recipe.clip_norm, recipe.seed) == (0.004, "cosine", 10, 7)
     first = written.read_bytes()

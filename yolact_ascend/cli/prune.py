@@ -50,9 +50,12 @@ def run(arguments: argparse.Namespace) -> None:
     config = write_pruned(arguments.trained_model, read_config(arguments.trained_model, config), recipe, pruned)
     if arguments.only_prune:
         return
+    from yolact_ascend.training.recipe import Length
+
     settings = {**vars(arguments), "trained_model": pruned, "backbone_weights": None, "phases": None}
     settings.update(learning_rate=recipe.learning_rate, warmup_steps=None, seed=recipe.seed)
-    print_scores(train_network(argparse.Namespace(**settings), config, recipe.passes), arguments.save_path)
+    length = Length(recipe.passes, recipe.batch_size)
+    print_scores(train_network(argparse.Namespace(**settings), config, length), arguments.save_path)
 
 
 def _chosen_recipe(word: str) -> PruneRecipe:

@@ -18,7 +18,7 @@ from yolact_ascend.words import decimal, path, whole_number
 
 if TYPE_CHECKING:  # not for `--help`
     from yolact_ascend.detection.evaluate import Evaluation
-    from yolact_ascend.training.recipe import Recipe
+    from yolact_ascend.training.recipe import Length, Recipe
     from yolact_ascend.training.train import Validation
 
 HELP = "Train a config, from scratch or from weights, on data in COCO's format."
@@ -167,10 +167,12 @@ def run(arguments: argparse.Namespace) -> None:
     print_scores(train_network(arguments, config), arguments.save_path)
 
 
-def train_network(arguments: argparse.Namespace, config: ModelConfig, passes: float | None = None) -> Evaluation | None:
+def train_network(
+    arguments: argparse.Namespace, config: ModelConfig, length: Length | None = None
+) -> Evaluation | None:
     """Train a network of the config by the flags of this verb; returns its scores, if there is data for them.
 
-    `passes` is how often each image is seen where the flags do not say how long (`choose_phases`).
+    `length` is how often each image is seen, and the images of a step, where the flags do not say how long.
     """
     if (arguments.val_image_path is None) != (arguments.val_json_file is None):
         raise UsageError("--val_image_path and --val_json_file go together: pass both, or neither.")
@@ -184,7 +186,7 @@ def train_network(arguments: argparse.Namespace, config: ModelConfig, passes: fl
     config = adopt_classes(config, dataset)
     dataset = require_learnable(verify(dataset, config)[0], config, arguments.skip_bad)
     say_warnings(dataset)
-    recipe = make_recipe(arguments, len(dataset.images), config, passes)
+    recipe = make_recipe(arguments, len(dataset.images), config, length)
     print(describe_phases(recipe.phases, recipe.warmup_steps, len(dataset.images)), file=sys.stderr, flush=True)
     return train(
         config,
@@ -229,15 +231,17 @@ def load_validation(arguments: argparse.Namespace, config: ModelConfig) -> Valid
     return Validation(held_out, arguments.val_limit, arguments.val_every or 0, scored_config)
 
 
-def make_recipe(arguments: argparse.Namespace, images: int, config: ModelConfig, passes: float | None = None) -> Recipe:
+def make_recipe(
+    arguments: argparse.Namespace, images: int, config: ModelConfig, length: Length | None = None
+) -> Recipe:
     """Return how to train a config on so many images."""
     from yolact_ascend.training.augment import Augmentation
-    from yolact_ascend.training.recipe import PASSES, Phase, Recipe, choose_phases, choose_warmup
+    from yolact_ascend.training.recipe import Phase, Recipe, choose_phases, choose_warmup
 
     given = arguments.phases
     size_px = config.preprocessing.width_px
     phases = (
-        choose_phases(images, size_px, passes or PASSES)
+        choose_phases(images, size_px, *(length or ()))
         if given is None
         else tuple(Phase(*numbers) for numbers in given)
     )

@@ -45,13 +45,15 @@ class PruneRecipe:
     """How channels are removed, and the network is fine-tuned afterwards.
 
     `ratio` is the share of the operations (FLOP) to remove. Widths are multiples of `round_to`, and at least
-    `least_channels`. Afterwards each training image is seen `passes` times; `learning_rate` is as that of `train`.
+    `least_channels`. Afterwards each training image is seen `passes` times, `batch_size` in a step;
+    `learning_rate` is as that of `train`.
     """
 
     ratio: float = 0.35
     round_to: int = 32
     least_channels: int = 32
     passes: float = 3.0
+    batch_size: int = 8
     learning_rate: float = 0.005
     seed: int = 0
 
@@ -181,6 +183,7 @@ _PRUNE: Mapping[str, Callable[[Any], Any]] = {
     "round_to": _number(1, 1024, is_whole=True),
     "least_channels": _number(1, 1024, is_whole=True),
     "passes": _number(0.01, 1000),
+    "batch_size": _number(1, 1024, is_whole=True),
     "learning_rate": _number(1e-9, 1),
     "seed": _SEED,
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from yolact_ascend.training.augment import Augmentation
 
@@ -54,18 +55,27 @@ class Recipe:
         return sum(phase.steps for phase in self.phases)
 
 
-def choose_phases(images: int, size_px: int, passes: float = PASSES) -> tuple[Phase, ...]:
+class Length(NamedTuple):
+    """How long to train: how often each image is seen, and the images of a step."""
+
+    passes: float
+    batch_size: int
+
+
+def choose_phases(
+    images: int, size_px: int, passes: float = PASSES, batch_size: int = REFERENCE_BATCH
+) -> tuple[Phase, ...]:
     """Return how long to train on so many images, for a network whose input has `size_px` pixels a side.
 
     Each image is seen `passes` times on average; the default is that of upstream's training on COCO. A small data set
     is trained at half size for most of the time, which takes a quarter of the time, and has at least LEAST_STEPS.
     """
-    steps = max(LEAST_STEPS, round(passes * images / REFERENCE_BATCH))
+    steps = max(LEAST_STEPS, round(passes * images / batch_size))
     if images > LARGE_SET:
-        return (Phase(size_px, REFERENCE_BATCH, steps),)
-    coarse = round(steps * COARSE_SHARE)
-    fine = (steps - coarse) * 2  # of half as many images, at four times the cost
-    return Phase(size_px // 2, REFERENCE_BATCH, coarse), Phase(size_px, REFERENCE_BATCH // 2, fine)
+        return (Phase(size_px, batch_size, steps),)
+    coarse, half = round(steps * COARSE_SHARE), max(1, batch_size // 2)
+    fine = round((steps - coarse) * batch_size / half)  # of half as many images, at four times the cost
+    return Phase(size_px // 2, batch_size, coarse), Phase(size_px, half, fine)
 
 
 def choose_warmup(phases: tuple[Phase, ...]) -> int:
