@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from factories import random_rcnn_state_dict, tiny_rcnn, write_coco
 from formats import require_valid
+from runs import start_own_verbs_here
 
 from yolact_ascend.cli.orchestration import run_stages
 from yolact_ascend.errors import DatasetError, UsageError
@@ -52,8 +53,9 @@ def exported(tmp_path_factory):
 
 
 @pytest.fixture
-def run(exported, tmp_path):
+def run(exported, tmp_path, monkeypatch):
     """What runs with the exported model of a canvas in a work folder of its own, and returns that."""
+    start_own_verbs_here(monkeypatch)
 
     def run_in(name, model="square", coco=exported.coco, **words):
         folder = WorkFolder(tmp_path / name)

@@ -13,6 +13,7 @@ import sys
 JOURNAL = "journal"  # in the folder of the base Python: a line for each call that installs or runs something
 OFFLINE, NO_ENSUREPIP, SLOW = "offline", "no-ensurepip", "slow"  # names of files beside the journal: what is wrong
 PIP_VERSION, PIP_CONFIG = "pip-version", "pip-config"  # files there with what pip says of itself
+FAILING = "failing"  # a file there with the name of a module: starting it fails
 
 
 class Python:
@@ -149,3 +150,6 @@ def main() -> None:
         sys.exit(python.pip(words))
     else:
         python.note(words)
+        if words[1:2] == [python.says(FAILING, "")]:
+            print(f"{words[1]} failed")
+            sys.exit(1)

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from factories import CHECKOUT
 from fake_python import (
+    FAILING,
     JOURNAL,
     NO_ENSUREPIP,
     OFFLINE,
@@ -492,11 +493,21 @@ def test_the_tests_run_in_the_venv_without_the_users_variables(host):
     done = host.run("-k", "boxes", script="test.sh", **variables)
     assert done.returncode == 0, done.stderr
     runs = host.calls("-m")[-4:]
-    assert [entry["words"][1] for entry in runs] == ["ruff", "ruff", "mypy", "pytest"]
-    assert runs[-1]["words"][-2:] == ["-k", "boxes"]
+    assert [entry["words"][1] for entry in runs[:2]] == ["ruff", "ruff"]
+    beside = {entry["words"][1]: entry["words"][2:] for entry in runs[2:]}  # in any order
+    assert beside["mypy"] == [] and beside["pytest"][-2:] == ["-k", "boxes"]
     for entry in runs:
         assert (entry["prefix"], entry["cwd"]) == (str(host.venv), str(host.checkout))
         assert not set(entry["variables"]) & set(variables)
+
+
+@pytest.mark.parametrize("module", ["ruff", "mypy", "pytest"])
+def test_each_check_can_fail_the_tests(host, module):
+    (host.folder / "python" / FAILING).write_text(module)
+    done = host.run(script="test.sh")
+    assert done.returncode == 1 and f"{module} failed\n" in done.stdout
+    started = {entry["words"][1] for entry in host.calls("-m")}
+    assert ({"mypy", "pytest"} <= started) == (module != "ruff")
 
 
 def run_in_namespace(host: Host, *lines: str) -> subprocess.CompletedProcess:
