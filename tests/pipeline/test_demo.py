@@ -5,7 +5,7 @@ from factories import describe_network, write_described_onnx
 
 from yolact_ascend.analysis.doctor import check_weights
 from yolact_ascend.cli.orchestration import run_stages
-from yolact_ascend.errors import DatasetError, UsageError, WeightsError
+from yolact_ascend.errors import UsageError, WeightsError
 from yolact_ascend.files import sha256_file
 from yolact_ascend.models.config import CONFIGS, DEFAULT_CONFIG, DEMO_CONFIG
 from yolact_ascend.pipeline import demo, model_source
@@ -52,6 +52,16 @@ def test_a_config_whose_weights_are_here_may_be_named(empty_folder, name):
     assert str(settings.coco) == "results/demo_data"
     own = parse_words([f"config={name}", "weights=a.pth"])
     assert with_demo(own) == own
+
+
+@pytest.mark.parametrize("name", [name for name, config in CONFIGS.items() if config.source.is_shipped])
+def test_weights_that_come_with_this_repository_may_be_named(empty_folder, name):
+    weights = demo.WEIGHTS.with_name(CONFIGS[name].source.file_name)
+    settings = with_demo(parse_words([f"weights={weights}"]))
+    assert (settings.is_demo, settings.config, settings.weights) == (True, name, weights)
+    assert not with_demo(parse_words([f"weights={weights}", "coco=own"])).is_demo
+    make_split(empty_folder / "data" / "coco")
+    assert not with_demo(parse_words([f"weights={weights}"])).is_demo
 
 
 def test_what_lies_at_the_guides_paths_is_used(empty_folder):
@@ -103,18 +113,8 @@ def test_an_int8_demo_draws_training_scenes_to_calibrate_on(empty_folder):
             WeightsError,
             f"use --config={DEMO_CONFIG} .* `run config={DEMO_CONFIG}` without weights= and coco= runs a demo",
         ),
-        (
-            [f"weights={demo.WEIGHTS}"],  # which state their config
-            DatasetError,
-            "There is no COCO folder data/coco.* Without coco=, weights= and config=, a run is a demo",
-        ),
-        (
-            [f"weights={demo.WEIGHTS}", f"config={DEMO_CONFIG}"],
-            DatasetError,
-            "There is no COCO folder data/coco.* Without coco=, weights= and config=, a run is a demo",
-        ),
     ],
-    ids=["upstream", "another config", "weights alone", "both"],
+    ids=["upstream", "another config"],
 )
 def test_half_a_demo_is_refused_with_what_fits(empty_folder, monkeypatch, words, error, said):
     monkeypatch.setattr(model_source, "has_torch", lambda: True)

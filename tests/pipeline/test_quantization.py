@@ -1,10 +1,13 @@
 """`precision=int8` of a run: recipe= and calibration=, and where the images are looked for."""
 
+import dataclasses
 from pathlib import Path
 
 import pytest
 
 from yolact_ascend.errors import DatasetError, UsageError
+from yolact_ascend.models.config import CONFIGS, DEMO_CONFIG
+from yolact_ascend.pipeline.quantization import require_pruned
 from yolact_ascend.pipeline.settings import parse_words
 from yolact_ascend.targets.registry import TARGETS
 
@@ -36,6 +39,14 @@ def test_what_does_not_fit_is_refused(words, sentence):
     target = [] if any(word.startswith("target=") for word in words) else ["target=onnxruntime"]
     with pytest.raises(UsageError, match=sentence):
         parse_words([*target, *words])
+
+
+def test_a_recipe_that_prunes_needs_pruned_weights():
+    both, demo = quantization_of("precision=int8", "recipe=pruned_int8"), CONFIGS[DEMO_CONFIG]
+    with pytest.raises(UsageError, match="are not pruned. Run `prune --recipe=pruned_int8` on them first"):
+        require_pruned(both, demo)
+    require_pruned(both, dataclasses.replace(demo, widths=(("fpn.lat_layers.0", 32),)))
+    require_pruned(quantization_of("precision=int8"), demo)
 
 
 def test_every_target_but_torch_has_int8():

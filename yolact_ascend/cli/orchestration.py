@@ -15,6 +15,7 @@ from yolact_ascend.pipeline.context import RunContext
 from yolact_ascend.pipeline.demo import NOTE, demo_scenes, with_demo
 from yolact_ascend.pipeline.disk import in_gb, plan_disk, require_room
 from yolact_ascend.pipeline.model_source import EXPORT, describe_exported, require_exporter, require_source
+from yolact_ascend.pipeline.quantization import require_pruned
 from yolact_ascend.pipeline.records import NO_RESULT, Record, Records
 from yolact_ascend.pipeline.settings import RunSettings, parse_words
 from yolact_ascend.pipeline.stages.plan import plan_steps
@@ -37,6 +38,7 @@ def run_stages(words: Sequence[str]) -> str:
     settings = with_demo(parse_words(words))
     config = settings.model_config
     require_source(settings.weights, config, settings.exported, settings.out)
+    require_pruned(settings.quantization, config)
     if settings.exported is None:
         read_config(settings.weights, config)  # before the data set is looked for, which depends on it
         if EXPORT in settings.stages:

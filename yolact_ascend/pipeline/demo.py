@@ -33,17 +33,22 @@ _OWN_CHOICE = frozenset({"weights", "coco", "images", "annotations", "upstream"}
 def with_demo(settings: RunSettings) -> RunSettings:
     """Return the settings of the demo when none of model and data was named, or found at the guide's paths.
 
-    A config whose weights come with this repository may be named: then the demo is that of this config.
+    A config whose weights come with this repository, or a file of such weights, may be named: the demo is that one.
     """
-    is_named = "config" in settings.given
+    chosen = settings.given & _OWN_CHOICE
+    has_ours = chosen == {"weights"} and settings.weights.resolve().parent == WEIGHTS.parent.resolve()
+    is_named = has_ours or "config" in settings.given
     config = settings.model_config if is_named else CONFIGS[DEMO_CONFIG]
-    if settings.given & _OWN_CHOICE or not config.source.is_shipped:
+    if (chosen and not has_ours) or not config.source.is_shipped:
         return settings
     if not is_named and (settings.weights.is_file() or _has_split(settings.coco)):
         return settings
+    if has_ours and _has_split(settings.coco):
+        return settings
     if settings.exported is not None:  # of a user's own weights, which are not here
         return settings
-    folder, weights = WorkFolder(settings.out).demo_data, shipped(config.source.url)
+    folder = WorkFolder(settings.out).demo_data
+    weights = settings.weights if has_ours else shipped(config.source.url)
     exported = find_exported(weights, False, settings.out)
     if exported is not None:
         cut = settings.cut if "cut" in settings.given else None

@@ -10,6 +10,7 @@ from typing import Any
 from yolact_ascend.compression.recipe import QuantizeRecipe, Recipe, read_recipe
 from yolact_ascend.errors import DatasetError, UsageError
 from yolact_ascend.flags import RECIPE
+from yolact_ascend.models.values import ModelConfig
 from yolact_ascend.targets.target import INT8, Target
 
 
@@ -51,6 +52,17 @@ class Quantization:
                 f"precision=int8 measures ranges on training images, and {self.source} has none: neither a folder "
                 f"{TRAINING_SPLIT} with images, nor images in itself. Pass calibration=DIR."
             ) from None
+
+
+def require_pruned(quantization: Quantization | None, config: ModelConfig) -> None:
+    """Raise UsageError for a recipe that prunes, too, and weights that are not pruned: a run trains nothing."""
+    if quantization is None or quantization.recipe.prune is None or config.widths:
+        return
+    raise UsageError(
+        f"recipe={quantization.word} prunes before it quantises, and these weights are not pruned. Run `prune "
+        f"--recipe={quantization.word}` on them first, which trains them again, and pass what it writes: "
+        "weights=DIR/weights.pth. Or take recipe=int8."
+    )
 
 
 def read_quantization(values: Mapping[str, Any], precision: str, target: type[Target]) -> Quantization | None:
