@@ -1,7 +1,7 @@
 """The price of smaller models: mAP, size, operations and images/s of a model as it is, pruned, INT8, and both.
 
     python benchmarks/compression.py --out FOLDER [--config NAME] [--weights FILE] [--pruned FILE] [--recipe WORD]
-        [--precisions fp32,bf16,int8] [--rounds 3] [--loop 60] [--speed_only] [--json FILE]
+        [--coco DIR] [--cut NAME] [--rounds 3] [--loop 60] [--speed_only] [--no_speed] [--json FILE]
 
 Each row is a run (`python -m yolact_ascend run`) on the same held-out scenes, with its own work folder in FOLDER: first
 all mAP, then the speed of all, in turns, so that what else the machine does meets all alike. Images/s are medians of
@@ -27,6 +27,8 @@ sys.path[:0] = [str(CHECKOUT)]
 from journal import commit_of  # noqa: E402
 
 from yolact_ascend.files import read_json, write_json  # noqa: E402
+from yolact_ascend.pipeline.demo import IMAGES, SEED, WEIGHTS  # noqa: E402
+from yolact_ascend.scenes.scenes import draw_dataset  # noqa: E402
 from yolact_ascend.targets.folder import WorkFolder  # noqa: E402
 from yolact_ascend.targets.openvino.runtime import capabilities, describe_chip, instruction_sets  # noqa: E402
 
@@ -54,7 +56,7 @@ def main() -> None:
     parser.add_argument("--weights", type=Path)
     parser.add_argument("--pruned", type=Path, help="weights that `prune` wrote and fine-tuned")
     parser.add_argument("--recipe", default="int8")
-    parser.add_argument("--calibration", type=Path)
+    parser.add_argument("--coco", type=Path, help="COCO folder with val2017 to score and train2017 to calibrate on")
     parser.add_argument("--cut", default="")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--loop", type=int, default=60)
@@ -104,14 +106,14 @@ def run(arguments: argparse.Namespace, row: Row, *more: str) -> tuple[dict[str, 
     kind = "perf" if "mode=perf" in more else "full"
     out = arguments.out / f"{row.name}_{kind}"
     words = [f"target={row.target}", f"precision={row.precision}", f"out={out}", *more]
-    weights = arguments.pruned if row.pruned else arguments.weights
-    words += [f"weights={weights}", f"coco={demo_data(arguments)}"] if weights else []
+    weights = (arguments.pruned if row.pruned else arguments.weights) or WEIGHTS
+    words += [f"weights={weights}"]
+    words += [f"coco={arguments.coco or demo_data(arguments)}"]
     words += [f"config={arguments.config}"] if arguments.config and not row.pruned else []
     words += [f"cut={arguments.cut}"] if arguments.cut else []
     words += ["device=emulation"] if row.target == "ascend" else []
     if row.precision == "int8":
         words += [f"recipe={arguments.recipe}"]
-        words += [f"calibration={arguments.calibration or demo_data(arguments)}"] if weights else []
     command = [sys.executable, "-m", "yolact_ascend", "run", *words]
     done = subprocess.run(command, cwd=CHECKOUT, check=False, capture_output=True, text=True)
     if done.returncode:
@@ -123,9 +125,6 @@ def demo_data(arguments: argparse.Namespace) -> Path:
     """Return the folder of the scenes: val2017 scored, train2017 calibrated on; drawn once, as the demo draws them."""
     folder = Path(arguments.out).absolute() / "scenes"
     if not (folder / "annotations").is_dir():
-        from yolact_ascend.pipeline.demo import IMAGES, SEED
-        from yolact_ascend.scenes.scenes import draw_dataset
-
         draw_dataset(folder, 150, IMAGES, SEED)
     return folder
 
