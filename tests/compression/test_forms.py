@@ -51,7 +51,20 @@ def test_each_layer_reads_its_tensor_and_knows_its_channels(chain):
     assert layers[1] == Layer("conv1", "Conv", "relu0", "conv1.weight", "conv1.bias", 20)
     assert last_layers(chain.table.model, layers) == {"left", "right"}
     assert float_reasons(layers, RECIPE, chain.path) == {}
-    assert ascend_reasons(layers) == {"conv0": "3 input channels: ATC computes it in float"}
+    reasons = ascend_reasons(chain.table.quantized("minmax", ()))
+    assert reasons == {"conv0": "3 input channels: ATC computes it in float"}
+
+
+@pytest.mark.parametrize(
+    ("high", "is_float"), [(255 / 65504, False), (255 / 65536, True), (255 * 2.0**14, False), (255 * 2.0**15, True)]
+)
+def test_a_scale_that_float16_cannot_invert_stays_float_on_ascend(chain, high, is_float):
+    """AscendQuant casts 1/scale to float16, whose numbers end at 65504: hicann/ops-nn @ e5c3fa9."""
+    histogram = Histogram(np.zeros(1), np.zeros(2), 0.0, high)
+    table = Table(chain.table.model, dict.fromkeys(HIGH, histogram), RECIPE)
+    found = ascend_reasons(table.quantized("minmax", ()))
+    assert set(found) == (set(NAMES) if is_float else {"conv0"})
+    assert not is_float or "beyond the float16" in found["left"]
 
 
 def test_the_recipe_keeps_nodes_by_name_and_an_unknown_name_is_one_sentence(chain):

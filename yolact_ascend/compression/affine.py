@@ -56,6 +56,11 @@ def affine_of(found: Range) -> Affine:
     return Affine(float(np.float32(scale)), int(np.round(LEAST - float(low) / scale)))
 
 
+def inverse_scale(affine: Affine) -> np.float32:
+    """Return 1/scale, which Ascend multiplies with."""
+    return np.float32(1) / np.float32(affine.scale)
+
+
 def quantize_layer(
     layer: Layer, input_affine: Affine, weight: np.ndarray, bias: np.ndarray | None, is_reduced: bool
 ) -> QuantizedLayer:

@@ -13,7 +13,7 @@ import numpy as np
 import onnx
 from onnx import helper
 
-from yolact_ascend.compression.affine import QuantizedLayer
+from yolact_ascend.compression.affine import QuantizedLayer, inverse_scale
 from yolact_ascend.compression.graphs import INT8_SUFFIX, Constants, layers_of_nodes, node_layer, replace_nodes
 from yolact_ascend.models.onnx_metadata import INT8, OPERATORS
 
@@ -54,7 +54,7 @@ def _quantize_node(found: QuantizedLayer) -> onnx.NodeProto:
         [found.layer.tensor],
         [found.layer.tensor + INT8_SUFFIX],
         f"{found.layer.tensor}_quantize",
-        scale=float(np.float32(1) / np.float32(found.input.scale)),
+        scale=float(inverse_scale(found.input)),
         offset=float(found.input.zero_point),
         round_mode=ROUND,
     )

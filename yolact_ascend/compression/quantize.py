@@ -100,7 +100,7 @@ def quantize_model(
         key = digest([sha256_file(path), digest_files(calibration.images), dataclasses.asdict(recipe)])
         trials = Trials(table, score, path, files.progress, key)
     method, scores = _choose_method(table, recipe, reasons, trials)
-    on_ascend = ascend_reasons(table.layers)
+    on_ascend = ascend_reasons(table.quantized(method, ()))
     found: list[Sensitivity] = []
     if trials is not None:
 

@@ -9,11 +9,13 @@ from pathlib import Path
 import onnx
 from onnx import numpy_helper
 
-from yolact_ascend.compression.affine import QuantizedLayer, affine_of, quantize_layer
+from yolact_ascend.compression.affine import QuantizedLayer, affine_of, inverse_scale, quantize_layer
 from yolact_ascend.compression.layers import Layer, find_layers
 from yolact_ascend.compression.ranges import Histogram, Range, choose_range
 from yolact_ascend.compression.recipe import QuantizeRecipe
 from yolact_ascend.errors import UsageError, show_name
+
+LEAST_HALF, MOST_HALF = 2.0**-14, 65504.0  # normal numbers of float16
 
 
 class Table:
@@ -62,10 +64,16 @@ def float_reasons(layers: Collection[Layer], recipe: QuantizeRecipe, path: Path)
     return dict.fromkeys(recipe.keep_float, "the recipe's keep_float")
 
 
-def ascend_reasons(layers: Collection[Layer]) -> dict[str, str]:
-    """Return why layers stay in float32 in Ascend's form, whatever the others do, by their names."""
-    return {
-        layer.name: f"{layer.input_channels} input channels: ATC computes it in float"
-        for layer in layers
-        if layer.is_rolled_back
-    }
+def ascend_reasons(found: Collection[QuantizedLayer]) -> dict[str, str]:
+    """Return why layers stay in float32 in Ascend's form, whatever the others do, by their names.
+
+    AscendQuant computes with 1/scale in float16 (hicann/ops-nn @ e5c3fa9), where it would be infinite or inexact.
+    """
+    reasons = {}
+    for each in found:
+        inverse = float(inverse_scale(each.input))
+        if each.layer.is_rolled_back:
+            reasons[each.layer.name] = f"{each.layer.input_channels} input channels: ATC computes it in float"
+        elif not LEAST_HALF <= inverse <= MOST_HALF:
+            reasons[each.layer.name] = f"1/scale of its input is {inverse:.4g}, beyond the float16 of AscendQuant"
+    return reasons
