@@ -10,6 +10,7 @@ from factories import TINY_CONFIG, write_coco
 from formats import require_valid
 from runs import start_own_verbs_here
 
+from yolact_ascend.cli.main import main
 from yolact_ascend.cli.orchestration import run_stages
 from yolact_ascend.errors import UsageError
 from yolact_ascend.files import sha256_file
@@ -56,6 +57,34 @@ def test_a_run_quantises_compiles_and_reports(target, tiny_heads_onnx, tmp_path,
     recipe.write_text(RECIPE.replace("minmax", "percentile"))
     run_stages([*words, "to=compile"])
     assert "[quantize] running" in capfd.readouterr().err
+
+
+def test_a_recipe_that_needs_annotations_is_refused_before_the_export(tiny_heads_onnx, tmp_path):
+    coco, folder = write_coco(tmp_path / "coco", TINY_CONFIG), WorkFolder(tmp_path / "r")
+    folder.root.mkdir()
+    shutil.copy(tiny_heads_onnx, folder.onnx)
+    words = [f"out={folder.root}", "target=onnxruntime", "precision=int8", f"coco={coco}"]
+    with pytest.raises(UsageError, match=r"method: best.* in the folder that calibration= names"):
+        run_stages([*words, f"calibration={coco / 'val2017'}"])
+    assert not folder.log("quantize").exists()
+
+
+@pytest.mark.parametrize("flag", ["--sensitivity", "--map_budget=1"])
+def test_what_measures_the_map_by_hand_needs_annotations(flag, tiny_heads_onnx, tmp_path, capfd):
+    write_coco(tmp_path / "coco", TINY_CONFIG)
+    words = [f"--model={tiny_heads_onnx}", f"--image_path={tmp_path / 'coco' / 'val2017'}", "--method=minmax", flag]
+    assert main(["quantize", *words]) == 2
+    assert f"{flag.split('=')[0]} measures the mAP" in capfd.readouterr().err
+
+
+def test_annotations_of_other_images_are_named(tiny_heads_onnx, tmp_path, capfd):
+    coco = write_coco(tmp_path / "coco", TINY_CONFIG)
+    other = tmp_path / "other"
+    other.mkdir()
+    shutil.copy(next((coco / "val2017").glob("*.jpg")), other / "x.jpg")
+    annotations = coco / "annotations" / "instances_val2017.json"
+    assert main(["quantize", f"--model={tiny_heads_onnx}", f"--image_path={other}", f"--json_file={annotations}"]) == 1
+    assert f"{other} has none of the 4 images that {annotations} lists" in capfd.readouterr().err
 
 
 def test_compile_by_hand_knows_which_file_it_has(tiny_heads_onnx, tmp_path):

@@ -90,6 +90,12 @@ def test_best_needs_a_score(chain, inputs):
         quantize_model(chain, inputs, PLAIN_CONFIG, replace(RECIPE, method="best"), chain.parent)
 
 
+def test_a_budget_that_cannot_be_checked_is_said(chain, inputs):
+    done = quantize_model(chain, inputs, PLAIN_CONFIG, RECIPE, chain.parent)
+    assert any("map_budget (0.5) was not checked" in warning for warning in described(done)["warnings"])
+    assert not quantize_model(chain, inputs, PLAIN_CONFIG, replace(RECIPE, map_budget=None), chain.parent).warnings[1:]
+
+
 def test_the_method_with_the_highest_score_is_taken(chain, inputs):
     score = ListedScore(FLOAT_MAP, 59.6, 59.9, 59.8, 59.95)  # float32, minmax, percentile, search, Ascend's form
     recipe = replace(RECIPE, method="best")
@@ -150,7 +156,8 @@ def test_a_budget_of_nothing_int8_writes_no_file(chain, inputs):
 
 def test_one_image_is_warned_of_and_works(chain, inputs):
     said = []
-    done = quantize_model(chain, inputs[:1], PLAIN_CONFIG, RECIPE, chain.parent, scored=inputs, say=said.append)
+    recipe = replace(RECIPE, map_budget=None)
+    done = quantize_model(chain, inputs[:1], PLAIN_CONFIG, recipe, chain.parent, scored=inputs, say=said.append)
     assert described(done)["warnings"] == list(done.warnings) and len(done.warnings) == 2
     assert [f"warning: {warning}" for warning in done.warnings] == said[:2]
 

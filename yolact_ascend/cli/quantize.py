@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from yolact_ascend import flags
 from yolact_ascend.cli.flags import add_flag, add_flags, add_switch, say_warnings
 from yolact_ascend.compression.recipe import HELD_OUT_IMAGES
-from yolact_ascend.errors import UsageError
+from yolact_ascend.errors import DatasetError, UsageError
 from yolact_ascend.flags import COUNT, RECIPE, SCORED, Flag
 from yolact_ascend.words import decimal, path, whole_number
 
@@ -97,6 +97,9 @@ def _images_and_score(
 ) -> tuple[list[Path], Score | None]:
     """Return what calibration draws from, and what measures the mAP; None without annotations."""
     if arguments.json_file is None:
+        given = ["--sensitivity"] * arguments.sensitivity + ["--map_budget"] * (arguments.map_budget is not None)
+        if given:
+            raise UsageError(f"{given[0]} measures the mAP, which needs annotated images. Pass --json_file=FILE.")
         return candidates, None
     from yolact_ascend.compression.calibration import choose_images
     from yolact_ascend.compression.held_out import HeldOutScore, held_out_images
@@ -105,6 +108,11 @@ def _images_and_score(
     dataset = load_dataset(arguments.json_file, arguments.image_path)
     say_warnings(dataset)
     images = [image.path for image in dataset.images if image.path.is_file()]
+    if not images:
+        raise DatasetError(
+            f"{arguments.image_path} has none of the {len(dataset.images)} images that {arguments.json_file} lists. "
+            "Pass the folder that it belongs to."
+        )
     used = choose_images(images, recipe.images, recipe.seed).images
     chosen = held_out_images(dataset, used, arguments.held_out, recipe.seed)
     return images, HeldOutScore(arguments.model, dataset, chosen, arguments.threads)

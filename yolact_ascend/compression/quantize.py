@@ -17,7 +17,7 @@ from yolact_ascend.compression.calibration import Calibration, choose_images, re
 from yolact_ascend.compression.layers import find_layers, require_float
 from yolact_ascend.compression.qdq import qdq_model
 from yolact_ascend.compression.ranges import collect_histograms
-from yolact_ascend.compression.recipe import BEST, METHODS, QuantizeRecipe
+from yolact_ascend.compression.recipe import BEST, METHODS, QuantizeRecipe, require_no_score
 from yolact_ascend.compression.record import format_record
 from yolact_ascend.compression.sensitivity import (
     Sensitivity,
@@ -28,7 +28,7 @@ from yolact_ascend.compression.sensitivity import (
 )
 from yolact_ascend.compression.table import Table, ascend_reasons, float_reasons
 from yolact_ascend.compression.trials import Score, Trials
-from yolact_ascend.errors import ArtifactError, UsageError
+from yolact_ascend.errors import ArtifactError
 from yolact_ascend.files import atomic_path, digest, digest_files, sha256_file, write_bytes, write_json
 from yolact_ascend.models.config import ModelConfig
 from yolact_ascend.models.exported import read_onnx
@@ -86,12 +86,9 @@ def quantize_model(
     require_float(model, path)
     refuse_own_operators(path)
     reasons = float_reasons(find_layers(model), recipe, path)
-    if score is None and recipe.method == BEST:
-        raise UsageError(
-            "The recipe chooses the method by mAP (method: best), which needs annotated images. Pass their "
-            "annotation file, or a recipe with another method."
-        )
-    calibration, warnings = _choose_images(images, recipe, scored, say)
+    if score is None:
+        require_no_score(recipe)
+    calibration, warnings = _choose_images(images, recipe, scored, score is not None, say)
     tensors = {layer.tensor for layer in find_layers(model)}
     histograms = collect_histograms(path, tensors, read_feeds(calibration.images, config, "calibrate"))
     table = Table(model, histograms, recipe)
@@ -123,11 +120,20 @@ def quantize_model(
 
 
 def _choose_images(
-    images: Sequence[Path], recipe: QuantizeRecipe, scored: Sequence[Path], say: Callable[[str], None]
+    images: Sequence[Path],
+    recipe: QuantizeRecipe,
+    scored: Sequence[Path],
+    has_score: bool,
+    say: Callable[[str], None],
 ) -> tuple[Calibration, tuple[str, ...]]:
     """Choose the images, and say which, and what is odd about them."""
     calibration = choose_images(images, recipe.images, recipe.seed)
     warnings = tuple(warn_of_choice(calibration, scored))
+    if not has_score and recipe.map_budget is not None:
+        warnings += (
+            f"the calibration images have no annotations: the mAP was not measured, and map_budget "
+            f"({recipe.map_budget:g}) was not checked.",
+        )
     for warning in warnings:
         say(f"warning: {warning}")
     say(f"calibrating on {calibration.describe()}")

@@ -77,6 +77,16 @@ class Recipe:
         return {part: None if value is None else dataclasses.asdict(value) for part, value in parts.items()}
 
 
+def require_no_score(recipe: QuantizeRecipe) -> None:
+    """Raise UsageError for a recipe that needs annotated images; to be called where there are none."""
+    if recipe.method == BEST:
+        raise UsageError(
+            "The recipe chooses the method by mAP (method: best), which needs annotated images. Pass their annotation "
+            "file (--json_file; in a run, annotations/instances_train2017.json in the folder that calibration= names), "
+            "or a recipe with another method."
+        )
+
+
 def shipped_recipes() -> list[str]:
     """Return the names of the recipes that come with the package."""
     return sorted(path.stem for path in FOLDER.glob("*.yaml"))

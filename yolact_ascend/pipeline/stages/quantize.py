@@ -8,6 +8,7 @@ from typing import Any
 
 from yolact_ascend import flags
 from yolact_ascend.compression.calibration import choose_images
+from yolact_ascend.compression.recipe import require_no_score
 from yolact_ascend.files import digest_files, sha256_file
 from yolact_ascend.images.decode import find_images
 from yolact_ascend.pipeline.context import RunContext
@@ -25,6 +26,12 @@ def steps(run: RunContext) -> list[Step]:
 
     def found() -> tuple[Path, Path | None]:
         return quantization.find_images()
+
+    def require() -> None:
+        """What can be known before the export."""
+        _, annotations = found()
+        if annotations is None:
+            require_no_score(quantization.part)
 
     def inputs() -> dict[str, Any]:
         folder, annotations = found()
@@ -49,4 +56,4 @@ def steps(run: RunContext) -> list[Step]:
     def made() -> Sequence[Path]:
         return [*files.all, files.progress]
 
-    return [Step("quantize", None, inputs, lambda: files.all, work, made, quantization.find_images)]
+    return [Step("quantize", None, inputs, lambda: files.all, work, made, require)]
