@@ -26,6 +26,7 @@ sys.path[:0] = [str(CHECKOUT)]
 
 from journal import commit_of  # noqa: E402
 
+from yolact_ascend.analysis.layers import count_layers, totals_of  # noqa: E402
 from yolact_ascend.files import read_json, write_json  # noqa: E402
 from yolact_ascend.pipeline.demo import IMAGES, SEED, WEIGHTS  # noqa: E402
 from yolact_ascend.scenes.scenes import draw_dataset  # noqa: E402
@@ -138,11 +139,12 @@ def score(arguments: argparse.Namespace, row: Row) -> dict[str, Any]:
 
 
 def size_of(report: dict[str, Any], out: Path) -> dict[str, Any]:
-    """Return the bytes of the ONNX that was compiled, and how many layers of it are INT8."""
-    int8 = report["model"].get("int8")
+    """Return the bytes of the ONNX that was compiled, its operations for an image, and how many layers are INT8."""
+    int8, onnx = report["model"].get("int8"), WorkFolder(out).onnx
+    flop = totals_of(count_layers(onnx))["flop"]
     if int8 is None:
-        return {"bytes": WorkFolder(out).onnx.stat().st_size}
-    return {"bytes": int8["int8_bytes"], "layers": int8["layers"], "float_layers": len(int8["float32"])}
+        return {"bytes": onnx.stat().st_size, "flop": flop}
+    return {"bytes": int8["int8_bytes"], "flop": flop, "layers": int8["layers"], "float_layers": len(int8["float32"])}
 
 
 def measure(arguments: argparse.Namespace, row: Row) -> dict[str, Any]:
@@ -167,11 +169,12 @@ def table_of(rows: list[Row], results: dict[str, dict[str, Any]]) -> str:
                 row.name.replace("_", " "),
                 *(found.get(task, "") for task in ("box", "mask")),
                 f"{found['bytes'] / 1e6:.2f}",
+                f"{found['flop'] / 1e9:.2f}",
                 "" if speed is None else f"{speed:.2f}",
                 "" if speed is None or not base else f"{speed / base:.2f}",
             )
         )
-    heads = ("variant", "box mAP", "mask mAP", "ONNX MB", "images/s", "of float32")
+    heads = ("variant", "box mAP", "mask mAP", "ONNX MB", "GFLOP", "images/s", "of float32")
     return tabulate(lines, heads, "github", disable_numparse=True)
 
 
