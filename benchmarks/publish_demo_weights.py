@@ -1,7 +1,7 @@
 """Put the weights of a finished training of a demo config into weights/, with the scores that a test checks.
 
-.venv/bin/python benchmarks/publish_demo_weights.py --training data/training --drawn data/drawn --seed 1 [--config NAME]
-    [--earlier DIR]
+.venv/bin/python benchmarks/publish_demo_weights.py --training data/training --drawn data/drawn --seed 1
+    [--earlier DIR] [--out FILE]
 """
 
 from __future__ import annotations
@@ -18,14 +18,13 @@ from yolact_ascend.detection.tasks import MASK  # noqa: E402
 from yolact_ascend.files import sha256_file, write_json  # noqa: E402
 from yolact_ascend.images.coco import load_dataset  # noqa: E402
 from yolact_ascend.images.layout import find_split  # noqa: E402
-from yolact_ascend.models.config import CONFIGS, DEMO_CONFIG  # noqa: E402
+from yolact_ascend.models.classes import config_of, read_config  # noqa: E402
 from yolact_ascend.models.weights import load_network, write_weights  # noqa: E402
 from yolact_ascend.scenes.scenes import draw_dataset  # noqa: E402
 from yolact_ascend.training.curve import draw_curve  # noqa: E402
 from yolact_ascend.training.score import score_network  # noqa: E402
 from yolact_ascend.training.train import TrainingFiles, summarise  # noqa: E402
 
-SHIPPED = [name for name, config in CONFIGS.items() if config.source.is_shipped]
 FIRST = 40  # held-out scenes that the test draws and scores
 
 
@@ -39,11 +38,10 @@ def main() -> None:
         "--earlier", type=Path, nargs="*", default=[], help="trainings before it, whose weights it started from"
     )
     parser.add_argument("--first", type=int, default=FIRST, help="held-out scenes that the test draws and scores")
-    parser.add_argument("--config", choices=SHIPPED, default=DEMO_CONFIG)
-    parser.add_argument("--out", type=Path, help="weights file to write (default: that of weights/)")
+    parser.add_argument("--out", type=Path, help="weights file to write (default: that of the config in weights/)")
     arguments = parser.parse_args()
     files = TrainingFiles(arguments.training)
-    config = CONFIGS[arguments.config]
+    config = read_config(files.weights, config_of(None, files.weights))
     network = load_network(files.weights, config)
     image_folder, annotation_file = find_split(arguments.drawn, "val2017")
     every = score_network(network, config, load_dataset(annotation_file, image_folder))

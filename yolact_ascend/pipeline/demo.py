@@ -39,7 +39,7 @@ def with_demo(settings: RunSettings) -> RunSettings:
     has_ours = chosen == {"weights"} and settings.weights.resolve().parent == WEIGHTS.parent.resolve()
     is_named = has_ours or "config" in settings.given
     config = settings.model_config if is_named else CONFIGS[DEMO_CONFIG]
-    if (chosen and not has_ours) or not config.source.is_shipped:
+    if (chosen and not has_ours) or not (has_ours or config.source.is_shipped):
         return settings
     if not is_named and (settings.weights.is_file() or _has_split(settings.coco)):
         return settings
