@@ -17,8 +17,8 @@ types=$(mktemp)
 .venv/bin/python -m mypy >"$types" 2>&1 &
 mypy=$!
 trap 'kill "$mypy" 2>/dev/null || true; rm -f -- "$types"' EXIT
-# Two processes, each with a thread: more would only take turns on two cores. In the order of the folders: whole runs come
-# early, and short files fill the end.
+# Two processes, each with a thread: more would only take turns on two cores. Trainings and whole runs come early
+# (tests/conftest.py), and short files fill the end.
 export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1}
 status=0
 .venv/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder "$@" || status=$?

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from factories import CHECKOUT
 from formats import require_valid
+from runs import start_own_verbs_here
 
 import yolact_ascend
 from yolact_ascend.cli.main import main
@@ -45,7 +46,9 @@ raise SystemExit(main(sys.argv[2:]))
 
 def compile_demo(folder: Path, **words: str) -> WorkFolder:
     settings = {"out": folder, "config": DEMO_CONFIG, "weights": WEIGHTS, "bs": "2", "device": "emulation", **words}
-    run_stages([*(f"{key}={value}" for key, value in settings.items()), "to=compile"])
+    with pytest.MonkeyPatch.context() as patch:
+        start_own_verbs_here(patch)
+        run_stages([*(f"{key}={value}" for key, value in settings.items()), "to=compile"])
     return WorkFolder(folder)
 
 

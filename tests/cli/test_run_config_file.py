@@ -10,7 +10,7 @@ pytest.importorskip("yaml", reason="reading a config file needs PyYAML")
 
 import torch
 from factories import random_rcnn_state_dict, write_coco
-from runs import kill_in
+from runs import kill_in, start_own_verbs_here
 
 import yolact_ascend
 from yolact_ascend.cli.flags import chosen_config
@@ -45,7 +45,9 @@ def made(tmp_path_factory):
     (folder / "mine.yaml").write_text(NARROW)
     config = get_config(str(folder / "mine.yaml"))
     torch.save({"model": random_rcnn_state_dict(config), "iteration": 3}, folder / "weights.pth")
-    assert main(words(folder)) == 0
+    with pytest.MonkeyPatch.context() as patch:
+        start_own_verbs_here(patch)
+        assert main(words(folder)) == 0
     return folder
 
 

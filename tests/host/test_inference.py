@@ -33,7 +33,9 @@ INPUT, UINT8_INPUT = input_tensor(TINY_CONFIG), input_tensor(TINY_CONFIG, UINT8)
 CHANGED = replace(TINY_CONFIG.preprocessing, mean_rgb=(60.0, 150.0, 90.0), channel_order="BGR")
 
 
-@pytest.fixture(params=[TINY_CONFIG, replace(TINY_CONFIG, preprocessing=CHANGED)], ids=["its own", "changed"])
+@pytest.fixture(
+    scope="module", params=[TINY_CONFIG, replace(TINY_CONFIG, preprocessing=CHANGED)], ids=["its own", "changed"]
+)
 def config(request):
     """A config, and one of the same network with other preprocessing: nobody may take another's."""
     return request.param
@@ -41,21 +43,23 @@ def config(request):
 
 @pytest.fixture(scope="module")
 def dataset(tmp_path_factory):
+    """Three images, the first three by their name, too."""
     folder = write_coco(tmp_path_factory.mktemp("coco"), TINY_CONFIG)
-    return load_dataset(folder / "annotations" / "instances_val2017.json", folder / "val2017")
+    four = load_dataset(folder / "annotations" / "instances_val2017.json", folder / "val2017")
+    return replace(four, images=four.images[:3])
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def photographs(dataset):
     return [decode_image(image.path) for image in dataset.images]
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def detector(tiny_onnx, config):
     return detector_of(tiny_onnx, config)
 
 
-@pytest.fixture(params=["float32", "uint8"])
+@pytest.fixture(scope="module", params=["float32", "uint8"])
 def engine(request):
     """A model that takes normalised images, and one that takes pixels, which the device normalises."""
     if request.param == "float32":
@@ -66,7 +70,7 @@ def engine(request):
         yield engine
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def expected(photographs, engine, detector):
     """What `detect_batch` finds in each image alone."""
     return [found for image in photographs for found in detect_batch([image], engine, detector, Timings().timed)]
@@ -122,7 +126,7 @@ def test_preprocess_and_postprocess_find_the_same(dataset, engine, detector, exp
     assert entries(found) == entries(expected)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def trained(tiny_weights, config):
     """The network in PyTorch, as an engine and the detector behind it."""
     from yolact_ascend.models.weights import load_network
@@ -134,13 +138,14 @@ def trained(tiny_weights, config):
 
 
 def test_a_score_in_training_finds_the_same(dataset, photographs, config, trained, monkeypatch):
-    from yolact_ascend.training import score
+    from yolact_ascend.host import score
+    from yolact_ascend.training.score import score_network
 
     network, engine, detector = trained
     expected = [detect_batch([image], engine, detector, Timings().timed)[0] for image in photographs]
     seen = []
     monkeypatch.setattr(score, "evaluate", lambda _, ids, found: seen.append((ids, found)))
-    score.score_network(network, config, dataset)
+    score_network(network, config, dataset)
     ((image_ids, found),) = seen
     assert image_ids == [image.image_id for image in dataset.images]
     assert [entry["score"] for entry in found[BOX]] == [float(s) for each in expected for s in each.scores]
@@ -171,7 +176,7 @@ def test_cuts_find_the_same(dataset, photographs, config, tiny_weights, trained,
         yield SimpleNamespace(submit=call, result=lambda result: result)
 
     monkeypatch.setattr(cuts, "open_workers", open_none)
-    cuts.measure_cuts(config, tiny_weights, dataset.image_folder, 4)
+    cuts.measure_cuts(config, tiny_weights, dataset.image_folder, len(photographs))
     _, engine, detector = trained
     by_name = sorted(zip(dataset.images, photographs), key=lambda pair: pair[0].path.name)
     expected = [detect_batch([pixels], engine, detector, Timings().timed)[0] for _, pixels in by_name]
