@@ -61,6 +61,7 @@ FIT = Flag(
     "large as fits onto the canvas",
 )
 UPSTREAM = Flag("upstream", path, "export the network of this patched checkout of YolactEdge or YOLACT instead of ours")
+ONNX_MODEL = Flag("onnx_model", path, "the same weights exported with operators=onnx, where --model has Ascend's")
 ONNX_OUTPUT = Flag("output", path, "ONNX file to write", Path("yolact_edge.onnx"), is_held=True)
 
 # Images and annotations.

@@ -96,6 +96,49 @@ def test_a_budget_that_cannot_be_checked_is_said(chain, inputs):
     assert not quantize_model(chain, inputs, PLAIN_CONFIG, replace(RECIPE, map_budget=None), chain.parent).warnings[1:]
 
 
+@pytest.fixture
+def for_ascend(chain):
+    """The model of `chain` as it is exported with Ascend's operators: another file, where tensors have other names."""
+    model = onnx.load(chain)
+    for node in model.graph.node:
+        node.input[:] = [name.replace("relu", "other") for name in node.input]
+        node.output[:] = [name.replace("relu", "other") for name in node.output]
+    model.metadata_props.add(key="operators", value="ascend")
+    path = chain.with_name("ascend.onnx")
+    onnx.save(model, path)
+    return path
+
+
+def test_ascends_operators_get_the_integers_of_the_export_that_runs(chain, for_ascend, inputs, tmp_path):
+    done = quantize_model(for_ascend, inputs, PLAIN_CONFIG, RECIPE, tmp_path, runnable=chain)
+    alone = quantize_model(chain, inputs, PLAIN_CONFIG, RECIPE, tmp_path)
+    assert done.files.qdq.read_bytes() == alone.files.qdq.read_bytes()
+    one, other = (onnx.load(each.files.ascend) for each in (done, alone))
+    assert [tensor.raw_data for tensor in one.graph.initializer] == [t.raw_data for t in other.graph.initializer]
+    assert [node.op_type for node in one.graph.node] == [node.op_type for node in other.graph.node]
+    known = {"image", *(tensor.name for tensor in one.graph.initializer)}
+    for node in one.graph.node:
+        assert set(node.input) <= known
+        known |= set(node.output)
+    assert {entry.key: entry.value for entry in one.metadata_props} == {"origin": "graphs.py", "operators": "int8"}
+
+
+def test_ascends_operators_alone_cannot_be_measured(chain, for_ascend, inputs):
+    with pytest.raises(ArtifactError, match=r"ascend\.onnx has operators of Ascend's.* --onnx_model=FILE"):
+        quantize_model(for_ascend, inputs, PLAIN_CONFIG, RECIPE, chain.parent)
+    with pytest.raises(ArtifactError, match="export it again with operators=onnx"):
+        quantize_model(chain, inputs, PLAIN_CONFIG, RECIPE, chain.parent, runnable=for_ascend)
+
+
+def test_an_export_of_other_weights_is_refused_before_any_work(chain, inputs, tmp_path):
+    other = write_chain(tmp_path / "other.onnx", CHANNELS, bias=lambda outputs, _: np.zeros(outputs))
+    with pytest.raises(ArtifactError, match="other network than the model that was measured: conv0 differs"):
+        quantize_model(chain, inputs, PLAIN_CONFIG, RECIPE, tmp_path, runnable=other)
+    fewer = write_chain(tmp_path / "fewer.onnx", CHANNELS[:-1])
+    with pytest.raises(ArtifactError, match="conv3 differs"):
+        quantize_model(chain, inputs, PLAIN_CONFIG, RECIPE, tmp_path, runnable=fewer)
+
+
 def test_the_method_with_the_highest_score_is_taken(chain, inputs):
     score = ListedScore(FLOAT_MAP, 59.6, 59.9, 59.8, 59.95)  # float32, minmax, percentile, search, Ascend's form
     recipe = replace(RECIPE, method="best")

@@ -43,6 +43,7 @@ METHODS = ("minmax", "percentile", "search", "best")
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the verb's flags."""
     add_flag(parser, flags.MODEL, help="exported ONNX file")
+    add_flags(parser, flags.ONNX_MODEL)
     add_flag(parser, IMAGE_PATH, required=True)
     add_flags(parser, JSON_FILE, RECIPE, SAVE_PATH, HELD_OUT, SCORED)
     add_flag(parser, METHOD, choices=METHODS, metavar=None)
@@ -72,6 +73,7 @@ def run(arguments: argparse.Namespace) -> None:
         () if arguments.scored is None else find_images(arguments.scored),
         lambda line: print(line, file=sys.stderr, flush=True),
         arguments.sensitivity,
+        arguments.onnx_model,
     )
     print(format_quantization(done))
 
@@ -115,7 +117,7 @@ def _images_and_score(
         )
     used = choose_images(images, recipe.images, recipe.seed).images
     chosen = held_out_images(dataset, used, arguments.held_out, recipe.seed)
-    return images, HeldOutScore(arguments.model, dataset, chosen, arguments.threads)
+    return images, HeldOutScore(arguments.onnx_model or arguments.model, dataset, chosen, arguments.threads)
 
 
 def format_quantization(done: Quantization) -> str:

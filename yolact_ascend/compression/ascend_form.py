@@ -8,13 +8,17 @@ bits of a float32. That the real ATC compiles such a file was not checked on a c
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import onnx
-from onnx import helper
+from onnx import helper, numpy_helper
 
 from yolact_ascend.compression.affine import QuantizedLayer, inverse_scale
 from yolact_ascend.compression.graphs import INT8_SUFFIX, Constants, layers_of_nodes, node_layer, replace_nodes
+from yolact_ascend.compression.layers import Layer, find_layers
+from yolact_ascend.errors import ArtifactError
 from yolact_ascend.models.onnx_metadata import INT8, OPERATORS
 
 QUANT, DEQUANT = "AscendQuant", "AscendDequant"
@@ -38,8 +42,40 @@ def ascend_model(model: onnx.ModelProto, layers: Sequence[QuantizedLayer]) -> on
             nodes.append(_quantize_node(found))
         nodes += _layer_nodes(node, found, constants)
     replace_nodes(quantized, nodes, constants.tensors)
-    quantized.metadata_props.add(key=OPERATORS, value=INT8)
+    helper.set_model_props(quantized, {**{entry.key: entry.value for entry in model.metadata_props}, OPERATORS: INT8})
     return quantized
+
+
+def layers_of_twin(
+    layers: Sequence[QuantizedLayer], model: onnx.ModelProto, twin: onnx.ModelProto, path: Path
+) -> list[QuantizedLayer]:
+    """Return layers of a model as those of `twin`, of the file `path`: the same network with other operators.
+
+    Nodes have the same names, tensors may have others. Raises ArtifactError when a layer or its weights differ.
+    """
+    own = {layer.name: layer for layer in find_layers(twin)}
+    found = find_layers(model)
+    known, theirs = ({t.name: t for t in each.graph.initializer} for each in (model, twin))
+    differing = {layer.name for layer in found} ^ set(own)
+    differing |= {
+        layer.name
+        for layer in found
+        if layer.name in own
+        and any(
+            not np.array_equal(numpy_helper.to_array(known[one]), numpy_helper.to_array(theirs[other]))
+            for one, other in zip(_constants(layer), _constants(own[layer.name]))
+        )
+    }
+    if differing:
+        raise ArtifactError(
+            f"{path} is of another network than the model that was measured: {min(differing)} differs. Export both "
+            "from the same weights, with operators=onnx and operators=ascend."
+        )
+    return [replace(layer, layer=own[layer.layer.name]) for layer in layers]
+
+
+def _constants(layer: Layer) -> list[str]:
+    return [layer.weight, *([] if layer.bias is None else [layer.bias])]
 
 
 def pack_deq_scale(deq_scale: np.ndarray) -> np.ndarray:

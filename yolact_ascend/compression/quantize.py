@@ -12,7 +12,7 @@ from typing import Any
 import onnx
 from tqdm import tqdm
 
-from yolact_ascend.compression.ascend_form import ascend_model
+from yolact_ascend.compression.ascend_form import ascend_model, layers_of_twin
 from yolact_ascend.compression.calibration import Calibration, choose_images, read_feeds, warn_of_choice
 from yolact_ascend.compression.layers import find_layers, require_float
 from yolact_ascend.compression.qdq import qdq_model
@@ -32,7 +32,7 @@ from yolact_ascend.errors import ArtifactError
 from yolact_ascend.files import atomic_path, digest, digest_files, sha256_file, write_bytes, write_json
 from yolact_ascend.models.config import ModelConfig
 from yolact_ascend.models.exported import read_onnx
-from yolact_ascend.models.onnx_metadata import refuse_own_operators
+from yolact_ascend.models.onnx_metadata import own_operators, refuse_own_operators
 from yolact_ascend.targets.folder import QuantizedFiles
 
 SCHEMA = 1
@@ -71,20 +71,25 @@ def quantize_model(
     scored: Sequence[Path] = (),
     say: Callable[[str], None] = lambda _: None,
     is_measured: bool = False,
+    runnable: Path | None = None,
 ) -> Quantization:
     """Quantise an exported ONNX; write `QuantizedFiles` into a folder.
 
     `images` are what the calibration draws from; `score` gives a model's mAP on held-out images, which `method: best`
     and `map_budget` need; `scored` are images that are scored afterwards; `is_measured` asks for the sensitivity of
-    each layer even if the budget is met. Equal inputs give equal files; an interrupted call resumes with its scores.
+    each layer even if the budget is met; `runnable` is the same network with ONNX's operators, to measure on where
+    those of `path` are Ascend's. Equal inputs give equal files; an interrupted call resumes with its scores.
 
     Raises ArtifactError for an ONNX that is quantised already or cannot be run, DatasetError that names a bad image,
     UsageError when the recipe does not fit.
     """
     files = QuantizedFiles(path, folder)
-    model = read_onnx(path)
+    for_ascend = read_onnx(path)
+    require_float(for_ascend, path)
+    path = _require_runnable(path, runnable)
+    model = for_ascend if runnable is None else read_onnx(path)
     require_float(model, path)
-    refuse_own_operators(path)
+    layers_of_twin((), model, for_ascend, files.onnx)
     reasons = float_reasons(find_layers(model), recipe, path)
     if score is None:
         require_no_score(recipe)
@@ -115,8 +120,20 @@ def quantize_model(
     names = tuple(layer.name for layer in table.layers)
     kept_on_ascend = {**on_ascend, **reasons}
     done = Quantization(files, calibration, method, names, reasons, kept_on_ascend, scores, tuple(found), warnings)
-    _write(done, table, recipe)
+    _write(done, table, recipe, for_ascend)
     return done
+
+
+def _require_runnable(path: Path, runnable: Path | None) -> Path:
+    """Return the model to measure on; raises ArtifactError when ONNX Runtime does not know its operators."""
+    if runnable is None and own_operators(path) is not None:
+        raise ArtifactError(
+            f"{path} has operators of Ascend's (operators=ascend), which cannot be run here to measure ranges. Export "
+            "the same weights with operators=onnx, too, and pass that file: --onnx_model=FILE."
+        )
+    if runnable is not None:
+        refuse_own_operators(runnable)
+    return runnable or path
 
 
 def _choose_images(
@@ -181,14 +198,15 @@ def _keep_for_budget(
     return dict.fromkeys(kept, f"map_budget: in INT8 like the rest, more than {budget:g} points would be lost"), found
 
 
-def _write(done: Quantization, table: Table, recipe: QuantizeRecipe) -> None:
+def _write(done: Quantization, table: Table, recipe: QuantizeRecipe, for_ascend: onnx.ModelProto) -> None:
     """Write all files, each whole or not at all; the description, which names the others' hashes, comes last."""
     layers, ascend_layers = (table.quantized(done.method, kept) for kept in (done.kept, done.kept_on_ascend))
     if not layers:
         raise ArtifactError(f"Every layer of {done.files.onnx} would stay in float32. Allow a larger map_budget.")
+    twins = layers_of_twin(ascend_layers, table.model, for_ascend, done.files.onnx)
     for path, model in (
         (done.files.qdq, qdq_model(table.model, layers)),
-        (done.files.ascend, ascend_model(table.model, ascend_layers)),
+        (done.files.ascend, ascend_model(for_ascend, twins)),
     ):
         with atomic_path(path) as temporary:
             onnx.save(model, temporary)

@@ -14,7 +14,9 @@ from yolact_ascend.models.classes import ClassChoice, choose_classes
 from yolact_ascend.models.config import ModelConfig
 from yolact_ascend.models.description import Description
 from yolact_ascend.models.families import cut_outputs
+from yolact_ascend.models.family import ONNX
 from yolact_ascend.models.inputs import input_tensors
+from yolact_ascend.models.onnx_metadata import own_operators
 from yolact_ascend.pipeline.model_source import name_of_exported
 from yolact_ascend.pipeline.records import Records
 from yolact_ascend.pipeline.settings import RunSettings
@@ -154,6 +156,13 @@ class RunContext:
     def quantized(self) -> QuantizedFiles:
         """What the stage `quantize` writes."""
         return QuantizedFiles(self.folder.onnx, self.folder.root)
+
+    @property
+    def runnable_onnx(self) -> Path | None:
+        """The second export that INT8 is measured on; None where the first one can be run."""
+        settings = self.settings
+        operators = settings.operators if settings.exported is None else own_operators(self.folder.onnx) or ONNX
+        return None if settings.quantization is None or operators == ONNX else self.folder.runnable_onnx
 
     @property
     def compiled_from(self) -> Path:

@@ -33,6 +33,11 @@ class WorkFolder:
     def onnx(self) -> Path:
         return self.root / "yolact_edge.onnx"
 
+    @property
+    def runnable_onnx(self) -> Path:
+        """The export with ONNX's operators that INT8 is measured on, where `onnx` has those of Ascend."""
+        return self.root / "yolact_edge_runnable.onnx"
+
     def model(self, batch_size: int, suffix: str) -> Path:
         """The compiled model of one batch size; its ending is the target's."""
         return self.root / f"yolact_edge_bs{batch_size}{suffix}"

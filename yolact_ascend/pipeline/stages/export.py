@@ -21,7 +21,7 @@ def steps(run: RunContext) -> list[Step]:
     """Return the step, or none where an exported model stands in for weights."""
     if run.settings.exported is not None:
         return []
-    settings, onnx = run.settings, run.folder.onnx
+    settings, onnx, runnable = run.settings, run.folder.onnx, run.runnable_onnx
 
     def inputs() -> dict[str, Any]:
         return {
@@ -30,6 +30,7 @@ def steps(run: RunContext) -> list[Step]:
             "cut": settings.cut,
             "classes": [run.config.class_names, run.config.category_ids],
             **({} if settings.operators == ONNX else {"operators": settings.operators}),
+            **({} if runnable is None else {"runnable": runnable.name}),
             "upstream": run.records.token("patch") if settings.upstream else None,
             **({} if run.config.preprocessing.is_stretched else {"canvas": describe_canvas(run.config)}),
             **made_by("models.export"),
@@ -37,10 +38,13 @@ def steps(run: RunContext) -> list[Step]:
 
     def work() -> None:
         upstream = [flags.UPSTREAM.word(settings.upstream)] if settings.upstream else []
-        options = [*cut_words(run), *canvas_words(run), *operators_words(run), *upstream]
-        run.runner.run_own([*export_command(run), flags.ONNX_OUTPUT.word(onnx), *options])
+        options = [*cut_words(run), *canvas_words(run), *upstream]
+        if runnable is not None:
+            run.runner.run_own([*export_command(run), flags.ONNX_OUTPUT.word(runnable), *options])
+        run.runner.run_own([*export_command(run), flags.ONNX_OUTPUT.word(onnx), *options, *operators_words(run)])
 
     def outputs() -> list[Path]:
-        return [onnx, *([heads_file(onnx)] if family_of(run.config).has_host_part(settings.cut) else [])]
+        second = [] if runnable is None else [runnable]
+        return [onnx, *second, *([heads_file(onnx)] if family_of(run.config).has_host_part(settings.cut) else [])]
 
     return [Step(EXPORT, None, inputs, outputs, work, note=settings.weights.name)]

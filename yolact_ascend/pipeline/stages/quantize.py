@@ -9,6 +9,7 @@ from typing import Any
 from yolact_ascend import flags
 from yolact_ascend.compression.calibration import choose_images
 from yolact_ascend.compression.recipe import require_no_score
+from yolact_ascend.errors import ArtifactError
 from yolact_ascend.files import digest_files, sha256_file
 from yolact_ascend.images.decode import find_images
 from yolact_ascend.pipeline.context import RunContext
@@ -22,7 +23,7 @@ def steps(run: RunContext) -> list[Step]:
     quantization = run.settings.quantization
     if quantization is None:
         return []
-    files = run.quantized
+    files, runnable = run.quantized, run.runnable_onnx
 
     def found() -> tuple[Path, Path | None]:
         return quantization.find_images()
@@ -32,6 +33,11 @@ def steps(run: RunContext) -> list[Step]:
         _, annotations = found()
         if annotations is None:
             require_no_score(quantization.part)
+        if runnable is not None and run.settings.exported is not None and not runnable.is_file():
+            raise ArtifactError(
+                f"{run.folder.onnx} was exported with operators=ascend, and precision=int8 measures ranges on an "
+                f"export with operators=onnx. Export the weights so, too, and put that beside it as {runnable.name}."
+            )
 
     def inputs() -> dict[str, Any]:
         folder, annotations = found()
@@ -39,6 +45,7 @@ def steps(run: RunContext) -> list[Step]:
         chosen = choose_images(find_images(folder), part.images, part.seed)  # of COCO's 118 287
         return {
             "onnx_sha256": sha256_file(run.folder.onnx),
+            **({} if runnable is None else {"runnable_sha256": sha256_file(runnable)}),
             "recipe_sha256": quantization.recipe.sha256,
             "images": [chosen.found, digest_files(chosen.images)],
             "annotations": None if annotations is None else sha256_file(annotations),
@@ -48,6 +55,7 @@ def steps(run: RunContext) -> list[Step]:
     def work() -> None:
         folder, annotations = found()
         words = [flags.MODEL.word(run.folder.onnx), flags.RECIPE.word(quantization.word)]
+        words += [] if runnable is None else [flags.ONNX_MODEL.word(runnable)]
         words += [flags.IMAGE_PATH.word(folder), *([] if annotations is None else [flags.JSON_FILE.word(annotations)])]
         words += [flags.SCORED.word(run.dataset.image_folder)] if run.settings.needs_dataset else []
         words += [flags.SAVE_PATH.word(files.folder), *flags.thread_words(run.settings.threads)]

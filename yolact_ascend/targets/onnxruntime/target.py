@@ -16,7 +16,8 @@ from yolact_ascend.sources import made_by
 from yolact_ascend.targets.own_verbs import OwnVerbs
 from yolact_ascend.targets.target import BATCH_CONTENTS, INT8, RUN, CompileJob, DeviceRequest, Engine, Target
 
-NOTE = "ONNX Runtime on this host's CPU, in float32: not comparable with an NPU's throughput."
+NOTE = "ONNX Runtime on this host's CPU, {}: not comparable with an NPU's throughput."
+WORDS = {"fp32": "in float32", INT8: "in int8 where quantised, float32 elsewhere"}
 
 
 class OnnxRuntimeTarget(OwnVerbs, Target):
@@ -63,7 +64,7 @@ class OnnxRuntimeTarget(OwnVerbs, Target):
         return {"onnxruntime": self.version}
 
     def describe(self) -> str:
-        return f"Device: ONNX Runtime {self.version} on this host's CPU (target=onnxruntime). {NOTE}"
+        return f"Device: ONNX Runtime {self.version} on this host's CPU (target=onnxruntime)."
 
     def describe_device(self, npu: int) -> str:
         return "ONNX Runtime on the CPU"
@@ -71,7 +72,7 @@ class OnnxRuntimeTarget(OwnVerbs, Target):
     def facts(self, precision: str) -> dict[str, Any]:
         return {
             **self.facts_without_cann("CPU"),
-            "note": NOTE,
+            "note": NOTE.format(WORDS[precision]),
         }
 
     def compile_inputs(self, job: CompileJob) -> dict[str, Any]:
