@@ -88,7 +88,6 @@ def quantize_model(
     require_float(for_ascend, path)
     path = _require_runnable(path, runnable)
     model = for_ascend if runnable is None else read_onnx(path)
-    require_float(model, path)
     layers_of_twin((), model, for_ascend, files.onnx)
     reasons = float_reasons(find_layers(model), recipe, path)
     if score is None:
@@ -133,6 +132,7 @@ def _require_runnable(path: Path, runnable: Path | None) -> Path:
         )
     if runnable is not None:
         refuse_own_operators(runnable)
+        require_float(read_onnx(runnable), runnable)
     return runnable or path
 
 
