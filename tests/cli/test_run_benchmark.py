@@ -63,12 +63,12 @@ def test_a_benchmark_of_random_values_or_images_leaves_only_its_timings(copied, 
 
     monkeypatch.setattr(process, "run_tool", look)
     before = (copied.folder.inputs / "bin_file" / "0.bin").read_bytes()
-    words = {"mode": "perf", "bs": "5", "loop": "2"}
+    words = {"mode": "perf", "bs": "5", "loop": "1"}
     assert copied(**words, input="random", coco="nowhere") == ["compile bs5", "benchmark bs5"]
     assert copied.report()["results"][0]["input"] == "random"
     assert copied(**words, input="dataset") == ["benchmark bs5"]
     (result,) = copied.report()["results"]
-    assert (result["input"], result["batches"], result["batch_size"]) == ("dataset", 2, 5)
+    assert (result["input"], result["batches"], result["batch_size"]) == ("dataset", 1, 5)
     assert copied(**words, input="dataset") == []
     # 4 images fill a batch of 5: the fifth is the first again.
     assert seen == [(5, False, True), (5, True, True)]

@@ -149,23 +149,23 @@ def test_a_report_goes_when_the_folder_no_longer_holds_what_it_says(copied):
 
 
 @pytest.mark.parametrize(
-    ("module", "redone"),
+    ("modules", "redone"),
     [
-        ("training/train.py", []),
-        ("cli/orchestration.py", []),
-        ("report/markdown.py", []),
+        (["training/train.py", "cli/orchestration.py", "report/markdown.py"], []),
         # The model and the host's heads are the same to the byte: what depends on them is fresh.
-        ("models/exporter.py", ["export"]),
-        ("images/transforms.py", ["preprocess"]),
-        ("detection/evaluate.py", ["postprocess bs3"]),
+        (["models/exporter.py"], ["export"]),
+        (["images/transforms.py"], ["preprocess"]),
+        (["detection/evaluate.py"], ["postprocess bs3"]),
     ],
+    ids=["of no stage", "export", "preprocess", "postprocess"],
 )
-def test_a_comment_in_a_module_redoes_only_the_stages_that_import_it(copied, monkeypatch, tmp_path, module, redone):
+def test_a_comment_in_a_module_redoes_only_the_stages_that_import_it(copied, monkeypatch, tmp_path, modules, redone):
     """Each stage's record hashes the modules that it imports, recursively, and no others."""
     package = tmp_path / "yolact_ascend"
     shutil.copytree(sources.PACKAGE, package, ignore=shutil.ignore_patterns("__pycache__"))
-    with (package / module).open("a") as file:
-        file.write("# a comment\n")
+    for module in modules:
+        with (package / module).open("a") as file:
+            file.write("# a comment\n")
     monkeypatch.setattr(sources, "PACKAGE", package)
     sources.sources_of.cache_clear()
     try:
