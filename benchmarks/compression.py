@@ -126,7 +126,7 @@ def demo_data(arguments: argparse.Namespace) -> Path:
     """Return the folder of the scenes: val2017 scored, train2017 calibrated on; drawn once, as the demo draws them."""
     folder = Path(arguments.out).absolute() / "scenes"
     if not (folder / "annotations").is_dir():
-        draw_dataset(folder, 150, IMAGES, SEED)
+        draw_dataset(folder, 200, IMAGES, SEED)
     return folder
 
 

@@ -18,9 +18,23 @@ from yolact_ascend.files import FILE_MODE, make_folder, read_json, write_json
 LOCK = ".lock"
 LEDGER = ".yolact-ascend.json"
 WAIT_S = 0.1  # between two looks at a folder that another program holds
+MOMENT_S = 0.5  # that a program of an earlier run may take to end
 _held: dict[Path, int] = {}  # folders of this process, and the descriptors of their locks
 # A file system without locks: NFS without a lock server, some FUSE and network mounts.
 _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL)
+
+
+def _lock_soon(descriptor: int) -> None:
+    """Lock a file; raises BlockingIOError when another still holds it after a moment, in which programs end."""
+    until = time.monotonic() + MOMENT_S
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        except BlockingIOError:
+            if time.monotonic() > until:
+                raise
+            time.sleep(WAIT_S)
 
 
 @contextlib.contextmanager
@@ -42,7 +56,7 @@ def lock_folder(folder: Path, advice: str = "out=DIR") -> Iterator[int]:
     except PermissionError as error:
         raise ArtifactError(f"{folder} may not be written by this user. Choose another folder: {advice}.") from error
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        _lock_soon(descriptor)
     except BlockingIOError:
         os.close(descriptor)
         raise FolderInUseError(

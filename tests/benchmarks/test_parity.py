@@ -117,7 +117,7 @@ def test_every_marker_of_the_suite_has_its_referee():
     variables = {referee.variable for referee in REFEREES}
     assert variables == {
         *("YOLACT_EDGE_DIR", "YOLACT_DIR", "AIS_BENCH_DIR", "ULTRALYTICS_DIR", "LPRNET_GUIDE_DIR", "GUIDE_DIR"),
-        *("DETECTRON2_DIR", "MASKRCNN_BENCHMARK_DIR", "DETECTRON_DIR"),
+        *("DETECTRON2_DIR", "MASKRCNN_BENCHMARK_DIR", "DETECTRON_DIR", "MSMODELSLIM_DIR"),
     }
     documented = (CHECKOUT / "CONTRIBUTING.md").read_text()
     assert all(f"`{variable}=DIR" in documented for variable in variables)
@@ -127,7 +127,7 @@ def test_the_version_of_ultralytics_is_that_of_the_environment(tmp_path):
     folder = tmp_path / "lib" / "python3.11" / "site-packages" / "ultralytics-8.4.190.dist-info"
     folder.mkdir(parents=True)
     (folder / "METADATA").write_text("Metadata-Version: 2.1\nName: ultralytics\nVersion: 8.4.190\n")
-    assert parity.describe_ultralytics(tmp_path) == "version 8.4.190"
+    assert parity.describe_package("ultralytics", tmp_path) == "version 8.4.190"
 
 
 def test_the_record_is_in_docs():

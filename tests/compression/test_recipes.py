@@ -59,6 +59,7 @@ def test_the_hash_is_of_the_values_and_not_of_the_text(recipe_file):
         pytest.param("quantize: {reduce_range: 1}\n", "true or false", id="flag"),
         pytest.param("prune: {ratio: 1}\n", "a number from 0 to 0.95", id="all pruned"),
         pytest.param("quantize: [\n", "not plain YAML", id="bad YAML"),
+        pytest.param("quantize: {seed: 1, seed: 2}\n", "the key seed stands there twice", id="twice"),
     ],
 )
 def test_what_is_wrong_is_named_with_file_and_key(recipe_file, text, words):

@@ -173,7 +173,6 @@ SEEN_WITH_GE = {
         *("E19999", "The opset of domain[my] has no responding version.", "E19999"),
     ),
     # an operator of Ascend alone: the parser has it, ONNX Runtime does not
-    "AscendQuant of opset 22": (one("AscendQuant", opset=22), NOT_PLAYED, "cannot compute AscendQuant", "E19010"),
     "NPURoiAlign": (one("NPURoiAlign", opset=13), NOT_PLAYED, "cannot compute NPURoiAlign (node n)", NOT_PLAYED),
 }
 

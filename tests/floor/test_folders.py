@@ -5,6 +5,7 @@ import fcntl
 import os
 import subprocess
 import sys
+import time
 from types import SimpleNamespace
 
 import pytest
@@ -52,7 +53,8 @@ def test_a_folder_in_use_can_be_waited_for(held_by_another, other, monkeypatch):
             pass
         other.communicate("\n", timeout=30)
 
-    monkeypatch.setattr("yolact_ascend.folders.time", SimpleNamespace(sleep=sleep))
+    monkeypatch.setattr("yolact_ascend.folders.time", SimpleNamespace(sleep=sleep, monotonic=time.monotonic))
+    monkeypatch.setattr("yolact_ascend.folders.MOMENT_S", -1)
     with wait_for_folder(held_by_another), pytest.raises(BlockingIOError), (held_by_another / LOCK).open() as file:
         fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
     assert len(waits) == 1

@@ -21,7 +21,7 @@ def test_int8_takes_the_shipped_recipe_and_the_training_images_of_the_data_set()
     found = quantization_of("precision=int8", "coco=data")
     assert (found.word, found.recipe.name, found.source) == ("int8", "int8", Path("data"))
     own = quantization_of("precision=int8", "recipe=pruned_int8", "calibration=photographs")
-    assert (own.recipe.name, own.part.images, own.source) == ("pruned_int8", 50, Path("photographs"))
+    assert (own.recipe.name, own.part.images, own.source) == ("pruned_int8", 100, Path("photographs"))
     assert set(own.named) == {"name", "sha256"}
 
 

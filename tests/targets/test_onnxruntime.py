@@ -165,7 +165,7 @@ def test_it_is_found_with_its_one_device():
     assert target.made_for() == {"onnxruntime": VERSION}
     assert target.facts("fp32") == {
         **{"kind": "cpu", "chip": "CPU", "soc_version": None, "npu_smi": None, "npus": [0], "cann": None},
-        "note": NOTE,
+        "note": NOTE.format("in float32"),
     }
     assert f"ONNX Runtime {VERSION} on this host's CPU" in target.describe()
     assert target.describe_device(0) == "ONNX Runtime on the CPU"

@@ -217,7 +217,7 @@ def test_fp16_is_computed_in_float32_where_there_is_no_float16(averaging, tmp_pa
 
 def test_an_unknown_precision_is_refused(averaging, tmp_path):
     model = compile_small(averaging, tmp_path / "m.xml", precision="int4")
-    with pytest.raises(ArtifactError, match=r"m\.xml states precision=int4, expected fp32, bf16, fp16\. Compile"):
+    with pytest.raises(ArtifactError, match=r"m\.xml states precision=int4, expected fp32, bf16, fp16, int8\. Compile"):
         OpenVinoEngine(model)
 
 

@@ -17,9 +17,9 @@ def test_the_targets_by_name():
     assert found == TARGETS
     assert DEFAULT_TARGET == "ascend"
     assert {name: target.precisions for name, target in TARGETS.items()} == {
-        "ascend": ("fp16", "fp32"),
-        "onnxruntime": ("fp32",),
-        "openvino": ("fp32", "bf16", "fp16"),
+        "ascend": ("fp16", "fp32", "int8"),
+        "onnxruntime": ("fp32", "int8"),
+        "openvino": ("fp32", "bf16", "fp16", "int8"),
         "torch": ("fp32",),
     }
 

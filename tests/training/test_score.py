@@ -7,6 +7,7 @@ import pytest
 import torch
 from factories import TINY_CONFIG, write_coco
 
+from yolact_ascend.host import score as host_score
 from yolact_ascend.host.inference import detect_batch
 from yolact_ascend.images.coco import load_dataset
 from yolact_ascend.images.decode import decode_image
@@ -15,7 +16,6 @@ from yolact_ascend.models.weights import load_network
 from yolact_ascend.models.yolact.cuts import cut_outputs
 from yolact_ascend.targets.onnxruntime.engine import OnnxEngine
 from yolact_ascend.timings import Timings
-from yolact_ascend.training import score
 from yolact_ascend.training.score import NetworkEngine, score_network
 
 
@@ -38,7 +38,7 @@ def scored(monkeypatch):
     def record(annotations, image_ids, found):
         calls.append((image_ids, {task: list(entries) for task, entries in found.items()}))
 
-    monkeypatch.setattr(score, "evaluate", record)
+    monkeypatch.setattr(host_score, "evaluate", record)
     return calls
 
 

@@ -109,7 +109,7 @@ def read_recipe(word: str) -> Recipe:
 
 def _read_file(path: Path) -> Recipe:
     try:
-        content = parse_yaml(path.read_text(encoding="utf-8-sig"))
+        content = parse_yaml(path.read_text(encoding="utf-8-sig"), has_unique_keys=True)
     except OSError as error:
         raise UsageError(f"Cannot read the recipe {path}: {error.strerror}.") from error
     except (ValueError, RecursionError) as error:

@@ -127,8 +127,11 @@ def _read(path: Path) -> dict[str, Any]:
     return content
 
 
-def parse_yaml(text: str) -> Any:
-    """Return what a YAML text holds, made of plain values only; raises ValueError for tags and for bad YAML."""
+def parse_yaml(text: str, has_unique_keys: bool = False) -> Any:
+    """Return what a YAML text holds, made of plain values only; raises ValueError for tags and for bad YAML.
+
+    Of a key that stands twice in one mapping the last value counts, as in Detectron2; with `has_unique_keys` it is bad.
+    """
     require_module("yaml")
     import yaml
 
@@ -138,6 +141,8 @@ def parse_yaml(text: str) -> Any:
             depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
             if depth > MOST_DEPTH:
                 raise ValueError(f"it is nested more than {MOST_DEPTH} deep")
+        if has_unique_keys:
+            _require_unique_keys(yaml.compose(text, yaml.SafeLoader))
         return yaml.safe_load(text)
     except yaml.constructor.ConstructorError as error:
         tag = re.search(r"python/[\w/:.]+", str(error))
@@ -146,6 +151,19 @@ def parse_yaml(text: str) -> Any:
         raise ValueError(f"it asks for {tag[0]}, which would run code as it is read. Write the values out") from error
     except (yaml.YAMLError, TypeError, AttributeError, OverflowError) as error:
         raise ValueError(str(error)) from error
+
+
+def _require_unique_keys(node: Any) -> None:
+    """Raise ValueError for a key that stands twice in a mapping of a parsed YAML text."""
+    if not isinstance(node.value if node else None, list):
+        return
+    names = [key.value for key, _ in node.value if isinstance(key.value, str)] if node.id == "mapping" else []
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise ValueError(f"the key {twice} stands there twice")
+    for child in node.value:
+        for each in child if node.id == "mapping" else (child,):
+            _require_unique_keys(each)
 
 
 def _flatten(content: dict[str, Any], file: str, above: str = "", left: list[int] | None = None) -> Iterator[Any]:
