@@ -3,10 +3,10 @@
     python benchmarks/compression.py --out FOLDER [--config NAME] [--weights FILE] [--pruned FILE] [--recipe WORD]
         [--coco DIR] [--cut NAME] [--rounds 3] [--loop 60] [--speed_only] [--no_speed] [--json FILE]
 
-Each row is a run (`python -m yolact_ascend run`) on the same held-out scenes, with its own work folder in FOLDER: first
-all mAP, then the speed of all, in turns, so that what else the machine does meets all alike. Images/s are medians of
-the rounds. Rerun the same command to resume. Without `--weights` it is the demo's; with weights of a network without
-data (`--speed_only`) only size and speed are measured. For an idle machine.
+Each row is a run (`python -m yolact_ascend run`) on the same held-out scenes, in a work folder in FOLDER: first all mAP,
+then the speed of all, in turns, so that what else the machine does meets all alike. Images/s are medians of the rounds.
+Without `--weights` it is the demo's; with weights of a network without data (`--speed_only`) only size and speed are
+measured. For an idle machine.
 """
 
 from __future__ import annotations
@@ -104,8 +104,8 @@ def list_rows(arguments: argparse.Namespace) -> list[Row]:
 
 def run(arguments: argparse.Namespace, row: Row, *more: str) -> tuple[dict[str, Any], Path]:
     """Run a row with further settings; return its report and its work folder."""
-    kind = "perf" if "mode=perf" in more else "full"
-    out = arguments.out / f"{row.name}_{kind}"
+    # One folder for all targets: what is quantised once is up to date for the next.
+    out = arguments.out / f"{'pruned' if row.pruned else 'whole'}_{row.precision}"
     words = [f"target={row.target}", f"precision={row.precision}", f"out={out}", *more]
     weights = (arguments.pruned if row.pruned else arguments.weights) or WEIGHTS
     words += [f"weights={weights}"]

@@ -92,7 +92,7 @@ def test_the_command_draws_held_out_scenes_only(empty_folder):
 
 
 def test_an_int8_demo_draws_training_scenes_to_calibrate_on(empty_folder):
-    """100 to measure ranges on, as the recipe says, and 100 more to choose by; of another split than the scored ones."""
+    """100 to measure ranges on, as the recipe says, and 100 to choose by; of another split than the scored ones."""
     _, scenes = demo_scenes(with_demo(parse_words(["out=r", "target=onnxruntime", "precision=int8"])))
     words = scenes.draw_command()
     assert words[-4:] == ["--save_path=r/demo_calibration", "--train_images=200", "--val_images=0", "--seed=1"]
