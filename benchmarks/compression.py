@@ -4,9 +4,9 @@
         [--coco DIR] [--cut NAME] [--rounds 3] [--loop 60] [--speed_only] [--no_speed] [--json FILE]
 
 Each row is a run (`python -m yolact_ascend run`) on the same held-out scenes, in a work folder in FOLDER: first all
-mAP, then the speed of all, in turns, so that what else the machine does meets all alike. Images/s are medians of the
-rounds. Without `--weights` it is the demo's; with weights of a network without data (`--speed_only`) only size and speed are
-measured. For an idle machine.
+mAP, then the speed of all, in turns, so that what else the machine does meets all alike. Images/s are medians of
+the rounds. Without `--weights` it is the demo's; with weights of a network without data (`--speed_only`) only size
+and speed are measured. For an idle machine.
 """
 
 from __future__ import annotations
