@@ -152,7 +152,9 @@ class AscendTarget(Target):
         return {"flags": flags, "aipp": aipp}
 
     def compile_files(self, job: CompileJob) -> list[Path]:
-        return [*model_files(job.model.with_suffix("")), *_files_for_atc(job)]
+        # Whether there are operators to keep is not known before the export: the file's name is claimed in any case.
+        keep_dtype = WorkFolder(job.model.parent).keep_dtype
+        return [*model_files(job.model.with_suffix("")), *{**_files_for_atc(job), keep_dtype: ""}]
 
     def compile(self, job: CompileJob, runner: Runner, log: Path) -> list[str]:
         prefix, folder = job.model.with_suffix(""), WorkFolder(job.model.parent)
