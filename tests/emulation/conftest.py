@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import subprocess
@@ -23,6 +24,17 @@ EMULATION = Path(__file__).resolve().parents[2] / "emulation"
 WARM_PYTHON = Path(__file__).with_name("warm_python.py")
 SAMPLE_SHAPE = (3, 4, 4)  # one image of the small model
 ATC_COMMON = ("--framework", "5", "--log", "error", "--soc_version", "Ascend310P3")
+
+
+@contextlib.contextmanager
+def stand_ins_importable() -> Iterator[None]:
+    """The stand-in's own modules can be imported into this process."""
+    before = list(sys.path)
+    sys.path.insert(0, str(EMULATION))
+    try:
+        yield
+    finally:
+        sys.path[:] = before
 
 
 @dataclass(frozen=True)

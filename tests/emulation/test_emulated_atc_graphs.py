@@ -6,7 +6,6 @@ ops-cv, built from its public sources and run on these graphs. Other sources sta
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import SimpleNamespace
@@ -20,7 +19,7 @@ from recipes import RECIPES
 
 from yolact_ascend.targets.ascend.explain import explain_atc_failure
 
-from .conftest import ATC_COMMON, EMULATION, Run
+from .conftest import ATC_COMMON, Run, stand_ins_importable
 
 NEW, OLD = "9.1", "8.0"
 NOT_PLAYED = "E10055"
@@ -31,14 +30,10 @@ FLOAT, INT64 = TensorProto.FLOAT, TensorProto.INT64
 @pytest.fixture(scope="module")
 def emulation() -> Iterator[SimpleNamespace]:
     """The stand-in's own modules, in this process."""
-    before = list(sys.path)
-    sys.path.insert(0, str(EMULATION))
-    try:
+    with stand_ins_importable():
         from ascend_emulation import atc_errors, cann, onnx_parser
 
         yield SimpleNamespace(errors=atc_errors, cann=cann, parser=onnx_parser)
-    finally:
-        sys.path[:] = before
 
 
 def outcome(emulation: SimpleNamespace, model: onnx.ModelProto, release: str) -> tuple[str, str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from types import SimpleNamespace
@@ -16,7 +15,7 @@ import pytest
 from numpy.lib.stride_tricks import sliding_window_view
 from onnx import TensorProto, helper, numpy_helper
 
-from .conftest import ATC_COMMON, EMULATION, Run
+from .conftest import ATC_COMMON, Run, stand_ins_importable
 
 ORIGIN, HALF = "must_keep_origin_dtype", "force_fp16"
 KEEP_TYPES = ("--precision_mode", ORIGIN)
@@ -25,9 +24,7 @@ KEEP_TYPES = ("--precision_mode", ORIGIN)
 @pytest.fixture(scope="module")
 def emulation() -> Iterator[SimpleNamespace]:
     """The stand-in's own modules, in this process."""
-    before = list(sys.path)
-    sys.path.insert(0, str(EMULATION))
-    try:
+    with stand_ins_importable():
         from ascend_emulation import atc_errors, cann, chip, precision, quantised_operators
 
         yield SimpleNamespace(
@@ -37,8 +34,6 @@ def emulation() -> Iterator[SimpleNamespace]:
             expand=quantised_operators.expand_quantised,
             MODES=precision.MODES,
         )
-    finally:
-        sys.path[:] = before
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import sys
 from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
@@ -14,7 +13,7 @@ import onnxruntime
 import pytest
 from onnx import TensorProto, helper, numpy_helper, shape_inference
 
-from .conftest import ATC_COMMON, EMULATION, Run
+from .conftest import ATC_COMMON, Run, stand_ins_importable
 
 CHIP, OTHER_CHIP = "Ascend310P3", "Ascend910B3"
 HALF, SINGLE = TensorProto.FLOAT16, TensorProto.FLOAT
@@ -26,9 +25,7 @@ POOL["spatial_scale"] = [0.25, 0.125, 0.0625, 0.03125]
 @pytest.fixture(scope="module")
 def emulation() -> Iterator[SimpleNamespace]:
     """The stand-in's own modules, in this process."""
-    before = list(sys.path)
-    sys.path.insert(0, str(EMULATION))
-    try:
+    with stand_ins_importable():
         from ascend_emulation import atc_errors, cann, fused_operators, onnx_parser, precision
 
         yield SimpleNamespace(
@@ -38,8 +35,6 @@ def emulation() -> Iterator[SimpleNamespace]:
             parser=onnx_parser,
             MODES=precision.MODES,
         )
-    finally:
-        sys.path[:] = before
 
 
 def model_of(

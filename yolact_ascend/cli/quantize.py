@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from yolact_ascend import flags
 from yolact_ascend.cli.flags import add_flag, add_flags, add_switch, say_warnings
-from yolact_ascend.compression.recipe import HELD_OUT_IMAGES
+from yolact_ascend.compression.recipe import HELD_OUT_IMAGES, METHODS
 from yolact_ascend.errors import DatasetError, UsageError
 from yolact_ascend.flags import COUNT, RECIPE, SCORED, Flag
 from yolact_ascend.words import decimal, path, whole_number
@@ -37,7 +37,6 @@ MAP_BUDGET = Flag(
 )
 SEED = Flag("seed", whole_number(0, flags.MAX_SEED), "random seed of the choice of images")
 OVERRIDES = (METHOD, IMAGES, MAP_BUDGET, SEED)
-METHODS = ("minmax", "percentile", "search", "best")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
