@@ -25,6 +25,14 @@ def assert_agrees(evaluation: Evaluation, annotations: dict, image_ids, boxes: l
             # Another order of summation may change the last bit.
             np.testing.assert_allclose(_numbers(found), _numbers(right), rtol=0, atol=1e-12 * 100)
         assert score.table.keys() == expected.table.keys()
+        assert score.by_class.keys() == expected.by_class.keys()
+        for number, by_iou in expected.by_class.items():
+            np.testing.assert_allclose(
+                _numbers(score.by_class[number].values()), _numbers(by_iou.values()), rtol=0, atol=1e-12 * 100
+            )
+        assert score.curves.keys() == expected.curves.keys()
+        for name, curve in expected.curves.items():  # ours is rounded to two decimals
+            np.testing.assert_allclose(score.curves[name], curve, rtol=0, atol=0.005 + 1e-9)
 
 
 def score_by_pycocotools(annotations: dict, image_ids, results: list[dict], iou_type: str) -> Score:
@@ -41,7 +49,16 @@ def score_by_pycocotools(annotations: dict, image_ids, results: list[dict], iou_
     by_iou = [100 * values.mean() if values.size else None for values in with_truth]
     names = ["all", *(f"{threshold:.0f}" for threshold in 100 * scorer.params.iouThrs)]
     table = dict(zip(names, [100 * with_truth.mean() if with_truth.size else None, *by_iou]))
-    return Score(table, tuple(None if value == -1 else 100 * value for value in scorer.stats))
+    thresholds = {"all": slice(None), "50": slice(1), "75": slice(5, 6)}
+    by_class = {
+        category_id: {
+            name: None if precision[0, 0, k] == -1 else 100 * precision[part, :, k].mean()
+            for name, part in thresholds.items()
+        }
+        for k, category_id in enumerate(scorer.params.catIds)
+    }
+    curves = {name: 100 * with_truth[part].mean(axis=(0, 2)) for name, part in thresholds.items() if with_truth.size}
+    return Score(table, tuple(None if value == -1 else 100 * value for value in scorer.stats), by_class, curves)
 
 
 def _numbers(values) -> list[float]:

@@ -14,6 +14,7 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from yolact_ascend.detection.evaluate import (
+    CURVES,
     Evaluation,
     Score,
     evaluate,
@@ -157,7 +158,15 @@ def test_results_of_a_class_that_the_file_does_not_list_do_not_count():
 def test_without_annotations_nothing_is_scored():
     evaluation = evaluate(None, (1, 2), results(FOUND))
     assert evaluation == Evaluation({}, 2)
-    assert evaluation.to_json() == {"box": None, "mask": None, "coco": {"bbox": None, "segm": None}, "images": 2}
+    nothing = {"box": None, "mask": None}
+    assert evaluation.to_json() == {
+        **nothing,
+        "coco": {"bbox": None, "segm": None},
+        "metrics": nothing,
+        "classes": [],
+        "curves": nothing,
+        "images": 2,
+    }
     assert format_table(evaluation) == "Nothing is scored: the annotation file has no annotations."
 
 
@@ -192,7 +201,10 @@ def test_json_keeps_everything():
     data = json.loads(json.dumps(evaluation.to_json()))
     assert data["box"] == evaluation.scores[BOX].table and data["mask"] == evaluation.scores[MASK].table
     assert data["coco"] == {"bbox": list(evaluation.scores[BOX].summary), "segm": list(evaluation.scores[MASK].summary)}
-    assert list(data) == ["box", "mask", "coco", "images"]
+    assert list(data) == ["box", "mask", "coco", "metrics", "classes", "curves", "images"]
+    assert data["metrics"]["box"]["APm"] == data["coco"]["bbox"][4]
+    assert data["classes"][0] == {"category_id": 1, **dict.fromkeys(("box", "mask"), dict.fromkeys(CURVES, 100))}
+    assert data["classes"][1]["box"] == dict.fromkeys(CURVES)  # no ground truth
     assert data["coco"]["bbox"][3] is None and data["box"]["all"] == pytest.approx(100)
 
 

@@ -5,10 +5,11 @@ Computed by faster-coco-eval, a COCOeval in C++; the tests hold its numbers to t
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Optional
 
+import numpy as np
 from faster_coco_eval import COCO, COCOeval_faster
 from pycocotools import mask as coco_mask
 
@@ -32,7 +33,10 @@ SUMMARY_LINES = (
     ("Average Recall     (AR)", "0.50:0.95", "medium", 100),
     ("Average Recall     (AR)", "0.50:0.95", "large", 100),
 )
-
+# Their names in COCO's leaderboard (cocodataset.org, "Detection evaluation"); that of AR counts detections an image.
+SUMMARY_NAMES = ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "ARs", "ARm", "ARl")
+CURVES = ("all", "50", "75")  # IoU thresholds of precision-recall curves and of the AP of each class
+CURVE_DIGITS = 2  # of percents
 
 NOTHING_SCORED = "Nothing is scored: the annotation file has no annotations."
 
@@ -47,6 +51,9 @@ class Score:
 
     table: dict[str, Value]
     summary: tuple[Value, ...]
+    by_class: dict[int, dict[str, Value]] = field(default_factory=dict)  # category_id -> AP by `CURVES`
+    # By `CURVES`: the precision at COCO's 101 recalls, the mean of classes.
+    curves: dict[str, list[float]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -62,8 +69,22 @@ class Evaluation:
         return {
             **{task: score and score.table for task, score in found.items()},
             "coco": {IOU_TYPES[task]: score and list(score.summary) for task, score in found.items()},
+            "metrics": {task: score and dict(zip(SUMMARY_NAMES, score.summary)) for task, score in found.items()},
+            "classes": self._by_class(),
+            "curves": {task: score and score.curves for task, score in found.items()},
             "images": self.images,
         }
+
+    def _by_class(self) -> list[dict[str, Any]]:
+        """Return an entry for each class of the annotation file, in the order of their ids."""
+        category_ids = sorted({number for score in self.scores.values() for number in score.by_class})
+        return [
+            {
+                "category_id": number,
+                **{task: self.scores[task].by_class[number] if task in self.scores else None for task in IOU_TYPES},
+            }
+            for number in category_ids
+        ]
 
 
 def evaluate(
@@ -94,7 +115,13 @@ def _score(
     scorer.rle_iou_max_workers = 1  # its threads cost more than they bring
     scorer.params.imgIds = sorted(numbers.images[image_id] for image_id in set(image_ids))
     scorer.run()
-    return Score(_table(scorer), tuple(_percent(value) for value in scorer.stats))
+    precision = scorer.eval["precision"][:, :, :, 0, -1]  # [IoU,recall,class] for all areas, 100 detections
+    return Score(
+        _table(scorer, precision),
+        tuple(_percent(value) for value in scorer.stats),
+        _by_class(precision, list(numbers.categories)),
+        _curves(precision),
+    )
 
 
 class _Numbers:
@@ -155,15 +182,41 @@ def _index(dataset: dict[str, Any]) -> COCO:
     return coco
 
 
-def _table(scorer: COCOeval_faster) -> dict[str, Value]:
+def _table(scorer: COCOeval_faster, precision: np.ndarray) -> dict[str, Value]:
     """Return the guide's row: mAP over all IoU thresholds and at each, in percent."""
-    precision = scorer.eval["precision"][:, :, :, 0, -1]  # [IoU,recall,class] for all areas, 100 detections
-    with_truth = precision[:, :, (precision > -1).all(axis=(0, 1))]
+    with_truth = _with_truth(precision)
     names = ("all", *(str(round(100 * threshold)) for threshold in scorer.params.iouThrs))
     if not with_truth.size:
         return dict.fromkeys(names)
     means = with_truth.mean(axis=(1, 2))  # [IoU]
     return {name: _percent(value) for name, value in zip(names, (means.mean(), *means))}
+
+
+def _with_truth(precision: np.ndarray) -> np.ndarray:
+    """Return the classes [IoU,recall,class] that have ground truth."""
+    return precision[:, :, (precision > -1).all(axis=(0, 1))]
+
+
+def _thresholds(precision: np.ndarray, name: str) -> np.ndarray:
+    """Return the part [IoU,recall,class] that one of `CURVES` is the mean of; thresholds are .50, .55, … .95."""
+    return precision if name == "all" else precision[[(int(name) - 50) // 5]]
+
+
+def _by_class(precision: np.ndarray, category_ids: Sequence[int]) -> dict[int, dict[str, Value]]:
+    """Return each class's AP in percent; `category_ids` [K] are in the order of the last axis."""
+    means = {name: _thresholds(precision, name).mean(axis=(0, 1)) for name in CURVES}  # [class]; -1: no ground truth
+    return {
+        category_id: {name: _percent(means[name][column]) for name in CURVES}
+        for column, category_id in enumerate(category_ids)
+    }
+
+
+def _curves(precision: np.ndarray) -> dict[str, list[float]]:
+    with_truth = _with_truth(precision)
+    if not with_truth.size:
+        return {}
+    means = {name: 100 * _thresholds(with_truth, name).mean(axis=(0, 2)) for name in CURVES}  # [recall]
+    return {name: [round(float(value), CURVE_DIGITS) for value in mean] for name, mean in means.items()}
 
 
 def _percent(fraction: float) -> Value:
