@@ -14,6 +14,7 @@ from formats import SCHEMAS, require_valid, validator
 from jsonschema import Draft202012Validator
 
 from yolact_ascend.analysis import verdict
+from yolact_ascend.compression import quantized
 from yolact_ascend.errors import ArtifactError, NotDescribedError
 from yolact_ascend.files import write_json
 from yolact_ascend.host import pack, predict
@@ -38,6 +39,7 @@ VERSIONS = {
     "pack": ("schema", pack.SCHEMA),
     "sidecar": ("schema", compiled.SCHEMA),
     "description": ("schema", description.SCHEMA),
+    "int8": ("schema", quantized.SCHEMA),
 }
 
 

@@ -142,9 +142,11 @@ def thread_words(threads: int | None) -> list[str]:
     return [] if threads is None else [THREADS.word(threads)]
 
 
-# Drawn scenes.
+# Smaller models.
 RECIPE = Flag("recipe", str, "a shipped recipe (int8, pruned, pruned_int8), or a file: FILE.yaml", "int8")
 SCORED = Flag("scored", path, "folder of images to be scored later: calibrating on one of them is warned of")
+
+# Drawn scenes.
 TRAIN_IMAGES = Flag("train_images", NUMBER, "scenes in train2017/", 4000)
 VAL_IMAGES = Flag("val_images", NUMBER, "scenes in val2017/", 200)
 SEED = Flag("seed", whole_number(0, MAX_SEED), "random seed of the scenes", 1)

@@ -83,18 +83,20 @@ def test_a_recipe_that_needs_annotations_is_refused_before_the_export(tiny_heads
     coco, folder = write_coco(tmp_path / "coco", TINY_CONFIG), WorkFolder(tmp_path / "r")
     folder.root.mkdir()
     shutil.copy(tiny_heads_onnx, folder.onnx)
-    words = [f"out={folder.root}", "target=onnxruntime", "precision=int8", f"coco={coco}"]
-    with pytest.raises(UsageError, match=r"method: best.* in the folder that calibration= names"):
-        run_stages([*words, f"calibration={coco / 'val2017'}"])
+    own = tmp_path / "own" / "train"
+    shutil.copytree(coco / "val2017", own)
+    words = [f"out={folder.root}", "target=onnxruntime", "precision=int8", f"coco={coco}", f"calibration={own}"]
+    with pytest.raises(UsageError, match=r"method: best.* one of these places: .*own/train\.json"):
+        run_stages(words)
     assert not folder.log("quantize").exists()
 
 
-@pytest.mark.parametrize("flag", ["--sensitivity", "--map_budget=1"])
+@pytest.mark.parametrize("flag", ["--sensitivity", "--map_budget=1", "--held_out=5"])
 def test_what_measures_the_map_by_hand_needs_annotations(flag, tiny_heads_onnx, tmp_path, capfd):
     write_coco(tmp_path / "coco", TINY_CONFIG)
     words = [f"--model={tiny_heads_onnx}", f"--image_path={tmp_path / 'coco' / 'val2017'}", "--method=minmax", flag]
     assert main(["quantize", *words]) == 2
-    assert f"{flag.split('=')[0]} measures the mAP" in capfd.readouterr().err
+    assert f"{flag.split('=')[0]} is for measuring the mAP" in capfd.readouterr().err
 
 
 def test_annotations_of_other_images_are_named(tiny_heads_onnx, tmp_path, capfd):

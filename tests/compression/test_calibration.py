@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import cv2
 import numpy as np
 import pytest
 from factories import TINY_CONFIG, tiny_rcnn
@@ -67,6 +68,19 @@ def test_a_poisoned_input_is_named(tmp_path, spoil, words):
     with pytest.raises(DatasetError) as raised:
         list(read_feeds(files, PLAIN_CONFIG, "test"))
     assert str(files[1]) in str(raised.value) and words in str(raised.value)
+
+
+def test_a_jpeg_that_is_cut_short_is_named(tmp_path):
+    """Its lower half would be grey, without an error (ultralytics#25150)."""
+    pixels = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
+    data = cv2.imencode(".jpg", pixels)[1].tobytes()
+    files = [tmp_path / "whole.jpg", tmp_path / "half.jpg"]
+    for file, size in zip(files, (len(data), len(data) // 2)):
+        file.write_bytes(data[:size])
+    feeds = read_feeds(files, PLAIN_CONFIG, "test")
+    next(feeds)
+    with pytest.raises(DatasetError, match=r"half\.jpg is cut short: the end of the JPEG is missing"):
+        next(feeds)
 
 
 def test_inputs_that_were_not_normalised_are_refused_and_white_ones_are_not(tmp_path):

@@ -1,19 +1,24 @@
 """`quantize_model` and the verb: what is chosen and written, on a small graph whose score is made up, and by hand."""
 
 import json
-from dataclasses import replace
 
 import numpy as np
 import onnx
 import pytest
+from formats import require_valid
 from graphs import PLAIN_CONFIG, write_chain, write_inputs
 
 from yolact_ascend.compression.quantize import quantize_model
-from yolact_ascend.compression.recipe import QuantizeRecipe
+from yolact_ascend.compression.recipe import QuantizeRecipe, Recipe
 from yolact_ascend.errors import ArtifactError, DatasetError, UsageError
 from yolact_ascend.files import sha256_file
 
-RECIPE = QuantizeRecipe(method="minmax", images=6)
+
+def recipe_of(**changes):
+    return Recipe("own", QuantizeRecipe(**{"method": "minmax", "images": 6, **changes}))
+
+
+RECIPE = recipe_of()
 CHANNELS = (3, 20, 24, 24, 24)
 LAYERS = ["conv0", "conv1", "conv2", "conv3", "left", "right"]
 FLOAT_MAP = 60.0
@@ -56,7 +61,7 @@ class ListedScore(MadeUpScore):
 
 
 def described(done):
-    return json.loads(done.files.description.read_text())
+    return require_valid(json.loads(done.files.description.read_text()), "int8")
 
 
 def test_without_a_score_the_method_of_the_recipe_is_used(chain, inputs):
@@ -64,7 +69,8 @@ def test_without_a_score_the_method_of_the_recipe_is_used(chain, inputs):
     assert (done.method, done.int8_layers, dict(done.scores)) == ("minmax", tuple(LAYERS), {})
     found = described(done)
     assert found["images"] == {**found["images"], "used": 6, "found": 8, "seed": 0}
-    assert found["onnx"] == {"file": "chain.onnx", "sha256": sha256_file(chain)}
+    assert found["onnx"] == {"file": "chain.onnx", "sha256": sha256_file(chain)} and found["measured_on"] is None
+    assert found["recipe_sha256"] == RECIPE.sha256 and found["recipe"] == {**found["recipe"], "images": 6}
     assert {name: entry["sha256"] for name, entry in found["files"].items()} == {
         "qdq": sha256_file(done.files.qdq),
         "ascend": sha256_file(done.files.ascend),
@@ -87,13 +93,13 @@ def test_equal_inputs_give_equal_files(chain, inputs, tmp_path):
 
 def test_best_needs_a_score(chain, inputs):
     with pytest.raises(UsageError, match="method: best.*annotation"):
-        quantize_model(chain, inputs, PLAIN_CONFIG, replace(RECIPE, method="best"), chain.parent)
+        quantize_model(chain, inputs, PLAIN_CONFIG, recipe_of(method="best"), chain.parent)
 
 
 def test_a_budget_that_cannot_be_checked_is_said(chain, inputs):
     done = quantize_model(chain, inputs, PLAIN_CONFIG, RECIPE, chain.parent)
     assert any("map_budget (0.5) was not checked" in warning for warning in described(done)["warnings"])
-    assert not quantize_model(chain, inputs, PLAIN_CONFIG, replace(RECIPE, map_budget=None), chain.parent).warnings[1:]
+    assert not quantize_model(chain, inputs, PLAIN_CONFIG, recipe_of(map_budget=None), chain.parent).warnings[1:]
 
 
 @pytest.fixture
@@ -111,6 +117,7 @@ def for_ascend(chain):
 
 def test_ascends_operators_get_the_integers_of_the_export_that_runs(chain, for_ascend, inputs, tmp_path):
     done = quantize_model(for_ascend, inputs, PLAIN_CONFIG, RECIPE, tmp_path, runnable=chain)
+    assert described(done)["measured_on"] == {"file": "chain.onnx", "sha256": sha256_file(chain)}
     alone = quantize_model(chain, inputs, PLAIN_CONFIG, RECIPE, tmp_path)
     assert done.files.qdq.read_bytes() == alone.files.qdq.read_bytes()
     one, other = (onnx.load(each.files.ascend) for each in (done, alone))
@@ -141,7 +148,7 @@ def test_an_export_of_other_weights_is_refused_before_any_work(chain, inputs, tm
 
 def test_the_method_with_the_highest_score_is_taken(chain, inputs):
     score = ListedScore(FLOAT_MAP, 59.6, 59.9, 59.8, 59.95)  # float32, minmax, percentile, search, Ascend's form
-    recipe = replace(RECIPE, method="best")
+    recipe = recipe_of(method="best")
     done = quantize_model(chain, inputs, PLAIN_CONFIG, recipe, chain.parent, score)
     expected = {"float32": 60.0, "minmax": 59.6, "percentile": 59.9, "search": 59.8, "int8": 59.9, "int8_ascend": 59.95}
     assert (done.method, dict(done.scores)) == ("percentile", expected)
@@ -197,9 +204,17 @@ def test_a_budget_of_nothing_int8_writes_no_file(chain, inputs):
     assert not [path for path in chain.parent.iterdir() if path.suffix == ".onnx" and path != chain]
 
 
+def test_a_network_whose_layers_all_stay_float_on_ascend_is_refused(inputs, tmp_path):
+    """ATC computes convolutions of at most 16 input channels in float."""
+    narrow = write_chain(tmp_path / "narrow.onnx", (3, 16, 16))
+    with pytest.raises(ArtifactError, match=r"float32 on Ascend; the first is conv0 \(3 input channels.*float16"):
+        quantize_model(narrow, inputs, PLAIN_CONFIG, RECIPE, tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["narrow.onnx"]
+
+
 def test_one_image_is_warned_of_and_works(chain, inputs):
     said = []
-    recipe = replace(RECIPE, map_budget=None)
+    recipe = recipe_of(map_budget=None)
     done = quantize_model(chain, inputs[:1], PLAIN_CONFIG, recipe, chain.parent, scored=inputs, say=said.append)
     assert described(done)["warnings"] == list(done.warnings) and len(done.warnings) == 2
     assert [f"warning: {warning}" for warning in done.warnings] == said[:2]

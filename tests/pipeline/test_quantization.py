@@ -61,7 +61,23 @@ def test_images_are_those_of_a_coco_folder_or_of_any_folder(tmp_path):
     assert found.find_images() == (tmp_path, None)
     (tmp_path / "train2017").mkdir()
     assert found.find_images() == (tmp_path / "train2017", None)
-    annotations = tmp_path / "annotations" / "instances_train2017.json"
-    annotations.parent.mkdir()
-    annotations.touch()
-    assert found.find_images() == (tmp_path / "train2017", annotations)
+
+
+@pytest.mark.parametrize(
+    ("images", "annotations", "calibration"),
+    [
+        pytest.param("d/train2017", "d/annotations/instances_train2017.json", "d", id="COCO"),
+        pytest.param("d/images", "d/annotations/instances_train2017.json", "d", id="COCO, images"),
+        pytest.param("d/train2017", "d/annotations/instances_train2017.json", "d/train2017", id="COCO's images"),
+        pytest.param("own/train", "own/train.json", "own/train", id="a file beside the folder"),
+        pytest.param("own/train", "own/train/_annotations.coco.json", "own/train", id="Roboflow's export"),
+    ],
+)
+def test_annotations_are_found_in_the_usual_places(tmp_path, images, annotations, calibration):
+    folder, file = tmp_path / images, tmp_path / annotations
+    for path in (folder / "a.jpg", file):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    found = quantization_of("precision=int8", f"calibration={tmp_path / calibration}")
+    assert found.find_images() == (folder, file)
+    assert file in found.annotation_files(folder)

@@ -97,14 +97,14 @@ def _find_onnx(model: Path, sha256: str | None) -> Path | None:
     Of one that is INT8 in Ascend's form, it is the QDQ form with the same integers. None when it is not there, or has
     Ascend's operators, so that only the model itself computes what is expected.
     """
-    from yolact_ascend.models.onnx_metadata import INT8, own_operators
+    from yolact_ascend.models.onnx_metadata import ASCEND_INT8, own_operators
     from yolact_ascend.targets.folder import find_qdq_twin
 
     if model.suffix == ".onnx" and sha256 is None:
         return model
     found = next((path for path in sorted(model.parent.glob("*.onnx")) if sha256_file(path) == sha256), None)
     kind = None if found is None else own_operators(found)
-    if found is not None and kind == INT8:
+    if found is not None and kind == ASCEND_INT8:
         return find_qdq_twin(found)
     return None if kind else found
 

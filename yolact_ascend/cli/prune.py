@@ -10,7 +10,6 @@ from yolact_ascend import flags
 from yolact_ascend.cli.flags import LISTED_CONFIGS, add_flag, add_switch
 from yolact_ascend.cli.train import add_data, add_machine, add_tuning, add_validation, print_scores, train_network
 from yolact_ascend.errors import UsageError
-from yolact_ascend.flags import Flag
 from yolact_ascend.models.classes import config_of, read_config, require_weights
 
 if TYPE_CHECKING:  # not for `--help`
@@ -18,13 +17,12 @@ if TYPE_CHECKING:  # not for `--help`
     from yolact_ascend.models.config import ModelConfig
 
 HELP = "Remove channels of a trained network by a recipe, and fine-tune what is left on data in COCO's format."
-RECIPE = Flag("recipe", str, "a shipped recipe (pruned, pruned_int8), or a file: FILE.yaml", "pruned")
 PRUNED = "pruned.pth"  # before the fine-tuning, in the folder of the training
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the verb's flags."""
-    add_flag(parser, RECIPE)
+    add_flag(parser, flags.RECIPE, default="pruned")
     add_flag(parser, flags.CONFIG, help=f"{LISTED_CONFIGS} (default: what the weights state)")
     add_flag(parser, flags.TRAINED_MODEL, required=True, help="trained weights to prune")
     add_switch(parser, "only_prune", "write the pruned weights, and do not fine-tune")

@@ -16,8 +16,8 @@ from yolact_ascend.flags import COUNT, RECIPE, SCORED, Flag
 from yolact_ascend.words import decimal, path, whole_number
 
 if TYPE_CHECKING:  # not for `--help`
-    from yolact_ascend.compression.quantize import Quantization
-    from yolact_ascend.compression.recipe import QuantizeRecipe
+    from yolact_ascend.compression.quantized import QuantizedModel
+    from yolact_ascend.compression.recipe import Recipe
     from yolact_ascend.compression.trials import Score
 
 HELP = "Make INT8 models of an exported ONNX: calibrate on images, and choose by mAP what stays in float32."
@@ -28,7 +28,7 @@ JSON_FILE = Flag(
     "COCO annotation file of these images: the mAP is measured on some that are not calibrated on",
 )
 SAVE_PATH = Flag("save_path", path, "folder for the INT8 models (default: that of the model)", is_held=True)
-HELD_OUT = Flag("held_out", COUNT, "images that the mAP is measured on", HELD_OUT_IMAGES)
+HELD_OUT = Flag("held_out", COUNT, f"images that the mAP is measured on (default: {HELD_OUT_IMAGES})")
 # In place of the recipe's keys of these names.
 METHOD = Flag("method", str, "how ranges are chosen: minmax, percentile, search, or best of these by mAP")
 IMAGES = Flag("images", COUNT, "images to calibrate on")
@@ -77,12 +77,12 @@ def run(arguments: argparse.Namespace) -> None:
     print(format_quantization(done))
 
 
-def _chosen_recipe(arguments: argparse.Namespace) -> QuantizeRecipe:
-    """Return the recipe's part, with the flags in place of its keys."""
+def _chosen_recipe(arguments: argparse.Namespace) -> Recipe:
+    """Return the recipe, with the flags in place of its keys."""
     from yolact_ascend.compression.recipe import read_recipe
 
-    recipe = read_recipe(arguments.recipe).quantize
-    if recipe is None:
+    recipe = read_recipe(arguments.recipe)
+    if recipe.quantize is None:
         raise UsageError(
             f"--recipe={arguments.recipe} quantises nothing. Pass one with the key quantize, such as int8."
         )
@@ -90,17 +90,21 @@ def _chosen_recipe(arguments: argparse.Namespace) -> QuantizeRecipe:
     chosen = {name: value for name, value in given.items() if value is not None}
     if arguments.reduce_range:
         chosen["reduce_range"] = True
-    return dataclasses.replace(recipe, **chosen)
+    return dataclasses.replace(recipe, quantize=dataclasses.replace(recipe.quantize, **chosen))
 
 
 def _images_and_score(
-    arguments: argparse.Namespace, recipe: QuantizeRecipe, candidates: list[Path]
+    arguments: argparse.Namespace, recipe: Recipe, candidates: list[Path]
 ) -> tuple[list[Path], Score | None]:
     """Return what calibration draws from, and what measures the mAP; None without annotations."""
     if arguments.json_file is None:
-        given = ["--sensitivity"] * arguments.sensitivity + ["--map_budget"] * (arguments.map_budget is not None)
-        if given:
-            raise UsageError(f"{given[0]} measures the mAP, which needs annotated images. Pass --json_file=FILE.")
+        is_given = {
+            "--sensitivity": arguments.sensitivity,
+            "--map_budget": arguments.map_budget is not None,
+            "--held_out": arguments.held_out is not None,
+        }
+        for flag in (name for name, given in is_given.items() if given):
+            raise UsageError(f"{flag} is for measuring the mAP, which needs annotated images. Pass --json_file=FILE.")
         return candidates, None
     from yolact_ascend.compression.calibration import choose_images
     from yolact_ascend.compression.held_out import HeldOutScore, held_out_images
@@ -114,12 +118,14 @@ def _images_and_score(
             f"{arguments.image_path} has none of the {len(dataset.images)} images that {arguments.json_file} lists. "
             "Pass the folder that it belongs to."
         )
-    used = choose_images(images, recipe.images, recipe.seed).images
-    chosen = held_out_images(dataset, used, arguments.held_out, recipe.seed)
+    part = recipe.quantize
+    assert part is not None  # `_chosen_recipe` asks for it
+    used = choose_images(images, part.images, part.seed).images
+    chosen = held_out_images(dataset, used, arguments.held_out or HELD_OUT_IMAGES, part.seed)
     return images, HeldOutScore(arguments.onnx_model or arguments.model, dataset, chosen, arguments.threads)
 
 
-def format_quantization(done: Quantization) -> str:
+def format_quantization(done: QuantizedModel) -> str:
     """Return the result for reading: how many layers are INT8, what stays in float32 and why, mAP, files."""
     size = done.files.onnx.stat().st_size
     lines = [f"{len(done.int8_layers)} of {len(done.layers)} layers in INT8, ranges by {done.method}"]

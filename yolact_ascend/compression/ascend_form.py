@@ -19,7 +19,7 @@ from yolact_ascend.compression.affine import QuantizedLayer, inverse_scale
 from yolact_ascend.compression.graphs import INT8_SUFFIX, Constants, layers_of_nodes, node_layer, replace_nodes
 from yolact_ascend.compression.layers import Layer, find_layers
 from yolact_ascend.errors import ArtifactError
-from yolact_ascend.models.onnx_metadata import INT8, OPERATORS
+from yolact_ascend.models.onnx_metadata import ASCEND_INT8, OPERATORS
 
 QUANT, DEQUANT = "AscendQuant", "AscendDequant"
 ROUND = "Round"  # half to even
@@ -42,7 +42,8 @@ def ascend_model(model: onnx.ModelProto, layers: Sequence[QuantizedLayer]) -> on
             nodes.append(_quantize_node(found))
         nodes += _layer_nodes(node, found, constants)
     replace_nodes(quantized, nodes, constants.tensors)
-    helper.set_model_props(quantized, {**{entry.key: entry.value for entry in model.metadata_props}, OPERATORS: INT8})
+    metadata = {entry.key: entry.value for entry in model.metadata_props}
+    helper.set_model_props(quantized, {**metadata, OPERATORS: ASCEND_INT8})
     return quantized
 
 

@@ -17,7 +17,8 @@ from tqdm import tqdm
 
 from yolact_ascend.errors import ArtifactError, DatasetError
 from yolact_ascend.files import sha256_file
-from yolact_ascend.images.decode import decode_image, find_images
+from yolact_ascend.images.decode import find_images
+from yolact_ascend.images.reader import PictureSource
 from yolact_ascend.images.transforms import prepare_inputs
 from yolact_ascend.models.config import ModelConfig
 from yolact_ascend.models.inputs import FLOAT32, input_tensors
@@ -97,14 +98,15 @@ def find_same(images: Sequence[Path], others: Sequence[Path]) -> list[Path]:
 def read_feeds(images: Sequence[Path], config: ModelConfig, doing: str) -> Iterator[dict[str, np.ndarray]]:
     """Give the network's inputs [1,...] for each image, by name, with a progress bar that is labelled `doing`.
 
-    Raises DatasetError that names an image which cannot be decoded, or whose values no image has after preprocessing.
+    Raises DatasetError that names an image which cannot be decoded or is cut short, or whose values no image has after
+    preprocessing.
     """
     specs = input_tensors(config)
     for path in tqdm(images, desc=doing, unit="image", file=sys.stderr):
         if path.suffix == BIN:
             values: tuple[np.ndarray, ...] = (_read_input(path, specs[0]),)
         else:
-            values = prepare_inputs(decode_image(path), config, FLOAT32)
+            values = prepare_inputs(PictureSource(path, str(path)).read(), config, FLOAT32)
         _require_usual(path, values[0], config)
         yield {spec.name: value[np.newaxis] for spec, value in zip(specs, values)}
 

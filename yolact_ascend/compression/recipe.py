@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -77,13 +77,17 @@ class Recipe:
         return {part: None if value is None else dataclasses.asdict(value) for part, value in parts.items()}
 
 
-def require_no_score(recipe: QuantizeRecipe) -> None:
-    """Raise UsageError for a recipe that needs annotated images; to be called where there are none."""
+def require_no_score(recipe: QuantizeRecipe, looked_for: Sequence[Path] = ()) -> None:
+    """Raise UsageError for a recipe that needs annotated images; to be called where there are none.
+
+    `looked_for` are the annotation files that a run would have taken; none by hand, where --json_file names it.
+    """
     if recipe.method == BEST:
+        places = f"Put their COCO annotation file in one of these places: {', '.join(map(str, looked_for))}"
         raise UsageError(
-            "The recipe chooses the method by mAP (method: best), which needs annotated images. Pass their annotation "
-            "file (--json_file; in a run, annotations/instances_train2017.json in the folder that calibration= names), "
-            "or a recipe with another method."
+            "The recipe chooses the method by mAP (method: best), which needs annotated images. "
+            f"{places if looked_for else 'Pass their annotation file, --json_file=FILE'}; or take a recipe with "
+            "another method."
         )
 
 

@@ -25,7 +25,7 @@ def find_split(coco_folder: Path, split: str = SPLIT) -> tuple[Path, Path]:
             "a run is a demo on scenes that it draws."
         )
     image_folder = find_image_folder(coco_folder, split)
-    annotation_file = coco_folder / "annotations" / f"instances_{split}.json"
+    annotation_file = annotation_file_of(coco_folder, split)
     if not annotation_file.is_file():
         raise DatasetError(
             f"There is no annotation file {annotation_file}. It comes in COCO's annotations archive: "
@@ -33,6 +33,11 @@ def find_split(coco_folder: Path, split: str = SPLIT) -> tuple[Path, Path]:
             "For a file of another name: images=DIR annotations=FILE."
         )
     return image_folder, annotation_file
+
+
+def annotation_file_of(coco_folder: Path, split: str) -> Path:
+    """Return where COCO's layout has the annotations of a split."""
+    return coco_folder / "annotations" / f"instances_{split}.json"
 
 
 def _download(what: str, folder: Path) -> str:

@@ -18,7 +18,7 @@ FIXED_BYTES = {FIXED64: 8, FIXED32: 4}
 MOST_VARINT_BYTES = 10
 MOST_ENTRY_BYTES = 16 << 20  # of one entry; the names of 80 classes take 2 kB
 OPERATORS = "operators"  # the key for operators that are not ONNX's; it is absent for those that are
-INT8 = "int8"  # its value where `quantize` wrote Ascend's form
+ASCEND_INT8 = "int8"  # its value where `quantize` wrote Ascend's form
 QDQ = "int8_qdq"  # the key of the form for ONNX Runtime and OpenVINO, whose operators are ONNX's
 FLOAT32_OPERATORS = "float32_operators"  # the key for the names of those that half precision would harm, one a line
 EXPORT_FIRST = "Export it first (pth2onnx.py)."
@@ -49,7 +49,7 @@ def own_operators(path: Path) -> str | None:
 def is_quantized(path: Path) -> bool:
     """Whether `quantize` wrote a file, in either form; raises ArtifactError when it is no ONNX model."""
     found = read_metadata(path)
-    return QDQ in found or found.get(OPERATORS) == INT8
+    return QDQ in found or found.get(OPERATORS) == ASCEND_INT8
 
 
 def float32_operators(path: Path) -> str:
@@ -63,7 +63,7 @@ def float32_operators(path: Path) -> str:
 def refuse_own_operators(path: Path) -> None:
     """Raise ArtifactError when a file that could not be opened has operators of Ascend's."""
     kind = own_operators(path)
-    if kind == INT8:
+    if kind == ASCEND_INT8:
         raise ArtifactError(
             f"{path} is int8 in Ascend's form, which only Ascend's tools compute. Use its compiled model (.om), or the "
             "*_int8_qdq.onnx that `quantize` wrote beside it."

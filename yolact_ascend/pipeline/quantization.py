@@ -13,6 +13,8 @@ from yolact_ascend.flags import RECIPE
 from yolact_ascend.models.values import ModelConfig
 from yolact_ascend.targets.target import INT8, Target
 
+ROBOFLOW_ANNOTATIONS = "_annotations.coco.json"  # its COCO export: in each split's folder, beside the images
+
 
 @dataclass(frozen=True)
 class Quantization:
@@ -35,23 +37,32 @@ class Quantization:
 
     def find_images(self) -> tuple[Path, Path | None]:
         """Return (folder of images, their annotation file or None); raises DatasetError when there are no images."""
-        from yolact_ascend.images.layout import (
-            TRAINING_SPLIT,
-            find_image_folder,
-            find_split,
-        )  # `doctor` needs no OpenCV
+        from yolact_ascend.images.layout import TRAINING_SPLIT, find_image_folder  # `doctor` needs no OpenCV
 
         try:
-            return find_split(self.source, TRAINING_SPLIT)
-        except DatasetError:
-            pass
-        try:
-            return find_image_folder(self.source, TRAINING_SPLIT), None
-        except DatasetError:
+            folder = find_image_folder(self.source, TRAINING_SPLIT)
+            return folder, next((file for file in self.annotation_files(folder) if file.is_file()), None)
+        except (DatasetError, FileNotFoundError):
             raise DatasetError(
                 f"precision=int8 measures ranges on training images, and {self.source} has none: neither a folder "
                 f"{TRAINING_SPLIT} with images, nor images in itself. Pass calibration=DIR."
             ) from None
+
+    def annotation_files(self, folder: Path) -> tuple[Path, ...]:
+        """Return where the annotations of a folder of images are looked for, the first that is there is taken.
+
+        Those of COCO's layout, whether it or its folder of images was named; the folder's name with .json, beside it;
+        and `_annotations.coco.json` inside, as Roboflow exports it.
+        """
+        from yolact_ascend.images.layout import TRAINING_SPLIT, annotation_file_of
+
+        places = (
+            annotation_file_of(self.source, TRAINING_SPLIT),
+            annotation_file_of(folder.parent, folder.name),
+            folder.with_name(f"{folder.name}.json"),
+            folder / ROBOFLOW_ANNOTATIONS,
+        )
+        return tuple(dict.fromkeys(places))
 
 
 def require_pruned(quantization: Quantization | None, config: ModelConfig) -> None:
