@@ -253,6 +253,10 @@ def test_an_atc_that_a_signal_ended(code, output, expected):
             "RuntimeError: [1][ACL: invalid parameter] ",
             'EL0004: the device has too little free memory .*bs=1.*Its words: "Failed to allocate memory."',
         ),
+        (
+            "[ACL ERROR] EZ9999: supported socVersion=Ascend910B3, but the model socVersion=Ascend910B",
+            "The model was compiled for Ascend910B, and this card is Ascend910B3. Compile it again: soc=",
+        ),
         # PTOAS#341 and ais_bench's FAQ 4: a device that cannot be opened.
         ("open device 2 failed, runtime result = 507033.", "Error 507033: the device cannot be opened"),
         ("[ERROR] acl open device 0 failed\nSetDevice failed.ret=507033\n", "Error 507033: "),
@@ -357,12 +361,14 @@ def test_a_library_of_cann_is_not_to_be_sourced_twice():
         ("ImportError: /x/aclruntime.so: wrong ELF class: ELFCLASS64", "uname -m"),
         (
             "ModuleNotFoundError: No module named 'numpy'",
-            "package numpy is missing. In that Python: python3 -m pip inst",
+            "module numpy is missing. In that Python: python3 -m pip inst",
         ),
         ("ImportError: numpy.core.multiarray failed to import", "pip install 'numpy<2'"),
         ("A module that was compiled using NumPy 1.x cannot be run in NumPy 2.0.0", "pip install 'numpy<2'"),
         ("ModuleNotFoundError: No module named 'aclruntime'", "its runtime aclruntime is not"),
         ("ModuleNotFoundError: No module named 'typer'", "pip install typer"),
+        # setuptools 82 has no pkg_resources, which ais_bench of 2023 to 2025 imports: pypa/setuptools#5007.
+        ("ModuleNotFoundError: No module named 'pkg_resources'", "pip install 'setuptools<82'"),
         ("ImportError: cannot import name 'PURE_INFER_DATA' from 'aclruntime' (/x)", "of different years"),
         ("ModuleNotFoundError: No module named 'ais_bench'", None),
         ("SyntaxError: invalid syntax", None),

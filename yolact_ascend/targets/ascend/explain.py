@@ -50,8 +50,10 @@ _REFUSED_PATH = re.compile(r"path[^\n]* contains illegal char")  # ais_bench's c
 _LIBRARY = re.compile(r"(lib[\w.+-]+\.so[\w.]*): cannot open shared object file")
 _SYMBOLS_OF_SYSTEM = re.compile(r"version [`'](GLIBC(?:XX)?_[\d.]+)' not found|(GLIBC(?:XX)?_[\d.]+) not found")
 _SYSTEM_LIBRARY = re.compile(r"lib(?:gomp|stdc\+\+|gcc_s|gfortran|openblas|GL|ssl|crypto|ffi|sqlite3|z)[.-]")
+_OTHER_CHIP = re.compile(r"supported socVersion=(\w+), but the model socVersion=(\w+)")
 _NO_MODULE = re.compile(r"No module named '([\w.]+)'")
 _OWN_MODULES = ("tbe", "te", "impl", "opc_tool", "asc_op_compile_base", "op_gen")  # CANN's, which pip does not have
+_DISTRIBUTIONS = {"pkg_resources": "'setuptools<82'"}  # modules that pip knows by another name; pypa/setuptools#5007
 _OPERATOR = re.compile(r"\b(?:[Oo]p(?:name|erator)?|[Nn]ode)(?: name)?[:=\[ ]+([\w./:-]*[A-Za-z_][\w./:-]*)")
 
 
@@ -87,6 +89,11 @@ def explain_atc_failure(output: str, exit_code: int, version: str = UNKNOWN) -> 
 
 def explain_device_failure(output: str, exit_code: int | None = None) -> str | None:
     """Explain in one line what the card's runtime says behind ais_bench; None when it says nothing that is known."""
+    other = _OTHER_CHIP.search(output)
+    if other is not None:
+        card, made_for = other.groups()
+        remedy = f"Compile it again: soc={card} force=compile."
+        return f"The model was compiled for {made_for}, and this card is {card}. {remedy}"
     found = _find_message(output)
     is_known = found is not None and not found.is_inner and _table_text(found) is not None
     if found is not None and is_known and found.code != VAGUE:
@@ -159,7 +166,9 @@ def explain_import_failure(text: str, is_sourced: bool = False) -> str | None:
             "ais_bench is there, but its runtime aclruntime is not. Install the aclruntime of the same release, built "
             "for this Python, machine and CANN."
         )
-    return f"The Python package {name} is missing. In that Python: python3 -m pip install {name}"
+    return (
+        f"The Python module {name} is missing. In that Python: python3 -m pip install {_DISTRIBUTIONS.get(name, name)}"
+    )
 
 
 def _explain_missing_library(name: str, is_sourced: bool) -> str:
