@@ -118,7 +118,7 @@ def run_step(step: Step, run: RunContext) -> Outcome:
     start = time.perf_counter()
     images = step.work()
     seconds = time.perf_counter() - start
-    records.save(step.label, Record(inputs, records.describe(step.outputs()), round(seconds, 3), images, step.note))
+    records.save(step.label, Record(inputs, records.describe(step.outputs()), round(seconds, 3), images, step.note()))
     _say(f"[{step.label}] done in {seconds:.1f} s")
     return Outcome(step.stage, step.batch_size, DONE, seconds, images)
 

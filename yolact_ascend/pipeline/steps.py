@@ -24,7 +24,7 @@ class Step:
     work: Callable[[], int | None]
     made: Callable[[], Sequence[Path]] | None = None  # what it writes or removes, if that is not `outputs`
     require: Callable[[], object] = lambda: None  # raises what would keep `work` from being done, before any work
-    note: str = ""  # kept in its record; no reason to run again
+    note: Callable[[], str] = lambda: ""  # kept in its record; no reason to run again
 
     @property
     def label(self) -> str:

@@ -47,4 +47,4 @@ def steps(run: RunContext) -> list[Step]:
         second = [] if runnable is None else [runnable]
         return [onnx, *second, *([heads_file(onnx)] if family_of(run.config).has_host_part(settings.cut) else [])]
 
-    return [Step(EXPORT, None, inputs, outputs, work, note=settings.weights.name)]
+    return [Step(EXPORT, None, inputs, outputs, work, note=lambda: settings.weights.name)]

@@ -7,6 +7,7 @@ from typing import Any
 from yolact_ascend import flags
 from yolact_ascend.files import sha256_file
 from yolact_ascend.pipeline.context import RunContext
+from yolact_ascend.pipeline.data_place import note_place
 from yolact_ascend.pipeline.stages.commands import (
     dataset_words,
     results_words,
@@ -55,4 +56,4 @@ def _step(run: RunContext, batch_size: int) -> Step:
         )
         return len(run.images)
 
-    return Step("postprocess", batch_size, inputs, lambda: results, work)
+    return Step("postprocess", batch_size, inputs, lambda: results, work, note=lambda: note_place(run))

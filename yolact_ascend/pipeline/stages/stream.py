@@ -8,6 +8,7 @@ from yolact_ascend import flags
 from yolact_ascend.files import digest, read_json, sha256_file
 from yolact_ascend.images.coco import describe_images
 from yolact_ascend.pipeline.context import RunContext
+from yolact_ascend.pipeline.data_place import note_place
 from yolact_ascend.pipeline.stages.commands import (
     dataset_words,
     limit_words,
@@ -66,4 +67,4 @@ def _step(run: RunContext, batch_size: int) -> Step:
         scores = read_json(folder.scores(batch_size), "the scores")
         return len(run.images) - len(scores["failed"])
 
-    return Step("stream", batch_size, inputs, lambda: results, work)
+    return Step("stream", batch_size, inputs, lambda: results, work, note=lambda: note_place(run))
