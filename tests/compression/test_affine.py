@@ -1,5 +1,7 @@
 """From ranges to integers, with numbers small enough to check by hand."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -74,3 +76,39 @@ def test_an_even_spread_is_searched_to_its_ends():
     counts = np.where(edges[:-1] >= 0, 10, 0)
     found = choose_range(Histogram(counts, edges, 0.0, 1.0), "search", 99.9)
     assert found.low == 0 and found.high == pytest.approx(1, abs=0.011)  # one step of the search
+
+
+@pytest.mark.parametrize(
+    ("layer", "shape"),
+    [
+        pytest.param(CONV, (4, 6, 1, 3), id="convolution"),
+        pytest.param(replace(CONV, input_channels=12), (4, 6, 1, 3), id="two groups"),
+        pytest.param(GEMM, (4, 6), id="dense"),
+        pytest.param(replace(GEMM, weight_input_axis=0), (6, 4), id="dense, inputs first"),
+    ],
+)
+def test_a_corrected_bias_keeps_the_mean_of_each_output_channel(layer, shape):
+    """The mean of outputs over inputs with these means, by the definition of each operator."""
+    generator = np.random.default_rng(0)
+    weight, bias = (generator.normal(size=size).astype(np.float32) for size in (shape, 4))
+    means = generator.uniform(1, 9, size=12 if layer.input_channels == 12 else 6)
+
+    def mean_outputs(weight, bias):
+        by_output = np.moveaxis(weight, layer.weight_input_axis, 1).reshape(4, 6, -1).sum(2)
+        halves = means.reshape(-1, 6)
+        return bias + [row @ halves[index * len(halves) // 4] for index, row in enumerate(by_output.astype(np.float64))]
+
+    def changed(means):
+        found = quantize_layer(layer, Affine(0.05, 0), weight, bias, False, means)
+        scale = found.weight_scale.reshape([-1] + [1] * (len(shape) - 1))
+        return mean_outputs(found.weight * scale, found.bias * found.deq_scale) - mean_outputs(weight, bias)
+
+    assert np.abs(changed(None)).max() > 0.02
+    assert np.abs(changed(means)).max() < 0.001  # half a step of the int32 bias
+
+
+def test_the_bias_of_a_transposed_convolution_is_not_corrected():
+    layer = Layer("up", "ConvTranspose", "x", "w", "b", 2, 0)
+    weight, bias = np.array([[[[0.3]]], [[[1.0]]]], np.float32), np.array([1.0], np.float32)
+    found = quantize_layer(layer, UNIT, weight, bias, False, np.array([50.0, 50.0]))
+    assert found.bias == quantize_layer(layer, UNIT, weight, bias, False).bias

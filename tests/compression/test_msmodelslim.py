@@ -2,7 +2,8 @@
 
 MSMODELSLIM_DIR names its environment (CONTRIBUTING.md). Known differences, none of them in the integers: it writes
 `offset` as INT, which ATC's parser ignores; it quantises layers that ATC computes in float; it takes MinMax whatever
-`calib_method` says; it renames nodes, and they are not in topological order.
+`calib_method` says; it renames nodes, and they are not in topological order; it does
+not correct biases.
 """
 
 import os
@@ -19,7 +20,7 @@ from onnx import AttributeProto, numpy_helper
 
 from yolact_ascend.compression.ascend_form import ascend_model
 from yolact_ascend.compression.calibration import read_feeds
-from yolact_ascend.compression.layers import find_layers
+from yolact_ascend.compression.layers import channel_axes, find_layers
 from yolact_ascend.compression.ranges import collect_histograms
 from yolact_ascend.compression.recipe import QuantizeRecipe
 from yolact_ascend.compression.table import Table
@@ -57,8 +58,8 @@ def both(made, tmp_path_factory):
     command = [Path(environment, "bin", "python"), "-c", RUN, copy, folder / "inputs.npy", folder / "theirs.onnx"]
     subprocess.run(command, check=True, capture_output=True, cwd=folder)
     model = onnx.load(source)
-    histograms = collect_histograms(source, {layer.tensor for layer in find_layers(model)}, feeds)
-    table = Table(model, histograms, QuantizeRecipe())
+    histograms = collect_histograms(source, channel_axes(find_layers(model)), feeds)
+    table = Table(model, histograms, QuantizeRecipe(bias_correction=False))
     return onnx.load(folder / "theirs.onnx"), ascend_model(model, table.quantized("minmax", ()))
 
 

@@ -4,9 +4,11 @@ import json
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 from formats import require_valid
-from graphs import PLAIN_CONFIG, write_chain, write_inputs
+from graphs import PLAIN_CONFIG, SIZE, write_chain, write_inputs
+from onnx import numpy_helper
 
 from yolact_ascend.compression.quantize import quantize_model
 from yolact_ascend.compression.recipe import QuantizeRecipe, Recipe
@@ -89,6 +91,27 @@ def test_equal_inputs_give_equal_files(chain, inputs, tmp_path):
     one, other = (quantize_model(chain, inputs, PLAIN_CONFIG, RECIPE, tmp_path / name) for name in ("one", "other"))
     for path in ("qdq", "ascend", "record", "description"):
         assert getattr(one.files, path).read_bytes() == getattr(other.files, path).read_bytes(), path
+
+
+def test_corrected_biases_keep_the_means_of_the_first_layer(chain, inputs, tmp_path):
+    """Its input is the picture, so the means that were measured are its own; weights do not change."""
+
+    def run(path):
+        model = onnx.load(path)
+        model.graph.output.append(onnx.ValueInfoProto(name="sum0"))
+        session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+        pictures = [np.fromfile(file, np.float32).reshape(1, 3, SIZE, SIZE) for file in inputs]
+        return np.concatenate([session.run(["sum0"], {"image": picture})[0] for picture in pictures]).mean((0, 2, 3))
+
+    found = {}
+    for is_corrected in (False, True):
+        recipe = recipe_of(images=len(inputs), bias_correction=is_corrected)
+        done = quantize_model(chain, inputs, PLAIN_CONFIG, recipe, tmp_path / str(is_corrected))
+        values = {tensor.name: numpy_helper.to_array(tensor) for tensor in onnx.load(done.files.qdq).graph.initializer}
+        shift = np.abs(run(done.files.qdq) - run(chain)).max()
+        found[is_corrected] = shift, values["conv0.weight_int8"], values["conv0.bias_int8"]
+    assert found[True][0] < found[False][0] / 4
+    assert (found[True][1] == found[False][1]).all() and (found[True][2] != found[False][2]).any()
 
 
 def test_best_needs_a_score(chain, inputs):

@@ -11,13 +11,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from yolact_ascend.compression.layers import Layer
+from yolact_ascend.compression.layers import CONV, GEMM, Layer
 from yolact_ascend.compression.ranges import Range
 
 LEAST, MOST = -128, 127  # of activations
 WEIGHT_MOST, REDUCED_MOST = 127, 63  # of weights, which are symmetric
 # Of a bias: half of int32, so that the sum of products, below 2**30 for up to 65 thousand of them, has room beside it.
 BIAS_MOST = 2**30
+SHIFTED = (CONV, GEMM)  # a kernel of ConvTranspose does not reach each output with each of its weights
 _TINY = np.finfo(np.float32).tiny
 
 
@@ -62,9 +63,18 @@ def inverse_scale(affine: Affine) -> np.float32:
 
 
 def quantize_layer(
-    layer: Layer, input_affine: Affine, weight: np.ndarray, bias: np.ndarray | None, is_reduced: bool
+    layer: Layer,
+    input_affine: Affine,
+    weight: np.ndarray,
+    bias: np.ndarray | None,
+    is_reduced: bool,
+    means: np.ndarray | None = None,
 ) -> QuantizedLayer:
-    """Return a layer in integers; `is_reduced` keeps the weights within ±63."""
+    """Return a layer in integers; `is_reduced` keeps the weights within ±63.
+
+    With `means`, those of the input's channels, the bias gives back what rounded weights change in the mean of each
+    output channel (`mean_shift`).
+    """
     most = REDUCED_MOST if is_reduced else WEIGHT_MOST
     axis = layer.channel_axis
     others = None if axis is None else tuple(i for i in range(weight.ndim) if i != axis)
@@ -82,8 +92,24 @@ def quantize_layer(
     if axis is not None:
         shape[axis] = -1
     values = np.clip(np.round(weight / scale.reshape(shape)), -most, most).astype(np.int8)
+    if bias is not None and means is not None and layer.kind in SHIFTED:
+        bias = bias + mean_shift(layer, weight - values * scale.reshape(shape).astype(np.float64), means)
     whole = None if bias is None else np.round(bias.astype(np.float64) / deq_scale).astype(np.int32)
     return QuantizedLayer(layer, input_affine, values, scale, deq_scale, whole, int(raised.sum()))
+
+
+def mean_shift(layer: Layer, error: np.ndarray, means: np.ndarray) -> np.ndarray:
+    """Return what a change of the weights changes in the mean of each output channel [O], float64.
+
+    `error` has the shape of the weight, `means` [I] are those of the input's channels; borders count like the rest.
+    That is the bias correction of Nagel et al. 2019 (Data-Free Quantization, section 4.2), with measured means.
+    """
+    by_output = error if layer.weight_input_axis == 1 else error.T
+    by_input = by_output.reshape(*by_output.shape[:2], -1).sum(axis=2)  # [O, I of a group]
+    outputs, inputs = by_input.shape
+    groups = len(means) // inputs
+    read = np.repeat(means.reshape(groups, inputs), outputs // groups, axis=0)
+    return np.einsum("oi,oi->o", by_input, read)
 
 
 def _least_scale(bias: np.ndarray, input_scale: np.float32, count: int) -> np.ndarray:

@@ -6,7 +6,7 @@ of at most 16 input channels: older CANN sources; whether that holds for a 310P 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,6 +32,12 @@ class Layer:
     weight: str
     bias: str | None
     input_channels: int
+    weight_input_axis: int = 1  # of the weight, for the channels that it reads
+
+    @property
+    def input_axis(self) -> int:
+        """The axis of its input's channels."""
+        return 1 if self.kind in (CONV, DECONV) else -1
 
     @property
     def channel_axis(self) -> int | None:
@@ -74,11 +80,14 @@ def _layer(node: onnx.NodeProto, weights: Mapping[str, onnx.TensorProto]) -> Lay
         return None
     if node.op_type == MATMUL and len(dims) != 2:
         return None
-    if node.op_type == CONV:
-        channels = dims[1] * values.get("group", 1)
-    else:
-        channels = dims[1] if values.get("transB", 0) else dims[0]
-    return Layer(name_of(node), node.op_type, tensor, weight, bias, channels)
+    axis = 1 if node.op_type == CONV or values.get("transB", 0) else 0
+    channels = dims[axis] * (values.get("group", 1) if node.op_type == CONV else 1)
+    return Layer(name_of(node), node.op_type, tensor, weight, bias, channels, axis)
+
+
+def channel_axes(layers: Iterable[Layer]) -> dict[str, int]:
+    """Return the axis of the channels of each tensor that layers read, by its name; those with a bias decide."""
+    return {layer.tensor: layer.input_axis for layer in sorted(layers, key=lambda layer: layer.bias is not None)}
 
 
 def last_layers(model: onnx.ModelProto, layers: Sequence[Layer]) -> set[str]:

@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from yolact_ascend.compression.ascend_form import ascend_model, layers_of_twin
 from yolact_ascend.compression.calibration import Calibration, choose_images, read_feeds, warn_of_choice
-from yolact_ascend.compression.layers import find_layers, require_float
+from yolact_ascend.compression.layers import channel_axes, find_layers, require_float
 from yolact_ascend.compression.qdq import qdq_model
 from yolact_ascend.compression.quantized import QuantizedModel, describe
 from yolact_ascend.compression.ranges import collect_histograms
@@ -70,7 +70,7 @@ def quantize_model(
         require_no_score(part)
     calibration, warnings = _choose_images(images, part, scored, score is not None, say)
     feeds = read_feeds(calibration.images, config, "calibrate")
-    histograms = collect_histograms(path, {layer.tensor for layer in layers}, feeds)
+    histograms = collect_histograms(path, channel_axes(layers), feeds)
     table = Table(model, histograms, part)
     key = digest([sha256_file(path), digest_files(calibration.images), dataclasses.asdict(part)])
     trials = None if score is None else Trials(table, score, path, files.progress, key)

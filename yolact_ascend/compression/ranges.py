@@ -36,30 +36,36 @@ class Range:
 
 @dataclass(frozen=True, eq=False)
 class Histogram:
-    """The values of one tensor: `counts` [B] between `edges` [B+1], and the smallest and the largest."""
+    """The values of one tensor: `counts` [B] between `edges` [B+1], and the smallest and the largest.
+
+    `means` [C] are those of its channels, float64; None where they are not known.
+    """
 
     counts: np.ndarray
     edges: np.ndarray
     low: float
     high: float
+    means: np.ndarray | None = None
 
 
 def collect_histograms(
-    path: Path, tensors: Iterable[str], feeds: Iterable[Mapping[str, np.ndarray]]
+    path: Path, tensors: Mapping[str, int], feeds: Iterable[Mapping[str, np.ndarray]]
 ) -> dict[str, Histogram]:
     """Run a model on each feed; return the values of its tensors, which may be inputs of the model.
 
-    Raises ArtifactError when ONNX Runtime cannot run the model.
+    `tensors` has the axis of the channels by a tensor's name. Raises ArtifactError when ONNX Runtime cannot run the
+    model.
     """
     chosen = frozenset(tensors)
     with tempfile.TemporaryDirectory() as folder:
         calibrater = _open(path, chosen, Path(folder))
+        means = _watch_means(calibrater, tensors)
         for feed in feeds:
             with contextlib.redirect_stdout(io.StringIO()):  # it prints a line for every image
                 calibrater.collect_data(_OneFeed(feed))
     found = calibrater.collector.get_histogram_dict()
     return {
-        name: Histogram(counts, edges, float(low), float(high))
+        name: Histogram(counts, edges, float(low), float(high), means[name].value)
         for name, (counts, edges, low, high, *_) in sorted(found.items())
         if name in chosen
     }
@@ -101,6 +107,40 @@ def _searched_range(histogram: Histogram) -> Range:
 
     best = min(SEARCH_FACTORS, key=lambda factor: (error(factor), -factor))
     return Range(histogram.low * best, histogram.high * best)
+
+
+class _Mean:
+    """The mean of each channel over all values that were added."""
+
+    def __init__(self, axis: int) -> None:
+        self._axis, self._count, self._sum = axis, 0, np.zeros(())
+
+    def add(self, values: np.ndarray) -> None:
+        by_channel = np.moveaxis(values, self._axis, 0).reshape(values.shape[self._axis], -1)
+        self._sum = self._sum + by_channel.sum(axis=1, dtype=np.float64)
+        self._count += by_channel.shape[1]
+
+    @property
+    def value(self) -> np.ndarray | None:
+        return self._sum / self._count if self._count else None
+
+
+def _watch_means(calibrater: Any, tensors: Mapping[str, int]) -> dict[str, _Mean]:
+    """Make a calibrator compute the means of channels, too; they fill while it collects."""
+    from onnxruntime.quantization.calibrate import HistogramCollector
+
+    means = {name: _Mean(axis) for name, axis in tensors.items()}
+
+    class Collector(HistogramCollector):
+        def collect(self, name_to_arr: Mapping[str, list[np.ndarray]]) -> Any:
+            for name, arrays in name_to_arr.items():
+                for values in arrays:
+                    means[name].add(values)
+            return super().collect(name_to_arr)
+
+    names = ("method", "symmetric", "num_bins", "num_quantized_bins", "percentile", "scenario")
+    calibrater.collector = Collector(**{name: getattr(calibrater, name) for name in names})
+    return means
 
 
 class _OneFeed:

@@ -27,8 +27,8 @@ class QuantizeRecipe:
     `method` is how a tensor's range is chosen: the smallest and largest value (minmax), all but the outermost values
     (percentile), the range with the least error (search), or the one of these three with the highest mAP (best).
     `keep_float` names nodes that stay in float32. `map_budget` are the points of mAP that may be lost: nodes stay in
-    float32 until it is met (None: only those that must). `reduce_range` keeps weights within ±63, for CPUs without
-    VNNI.
+    float32 until it is met (None: only those that must). `bias_correction`: biases give back what rounded weights
+    change in the mean of each channel. `reduce_range` keeps weights within ±63, for CPUs without VNNI.
     """
 
     method: str = BEST
@@ -37,6 +37,7 @@ class QuantizeRecipe:
     keep_float: tuple[str, ...] = ()
     map_budget: float | None = 0.5
     seed: int = 0
+    bias_correction: bool = True
     reduce_range: bool = False
 
 
@@ -190,6 +191,7 @@ _QUANTIZE: Mapping[str, Callable[[Any], Any]] = {
     "keep_float": _names,
     "map_budget": _budget,
     "seed": _SEED,
+    "bias_correction": _flag,
     "reduce_range": _flag,
 }
 _PRUNE: Mapping[str, Callable[[Any], Any]] = {

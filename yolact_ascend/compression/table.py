@@ -41,14 +41,14 @@ class Table:
         }
 
     def _quantize(self, method: str) -> list[QuantizedLayer]:
-        ranges = self.ranges(method)
+        ranges, recipe = self.ranges(method), self._recipe
         found = []
         for layer in self.layers:
             weight = numpy_helper.to_array(self._weights[layer.weight])
             bias = None if layer.bias is None else numpy_helper.to_array(self._weights[layer.bias])
-            found.append(
-                quantize_layer(layer, affine_of(ranges[layer.tensor]), weight, bias, self._recipe.reduce_range)
-            )
+            means = self._histograms[layer.tensor].means if recipe.bias_correction else None
+            affine = affine_of(ranges[layer.tensor])
+            found.append(quantize_layer(layer, affine, weight, bias, recipe.reduce_range, means))
         return found
 
 
