@@ -21,6 +21,7 @@ from yolact_ascend.files import IS_CHECKOUT, PACKAGE, make_folder
 from yolact_ascend.folders import open_own
 
 SHOWN_LINES = 12  # of a failed program's output
+TROUBLESHOOTING = "docs/troubleshooting.md"
 # Of ais_bench and atc; from CANN 8.5 on, its messages begin with "[PID: 4711] 2026-08-01-10:00:00.000.000 ".
 _ERROR_LINE = re.compile(r"\[(ACL )?ERROR\]|ERROR|E[A-Z]?\d{4,5}\b|\[PID: ?\d+\] \S+ \S*\(E\w+\):")
 Explain = Callable[[str, int], "str | None"]  # from a program's output and exit code
@@ -143,8 +144,7 @@ def describe_failure(
         parts += ["Its last lines:", *(f"  {line}" for line in lines[-SHOWN_LINES:])]
     parts.append(f"Its whole output: {log}")
     explanation = explain(output, exit_code) if explain else None
-    if explanation:
-        parts.append(explanation)
+    parts.append(explanation or f"{TROUBLESHOOTING} explains errors by their text.")
     return "\n".join(parts)
 
 

@@ -41,6 +41,12 @@ def test_a_failure_shows_command_code_last_lines_and_what_next(tmp_path):
     assert lines[-1] == "'0\\n1\\n', 3: look."
 
 
+def test_a_failure_that_nobody_explains_names_the_page_of_errors(tmp_path):
+    for explain in (None, lambda output, code: None):
+        with pytest.raises(ToolError, match=r"\ndocs/troubleshooting\.md explains errors by their text\.$"):
+            run_tool(python("import sys; sys.exit(3)"), os.environ, tmp_path / "a.log", explain)
+
+
 def test_errors_above_a_long_usage_text_are_shown(tmp_path):
     code = "print('[ERROR] /x is group writable'); print('[INFO] a'); print('usage\\n' * 40); raise SystemExit(2)"
     with pytest.raises(ToolError) as caught:

@@ -189,6 +189,12 @@ def test_the_flag_that_a_message_names_is_named(code, text, advice):
             "E19010: No parser is registered for Op [q, optype [ai.onnx::13::QuantizeLinear]].",
             r"E19010: atc reads no QuantizeLinear and DequantizeLinear. Compile the \*_int8_ascend.onnx",
         ),
+        # gpustack#2527
+        (
+            "EE1001: The argument is invalid.Reason: set ASCEND_RT_VISIBLE_DEVICES:0,2,4,6,1,3,5,7 error, it must be "
+            "configured in ascending order",
+            "EE1001: CANN takes ascending numbers only",
+        ),
         # Ascend/runtime: EE1001 serves a wrong soc_version and a wrong device.
         (
             "EE1001: The argument is invalid.Reason: Invalid device ID 8. Set drv devId to 8.",
@@ -361,14 +367,18 @@ def test_a_library_of_cann_is_not_to_be_sourced_twice():
         ("ImportError: /x/aclruntime.so: wrong ELF class: ELFCLASS64", "uname -m"),
         (
             "ModuleNotFoundError: No module named 'numpy'",
-            "module numpy is missing. In that Python: python3 -m pip inst",
+            "package numpy is missing. In that Python: python3 -m pip inst",
         ),
         ("ImportError: numpy.core.multiarray failed to import", "pip install 'numpy<2'"),
         ("A module that was compiled using NumPy 1.x cannot be run in NumPy 2.0.0", "pip install 'numpy<2'"),
         ("ModuleNotFoundError: No module named 'aclruntime'", "its runtime aclruntime is not"),
         ("ModuleNotFoundError: No module named 'typer'", "pip install typer"),
-        # setuptools 82 has no pkg_resources, which ais_bench of 2023 to 2025 imports: pypa/setuptools#5007.
-        ("ModuleNotFoundError: No module named 'pkg_resources'", "pip install 'setuptools<82'"),
+        # ais_bench of 2024 (Ascend/msit @6394cfe1d^), run without pkg_resources; setuptools 82: pypa/setuptools#5007.
+        (
+            "UnboundLocalError: cannot access local variable 'aclruntime_version' where it is not associated with a "
+            "value",
+            "pip install 'setuptools<82'",
+        ),
         ("ImportError: cannot import name 'PURE_INFER_DATA' from 'aclruntime' (/x)", "of different years"),
         ("ModuleNotFoundError: No module named 'ais_bench'", None),
         ("SyntaxError: invalid syntax", None),

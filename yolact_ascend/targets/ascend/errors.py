@@ -283,6 +283,10 @@ _SOC_VERSION = (
     "soc=Ascend<Name>, such as soc=Ascend310P3 (abbreviations like Ascend310P are not accepted). "
     f"From CANN 8.5 on, the chip's ops package must also be installed ({CARD_GUIDE})."
 )
+_VISIBLE = (
+    "CANN takes ascending numbers only in ASCEND_RT_VISIBLE_DEVICES, such as 0,1. Change the list, or unset it to use "
+    "all devices."
+)
 _NO_QDQ = (
     "atc reads no QuantizeLinear and DequantizeLinear. Compile the *_int8_ascend.onnx that `quantize` wrote beside "
     "this file; a file of another quantizer must first pass AMCT's convert_qat_model."
@@ -292,6 +296,7 @@ BY_MESSAGE = (
     *((code, r"QuantizeLinear|DequantizeLinear", _NO_QDQ) for code in ("E19010", "E13010")),
     ("EE1001", r"(?i)soc.?version", _SOC_VERSION),
     ("E10001", r"--soc_version\b", _SOC_VERSION),
+    ("EE1001", r"ASCEND_RT_VISIBLE_DEVICES", _VISIBLE),
     ("EE1001", r"(?i)device id", _DEVICE),
     (
         "E10001",

@@ -53,7 +53,6 @@ _SYSTEM_LIBRARY = re.compile(r"lib(?:gomp|stdc\+\+|gcc_s|gfortran|openblas|GL|ss
 _OTHER_CHIP = re.compile(r"supported socVersion=(\w+), but the model socVersion=(\w+)")
 _NO_MODULE = re.compile(r"No module named '([\w.]+)'")
 _OWN_MODULES = ("tbe", "te", "impl", "opc_tool", "asc_op_compile_base", "op_gen")  # CANN's, which pip does not have
-_DISTRIBUTIONS = {"pkg_resources": "'setuptools<82'"}  # modules that pip knows by another name; pypa/setuptools#5007
 _OPERATOR = re.compile(r"\b(?:[Oo]p(?:name|erator)?|[Nn]ode)(?: name)?[:=\[ ]+([\w./:-]*[A-Za-z_][\w./:-]*)")
 
 
@@ -155,6 +154,11 @@ def explain_import_failure(text: str, is_sourced: bool = False) -> str | None:
         return "It was built for numpy 1, and that Python has numpy 2. In that Python: python3 -m pip install 'numpy<2'"
     if re.search(r"cannot import name '\w+' from 'aclruntime'|module 'aclruntime' has no attribute", text):
         return "ais_bench and aclruntime are of different years. Install both from the same source."
+    if re.search(r"UnboundLocalError.*aclruntime_version", text):
+        return (
+            "ais_bench of 2024 asks pkg_resources for aclruntime's version, and that Python has no pkg_resources "
+            "(setuptools 82 removed it), or no aclruntime. In that Python: python3 -m pip install 'setuptools<82'"
+        )
     missing = _NO_MODULE.search(text)
     if missing is None:
         return None
@@ -166,9 +170,7 @@ def explain_import_failure(text: str, is_sourced: bool = False) -> str | None:
             "ais_bench is there, but its runtime aclruntime is not. Install the aclruntime of the same release, built "
             "for this Python, machine and CANN."
         )
-    return (
-        f"The Python module {name} is missing. In that Python: python3 -m pip install {_DISTRIBUTIONS.get(name, name)}"
-    )
+    return f"The Python package {name} is missing. In that Python: python3 -m pip install {name}"
 
 
 def _explain_missing_library(name: str, is_sourced: bool) -> str:
