@@ -35,7 +35,7 @@ def test_every_form_gives_its_pixels(segmentation):
 @pytest.mark.parametrize("counts", [[48], "\\P1"], ids=["run lengths", "packed run lengths"])
 def test_a_mask_of_another_size_is_refused(counts):
     wrong = {"id": 7, "segmentation": {"size": [8, 6], "counts": counts}}
-    with pytest.raises(DatasetError, match="annotation 7 has 6×8 pixels, but its image is listed with 8×6. Mend"):
+    with pytest.raises(DatasetError, match="annotation 7 has 6×8 pixels, but its image is listed with 8×6. Fix"):
         decode_annotation(wrong, 6, 8)
 
 

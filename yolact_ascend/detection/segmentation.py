@@ -27,7 +27,7 @@ def encode_annotation(annotation: Mapping[str, Any], height: int, width: int) ->
     if list(segmentation["size"]) != [height, width]:
         raise DatasetError(
             f"The mask of annotation {annotation['id']} has {segmentation['size'][1]}×{segmentation['size'][0]} "
-            f"pixels, but its image is listed with {width}×{height}. Mend that annotation."
+            f"pixels, but its image is listed with {width}×{height}. Fix that annotation."
         )
     if isinstance(segmentation["counts"], list):
         return coco_mask.frPyObjects(segmentation, height, width)
