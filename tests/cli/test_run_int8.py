@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+import sys
 
 import pytest
 from factories import TINY_CONFIG, write_coco
@@ -97,6 +99,24 @@ def test_what_measures_the_map_by_hand_needs_annotations(flag, tiny_heads_onnx, 
     words = [f"--model={tiny_heads_onnx}", f"--image_path={tmp_path / 'coco' / 'val2017'}", "--method=minmax", flag]
     assert main(["quantize", *words]) == 2
     assert f"{flag.split('=')[0]} is for measuring the mAP" in capfd.readouterr().err
+
+
+def test_by_hand_others_files_are_kept_and_one_program_at_a_time_works_in_a_folder(tiny_heads_onnx, tmp_path, capfd):
+    coco, out = write_coco(tmp_path / "coco", TINY_CONFIG), tmp_path / "out"
+    command = ["quantize", f"--model={tiny_heads_onnx}", f"--image_path={coco / 'val2017'}", f"--save_path={out}"]
+    files = QuantizedFiles(tiny_heads_onnx, out)
+    out.mkdir()
+    files.record.write_text("mine")
+    assert main([*command, "--method=minmax"]) == 2
+    assert f"{files.record} was not made by an earlier run in this folder" in capfd.readouterr().err
+    files.record.unlink()
+    holder = "from yolact_ascend.folders import *\nwith lock_folder(Path(sys.argv[1])): print(flush=True), input()"
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen([sys.executable, "-c", holder, out], **pipes) as other:
+        other.stdout.readline()
+        assert main([*command, "--method=minmax"]) == 2
+        other.communicate(b"\n")
+    assert f"is still using {out}" in capfd.readouterr().err
 
 
 def test_annotations_of_other_images_are_named(tiny_heads_onnx, tmp_path, capfd):

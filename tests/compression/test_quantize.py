@@ -212,6 +212,13 @@ def test_an_interrupted_search_resumes_with_its_scores(chain, inputs):
     assert again.calls == whole.calls - 8
 
 
+def test_nothing_is_left_of_a_killed_quantisation_in_the_temporary_folder(chain, inputs, tmp_path, monkeypatch):
+    """Models that are only measured are files in memory: each had a whole network's size."""
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "none"))
+    score = MadeUpScore({})
+    assert quantize_model(chain, inputs, PLAIN_CONFIG, RECIPE, chain.parent, score).scores["int8"] == FLOAT_MAP
+
+
 def test_scores_of_other_held_out_images_are_not_resumed(chain, inputs):
     with pytest.raises(KeyboardInterrupt):
         quantize_model(chain, inputs, PLAIN_CONFIG, RECIPE, chain.parent, MadeUpScore({}, most=1))

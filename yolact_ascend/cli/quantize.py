@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import dataclasses
 import sys
 from pathlib import Path
@@ -10,9 +11,12 @@ from typing import TYPE_CHECKING
 
 from yolact_ascend import flags
 from yolact_ascend.cli.flags import add_flag, add_flags, add_switch, say_warnings
-from yolact_ascend.compression.recipe import HELD_OUT_IMAGES, METHODS
+from yolact_ascend.compression.recipe import HELD_OUT_IMAGES, METHODS, require_no_score
+from yolact_ascend.environment import is_stage_of_a_run
 from yolact_ascend.errors import DatasetError, UsageError
 from yolact_ascend.flags import COUNT, RECIPE, SCORED, Flag
+from yolact_ascend.folders import hold_results
+from yolact_ascend.targets.folder import QuantizedFiles
 from yolact_ascend.words import decimal, path, whole_number
 
 if TYPE_CHECKING:  # not for `--help`
@@ -61,20 +65,29 @@ def run(arguments: argparse.Namespace) -> None:
 
     config = read_description(arguments.model).config
     recipe = _chosen_recipe(arguments)
+    files = QuantizedFiles(arguments.model, arguments.save_path or arguments.model.parent)
     images, score = _images_and_score(arguments, recipe, find_candidates(arguments.image_path, config))
-    done = quantize_model(
-        arguments.model,
-        images,
-        config,
-        recipe,
-        arguments.save_path or arguments.model.parent,
-        score,
-        () if arguments.scored is None else find_images(arguments.scored),
-        lambda line: print(line, file=sys.stderr, flush=True),
-        arguments.sensitivity,
-        arguments.onnx_model,
-    )
+    with _hold(files):
+        done = quantize_model(
+            arguments.model,
+            images,
+            config,
+            recipe,
+            files.folder,
+            score,
+            () if arguments.scored is None else find_images(arguments.scored),
+            lambda line: print(line, file=sys.stderr, flush=True),
+            arguments.sensitivity,
+            arguments.onnx_model,
+        )
     print(format_quantization(done))
+
+
+def _hold(files: QuantizedFiles) -> contextlib.AbstractContextManager[None]:
+    """Hold the folder, unless the run that started this does; see `hold_results`."""
+    if is_stage_of_a_run():
+        return contextlib.nullcontext()
+    return hold_results(files.folder, [*files.all, files.progress], SAVE_PATH.word("DIR"))
 
 
 def _chosen_recipe(arguments: argparse.Namespace) -> Recipe:
@@ -97,6 +110,8 @@ def _images_and_score(
     arguments: argparse.Namespace, recipe: Recipe, candidates: list[Path]
 ) -> tuple[list[Path], Score | None]:
     """Return what calibration draws from, and what measures the mAP; None without annotations."""
+    part = recipe.quantize
+    assert part is not None  # `_chosen_recipe` asks for it
     if arguments.json_file is None:
         is_given = {
             "--sensitivity": arguments.sensitivity,
@@ -105,6 +120,7 @@ def _images_and_score(
         }
         for flag in (name for name, given in is_given.items() if given):
             raise UsageError(f"{flag} is for measuring the mAP, which needs annotated images. Pass --json_file=FILE.")
+        require_no_score(part)
         return candidates, None
     from yolact_ascend.compression.calibration import choose_images
     from yolact_ascend.compression.held_out import HeldOutScore, held_out_images
@@ -118,8 +134,6 @@ def _images_and_score(
             f"{arguments.image_path} has none of the {len(dataset.images)} images that {arguments.json_file} lists. "
             "Pass the folder that it belongs to."
         )
-    part = recipe.quantize
-    assert part is not None  # `_chosen_recipe` asks for it
     used = choose_images(images, part.images, part.seed).images
     chosen = held_out_images(dataset, used, arguments.held_out or HELD_OUT_IMAGES, part.seed)
     return images, HeldOutScore(arguments.onnx_model or arguments.model, dataset, chosen, arguments.threads)

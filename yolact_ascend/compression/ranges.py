@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import io
-import tempfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +19,7 @@ import onnx
 
 from yolact_ascend.compression.recipe import MINMAX, PERCENTILE, SEARCH
 from yolact_ascend.errors import ArtifactError
+from yolact_ascend.files import path_in_memory
 
 BINS = 4096  # of a histogram, over both signs; more where later images have larger values
 LEVELS = 255  # steps of 8 bits
@@ -57,8 +57,8 @@ def collect_histograms(
     model.
     """
     chosen = frozenset(tensors)
-    with tempfile.TemporaryDirectory() as folder:
-        calibrater = _open(path, chosen, Path(folder))
+    with path_in_memory("calibrated.onnx") as place:
+        calibrater = _open(path, chosen, place)
         means = _watch_means(calibrater, tensors)
         for feed in feeds:
             with contextlib.redirect_stdout(io.StringIO()):  # it prints a line for every image
@@ -153,8 +153,8 @@ class _OneFeed:
         return self._left.pop() if self._left else None
 
 
-def _open(path: Path, tensors: frozenset[str], folder: Path) -> Any:
-    """Return ONNX Runtime's calibrator with these tensors as outputs of the model."""
+def _open(path: Path, tensors: frozenset[str], place: Path) -> Any:
+    """Return ONNX Runtime's calibrator with these tensors as outputs of the model, which it writes to `place`."""
     from onnxruntime.quantization.calibrate import PercentileCalibrater
 
     class Chosen(PercentileCalibrater):
@@ -164,9 +164,11 @@ def _open(path: Path, tensors: frozenset[str], folder: Path) -> Any:
             return set(tensors), {name: onnx.ValueInfoProto(name=name) for name in tensors}
 
     try:
-        calibrater = Chosen(path, augmented_model_path=str(folder / "calibrated.onnx"), num_bins=BINS)
+        calibrater = Chosen(path, augmented_model_path=str(place), num_bins=BINS)
         calibrater.augment_graph()
         calibrater.create_inference_session()
+    except OSError:
+        raise
     except Exception as error:  # the exceptions of ONNX Runtime have no common base class
         reason = " ".join(str(error).split())
         raise ArtifactError(f"{path} cannot be run: {reason} Export it again (pth2onnx.py).") from error

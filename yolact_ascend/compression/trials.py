@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any, Protocol
@@ -12,7 +11,7 @@ import onnx
 from yolact_ascend.compression.qdq import qdq_model
 from yolact_ascend.compression.table import Table
 from yolact_ascend.errors import ArtifactError
-from yolact_ascend.files import digest, read_json, write_json
+from yolact_ascend.files import digest, path_in_memory, read_json, write_json
 
 
 class Score(Protocol):
@@ -40,8 +39,7 @@ class Trials:
         return self._once(digest([method, sorted(kept)]), lambda: self._score_quantized(method, kept))
 
     def _score_quantized(self, method: str, kept: Collection[str]) -> float:
-        with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder, "trial.onnx")
+        with path_in_memory("trial.onnx") as path:
             onnx.save(qdq_model(self._table.model, self._table.quantized(method, kept)), path)
             return self._score(path)
 
