@@ -8,10 +8,14 @@ import numpy as np
 import pytest
 from factories import describe_network
 
-from yolact_ascend.analysis.compare import compare_runs, format_comparison
+from yolact_ascend.analysis.compare import compare_runs
+from yolact_ascend.analysis.compare_text import format_comparison
+from yolact_ascend.analysis.finished_run import read_run
+from yolact_ascend.analysis.run_differences import describe_limits, differing_settings
 from yolact_ascend.cli.main import main
+from yolact_ascend.detection.tasks import BOX
 from yolact_ascend.errors import ArtifactError
-from yolact_ascend.files import write_bytes, write_json
+from yolact_ascend.files import sha256_file, write_bytes, write_json
 from yolact_ascend.models.config import CONFIGS, DEFAULT_CONFIG
 from yolact_ascend.models.inputs import UINT8, input_tensor
 from yolact_ascend.pipeline.records import Record, Records
@@ -51,6 +55,7 @@ def make_run(root, outputs, batch_size=1, scores=ZEROS, spec=INPUT, specs=SPECS,
     records.save(
         f"infer bs{batch_size}", Record({"inputs": records.token("preprocess"), "model_sha256": ""}, {}, 0, None)
     )
+    records.save(f"postprocess bs{batch_size}", Record({}, {}, 0, None))
     return folder.run(batch_size)
 
 
@@ -136,11 +141,9 @@ def test_of_another_cut_the_scores_are_compared(tmp_path, capsys):
     comparison = compare_runs(first, second)
     assert (comparison.images, comparison.cuts, comparison.outputs) == (1, ("fpn", "heads"), ())
     said = format_comparison(comparison, ["A", "B"]).split("\n\n")
-    assert [said[0], said[2]] == [
-        "B against A, 1 images",
-        "They are of cut fpn and cut heads, whose outputs are not the same; their mAP:",
-    ]
-    assert "-1.00" in said[3] and "cosine" not in "".join(said)
+    assert said[0] == "B against A, 1 images"
+    assert "They are of cut fpn and cut heads, whose outputs are not the same; their mAP:" in said
+    assert any("box all" in part and "-1.00" in part for part in said) and "cosine" not in "".join(said)
     assert main(["compare", str(first), str(second), "--json"]) == 0
     printed = json.loads(capsys.readouterr().out)
     assert (printed["cuts"], printed["outputs"]) == (["fpn", "heads"], [])
@@ -200,6 +203,175 @@ def test_the_verb_prints_json(tmp_path, capsys):
     printed = json.loads(capsys.readouterr().out)
     assert [output["max_abs"] for output in printed["outputs"]] == [0, 0]
     assert printed["scores"]["mask"]["all"] == [20.0, 20.0]
+
+
+# Two runs with detections, scored against one annotation file: image 1 has a ball and a crate, image 2 a ball.
+SQUARE = {1: [0, 0, 10, 10], 2: [20, 20, 10, 10], 3: [5, 5, 20, 20]}
+ANNOTATIONS = {
+    "images": [{"id": n, "file_name": f"{n}.jpg", "width": 64, "height": 64} for n in (1, 2, 3)],
+    "categories": [{"id": 1, "name": "ball"}, {"id": 2, "name": "crate"}],
+    "annotations": [
+        {"id": 1, "image_id": 1, "category_id": 1, "bbox": SQUARE[1], "area": 100, "iscrowd": 0},
+        {"id": 2, "image_id": 1, "category_id": 2, "bbox": SQUARE[2], "area": 100, "iscrowd": 0},
+        {"id": 3, "image_id": 2, "category_id": 1, "bbox": SQUARE[3], "area": 400, "iscrowd": 0},
+    ],
+}
+BALL, CRATE, OTHER_BALL = (1, 1, SQUARE[1]), (1, 2, SQUARE[2]), (2, 1, SQUARE[3])
+EVERYTHING = (BALL, CRATE, OTHER_BALL)
+
+
+def make_streamed(root, found=EVERYTHING, all_ap=100.0, failed=(), annotations=ANNOTATIONS, **more):
+    """Write a streamed run of boxes: `found` are (image id, category id, box), all of one score."""
+    folder = WorkFolder(root)
+    make_run(root, {1: [[1, 2], [3, 4]]})
+    for label in ("infer bs1", "preprocess", "postprocess bs1"):
+        Records(folder).forget(label)
+    data = {**annotations, "annotations": [{**entry, **MASKLESS} for entry in annotations["annotations"]]}
+    write_json(root / "data" / "instances.json", data)
+    entries = [{"image_id": i, "category_id": c, "bbox": box, "score": 0.9} for i, c, box in found]
+    write_json(folder.detections(1, (BOX,))[BOX], entries)
+    scores = {"box": {"all": all_ap, "50": all_ap, "75": all_ap}, "mask": None, "failed": list(failed)}
+    write_json(folder.scores(1), {**scores, "images": 3 - len(failed)})
+    write_json(folder.stream_summary(1), {"npu_compute_time_list": [[0, 4]], "throughput": 250.0})
+    inputs = {"annotations_sha256": sha256_file(root / "data" / "instances.json"), "tools": {"kind": "npu"}, **more}
+    note = json.dumps(["data", "data/instances.json"])
+    Records(folder).save("stream bs1", Record(inputs, {}, 0, 3, note))
+    return folder.run(1)
+
+
+MASKLESS = {"segmentation": [[0, 0, 1, 0, 1, 1]]}
+
+
+@pytest.fixture(scope="module")
+def streamed(tmp_path_factory):
+    root = tmp_path_factory.mktemp("streamed")
+    return make_streamed(root / "a"), make_streamed(root / "b", (BALL, CRATE), 75.0)
+
+
+def test_streamed_runs_are_compared_by_class_and_image(streamed):
+    found = compare_runs(*streamed, samples=50)
+    assert (found.images, found.outputs, [side.way for side in found.sides]) == (3, (), ["streamed"] * 2)
+    task = found.paired[BOX]
+    # One of two balls is found: precision 1 up to the recall of a half, which is 51 of COCOeval's 101 points.
+    ball = 100 * 51 / 101
+    assert [task.columns["all"].first, task.columns["all"].second] == pytest.approx([100, (ball + 100) / 2])
+    assert {name: each.points for name, each in task.classes.items()} == {"ball": pytest.approx(ball - 100), "crate": 0}
+    differences = {image.file_name: image.points for image in task.images}
+    assert differences == {"1.jpg": 0, "2.jpg": pytest.approx(-100), "3.jpg": None}
+    low, high = task.columns["all"].low, task.columns["all"].high
+    assert low <= task.columns["all"].points <= high == 0
+    text = format_comparison(found, ["A", "B"])
+    assert "box: -24.75 points cannot be told from chance on these 3 images" in text
+    assert "The outputs are not compared: a streamed run writes none." in text
+    assert "| 2.jpg   | 2    | 100.00 | 0.00 | -100.00" in text
+
+
+def test_a_run_equals_itself_in_words(streamed):
+    text = format_comparison(compare_runs(streamed[0], streamed[0], samples=5), ["A", "B"])
+    assert "box: there is no difference on these 3 images." in text and "Settings and versions are the same." in text
+
+
+def test_images_that_failed_in_a_stream_are_left_out(streamed, tmp_path):
+    other = make_streamed(tmp_path / "c", (BALL, CRATE), failed=[2])
+    found = compare_runs(streamed[0], other, samples=5, names=("A", "B"))
+    assert found.images == 2 and found.paired[BOX].columns["all"].points == 0
+    assert "B left out 1 images that could not be decoded." in describe_limits(
+        *map(read_run, (streamed[0], other)), "AB"
+    )
+
+
+def test_runs_of_other_annotations_have_no_interval(streamed, tmp_path):
+    changed = {**ANNOTATIONS, "annotations": ANNOTATIONS["annotations"][:2]}
+    other = make_streamed(tmp_path / "c", annotations=changed)
+    with pytest.raises(ArtifactError, match="is not the annotation file that"):
+        compare_runs(streamed[0], streamed[1], other.parent / "data" / "instances.json")
+    found = compare_runs(make_run(tmp_path / "d", {1: [[1, 2], [3, 4]]}), streamed[0])
+    assert (
+        found.paired == {} and found.unpaired == "The runs were scored against annotation files of different content."
+    )
+    assert "There are no intervals" in format_comparison(found, ["A", "B"])
+
+
+def test_annotations_that_were_moved_are_passed(streamed, tmp_path):
+    run = make_streamed(tmp_path / "c")
+    moved = (tmp_path / "c" / "data" / "instances.json").rename(tmp_path / "moved.json")
+    with pytest.raises(ArtifactError, match=r"annotation file of .* is not at .* any more\. Pass --json_file=FILE"):
+        read_run(run).image_ids()
+    assert compare_runs(run, run, moved, samples=5).paired[BOX].columns["all"].points == 0
+
+
+def test_speeds_of_a_card_and_of_the_emulation_are_not_compared(streamed, tmp_path):
+    emulated = make_streamed(tmp_path / "c", tools={"kind": "cpu-emulation"})
+    both = compare_runs(streamed[0], streamed[1], samples=5)
+    assert [(speed.key, speed.factor) for speed in both.speeds] == [("device", 1.0)]
+    found = compare_runs(streamed[0], emulated, samples=5, names=("A", "B"))
+    assert found.speeds[0].factor is None
+    assert found.notes[0] == (
+        "The models ran on different kinds of device (A on an NPU, B on the CPU emulation): speeds are not compared."
+    )
+    assert "not compared" in format_comparison(found, ["A", "B"])
+
+
+def test_what_a_reader_must_know_is_said(streamed, tmp_path):
+    staged = make_run(tmp_path / "a", {1: [[1, 2], [3, 4]]}, batch_size=8)
+    model = WorkFolder(tmp_path / "a").model(8, ".om")
+    write_sidecar(model, replace(read_sidecar(model), target="openvino", precision="int8"))
+    notes = " ".join(describe_limits(read_run(streamed[0]), read_run(staged), ("A", "B")))
+    for said in ("The target differs (ascend and openvino)", "The precision differs (fp16 and int8)", "A was streamed"):
+        assert said in notes
+    assert differing_settings(read_run(streamed[0]), read_run(staged)) == {
+        **{"target": ("ascend", "openvino"), "precision": ("fp16", "int8"), "batch_size": (1, 8)}
+    }
+
+
+@pytest.mark.parametrize(
+    ("gate", "said"),
+    [
+        ("box.all>=-30", ""),
+        ("box.ball <= -1", ""),
+        ("box.all.high<=0", ""),
+        ("speed.device>=0.9", ""),
+        ("box.all>=-0.5", "gate box.all>=-0.5: fails, it is -24.752"),
+        ("mask.all>=-0.5", "the runs have no mask mAP on the same images"),
+        ("box.zebra>=0", "there is no zebra; the names are ball, crate, all, 50"),
+        ("speed.end_to_end>=0.9", "speeds are not known or must not be compared"),
+    ],
+)
+def test_gates_set_the_exit_code(streamed, capsys, gate, said):
+    assert main(["compare", *map(str, streamed), "--samples=20", f"--gate={gate}", "--json"]) == bool(said)
+    printed = capsys.readouterr()
+    assert said in printed.err
+    assert json.loads(printed.out)["gates"][0]["holds"] == (not said)
+
+
+@pytest.mark.parametrize("word", ["mask.all", "mask.all=>1", "map>=1", "mask.all>=x", "speed.host>=1", ""])
+def test_a_gate_that_cannot_be_read_is_refused(capsys, word):
+    with pytest.raises(SystemExit, match="2"):
+        main(["compare", "a", "b", f"--gate={word}"])
+    assert "expected NAME>=NUMBER" in capsys.readouterr().err
+
+
+def test_each_further_run_is_compared_with_the_first(streamed, capsys):
+    first, second = map(str, streamed)
+    assert main(["compare", first, second, first, "--samples=5"]) == 0
+    text = capsys.readouterr().out
+    assert text.count(f"{second} against {first}") == text.count(f"{first} against {first}") == 1
+    assert main(["compare", first, second, first, "--samples=5", "--json"]) == 0
+    printed = json.loads(capsys.readouterr().out)
+    seconds = [each["paired"]["box"]["columns"]["all"]["second"] for each in printed]
+    assert seconds == pytest.approx([75.25, 100], abs=0.01)
+
+
+def test_a_folder_where_both_ways_ran_is_that_of_its_scores(tmp_path):
+    run = make_streamed(tmp_path / "a")
+    records = Records(WorkFolder(tmp_path / "a"))
+    record = records.load("stream bs1")
+    records.save("stream bs1", replace(record, outputs=records.describe([run / "scores.json"])))
+    records.save("postprocess bs1", Record({}, {"bs1/scores.json": [1, 1]}, 0, None))
+    assert read_run(run).is_streamed
+    write_json(run / "scores.json", {**ZEROS, "changed": 1})
+    with pytest.raises(ArtifactError, match="holds no finished run"):
+        read_run(run)
 
 
 LISTS = (

@@ -6,6 +6,7 @@ import pytest
 
 from yolact_ascend.detection.tasks import BOX, MASK
 from yolact_ascend.errors import ArtifactError
+from yolact_ascend.files import write_json
 from yolact_ascend.models.config import CONFIGS, DEFAULT_CONFIG
 from yolact_ascend.models.families import cut_outputs
 from yolact_ascend.targets.folder import (
@@ -72,11 +73,12 @@ def test_detections_are_those_of_the_tasks():
 
 
 def test_a_run_folder_tells_its_work_folder_and_batch_size(tmp_path, monkeypatch):
-    for name in ("results/bs16/output", "results/bs8", "results/x/output", "results/bs/output"):
-        (tmp_path / name).mkdir(parents=True)
+    for name in ("results/bs16", "results/x", "results/bs"):
+        write_json(tmp_path / name / "scores.json", {})
+    (tmp_path / "results" / "bs8").mkdir()
     monkeypatch.chdir(tmp_path / "results" / "bs16")
     found = WorkFolder(tmp_path / "results"), 16
     assert [locate_run(path) for path in (Path(), Path("../bs16"), tmp_path / "results" / "bs16")] == [found] * 3
     for name in ("bs8", "x", "bs", "bs4", ""):
-        with pytest.raises(ArtifactError, match="is not a run folder with outputs"):
+        with pytest.raises(ArtifactError, match="is not a run folder with scores"):
             locate_run(tmp_path / "results" / name)

@@ -90,12 +90,13 @@ def _difference(first: float, second: float, sampled_first: np.ndarray, sampled_
     if np.isnan(first) or np.isnan(second):
         return Difference(None, None, None, None)
     differences = sampled_second - sampled_first
-    low, high = interval(second - first, differences[~np.isnan(differences)])
+    low, high = interval(differences[~np.isnan(differences)])
     return Difference(*(float(100 * value) for value in (first, second, low, high)))
 
 
-def interval(measured: float, sampled: np.ndarray) -> tuple[float, float]:
-    """Return the interval of LEVEL_PERCENT that sampled values [n] give for the measured one."""
+def interval(sampled: np.ndarray) -> tuple[float, float]:
+    """Return the interval that holds LEVEL_PERCENT of sampled values [n]."""
     tail = (100 - LEVEL_PERCENT) / 2
-    low, high = np.percentile(sampled, [tail, 100 - tail])
+    # "weibull": a new sample falls outside with the stated probability, however few samples there are.
+    low, high = np.percentile(sampled, [tail, 100 - tail], method="weibull")
     return float(low), float(high)

@@ -28,7 +28,7 @@ class _Hits:
     starts: np.ndarray  # [S] where each begins among the hits
     lengths: np.ndarray  # [S]
     first: np.ndarray  # [S] where each begins among all detections
-    lift: np.ndarray  # [H] S for hits of the first class, 1 for those of the last
+    ranges: tuple[tuple[int, int], ...]  # [S] from which of the hits to which
     ignored_images: np.ndarray  # [J]
     ignored_before: np.ndarray  # [H]
     ignored_first: np.ndarray  # [S]
@@ -57,7 +57,7 @@ class AveragePrecision:
             starts,
             lengths,
             first,
-            np.repeat(np.arange(len(present), 0, -1, dtype=np.float64), lengths),
+            tuple(zip(starts.tolist(), (starts + lengths).tolist())),
             self.matches.images[ignored],
             np.searchsorted(ignored, at),
             np.searchsorted(ignored, first),
@@ -83,15 +83,15 @@ class AveragePrecision:
             ignored = _running(weights.take(hits.ignored_images, axis=1))
             total -= ignored.take(hits.ignored_before, axis=1) - hits.spread(ignored[:, hits.ignored_first])
         precision = right / (total + np.spacing(1))
-        # The best precision from here to the end of the class: one pass from the right over all classes, of which each
-        # is lifted above those to its right.
-        best = np.maximum.accumulate((precision + hits.lift)[:, ::-1], axis=1)[:, ::-1] - hits.lift
+        for start, end in hits.ranges:  # to the best precision from here to the end of the class
+            backwards = precision[:, start:end][:, ::-1]
+            np.maximum.accumulate(backwards, axis=1, out=backwards)
         with np.errstate(divide="ignore", invalid="ignore"):  # a sample without the class
             recall = right / hits.spread(objects[:, hits.present])
         reached = np.searchsorted(self._recalls, recall.ravel(), side="right").reshape(recall.shape)
         gained = np.diff(reached, axis=1, prepend=0)
         gained[:, hits.starts] = reached[:, hits.starts]
-        return np.add.reduceat(best * gained, hits.starts, axis=1) / len(self._recalls)
+        return np.add.reduceat(precision * gained, hits.starts, axis=1) / len(self._recalls)
 
     def of_images(self) -> np.ndarray:
         """Return the AP [T,I,K] of each image by itself, as a fraction; NaN without objects."""

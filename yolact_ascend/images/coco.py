@@ -136,21 +136,26 @@ def load_dataset(annotation_file: Path, image_folder: Path) -> CocoDataset:
         raise DatasetError(f"There is no image folder {image_folder}. Pass the folder that holds the .jpg files.")
     read = read_annotations(annotation_file)
     by_id = {entry["id"]: entry for entry in read.data["images"]}
-    annotated = dict.fromkeys(annotation["image_id"] for annotation in read.data["annotations"])
-    order = [*annotated, *(image_id for image_id in by_id if image_id not in annotated)]
     names = {path.name for path in image_folder.iterdir()}  # one look at the folder, not one at each file
-    images = tuple(_coco_image(by_id[image_id], image_folder, names) for image_id in order)
+    images = tuple(_coco_image(by_id[image_id], image_folder, names) for image_id in order_images(read.data))
     _require_own_files(annotation_file, images, by_id)
     return CocoDataset(
         annotation_file,
         image_folder,
         read.data,
         images,
-        len(annotated),
+        len({annotation["image_id"] for annotation in read.data["annotations"]}),
         read.is_scored,
         (*read.warnings, *_describe_outside(annotation_file, image_folder, images)),
         read.mask_fault,
     )
+
+
+def order_images(annotations: Mapping[str, Any]) -> list[int]:
+    """Return the ids of an annotation file's images in the order of `CocoDataset.images`."""
+    annotated = dict.fromkeys(annotation["image_id"] for annotation in annotations["annotations"])
+    listed = (entry["id"] for entry in annotations["images"])
+    return [*annotated, *(image_id for image_id in listed if image_id not in annotated)]
 
 
 def _require_own_files(

@@ -187,9 +187,9 @@ def locate_run(run_folder: Path) -> tuple[WorkFolder, int]:
     path = run_folder.absolute().resolve()  # "." has a name, too
     found = re.fullmatch(r"bs(\d+)", path.name)
     folder = WorkFolder(path.parent)
-    if not found or not folder.outputs(int(found.group(1))).is_dir():
+    if not found or not folder.scores(int(found.group(1))).is_file():
         raise ArtifactError(
-            f"{run_folder} is not a run folder with outputs. Pass that of one batch size, such as results/bs8, after a "
+            f"{run_folder} is not a run folder with scores. Pass that of one batch size, such as results/bs8, after a "
             "run with mode=full."
         )
     return folder, int(found.group(1))
