@@ -23,6 +23,8 @@ PACKAGES: dict[str, dict[str, str]] = {
         "tabulate": "tabulate",
         "threadpoolctl": "threadpoolctl",
         "tqdm": "tqdm",
+        "jinja2": "jinja2",
+        "leather": "leather",
     },
     ONNXRUNTIME: {"onnxruntime": "onnxruntime"},
     EXPORT: {

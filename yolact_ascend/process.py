@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from io import RawIOBase
 from pathlib import Path
@@ -179,6 +179,7 @@ class Runner:
 
     lock: int  # file descriptor
     own_env: Mapping[str, str]  # of our own stages: as the user's shell has it, whatever a target sources for its tools
+    commands: list[str] = field(default_factory=list)  # what was started, as lines to paste
 
     def run(
         self,
@@ -189,10 +190,12 @@ class Runner:
         watch: Watch | None = None,
     ) -> str:
         """Run a program of a target in its environment; see `run_tool`."""
+        self.commands.append(format_command(command))
         return run_tool(command, env, log, explain, [self.lock], watch)
 
     def run_own(self, command: Sequence[str], log: Path | None = None) -> str:
         """Run a stage of ours as the user's shell would."""
+        self.commands.append(format_command(command))
         return run_tool(command, self.own_env, log, pass_fds=[self.lock])
 
 

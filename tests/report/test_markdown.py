@@ -24,15 +24,23 @@ RESULT = {
     "precision": "fp16",
     "aipp": False,
     "input_dtype": "float32",
+    "failed": [],
 }
 REPORT = {
     "created": "2026-11-20T00:00:00+00:00",
     "command": "bash scripts/run_all.sh mode=perf",
     "mode": "perf",
     "note": None,
-    "device": {"kind": "npu", "chip": "310P3", "soc_version": "Ascend310P3", "host": "a CPU", "note": "of a card"},
+    "device": {
+        "target": "ascend",
+        "kind": "npu",
+        "chip": "310P3",
+        "soc_version": "Ascend310P3",
+        "host": "a CPU",
+        "note": "of a card",
+    },
     "model": {
-        **{"config": "c", "network": "n", "cut": "fpn", "weights_sha256": "0" * 64},
+        **{"config": "c", "network": "n", "cut": "fpn", "weights": "w.pth", "weights_sha256": "0" * 64},
         **{
             "classes": 80,
             "classes_from": "COCO",
@@ -45,6 +53,9 @@ REPORT = {
     "dataset": None,
     "stages": [],
     "overlays": [],
+    "lang": "en",
+    "mistakes": None,
+    "worst": [],
 }
 
 

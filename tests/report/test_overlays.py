@@ -14,7 +14,8 @@ from yolact_ascend.detection.tasks import BOX, MASK
 from yolact_ascend.folders import Ledger
 from yolact_ascend.images.coco import load_dataset
 from yolact_ascend.report import overlays
-from yolact_ascend.report.overlays import OVERLAY_SCORE, remove_overlays, write_overlays
+from yolact_ascend.report.findings import SHOWN_SCORE, read_findings
+from yolact_ascend.report.overlays import remove_overlays, write_overlays
 
 SIZES = {1: (640, 480), 2: (300, 500), 3: (100, 80), 4: (550, 550)}  # those of factories.write_coco
 ORDER = (3, 1, 2, 4)
@@ -35,19 +36,14 @@ def entries(image_id, score, box=(5, 40, 60, 30)):
 
 @pytest.fixture
 def draw(dataset, tmp_path):
-    def draw(*pairs, images=None, tasks=(BOX, MASK)):
+    def draw(*pairs, images=None, tasks=(BOX, MASK), worst=0):
         files = {BOX: tmp_path / "bbox.json", MASK: tmp_path / "mask.json"}
         for file, column in zip(files.values(), zip(*pairs) if pairs else ((), ())):
             file.write_text(json.dumps(column))
         images = dataset.images if images is None else images
-        return write_overlays(
-            tmp_path / "overlays",
-            Ledger(tmp_path),
-            images,
-            dataset,
-            SMALL_CONFIG,
-            {task: files[task] for task in tasks},
-        )
+        found = read_findings(images, dataset, {task: files[task] for task in tasks})
+        pictures = write_overlays(tmp_path / "overlays", Ledger(tmp_path), found, SMALL_CONFIG, found[:worst])
+        return list(pictures.values())
 
     return draw
 
@@ -92,9 +88,9 @@ def test_without_a_file_of_masks_the_boxes_are_drawn(draw, dataset):
 
 def test_what_scores_less_is_not_drawn(draw, dataset):
     image = dataset.images[:1]
-    with_low = draw(entries(3, OVERLAY_SCORE - 0.01), images=image)[0].read_bytes()
+    with_low = draw(entries(3, SHOWN_SCORE - 0.01), images=image)[0].read_bytes()
     assert with_low == draw(images=image)[0].read_bytes()
-    assert with_low != draw(entries(3, OVERLAY_SCORE), images=image)[0].read_bytes()
+    assert with_low != draw(entries(3, SHOWN_SCORE), images=image)[0].read_bytes()
 
 
 def test_only_the_first_images_are_drawn(draw, monkeypatch):

@@ -1,81 +1,13 @@
 """report.json and what is made from it: of a finished work folder that is written by hand."""
 
 import json
-import re
-from dataclasses import replace
 
 import pytest
-from factories import TINY_CONFIG, describe_network, rectangle_rle, write_coco, write_described_onnx
-from formats import require_valid
+from finished import BATCH_SIZE, OUTCOMES, TABLE, written
 
 from yolact_ascend.detection.tasks import BOX, MASK
-from yolact_ascend.files import write_json
-from yolact_ascend.models.config import CONFIGS
-from yolact_ascend.pipeline.context import RunContext
-from yolact_ascend.pipeline.records import Records
-from yolact_ascend.pipeline.settings import parse_words
-from yolact_ascend.pipeline.steps import DONE, FRESH, Outcome
-from yolact_ascend.process import Runner
+from yolact_ascend.files import sha256_file, write_json
 from yolact_ascend.report.report import remove_report, write_report
-from yolact_ascend.targets.compiled import describe_model, write_sidecar
-from yolact_ascend.targets.folder import WorkFolder, timings_file
-from yolact_ascend.targets.onnxruntime.target import OnnxRuntimeTarget
-
-BATCH_SIZE = 2
-TABLE = {"all": 30.0, **{str(percent): float(percent) for percent in range(50, 100, 5)}}
-OUTCOMES = [
-    Outcome("export", None, FRESH, 4.0, None),
-    Outcome("preprocess", None, DONE, 1.0, 4),
-    Outcome("infer", BATCH_SIZE, DONE, 2.0, 4),
-    Outcome("postprocess", BATCH_SIZE, DONE, 1.0, 4),
-]
-
-
-@pytest.fixture
-def finish(tmp_path, monkeypatch):
-    """Return what writes a finished work folder of a network with these tasks, and gives its run."""
-    write_coco(tmp_path / "coco", TINY_CONFIG)
-    (tmp_path / "a.pth").write_bytes(b"weights")
-
-    def finish(tasks, *words):
-        monkeypatch.setitem(CONFIGS, TINY_CONFIG.name, replace(TINY_CONFIG, tasks=tasks))
-        places = [f"weights={tmp_path}/a.pth", f"coco={tmp_path}/coco", f"out={tmp_path}/out"]
-        named = [f"config={TINY_CONFIG.name}", "target=onnxruntime", f"bs={BATCH_SIZE}"]
-        settings = parse_words([*places, *named, *words])
-        run = RunContext(settings, OnnxRuntimeTarget(), Records(WorkFolder(settings.out)), Runner(0, {}))
-        write_outputs(run, tasks)
-        return run
-
-    return finish
-
-
-def write_outputs(run, tasks):
-    """Write what the stages leave, as far as the report reads it."""
-    folder = run.folder
-    model = run.model(BATCH_SIZE)
-    folder.root.mkdir()
-    write_described_onnx(folder.onnx, replace(describe_network(), network="ours"))
-    model.write_bytes(b"model")
-    write_sidecar(model, describe_model(model, run.need(BATCH_SIZE), run.description, [], "compile"))
-    summary = {"npu_compute_time_list": [[0, 10], [10, 30]], "throughput": 133.3333}
-    for path in (folder.summary(BATCH_SIZE), folder.benchmark_summary(BATCH_SIZE)):
-        write_json(path, summary)
-    write_json(timings_file(folder.inputs), {"images": 4, "core_ms_per_image": {"decode": 1.0, "resize": 2.0}})
-    scores = {task: TABLE if task in tasks else None for task in (BOX, MASK)}
-    coco = {"bbox": [0.3] * 12, "segm": [0.3] * 12 if MASK in tasks else None}
-    host = {"images": 4, "core_ms_per_image": {"read": 1.0, "detect": 3.0}}
-    write_json(folder.scores(BATCH_SIZE), {**scores, "coco": coco, "images": 4, "host": host})
-    common = {"image_id": 3, "category_id": TINY_CONFIG.category_ids[0], "score": 0.9}
-    shape = {BOX: {"bbox": [5, 5, 60, 50]}, MASK: {"segmentation": rectangle_rle(5, 5, 65, 55, 80, 100)}}
-    for task, path in run.detections(BATCH_SIZE).items():
-        write_json(path, [{**common, **shape[task]}])
-
-
-def written(run):
-    """Return the report as JSON, and as Markdown without what aligns its tables."""
-    folder = run.folder
-    report = require_valid(json.loads(folder.report_json.read_text()), "report")
-    return report, re.sub(" +", " ", folder.report_md.read_text())
 
 
 def test_a_report_of_both_tasks(finish):
@@ -83,9 +15,8 @@ def test_a_report_of_both_tasks(finish):
     said = write_report(run, OUTCOMES, ["bs=2", "out=o p"])
     report, markdown = written(run)
     assert report["command"] == "bash scripts/run_all.sh bs=2 'out=o p'"
-    assert said.startswith(run.folder.report_md.read_text()) and said.endswith(
-        f"\nReport: {run.folder.report_md} and report.json"
-    )
+    assert said.startswith(run.folder.report_md.read_text())
+    assert f"\nReport: {run.folder.report_md} and report.json\n" in said
     assert f"by `{report['command']}`" in markdown
     (result,) = report["results"]
     assert result["box"] == result["mask"] == TABLE and result["images"] == 4 and result["failed"] == []
@@ -126,11 +57,12 @@ def test_keys_are_a_contract_whatever_the_tasks_and_the_mode(finish, tasks, word
     report, _ = written(run)
     assert list(report) == [
         *("schema_version", "created", "command", "mode", "stream", "note", "device", "model", "dataset", "versions"),
-        *("results", "stages", "overlays"),
+        *("results", "stages", "lang", "overlays", "mistakes", "worst"),
     ]
     assert list(report["results"][0]) == [
         *("batch_size", "images", "box", "mask", "coco", "failed", "throughput_images_per_s", "latency_ms", "h2d_ms"),
         *("d2h_ms", "drift_percent", "batches", "npus", "input", "precision", "aipp", "input_dtype", "way"),
+        *("metrics", "classes", "curves", "latency_over_run", "model_sha256"),
     ]
 
 
@@ -141,7 +73,7 @@ def test_a_report_of_throughput_knows_no_images(finish):
     (result,) = report["results"]
     assert report["dataset"] is None and report["overlays"] == []
     assert {result[key] for key in ("way", "box", "mask", "coco", "images")} == {None}
-    assert "Accuracy" not in markdown and "Time per image" not in markdown
+    assert "mAP in percent" not in markdown and "Time per image" not in markdown
 
 
 @pytest.mark.parametrize(
@@ -155,6 +87,7 @@ def test_a_report_says_which_images_it_is_about(finish, words, images, annotated
     assert report["dataset"] == {
         **{"name": name, "images": images, "annotated_images": annotated, "of_images": 4},
         "warnings": [],
+        "annotations_sha256": sha256_file(run.dataset.annotation_file),
     }
     assert f"- Data set: {name}, {images} of 4 images ({annotated} of them annotated)\n" in markdown
 
@@ -178,7 +111,8 @@ def test_a_report_says_where_its_figures_come_from(finish):
         None,
     )
     assert "cann" not in report["device"] and report["versions"]["cann"] is None
-    assert f"- Device: CPU on {report['device']['host']}\n- **{report['device']['note']}**\n" in markdown
+    assert f"- Device: CPU on {report['device']['host']}\n" in markdown
+    assert f"- **{report['device']['note']}**\n" in markdown
     assert "## Throughput on the CPU (" in markdown and "emula" not in markdown
     assert report["note"] is None and "a demo" not in markdown
 

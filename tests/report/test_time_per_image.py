@@ -3,7 +3,8 @@
 import pytest
 
 from yolact_ascend.pipeline.steps import DONE, Outcome
-from yolact_ascend.report.time_per_image import IMAGE_STEPS, describe_time, rate_to_keep_up_with, time_rows
+from yolact_ascend.report.texts import Texts
+from yolact_ascend.report.time_per_image import IMAGE_STEPS, describe_time, rate_to_keep_up_with, time_table
 
 PREPARED = {"images": 4, "core_ms_per_image": {"resize": 2.0, "decode": 1.0, "write": 0.5}}
 SCORED = {"images": 4, "core_ms_per_image": {"eval": 0.5, "RLE": 1.0, "read": 1.0, "detect": 3.0, "masks": 1.0}}
@@ -15,6 +16,8 @@ OUTCOMES = [
     Outcome("postprocess", 8, DONE, 5, 4),
     Outcome("benchmark", 8, DONE, 900, 800),
 ]
+
+SAY = Texts("en")
 
 
 def test_the_time_at_one_batch_size():
@@ -57,7 +60,7 @@ def test_a_stream_is_all_stages():
 
 def test_a_row_has_the_steps_in_order_and_a_dash_for_those_that_there_are_not():
     time = describe_time([PREPARED, SCORED], 200, OUTCOMES, 8, 270)
-    heads, rows = time_rows([{"batch_size": 8, "throughput_images_per_s": 200, "way": time}])
+    heads, rows = time_table([{"batch_size": 8, "throughput_images_per_s": 200, "way": time}], SAY)
     assert heads == [
         "bs",
         *IMAGE_STEPS,
@@ -81,9 +84,9 @@ def test_a_row_for_each_batch_size_and_none():
         {"batch_size": n, "throughput_images_per_s": 100, "way": describe_time([PREPARED], 100, [], n, 270)}
         for n in (8, 1)
     ]
-    _, rows = time_rows(results)
+    _, rows = time_table(results, SAY)
     assert [(row[0], row[-4]) for row in rows] == [("8", "n/a"), ("1", "n/a")]  # nothing was timed from end to end
-    assert time_rows([])[1] == []
+    assert time_table([], SAY).rows == []
 
 
 @pytest.mark.parametrize("lost", [0, 1], ids=["preprocess", "postprocess"])
@@ -94,7 +97,7 @@ def test_a_part_of_the_host_that_was_not_measured_leaves_no_total(lost):
     time = describe_time(host, 200, OUTCOMES, 8, 270)
     assert time["core_ms_per_image"] == host[1 - lost]["core_ms_per_image"]
     assert time["total_core_ms_per_image"] is None and time["cores_for_one_card"] is None
-    _, (row,) = time_rows([{"batch_size": 8, "throughput_images_per_s": 200, "way": time}])
+    _, (row,) = time_table([{"batch_size": 8, "throughput_images_per_s": 200, "way": time}], SAY)
     assert row[-5:] == ["n/a", "0.50", "200.00", "n/a", "270.00"]
 
 
@@ -105,5 +108,5 @@ def test_a_stage_that_went_over_no_image_leaves_no_speed_of_the_whole(stage):
     outcomes = [Outcome(o.stage, o.batch_size, o.status, o.seconds, 0) if o.stage == stage else o for o in outcomes]
     time = describe_time([PREPARED, SCORED], 200, outcomes, 8, 270)
     assert time["end_to_end_images_per_s"] is None
-    _, (row,) = time_rows([{"batch_size": 8, "throughput_images_per_s": 200, "way": time}])
+    _, (row,) = time_table([{"batch_size": 8, "throughput_images_per_s": 200, "way": time}], SAY)
     assert row[-5:] == ["10.0", "n/a", "200.00", "2.7", "270.00"]

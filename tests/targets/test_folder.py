@@ -56,7 +56,7 @@ def test_names_are_those_that_others_know():
         *(timings_file(folder.inputs), folder.run(8), folder.outputs(8), output_bin(folder.outputs(8), 3, 5)),
         *(folder.summary(8), folder.stream_summary(8), folder.benchmark_summary(8), folder.benchmark_input(8)),
         *(folder.scores(8), *folder.detections(8, (BOX, MASK)).values(), folder.log("infer_bs8")),
-        *(folder.report_json, folder.report_md, folder.overlays, folder.records, folder.demo_data),
+        *(*folder.reports, folder.overlays, folder.records, folder.demo_data),
     ]
     assert [path.relative_to("results").as_posix() for path in names] == [
         *("yolact_edge.onnx", "yolact_edge_bs8.om", "yolact_edge_bs8.om.json", "yolact_edge_aipp.cfg"),
@@ -64,7 +64,7 @@ def test_names_are_those_that_others_know():
         *("inputs/timings.json", "bs8", "bs8/output", "bs8/output/3_5.bin"),
         *("bs8/output_summary.json", "bs8/stream_summary.json", "bs8/perf_summary.json", "bs8/perf_input/batch.bin"),
         *("bs8/scores.json", "bs8/bbox_detections.json", "bs8/mask_detections.json", "logs/infer_bs8.log"),
-        *("report.json", "report.md", "overlays", ".stages", "demo_data"),
+        *("report.json", "report.md", "report.html", "overlays", ".stages", "demo_data"),
     ]
 
 

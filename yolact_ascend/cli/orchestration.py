@@ -16,7 +16,7 @@ from yolact_ascend.pipeline.demo import NOTE, demo_scenes, with_demo
 from yolact_ascend.pipeline.disk import in_gb, plan_disk, require_room
 from yolact_ascend.pipeline.model_source import EXPORT, describe_exported, require_exporter, require_source
 from yolact_ascend.pipeline.quantization import require_pruned
-from yolact_ascend.pipeline.records import NO_RESULT, Record, Records
+from yolact_ascend.pipeline.records import NO_RESULT, Record, Records, utc_now
 from yolact_ascend.pipeline.settings import RunSettings, parse_words
 from yolact_ascend.pipeline.stages.plan import plan_steps
 from yolact_ascend.pipeline.steps import DONE, FRESH, Outcome, Step
@@ -115,19 +115,30 @@ def run_step(step: Step, run: RunContext) -> Outcome:
     remove_report(run)  # of an earlier run: from here on it does not describe this folder
     _say(f"[{step.label}] running: {reason}")
     inputs = as_json(step.inputs())
+    run.runner.commands.clear()
     start = time.perf_counter()
     images = step.work()
     seconds = time.perf_counter() - start
-    records.save(step.label, Record(inputs, records.describe(step.outputs()), round(seconds, 3), images, step.note()))
+    done = Record(
+        inputs,
+        records.describe(step.outputs()),
+        round(seconds, 3),
+        images,
+        step.note(),
+        list(run.runner.commands),
+        utc_now(),
+    )
+    records.save(step.label, done)
     _say(f"[{step.label}] done in {seconds:.1f} s")
-    return Outcome(step.stage, step.batch_size, DONE, seconds, images)
+    return Outcome(step.stage, step.batch_size, DONE, seconds, images, done.commands, done.finished)
 
 
 def recall(step: Step, records: Records) -> Outcome:
     """Return the outcome of a step that was done before."""
     record = records.load(step.label)
     assert record is not None
-    return Outcome(step.stage, step.batch_size, FRESH, record.seconds, record.images)
+    seconds, images = record.seconds, record.images
+    return Outcome(step.stage, step.batch_size, FRESH, seconds, images, record.commands, record.finished)
 
 
 def stale_reason(step: Step, run: RunContext) -> str | None:
@@ -206,7 +217,7 @@ def claim_files(run: RunContext, steps: Sequence[Step], reasons: Mapping[str, st
     if all(reasons[step.label] is None for step in selected):
         return
     files = [path for step in selected for path in step.files]
-    run.records.ledger.claim([*files, run.folder.report_json, run.folder.report_md], "out=DIR")
+    run.records.ledger.claim([*files, *run.folder.reports], "out=DIR")
 
 
 def _explain_model(step: Step, run: RunContext) -> str:

@@ -165,6 +165,12 @@ def side_by_side(panels: Sequence[tuple[str, np.ndarray]]) -> np.ndarray:
     return np.hstack(columns)
 
 
+def split_panels(picture: np.ndarray, count: int = 2) -> list[np.ndarray]:
+    """Return the pictures that `side_by_side` has put beside each other, of one width, with their titles."""
+    width = (picture.shape[1] - (count - 1) * GAP_PX) // count
+    return [picture[:, n * (width + GAP_PX) :][:, :width] for n in range(count)]
+
+
 def write_jpeg(path: Path, image_bgr: np.ndarray, quality: int = JPEG_QUALITY) -> None:
     """Write a picture as JPEG, atomically; raises ArtifactError when that is impossible."""
     height, width = image_bgr.shape[:2]

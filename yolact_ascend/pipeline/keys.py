@@ -27,6 +27,7 @@ from yolact_ascend.targets.registry import DEFAULT_TARGET, TARGETS
 from yolact_ascend.targets.target import BATCH_CONTENTS
 from yolact_ascend.words import listed, one_of, optional, path, switch, whole_number
 
+LANGUAGES = ("en", "zh")  # of the report
 MAX_LOOP = 100_000  # ais_bench's own limit of --loop
 
 
@@ -120,6 +121,7 @@ KEYS = {
     "from": Key("", optional(one_of(ALL_STAGES)), "first stage to run; earlier stages must already have run"),
     "to": Key("", optional(one_of(ALL_STAGES)), "last stage to run"),
     "force": Key("", _force, "rerun these stages even if nothing changed: comma-separated names, or 1 for all"),
+    "lang": Key("en", one_of(LANGUAGES), "language of report.html and report.md: en, zh (Chinese)"),
     "upstream": Key(
         "",
         optional(path),

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -30,12 +31,19 @@ class Record:
     seconds: float
     images: int | None
     note: str = ""  # the step's own, see `steps.Step`
+    commands: list[str] = field(default_factory=list)  # that it ran, as lines to paste
+    finished: str = ""  # ISO 8601, UTC; "" in a record of an earlier version
     schema: int = SCHEMA
 
     @property
     def token(self) -> str:
         """Changes when the step wrote anything anew: what later steps depend on where content is too large to hash."""
         return digest(self.outputs)
+
+
+def utc_now() -> str:
+    """Return the time as records and reports state it: ISO 8601, UTC, whole seconds."""
+    return datetime.now(timezone.utc).isoformat(timespec="seconds")
 
 
 class Records:

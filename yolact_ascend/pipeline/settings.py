@@ -57,6 +57,7 @@ class RunSettings:
     canvas: tuple[int, int] | None  # height and width in px; None: the config's
     fit: str | None  # of models.canvas; None: the config's
     input: str
+    lang: str = "en"  # of the report; of keys.LANGUAGES
     given: frozenset[str] = frozenset()  # the keys that the user wrote
     is_demo: bool = False  # see `demo`
     quantization: Quantization | None = None  # for precision=int8
@@ -130,12 +131,7 @@ def _settings(values: dict[str, Any], given: frozenset[str]) -> RunSettings:
             raise UsageError(f"{key}={stage}: {way} does not have this stage. Its stages: {', '.join(stages)}.")
     if stages.index(first) > stages.index(last):
         raise UsageError(f"from={first} comes after to={last}; the order is {', '.join(stages)}.")
-    if values["mode"] == "full" and values["input"] not in (None, "dataset"):
-        raise UsageError(
-            f"input={values['input']}: mode=full runs the images of coco=. Leave out input=, or set mode=perf."
-        )
-    if values["images"] and not values["annotations"]:
-        raise UsageError(f"images={values['images']} needs annotations=FILE, which lists these images.")
+    _refuse_contradictions(values)
     exported, config = choose_model(values, "weights" in given, _must_export(values))
     target = TARGETS[values["target"]]
     embed = _read("embed", values["embed"], lambda word: read_embed(target, word))
@@ -176,9 +172,19 @@ def _settings(values: dict[str, Any], given: frozenset[str]) -> RunSettings:
         embed=embed,
         threads=values["threads"],
         input=_benchmark_input(values, target),
+        lang=values["lang"],
         given=given,
         exported=exported,
     )
+
+
+def _refuse_contradictions(values: dict[str, Any]) -> None:
+    if values["mode"] == "full" and values["input"] not in (None, "dataset"):
+        raise UsageError(
+            f"input={values['input']}: mode=full runs the images of coco=. Leave out input=, or set mode=perf."
+        )
+    if values["images"] and not values["annotations"]:
+        raise UsageError(f"images={values['images']} needs annotations=FILE, which lists these images.")
 
 
 def _must_export(values: dict[str, Any]) -> bool:

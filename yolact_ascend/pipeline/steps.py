@@ -38,10 +38,12 @@ class Step:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of one step in this run; seconds and images are those of the run that did the work."""
+    """What became of one step in this run; all but its status are of the run that did the work."""
 
     stage: str
     batch_size: int | None
     status: str  # DONE or FRESH
     seconds: float
     images: int | None
+    commands: Sequence[str] = ()  # that it ran, as lines to paste
+    finished: str = ""  # ISO 8601, UTC; "" where that is not known

@@ -3,26 +3,30 @@
 from __future__ import annotations
 
 import platform
+from collections import Counter
 from collections.abc import Sequence
-from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
 from yolact_ascend import __version__
 from yolact_ascend.cores import count_cores
 from yolact_ascend.detection.tasks import BOX, MASK
-from yolact_ascend.files import read_json, write_bytes, write_json
+from yolact_ascend.extras import describe_missing, is_installed
+from yolact_ascend.files import read_json, sha256_file, write_bytes, write_json
 from yolact_ascend.models.family import ONNX
 from yolact_ascend.models.inputs import NOTHING, takes_pixels
 from yolact_ascend.models.onnx_metadata import own_operators
 from yolact_ascend.pipeline.context import RunContext
 from yolact_ascend.pipeline.demo import NOTE
+from yolact_ascend.pipeline.records import utc_now
 from yolact_ascend.pipeline.settings import RunSettings
 from yolact_ascend.pipeline.steps import Outcome
 from yolact_ascend.process import run_line
 from yolact_ascend.report.dataset_name import name_dataset
+from yolact_ascend.report.findings import read_findings
 from yolact_ascend.report.markdown import render_markdown
-from yolact_ascend.report.overlays import remove_overlays, write_overlays
+from yolact_ascend.report.mistakes import describe_mistakes
+from yolact_ascend.report.overlays import OVERLAY_IMAGES, remove_overlays, write_overlays
 from yolact_ascend.report.time_per_image import describe_time, rate_to_keep_up_with
 from yolact_ascend.sources import library_versions
 from yolact_ascend.tables import counted
@@ -33,25 +37,39 @@ from yolact_ascend.targets.target import INT8, Target
 from yolact_ascend.tensors import TensorSpec
 
 SCHEMA_VERSION = 1
+LIBRARIES_OF_PAGE = ("jinja2", "leather")  # that report.html needs, and nothing else of a run
 
 
 def write_report(run: RunContext, outcomes: Sequence[Outcome], words: Sequence[str]) -> str:
     """Write report.json and report.md from what the stages left; return the short form for the terminal."""
     folder = run.folder
     report = build_report(run, outcomes, words)
-    run.records.ledger.claim([folder.report_json, folder.report_md], "out=DIR")
-    overlays = _draw_overlays(run, report["results"][0]["failed"])
-    report["overlays"] = [path.relative_to(folder.root).as_posix() for path in overlays]
+    run.records.ledger.claim(folder.reports, "out=DIR")
+    report.update(_describe_images(run, report["results"][0]["failed"]))
     write_json(folder.report_json, report)
     markdown = render_markdown(report)
     write_bytes(folder.report_md, markdown.encode())
     note = f"\nThis was {report['note']}" if report["note"] else ""
-    return f"{markdown}\nReport: {folder.report_md} and {folder.report_json.name}{note}"
+    page = _write_page(run, report)
+    return f"{markdown}\nReport: {folder.report_md} and {folder.report_json.name}{note}\n{page}"
+
+
+def _write_page(run: RunContext, report: dict[str, Any]) -> str:
+    """Write report.html; return the line that says where it is, or why there is none."""
+    path = run.folder.report_html
+    missing = [module for module in LIBRARIES_OF_PAGE if not is_installed(module)]
+    if missing:
+        run.records.ledger.remove([path])  # of an earlier run
+        return f"There is no {path.name}: {describe_missing(missing[0])}"
+    from yolact_ascend.report.html import render_html
+
+    write_bytes(path, render_html(report, run.folder.root).encode())
+    return f"Open in a browser: {path.absolute().as_uri()}"
 
 
 def remove_report(run: RunContext) -> None:
     """Remove the report of an earlier run, if there is one."""
-    run.records.ledger.remove([run.folder.report_json, run.folder.report_md])
+    run.records.ledger.remove(run.folder.reports)
     remove_overlays(run.folder.overlays, run.records.ledger)
 
 
@@ -60,7 +78,7 @@ def build_report(run: RunContext, outcomes: Sequence[Outcome], words: Sequence[s
     settings = run.settings
     return {
         "schema_version": SCHEMA_VERSION,
-        "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "created": utc_now(),
         "command": run_line(*words),
         "mode": settings.mode,
         "stream": settings.stream,
@@ -71,18 +89,37 @@ def build_report(run: RunContext, outcomes: Sequence[Outcome], words: Sequence[s
         "versions": _describe_versions(run),
         "results": [_result(run, outcomes, batch_size) for batch_size in settings.batch_sizes],
         "stages": [_describe_outcome(outcome) for outcome in outcomes],
+        "lang": settings.lang,
     }
 
 
-def _draw_overlays(run: RunContext, failed: Sequence[int]) -> list[Path]:
-    """Draw the first images of a full run with the detections of its first batch size; a benchmark has none."""
+def _describe_images(run: RunContext, failed: Sequence[int]) -> dict[str, Any]:
+    """Draw the first and the worst images of a full run, by the detections of its first batch size, and count mistakes.
+
+    A benchmark has none.
+    """
+    folder, ledger = run.folder, run.records.ledger
     if run.settings.mode != "full":
-        remove_overlays(run.folder.overlays, run.records.ledger)
-        return []
-    batch_size = run.settings.batch_sizes[0]
+        remove_overlays(folder.overlays, ledger)
+        return {"overlays": [], "mistakes": None, "worst": []}
     images = [image for image in run.images if image.image_id not in failed]
-    folder, ledger = run.folder.overlays, run.records.ledger
-    return write_overlays(folder, ledger, images, run.dataset, run.scored_config, run.detections(batch_size))
+    found = read_findings(images, run.dataset, run.detections(run.settings.batch_sizes[0]))
+    mistakes, worst = describe_mistakes(found) if run.dataset.is_scored else (None, [])
+    pictures = write_overlays(folder.overlays, ledger, found, run.scored_config, [image for image, _ in worst])
+    paths = {image_id: path.relative_to(folder.root).as_posix() for image_id, path in pictures.items()}
+    return {
+        "overlays": list(paths.values())[:OVERLAY_IMAGES],
+        "mistakes": mistakes,
+        "worst": [
+            {
+                "image_id": found.image.image_id,
+                "file_name": found.image.path.name,
+                **counted.to_json(),
+                "overlay": paths[found.image.image_id],
+            }
+            for found, counted in worst
+        ],
+    }
 
 
 def _describe_device(target: Target, precision: str) -> dict[str, Any]:
@@ -107,6 +144,7 @@ def _describe_model(run: RunContext) -> dict[str, Any]:
         "aipp": run.settings.embed != NOTHING,
         "embed": run.settings.embed,
         "input_dtype": run.inputs[0].dtype,
+        "onnx_sha256": sha256_file(run.folder.onnx),
         **_describe_canvas(run),
         **_describe_int8(run),
     }
@@ -152,6 +190,7 @@ def _describe_dataset(run: RunContext) -> dict[str, Any]:
         "annotated_images": run.dataset.annotated_count,
         "of_images": len(run.whole_dataset.images),
         "warnings": list(run.dataset.warnings),
+        "annotations_sha256": sha256_file(run.dataset.annotation_file),
     }
 
 
@@ -188,7 +227,32 @@ def _result(run: RunContext, outcomes: Sequence[Outcome], batch_size: int) -> di
         "aipp": takes_pixels(TensorSpec.of_sample(model.input)),
         "input_dtype": model.input["dtype"],
         "way": _describe_time(run, scores, timings, outcomes, batch_size) if is_full else None,
+        "metrics": scores.get("metrics"),
+        "classes": _describe_classes(run, scores["classes"]) if is_full else None,
+        "curves": scores.get("curves"),
+        "latency_over_run": timings.latency_over_run(),
+        "model_sha256": model.model_sha256,
     }
+
+
+def _describe_classes(run: RunContext, scored: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the AP of each class with its name, and how many objects are annotated; crowds do not count."""
+    image_ids = {image.image_id for image in run.images}
+    objects = Counter(
+        entry["category_id"]
+        for entry in run.dataset.annotations["annotations"]
+        if entry["image_id"] in image_ids and not entry.get("iscrowd")
+    )
+    names = dict(run.dataset.categories)
+    return [
+        {
+            "category_id": entry["category_id"],
+            "name": names[entry["category_id"]] or str(entry["category_id"]),
+            "annotations": objects[entry["category_id"]],
+            **{task: entry[task] for task in (BOX, MASK)},
+        }
+        for entry in scored
+    ]
 
 
 def _describe_time(
@@ -224,6 +288,8 @@ def _describe_outcome(outcome: Outcome) -> dict[str, Any]:
         "images": outcome.images,
         "images_per_s": None if images_per_s is None else round(images_per_s, 3),
         "status": outcome.status,
+        "commands": list(outcome.commands),
+        "finished": outcome.finished or None,
     }
 
 

@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from yolact_ascend.pipeline.steps import Outcome
+from yolact_ascend.report.sections import Table
+from yolact_ascend.report.texts import Texts
 from yolact_ascend.tables import format_number
 
 # In the order in which an image passes them; `infer` is the device's, the others are the host's.
@@ -49,21 +51,17 @@ def describe_time(
     }
 
 
-def time_rows(results: Sequence[Mapping[str, Any]]) -> tuple[list[str], list[list[str]]]:
-    """Return heads and rows of the table, a row for each batch size."""
+def time_table(results: Sequence[Mapping[str, Any]], say: Texts) -> Table:
+    """Return the table of times, a row for each batch size."""
     heads = [
         "bs",
-        *IMAGE_STEPS,
-        "host total",
-        "end to end images/s",
-        "device images/s",
-        "cores to keep up",
-        "with images/s",
+        *map(say.name, IMAGE_STEPS),
+        *(say("host_total"), say("end_to_end"), say("device_speed"), say("cores"), say("cores_at")),
     ]
     rows = []
     for result in results:
         way = result["way"]
-        ms = {**way["core_ms_per_image"], "infer": way["device_ms_per_image"]}
+        ms = step_times(result)
         rows.append(
             [
                 str(result["batch_size"]),
@@ -75,4 +73,17 @@ def time_rows(results: Sequence[Mapping[str, Any]]) -> tuple[list[str], list[lis
                 format_number(way["cores_for_images_per_s"], 2),
             ]
         )
-    return heads, rows
+    return Table(heads, rows)
+
+
+def step_times(result: Mapping[str, Any]) -> dict[str, float]:
+    """Return the milliseconds of each step of an image, in their order: the host's of a core, the device's of it."""
+    way = result["way"]
+    ms = {**way["core_ms_per_image"], "infer": way["device_ms_per_image"]}
+    return {step: ms[step] for step in IMAGE_STEPS if step in ms}
+
+
+def time_note(config: str, say: Texts) -> str:
+    """Return what the table of times counts; with the published speed, where a run of this config is held to it."""
+    published = say("published", speed=PUBLISHED_IMAGES_PER_S) if config == PUBLISHED_CONFIG else ""
+    return say("time_note", published=published)

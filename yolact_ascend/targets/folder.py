@@ -112,8 +112,17 @@ class WorkFolder:
         return self.root / "report.md"
 
     @property
+    def report_html(self) -> Path:
+        return self.root / "report.html"
+
+    @property
+    def reports(self) -> tuple[Path, Path, Path]:
+        """The forms of the report."""
+        return self.report_json, self.report_md, self.report_html
+
+    @property
     def overlays(self) -> Path:
-        """Pictures of the run's first images, `<image stem>.jpg`."""
+        """Pictures of the run's first and worst images, `<image stem>.jpg`."""
         return self.root / "overlays"
 
     @property

@@ -18,6 +18,7 @@ from yolact_ascend.files import (
 
 COPIES = ("H2D_latency", "D2H_latency")  # ais_bench's keys
 STATED = "stated"  # ours, in place of npu_compute_time_list: the fields of `DeviceTimings` that a program states
+MOST_POINTS = 500  # of the latency over a run
 LATENCIES = ("mean", "median", "min", "max", "p90", "p95", "p99")
 
 
@@ -48,6 +49,22 @@ class DeviceTimings:
         named = {"mean": values.mean(), "median": np.median(values), "min": values.min(), "max": values.max()}
         named.update({f"p{q}": np.percentile(values, q) for q in (90, 95, 99)})
         return {name: round(float(value), 4) for name, value in named.items()}
+
+    def latency_over_run(self) -> dict[str, Any] | None:
+        """Return the latency in ms over the run, as report.json holds it; None where no batch is listed.
+
+        At most `MOST_POINTS` points, each of `batches_per_point` batches (the last of fewer): their mean and maximum.
+        """
+        values = self.latencies_ms
+        if not values:
+            return None
+        size = math.ceil(len(values) / MOST_POINTS)
+        parts = [values[start : start + size] for start in range(0, len(values), size)]
+        return {
+            "batches_per_point": size,
+            "mean_ms": [round(fmean(part), 4) for part in parts],
+            "max_ms": [round(max(part), 4) for part in parts],
+        }
 
     def drift_percent(self) -> float | None:
         """How much slower the last quarter of the batches was than the first, in percent; None for fewer than 8."""
