@@ -5,8 +5,18 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from yolact_ascend.analysis.expected import FLOAT16, TIES, allowances, compare_outputs, describe_outputs
+from yolact_ascend.analysis.expected import (
+    FLOAT16,
+    TIES,
+    allowances,
+    compare_outputs,
+    describe_outputs,
+    least_found,
+)
+from yolact_ascend.analysis.self_test import Computed, _check_detections, describe_expected
 from yolact_ascend.analysis.verify import FLOAT32, is_close
+from yolact_ascend.checks import OK
+from yolact_ascend.errors import ToolError
 
 NAMES = ("boxes", "scores", "classes", "count", "masks")
 
@@ -90,3 +100,28 @@ def test_tensors_are_compared_on_their_samples():
 def test_ties_are_allowed_in_any_precision(precision, allowed):
     assert allowances(describe_outputs(NAMES, lists(2)), precision) == [allowed, allowed, allowed, TIES, allowed]
     assert allowances(describe_outputs(["loc"], [np.ones(3)]), precision) == [allowed]
+
+
+def test_a_model_is_packed_when_it_is_as_close_as_its_precision_allows():
+    """An emulated INT8 .om of the demo with embed=1 is 0.989 from ONNX Runtime: it was refused with float16's limit."""
+    rng = np.random.default_rng(0)
+    right = rng.normal(0, 1, (8, 8)).astype(np.float32)
+    own = (right + rng.normal(0, 0.16, right.shape)).astype(np.float32)
+    computed, found = (Computed(("protos",), (values,), "a device") for values in (right, own))
+    assert (
+        0.97 < compare_outputs(describe_outputs(computed.names, computed.outputs), found.outputs)[0].cosine_min < 0.99
+    )
+    assert describe_expected(computed, (), found, "int8", "a.png")["outputs"][0]["name"] == "protos"
+    with pytest.raises(ToolError, match="the model does not compute what a device does: lowest cosine 0.98"):
+        describe_expected(computed, (), found, "fp16", "a.png")
+
+
+@pytest.mark.parametrize(("moved", "is_ok"), [(1, {"int8": True, "fp16": False}), (3, {"int8": False, "fp16": False})])
+def test_of_an_int8_model_a_detection_may_be_at_another_place(moved, is_ok):
+    """As the emulated INT8 .om of the demo has it, 1 of 10, beside the QDQ file of the same integers."""
+    places = [{"score": 0.9, "category_id": 1, "bbox": [20.0 * index, 0.0, 10.0, 10.0]} for index in range(10)]
+    found = [{**entry, "bbox": [0.0, 500.0 + index, 10.0, 10.0]} for index, entry in enumerate(places[:moved])]
+    found += places[moved:]
+    for precision, expected in is_ok.items():
+        check = _check_detections({"detections": places}, found, least_found(precision))
+        assert (check.status == OK) is expected, check.text

@@ -21,6 +21,8 @@ FLOAT16 = Float16Cost(cosine_min=0.9998, relative=0.02)
 # The same for INT8: two programs round other values at ties, and the next layers with them. Seen on the demo: ONNX
 # Runtime and OpenVINO 0.9988 and 0.06 apart, ONNX Runtime and the emulated .om 0.990 and 0.18.
 INT8 = Float16Cost(cosine_min=0.97, relative=0.35)
+# Of the sure detections. Seen on the demo's 10: 9 by the emulated INT8 .om, and one that is at another place.
+LEAST_FOUND_INT8 = 0.75
 # Of a list of detections, this share may be in one list only, in any precision: a tie at a threshold is enough.
 TIES = Float16Cost(cosine_min=-1.0, relative=1 - LEAST_FOUND)
 ROW_SAMPLES = 16  # of each detection's row of an output
@@ -57,6 +59,11 @@ def allowances(expected: Sequence[dict[str, Any]], precision: str) -> list[Float
     is_list = lists_detections([output["name"] for output in expected])
     default = {"fp32": FLOAT32, "int8": INT8}.get(precision, FLOAT16)
     return [TIES if is_list and bare_name(output["name"]) == COUNT else default for output in expected]
+
+
+def least_found(precision: str) -> float:
+    """Return which share of the sure detections a model finds at least, in a precision."""
+    return LEAST_FOUND_INT8 if precision == "int8" else LEAST_FOUND
 
 
 def compare_outputs(expected: Sequence[dict[str, Any]], outputs: Sequence[np.ndarray]) -> list[OutputDifference]:

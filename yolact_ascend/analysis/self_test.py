@@ -16,11 +16,10 @@ import numpy as np
 from yolact_ascend import __version__
 from yolact_ascend.analysis.causes import OVERFLOW, UNKNOWN, ZEROS, Cause
 from yolact_ascend.analysis.closeness import OutputDifference
-from yolact_ascend.analysis.expected import allowances, compare_outputs, describe_outputs
+from yolact_ascend.analysis.expected import allowances, compare_outputs, describe_outputs, least_found
 from yolact_ascend.analysis.golden import Float16Cost
 from yolact_ascend.analysis.verdict import CAUSE, RUN, Verdict, describe_sidecar
 from yolact_ascend.analysis.verify import (
-    LEAST_FOUND,
     LISTED,
     MARGIN,
     SAME_SCORE,
@@ -50,7 +49,7 @@ from yolact_ascend.targets.target import DeviceRequest, Engine, Target
 from yolact_ascend.tensors import TensorSpec
 from yolact_ascend.timings import Timings
 
-MOST_COST = Float16Cost(cosine_min=0.99, relative=0.25)  # beyond it, a model does not compute its ONNX
+MOST_COST = Float16Cost(cosine_min=0.99, relative=0.25)  # beyond it and `allowances`, a model does not compute its ONNX
 RIGHT = "the pack's expected values"
 FILES, OUTPUTS, DETECTIONS = "files", "outputs", "detections"  # the checks
 
@@ -126,7 +125,9 @@ def describe_expected(
     allowed = allowances(outputs, precision)
     if own is not None:
         costs = compare_outputs(outputs, own.outputs)
-        wrong = [cost for cost in costs if not is_close(cost, MOST_COST)]
+        wrong = [
+            cost for cost, least in zip(costs, allowed) if not (is_close(cost, MOST_COST) or is_close(cost, least))
+        ]
         if wrong:
             raise ToolError(
                 f"On {own.by}, the model does not compute what {right.by} does: {describe_differences(wrong)}. Nothing "
@@ -194,7 +195,8 @@ def _check_computed(folder: Path, manifest: Manifest, model: Path, target: Targe
         found = compute(model, target, picture)
         yield _check_outputs(expected, found, manifest, model)
         if all(np.isfinite(output).all() for output in found.outputs):  # others are not decoded
-            yield _check_detections(expected, detect(model, found, picture))
+            least = least_found(manifest.precision)
+            yield _check_detections(expected, detect(model, found, picture), least)
     except (KeyError, TypeError, ValueError) as error:
         raise ArtifactError(f"{folder / EXPECTED} is damaged: {type(error).__name__} {error}. {PACK_AGAIN}") from error
 
@@ -230,7 +232,7 @@ def _find_cause(found: Computed, manifest: Manifest, model: Path) -> Cause:
     return Cause(UNKNOWN, "the device computes something else; `verify` without a pack looks for the cause")
 
 
-def _check_detections(expected: dict[str, Any], found: Sequence[dict[str, Any]]) -> Check:
+def _check_detections(expected: dict[str, Any], found: Sequence[dict[str, Any]], least: float) -> Check:
     sure = [entry for entry in expected["detections"] if entry["score"] >= SURE]
     matched = sum(is_found(entry, found) for entry in sure)
     # Clearly above the score to which they are listed, so that what is expected holds them.
@@ -239,7 +241,7 @@ def _check_detections(expected: dict[str, Any], found: Sequence[dict[str, Any]])
     facts = {"sure": len(sure), "found": matched, "surplus": surplus}
     said = f"{matched} of {len(sure)} sure detections" if sure else "nothing sure is expected in this image"
     said += f", {surplus} that are not expected" if surplus else ""
-    if matched >= LEAST_FOUND * len(sure) and surplus <= (1 - LEAST_FOUND) * len(others):
+    if matched >= least * len(sure) and surplus <= (1 - least) * len(others):
         return Check(DETECTIONS, OK, said, facts)
     cause = Cause("the host's part", "where the outputs are right, the heads, numpy or OpenCV of this host differ")
     return Check(DETECTIONS, FAIL, f"{said}.", {**facts, CAUSE: asdict(cause)})
