@@ -39,7 +39,7 @@ def commands(text):
     """The commands in a document's shell blocks, one line each, as (verb, flags)."""
     for block in re.findall(r"```sh\n(.*?)```|((?:^    .*\n)+)", text, re.DOTALL | re.MULTILINE):
         for line in "".join(block).replace("\\\n", " ").splitlines():
-            found = re.search(r"-m yolact_ascend ([a-z]+)|python3 (\w+\.py)", line)
+            found = re.search(r"-m yolact_ascend ([a-z_]+)|python3 (\w+\.py)", line)
             if found and (found.group(1) or found.group(2) in GUIDES_SCRIPTS):
                 yield found.group(1) or GUIDES_SCRIPTS[found.group(2)], re.findall(r"--\w+", line.split("#")[0])
 

@@ -11,6 +11,7 @@ from yolact_ascend.detection.boxes import (
     encode_boxes,
     fast_nms,
     scale_boxes,
+    standard_nms,
 )
 
 NO_BOXES = np.zeros((0, 4), dtype=np.float32)
@@ -87,6 +88,21 @@ def test_fast_nms(ranked, expected):
 
 
 @pytest.mark.parametrize(
+    ("ranked", "expected"),
+    [
+        pytest.param(NO_BOXES, [], id="empty"),
+        pytest.param(boxes([0, 0, 9, 9]), [True], id="one"),
+        # Sides count one pixel more: 5x1 pixels in 10x1 are a half, which suffices.
+        pytest.param(boxes([0, 0, 9, 0], [0, 0, 4, 0]), [True, False], id="at the threshold"),
+        pytest.param(boxes([0, 0, 9, 0], [0, 0, 3, 0]), [True, True], id="below the threshold"),
+        pytest.param(boxes([0, 0, 8, 0], [2, 0, 10, 0], [4, 0, 12, 0]), [True, False, True], id="chain"),
+    ],
+)
+def test_standard_nms(ranked, expected):
+    assert standard_nms(ranked, 0.5).tolist() == expected
+
+
+@pytest.mark.parametrize(
     ("relative", "expected"),
     [
         pytest.param([], [], id="empty"),
@@ -102,3 +118,9 @@ def test_scale_boxes(relative, expected):
     scaled = scale_boxes(boxes(relative), height=100, width=200)
     assert np.issubdtype(scaled.dtype, np.integer)
     assert scaled.tolist() == np.reshape(expected, (-1, 4)).tolist()
+
+
+def test_boxes_in_fractions_of_pixels():
+    scaled = scale_boxes(boxes([0.129, 0.129, 1.5, 0.5]), height=100, width=200, is_whole=False)
+    assert scaled.dtype == np.float32
+    np.testing.assert_allclose(scaled, [[25.8, 12.9, 200, 50]], rtol=1e-6)

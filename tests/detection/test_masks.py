@@ -13,6 +13,7 @@ from yolact_ascend.detection.masks import (
     compress_runs,
     crop_windows,
     encode_masks,
+    encode_masks_cut_last,
     run_lengths,
     upsampling,
 )
@@ -146,18 +147,22 @@ def test_masks_equal_the_full_frame_way(size):
     smooth = torch.nn.functional.interpolate(coarse, (138, 138), mode="bicubic").relu()
     protos = smooth[0].permute(1, 2, 0).numpy().copy()  # [138,138,32]
     coeffs = np.tanh(rng.normal(size=(len(boxes), 32))).astype(np.float32)
-    reference = full_frame_masks(protos, coeffs, boxes, *size)
-    found = np.stack([decode_mask(rle) for rle in encode_masks(protos, coeffs, boxes, *size, 0.5)])
-    assert found.shape == reference.shape
-    assert 0.005 < reference.mean() < 0.5
-    assert (found == reference).mean() >= 0.9999  # a pixel whose value is 0.5 to the last bit may differ
+    for cuts_first, encode in ((True, encode_masks), (False, encode_masks_cut_last)):
+        reference = full_frame_masks(protos, coeffs, boxes, *size, cuts_first)
+        found = np.stack([decode_mask(rle) for rle in encode(protos, coeffs, boxes, *size, 0.5)])
+        assert found.shape == reference.shape
+        assert 0.005 < reference.mean() < 0.5
+        assert (found == reference).mean() >= 0.9999  # a pixel whose value is 0.5 to the last bit may differ
 
 
-def full_frame_masks(protos, coeffs, boxes, height, width) -> np.ndarray:
-    """Assemble everywhere, crop, upsample everywhere, threshold: [N,H,W], as YOLACT's paper describes it."""
+def full_frame_masks(protos, coeffs, boxes, height, width, cuts_first) -> np.ndarray:
+    """Assemble everywhere, crop, upsample everywhere, threshold: [N,H,W], as YOLACT's paper describes it.
+
+    Or cropped last, at the image's size.
+    """
     import torch
 
-    h, w, _ = protos.shape
+    h, w = protos.shape[:2] if cuts_first else (height, width)
     values = torch.from_numpy(protos @ coeffs.T).sigmoid().permute(2, 0, 1)  # [N,h,w]
     x, y = torch.from_numpy(boxes[:, 0::2] * np.float32(w)), torch.from_numpy(boxes[:, 1::2] * np.float32(h))
 
@@ -165,8 +170,11 @@ def full_frame_masks(protos, coeffs, boxes, height, width) -> np.ndarray:
         low, high = edges.min(dim=1, keepdim=True).values - 1, edges.max(dim=1, keepdim=True).values + 1
         return (cells >= low) & (cells < high)
 
-    values = values * (inside(torch.arange(h), y)[:, :, None] & inside(torch.arange(w), x)[:, None, :])
-    full = torch.nn.functional.interpolate(values[None], (height, width), mode="bilinear", align_corners=False)[0]
+    def upsampled(masks):
+        return torch.nn.functional.interpolate(masks[None], (height, width), mode="bilinear", align_corners=False)[0]
+
+    window = inside(torch.arange(h), y)[:, :, None] & inside(torch.arange(w), x)[:, None, :]
+    full = upsampled(values * window) if cuts_first else upsampled(values) * window
     return (full > 0.5).numpy()
 
 

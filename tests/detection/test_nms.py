@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose
@@ -98,6 +100,19 @@ def test_suppress_overlaps_equals_nms_over_everything(n, settings):
     kept = suppress(scores, boxes, settings)
     found = list(zip(kept.scores, kept.class_ids, kept.rows))
     assert found == expected[: settings.max_detections]
+
+
+def test_standard_nms_takes_each_class_by_itself_and_in_turn():
+    """A chain: the first takes the second, which then cannot take the third, as it does in Fast NMS."""
+    boxes = np.array([[0, 0, 0.4, 0.4], [0.1, 0, 0.5, 0.4], [0.2, 0, 0.6, 0.4]], np.float32)
+    scores = np.array([[0.9, 0.2], [0.8, 0.04], [0.7, 0.3]], np.float32)
+    fast = suppress(scores[:, :1], boxes, SETTINGS)
+    kept = suppress(scores, boxes, dataclasses.replace(SETTINGS, standard_nms_px=550))
+    assert fast.rows.tolist() == [0]
+    assert list(zip(kept.class_ids.tolist(), kept.rows.tolist())) == [(0, 0), (0, 2), (1, 2), (1, 0)]  # 0.04 is too low
+    one = suppress(scores, boxes, dataclasses.replace(SETTINGS, standard_nms_px=550, max_detections=1))
+    assert one.scores.tolist() == [np.float32(0.9)]
+    assert len(suppress(scores[:0], boxes[:0], dataclasses.replace(SETTINGS, standard_nms_px=550)).rows) == 0
 
 
 @pytest.mark.parametrize(

@@ -62,8 +62,25 @@ def fast_nms(boxes_xyxy: np.ndarray, iou_threshold: float) -> np.ndarray:
     return np.logical_not(overlaps.any(axis=0))
 
 
-def scale_boxes(boxes_xyxy_rel: np.ndarray, height: int, width: int) -> np.ndarray:
+def standard_nms(boxes_xyxy_px: np.ndarray, iou_threshold: float) -> np.ndarray:
+    """Return which boxes [N,4] of one class to keep, as booleans [N]; the best score comes first.
+
+    A box goes when a better one that stays overlaps it by the threshold or more; sides count a pixel more than their
+    difference. Source: haotian-liu/yolact_edge @ a9a0028, yolact_edge/utils/cython_nms.pyx.
+    """
+    wider = boxes_xyxy_px + np.array([0, 0, 1, 1], boxes_xyxy_px.dtype)
+    overlaps = box_iou(wider, wider) >= iou_threshold
+    kept = np.ones(len(wider), dtype=bool)
+    for n in range(len(wider)):
+        if kept[n]:
+            kept[n + 1 :] &= ~overlaps[n, n + 1 :]
+    return kept
+
+
+def scale_boxes(boxes_xyxy_rel: np.ndarray, height: int, width: int, is_whole: bool = True) -> np.ndarray:
     """Return boxes [N,4] in whole pixels of the image, truncated, corners in order and inside the image.
+
+    float32 where they are not to be whole.
 
     Upstream's `sanitize_coordinates`, except that a box beside the image becomes an empty one at its edge
     instead of one whose left is beyond its right.
@@ -71,7 +88,7 @@ def scale_boxes(boxes_xyxy_rel: np.ndarray, height: int, width: int) -> np.ndarr
     size = np.array([width, height], dtype=np.float32)
     corners = boxes_xyxy_rel.reshape(-1, 2, 2) * size  # [N,2,2]
     ordered = np.concatenate([corners.min(axis=1), corners.max(axis=1)], axis=1)  # [N,4]
-    return np.clip(ordered, 0, np.tile(size, 2)).astype(np.int32)
+    return np.clip(ordered, 0, np.tile(size, 2)).astype(np.int32 if is_whole else np.float32)
 
 
 def corners_of(bbox: Sequence[float]) -> tuple[float, float, float, float]:

@@ -41,6 +41,12 @@ class Upsampling(NamedTuple):
         values += of_next
         return int(first), values
 
+    def whole(self, cells: np.ndarray, first: int, end: int) -> np.ndarray:
+        """Upsample the first axis of all cells [source,n] to the pixels first..end-1, [pixels,n]."""
+        cell, share = self.cell[first:end], self.share[first:end, None]
+        following = np.minimum(cell + 1, len(cells) - 1)  # of the last cell, whose share is 0
+        return cells.take(cell, axis=0) * (1 - share) + cells.take(following, axis=0) * share
+
 
 def encode_masks(
     protos: np.ndarray,
@@ -75,6 +81,30 @@ def encode_masks(
     masks = compress_runs(runs, height, width)
     lap("RLE")
     return masks
+
+
+def encode_masks_cut_last(
+    protos: np.ndarray,
+    coeffs: np.ndarray,
+    boxes_xyxy_rel: np.ndarray,
+    height: int,
+    width: int,
+    threshold: float,
+    timings: Timings | None = None,
+) -> list[Rle]:
+    """Encode masks like `encode_masks`, but upsample them whole and cut them to their box in the image's pixels."""
+    timings = timings or Timings()
+    rows = upsampling(protos.shape[0], height)
+    columns = upsampling(protos.shape[1], width)
+    windows = crop_windows(boxes_xyxy_rel, height, width).tolist()
+    runs = []
+    with timings.timed("masks"):
+        for (left, top, right, bottom), coefficients in zip(windows, coeffs):
+            mask = assemble_mask(protos, coefficients)
+            by_row = rows.whole(mask, top, bottom)
+            by_column = columns.whole(np.ascontiguousarray(by_row.T), left, right)
+            runs.append(run_lengths(by_column > threshold, left, top, height, width))
+    return compress_runs(runs, height, width)
 
 
 def crop_windows(boxes_xyxy_rel: np.ndarray, h: int, w: int) -> np.ndarray:

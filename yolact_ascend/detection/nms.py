@@ -1,4 +1,4 @@
-"""Fast NMS over all classes: which pairs of a class and a box stay, from scores and boxes.
+"""Fast NMS, and standard NMS, over all classes: which pairs of a class and a box stay, from scores and boxes.
 
 Source: haotian-liu/yolact_edge @ a9a0028, yolact_edge/layers/functions/detection.py.
 """
@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from yolact_ascend.detection.boxes import fast_nms
+from yolact_ascend.detection.boxes import fast_nms, standard_nms
 from yolact_ascend.detection.thresholds import DetectionSettings
 
 # How many of the best (class, anchor) pairs NMS looks at first, and by how much more when too few are left.
@@ -68,12 +68,14 @@ def suppress_overlaps(
     decode: Callable[[np.ndarray], np.ndarray],
     settings: DetectionSettings,
 ) -> Candidates:
-    """Apply Fast NMS to each class of n boxes; return the best over all classes.
+    """Apply NMS to each class of n boxes; return the best over all classes.
 
     Takes each row's best score [n], and what gives the scores [m,K] and the boxes [m,4] of some rows [m]: few are
-    needed. As in upstream every class takes part with every box, whatever its score: NMS has no threshold of its own.
+    needed. As in upstream every class takes part with every box, whatever its score: Fast NMS has no such threshold.
     Of equal scores the lower class, then the lower row, comes first.
     """
+    if settings.standard_nms_px is not None:
+        return _suppress_in_turn(score(np.arange(len(best))), decode(np.arange(len(best))), settings)
     count = FIRST_PAIRS
     while True:
         # Better-scored boxes alone decide whether a box stays, so the best pairs give the same result as all pairs.
@@ -84,6 +86,23 @@ def suppress_overlaps(
             class_ids, kept_scores, rows = (values[: settings.max_detections] for values in kept)
             return Candidates(class_ids, kept_scores, chosen[rows])
         count *= MORE_PAIRS
+
+
+def _suppress_in_turn(scores: np.ndarray, boxes: np.ndarray, settings: DetectionSettings) -> Candidates:
+    """Apply standard NMS to scores [n,K] and boxes_xyxy_rel [n,4], as upstream's `traditional_nms` does.
+
+    A class takes part with the boxes whose score in it exceeds the threshold, however many these are.
+    """
+    boxes_px = boxes * np.float32(settings.standard_nms_px)
+    kept = []
+    for class_id, of_class in enumerate(scores.T):
+        rows = np.flatnonzero(of_class > settings.score_threshold)
+        rows = rows[np.argsort(-of_class[rows], kind="stable")]
+        rows = rows[standard_nms(boxes_px[rows], settings.nms_iou_threshold)]
+        kept.append(Candidates(np.full(len(rows), class_id), of_class[rows], rows))
+    class_ids, values, rows = (np.concatenate(each) for each in zip(*kept))
+    best = np.argsort(-values, kind="stable")[: settings.max_detections]
+    return Candidates(class_ids[best], values[best], rows[best])
 
 
 def best_rows(best: np.ndarray, count: int) -> np.ndarray:

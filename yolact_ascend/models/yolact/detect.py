@@ -14,7 +14,7 @@ import numpy as np
 
 from yolact_ascend.detection.boxes import decode_boxes, scale_boxes
 from yolact_ascend.detection.detections import Detections
-from yolact_ascend.detection.masks import encode_masks
+from yolact_ascend.detection.masks import encode_masks, encode_masks_cut_last
 from yolact_ascend.detection.nms import score_anchors, softmax, suppress_overlaps
 from yolact_ascend.detection.thresholds import EVALUATION_SETTINGS, DetectionSettings
 from yolact_ascend.errors import ArtifactError
@@ -155,13 +155,14 @@ def _choose(
     settings: DetectionSettings,
     timings: Timings,
 ) -> Detections:
-    """Return what Fast NMS leaves of the candidates, with boxes and masks of height×width pixels."""
+    """Return what NMS leaves of the candidates, with boxes and masks of height×width pixels."""
     with timings.timed("detect"):
         class_ids, scores, rows = suppress_overlaps(scored.best, scored.score, scored.decode, settings)
         # One anchor often appears with several classes; its mask is the same.
         distinct, which = np.unique(rows, return_inverse=True)
         distinct_coeffs = scored.coeffs(distinct)
         boxes = scored.decode(distinct)
-        boxes_px = scale_boxes(boxes, height, width)[which]
-    masks = encode_masks(protos, distinct_coeffs, boxes, height, width, settings.mask_threshold, timings)
+        boxes_px = scale_boxes(boxes, height, width, settings.has_whole_boxes)[which]
+    encode = encode_masks if settings.cuts_masks_first else encode_masks_cut_last
+    masks = encode(protos, distinct_coeffs, boxes, height, width, settings.mask_threshold, timings)
     return Detections(class_ids, scores, boxes_px, tuple(masks[i] for i in which))
