@@ -16,6 +16,7 @@ from yolact_ascend.detection.draw import (
     from_detections,
     from_results,
     side_by_side,
+    split_panels,
     write_jpeg,
 )
 from yolact_ascend.errors import ArtifactError, DatasetError
@@ -169,6 +170,13 @@ def test_pictures_stand_side_by_side_below_their_titles():
     assert (panel[bar:, :50] == GREY).all() and (panel[bar : bar + 40, 50 + GAP_PX :] == 255).all()
     assert (panel[:, 50 : 50 + GAP_PX] == 0).all() and (panel[bar + 40 :, 50 + GAP_PX :] == 0).all()
     assert (panel[:bar, :50] > 200).any() and (panel[:bar, 50 + GAP_PX :] > 200).any()  # the titles
+
+
+@pytest.mark.parametrize("height", [1, 40, 350, 351, 480, 1500])
+def test_panels_are_found_again(height):
+    pictures = [np.full((height, 30, 3), grey, np.uint8) for grey in (90, 200)]
+    panels = split_panels(side_by_side([("left", pictures[0]), ("right", pictures[1])]))
+    assert all(np.array_equal(panel, picture) for panel, picture in zip(panels, pictures))
 
 
 def test_a_picture_is_written_whole(tmp_path):

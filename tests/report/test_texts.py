@@ -9,7 +9,7 @@ from factories import CHECKOUT
 from yolact_ascend.pipeline.keys import LANGUAGES
 from yolact_ascend.pipeline.ways import ALL_STAGES
 from yolact_ascend.report.sections import MISTAKES, TASKS
-from yolact_ascend.report.terms import NAMES, TERMS
+from yolact_ascend.report.terms import NAMES, TERMS, WORDS
 from yolact_ascend.report.texts import TEXTS, Texts
 from yolact_ascend.report.time_per_image import IMAGE_STEPS
 
@@ -46,6 +46,13 @@ def test_every_step_and_stage_has_a_name_and_the_legend_both_languages():
     assert set(NAMES) == {*IMAGE_STEPS, *ALL_STAGES}
     for english, chinese in (*NAMES.values(), *(meaning for _, meaning in TERMS.values())):
         assert not CHINESE.search(english) and (CHINESE.search(chinese) or english in SAME)
+
+
+def test_words_from_elsewhere_are_still_written_there():
+    sources = "".join(path.read_text() for path in REPORT.parent.rglob("*.py") if path.name != "terms.py")
+    assert all(re.search(rf'["]{word}["{{]', sources) for word in WORDS)
+    assert Texts("zh").word("drawn scenes") == "绘制的图形" and Texts("zh").word("a.txt") == "a.txt"
+    assert Texts("en").word("drawn scenes") == "drawn scenes"
 
 
 def test_a_language_is_one_of_the_setting_lang():

@@ -166,9 +166,10 @@ def side_by_side(panels: Sequence[tuple[str, np.ndarray]]) -> np.ndarray:
 
 
 def split_panels(picture: np.ndarray, count: int = 2) -> list[np.ndarray]:
-    """Return the pictures that `side_by_side` has put beside each other, of one width, with their titles."""
-    width = (picture.shape[1] - (count - 1) * GAP_PX) // count
-    return [picture[:, n * (width + GAP_PX) :][:, :width] for n in range(count)]
+    """Return the pictures, of one size, that `side_by_side` has put beside each other, without their titles."""
+    whole, width = picture.shape[0], (picture.shape[1] - (count - 1) * GAP_PX) // count
+    bar = next((whole - height for height in range(whole, 0, -1) if height + _bar_height(height) == whole), 0)
+    return [picture[bar:, n * (width + GAP_PX) :][:, :width] for n in range(count)]
 
 
 def write_jpeg(path: Path, image_bgr: np.ndarray, quality: int = JPEG_QUALITY) -> None:

@@ -35,7 +35,7 @@ def facts(report: dict[str, Any], say: Texts) -> list[tuple[str, str]]:
     sha256 = model["weights_sha256"][:SHORT_SHA256]
     names = {key: model[key] for key in ("config", "network", "cut")}
     embed = {NOTHING: "", NORMALISE: say("embed_normalise"), RESIZE: say("embed_resize")}[model["embed"]]
-    classes = say("classes_line", count=model["classes"], source=model["classes_from"])
+    classes = say("classes_line", count=model["classes"], source=say.word(model["classes_from"]))
     compiled = say("compiled_line", precision=model["precision"], dtype=model["input_dtype"], embed=embed)
     found = [
         (say("device"), name_device(device, say)),
@@ -57,7 +57,7 @@ def _name_dataset(dataset: dict[str, Any] | None, say: Texts) -> str:
     if dataset is None:
         return say("dataset_none")
     counts = {"images": dataset["images"], "of_images": dataset["of_images"], "annotated": dataset["annotated_images"]}
-    return say("dataset_line", name=dataset["name"], **counts)
+    return say("dataset_line", name=say.word(dataset["name"]), **counts)
 
 
 def cautions(report: dict[str, Any], say: Texts) -> list[str]:
@@ -110,7 +110,7 @@ def guide_table(report: dict[str, Any], say: Texts) -> Table:
         [
             name_chip(result, report["device"], say),
             str(result["batch_size"]),
-            dataset["name"] if dataset else "",
+            say.word(dataset["name"]) if dataset else "",
             format_number(result[task]["all"]) if result[task] else "",
             format_number(result["throughput_images_per_s"]),
         ]

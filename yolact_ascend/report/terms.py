@@ -68,6 +68,13 @@ TERMS: dict[str, tuple[Pair, Pair]] = {
     "na": (("n/a, n.a.", "n/a、n.a."), ("not measured, or nothing to measure it on", "未测量，或没有可供测量的数据")),
 }
 
+# Words that report.json has in English.
+WORDS: dict[str, str] = {
+    "the weights file": "权重文件",
+    "the exported model": "已导出的模型",
+    "drawn scenes": "绘制的图形",
+}
+
 # Steps of an image and stages of a run: what each is; their own names stay, because commands and files have them.
 NAMES: dict[str, Pair] = {
     "decode": ("decode", "解码"),

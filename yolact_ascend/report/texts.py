@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from yolact_ascend.pipeline.keys import LANGUAGES
-from yolact_ascend.report.terms import NAMES, TERMS, Pair
+from yolact_ascend.report.terms import NAMES, TERMS, WORDS, Pair
 
 FACTS: dict[str, Pair] = {
     "title": ("yolact-ascend report", "yolact-ascend 推理报告"),
@@ -273,6 +273,10 @@ class Texts:
     def name(self, word: str) -> str:
         """Return what a step or a stage is called."""
         return NAMES[word][self._index]
+
+    def word(self, english: str) -> str:
+        """Return a word of report.json in this language, where there is one; else as it is, such as a file's name."""
+        return english if self.lang == "en" else WORDS.get(english, english)
 
     def terms(self) -> list[tuple[str, str]]:
         """Return the legend: each term, and what it is."""
