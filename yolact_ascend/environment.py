@@ -12,6 +12,7 @@ from yolact_ascend.files import IS_CHECKOUT, PACKAGE
 from yolact_ascend.words import decimal
 
 RUN_VARIABLE = "YOLACT_ASCEND_RUN"  # set for the stages of a run
+TERMINAL_VARIABLE = "YOLACT_ASCEND_TERMINAL"  # the same, of a run on a terminal
 MEGAPIXELS_VARIABLE = "YOLACT_ASCEND_MAX_MEGAPIXELS"
 CACHE_VARIABLE = "XDG_CACHE_HOME"
 MOST_PIXELS = 178_956_970  # as Pillow's: a picture of half a gigabyte in memory
@@ -19,12 +20,18 @@ MOST_PIXELS = 178_956_970  # as Pillow's: a picture of half a gigabyte in memory
 
 def stage_environment() -> dict[str, str]:
     """Return the environment for a stage that a run starts."""
-    return {**os.environ, RUN_VARIABLE: "1"}
+    on_terminal = {TERMINAL_VARIABLE: "1"} if sys.stderr.isatty() else {}
+    return {**os.environ, RUN_VARIABLE: "1", **on_terminal}
 
 
 def is_stage_of_a_run() -> bool:
     """Whether a run has started this process, and has said what there is to say about the data set."""
     return os.environ.get(RUN_VARIABLE) == "1"
+
+
+def is_run_on_a_terminal() -> bool:
+    """Whether the run that has started this process shows its output on a terminal."""
+    return os.environ.get(TERMINAL_VARIABLE) == "1"
 
 
 def most_pixels() -> int:

@@ -160,7 +160,7 @@ def test_what_the_exported_model_does_not_have_is_refused(copied, words, error, 
 def test_all_that_can_be_redone_is_by_force(copied, monkeypatch):
     gone(copied)
     assert model_source.find_exported(copied.weights, False, copied.out) is not None
-    monkeypatch.setattr("yolact_ascend.cli.orchestration.run_step", lambda step, run: pytest.fail(step.label))
+    monkeypatch.setattr("yolact_ascend.cli.orchestration.run_step", lambda step, run, _: pytest.fail(step.label))
     with pytest.raises(pytest.fail.Exception, match="compile bs3"):
         run_stages(copied.command(force="1"))
 

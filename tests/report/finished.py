@@ -4,7 +4,7 @@ import json
 import re
 from dataclasses import replace
 
-from factories import TINY_CONFIG, describe_network, rectangle_rle, write_described_onnx
+from factories import describe_network, rectangle_rle, write_described_onnx
 from formats import require_valid
 
 from yolact_ascend.detection.evaluate import SUMMARY_NAMES
@@ -29,7 +29,7 @@ def write_outputs(run, tasks):
     folder = run.folder
     model = run.model(BATCH_SIZE)
     folder.root.mkdir()
-    write_described_onnx(folder.onnx, replace(describe_network(), network="ours"))
+    write_described_onnx(folder.onnx, replace(describe_network(run.settings.model_config), network="ours"))
     model.write_bytes(b"model")
     write_sidecar(model, describe_model(model, run.need(BATCH_SIZE), run.description, [], "compile"))
     summary = {"npu_compute_time_list": [[0, 10], [10, 30]], "throughput": 133.3333}
@@ -42,12 +42,12 @@ def write_outputs(run, tasks):
     metrics = {task: scores[task] and dict.fromkeys(SUMMARY_NAMES, 30.0) for task in scores}
     classes = [
         {"category_id": number, **{task: scores[task] and {"all": 30.0, "50": 50.0, "75": None} for task in scores}}
-        for number in TINY_CONFIG.category_ids
+        for number in run.config.category_ids
     ]
     curves = {task: scores[task] and dict.fromkeys(("all", "50", "75"), [90.0] * 101) for task in scores}
     more = {"metrics": metrics, "classes": classes, "curves": curves}
     write_json(folder.scores(BATCH_SIZE), {**scores, "coco": coco, **more, "images": 4, "host": host})
-    common = {"image_id": 3, "category_id": TINY_CONFIG.category_ids[0], "score": 0.9}
+    common = {"image_id": 3, "category_id": run.config.category_ids[0], "score": 0.9}
     shape = {BOX: {"bbox": [5, 5, 60, 50]}, MASK: {"segmentation": rectangle_rle(5, 5, 65, 55, 80, 100)}}
     for task, path in run.detections(BATCH_SIZE).items():
         write_json(path, [{**common, **shape[task]}])

@@ -1,10 +1,13 @@
 """report.html: one file, right for screen readers, phones and the dark; shown by Chromium where there is one."""
 
+import base64
 import html.parser
 import re
 import shutil
 import subprocess
 
+import cv2
+import numpy as np
 import pytest
 from finished import OUTCOMES, written
 
@@ -15,6 +18,8 @@ from yolact_ascend.report.texts import Texts
 
 pytest.importorskip("jinja2")
 pytest.importorskip("leather")
+from yolact_ascend.report.html import PANEL_BYTES, picture_as_uri
+
 VOID = {"meta", "link", "img", "br", "hr", "rect", "line", "path"}
 ROOT = "document.documentElement"
 MEASURE = f"document.body.dataset.wider = {ROOT}.scrollWidth - {ROOT}.clientWidth"
@@ -111,6 +116,16 @@ def test_names_of_classes_and_commands_are_text_not_markup(page, finish):
 def test_a_network_without_masks_and_a_benchmark_have_no_empty_parts(page):
     _, text = page((BOX,))
     assert "mask mAP" not in text and len(Page(text).all("svg")) == 3
+
+
+def test_an_embedded_picture_has_a_limit_whatever_it_shows():
+    """Of noise, which no JPEG makes small: 40 of them stay below 4 MB, and a page below 5 MB."""
+    noise = np.random.default_rng(0).integers(0, 255, (1200, 1600, 3), dtype=np.uint8)
+    uri = picture_as_uri(noise)
+    assert len(uri) < PANEL_BYTES * 4 / 3 + 100
+    assert 40 * len(uri) < 4_000_000
+    pixels = cv2.imdecode(np.frombuffer(base64.b64decode(uri.partition(",")[2]), np.uint8), cv2.IMREAD_COLOR)
+    assert pixels.shape == (420, 560, 3)
 
 
 @pytest.mark.parametrize("module", report_module.LIBRARIES_OF_PAGE)

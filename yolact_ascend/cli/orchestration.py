@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import sys
+import contextlib
 import time
 from collections.abc import Mapping, Sequence
 
@@ -20,13 +20,16 @@ from yolact_ascend.pipeline.records import NO_RESULT, Record, Records, utc_now
 from yolact_ascend.pipeline.settings import RunSettings, parse_words
 from yolact_ascend.pipeline.stages.plan import plan_steps
 from yolact_ascend.pipeline.steps import DONE, FRESH, Outcome, Step
-from yolact_ascend.process import Runner
+from yolact_ascend.process import Runner, run_line
+from yolact_ascend.progress import clock
 from yolact_ascend.report.report import remove_report, write_report
 from yolact_ascend.targets.folder import WorkFolder
 from yolact_ascend.targets.registry import TARGETS
 from yolact_ascend.targets.target import Target
 
 FORCED = "forced"
+REPORT = "report"  # the last stage, which is no step
+WITHOUT_BAR = frozenset(("patch", "export", "compile"))  # stages whose work cannot be counted
 NO_LOCK = -1  # of a run that starts no program
 
 
@@ -50,30 +53,42 @@ def run_stages(words: Sequence[str]) -> str:
     with lock_folder(settings.out) as lock:
         records = Records(WorkFolder(settings.out))
         run = RunContext(settings, target, records, Runner(lock, stage_environment()))
-        if settings.is_demo:
-            _say(f"No weights and no data set were given: this run uses {NOTE}")
-            draw_demo(run)
-        run.require_dataset()
-        say_warnings(run)
-        steps = plan_steps(run)
-        reasons = {step.label: stale_reason(step, run) for step in steps}
-        _say(describe_plan(settings, target, steps, reasons))
-        require_earlier(run, steps)
-        require_disk(run, reasons)
-        for step in steps:
-            if step.stage in settings.stages and reasons[step.label] is not None:
-                step.require()  # such as an ais_bench whose command line is not known
-        claim_files(run, steps, reasons)
-        outcomes = [
-            run_step(step, run) if step.stage in settings.stages else recall(step, records)
-            for step in steps
-            if step.stage in settings.stages or records.load(step.label)
-        ]
-        if all(outcome.status == FRESH for outcome in outcomes):
-            _say("Every stage is up to date; nothing was run. To rerun all: force=1.")
-        if "report" not in settings.stages:
-            return f"Stopped after {settings.last} (to={settings.last})."
-        return write_report(run, outcomes, words)
+        run.journal.note(f"=== {run_line(*words)}")
+        try:
+            return _run_steps(run, words)
+        except YolactAscendError as error:
+            run.journal.note(f"error: {error}")
+            raise
+
+
+def _run_steps(run: RunContext, words: Sequence[str]) -> str:
+    settings, say = run.settings, run.journal.say
+    if settings.is_demo:
+        say(f"No weights and no data set were given: this run uses {NOTE}")
+        draw_demo(run)
+    run.require_dataset()
+    say_warnings(run)
+    steps = plan_steps(run)
+    reasons = {step.label: stale_reason(step, run) for step in steps}
+    say(describe_plan(settings, run.target, steps, reasons))
+    require_earlier(run, steps)
+    require_disk(run, reasons)
+    for step in steps:
+        if step.stage in settings.stages and reasons[step.label] is not None:
+            step.require()  # such as an ais_bench whose command line is not known
+    claim_files(run, steps, reasons)
+    run.journal.begin()
+    outcomes = run_steps(steps, run)
+    if all(outcome.status == FRESH for outcome in outcomes):
+        say("Every stage is up to date; nothing was run. To rerun all: force=1.")
+    if REPORT not in settings.stages:
+        return f"Stopped after {settings.last} (to={settings.last})."
+    say(f"[{REPORT}] running")
+    start = time.perf_counter()
+    with clock(REPORT):
+        said = write_report(run, outcomes, words)
+    say(f"[{REPORT}] done in {time.perf_counter() - start:.1f} s")
+    return said
 
 
 def plan_stages(words: Sequence[str]) -> str:
@@ -93,7 +108,7 @@ def say_warnings(run: RunContext) -> None:
     """Say what is odd about the data set, on every run; the report has it, too."""
     if run.settings.needs_dataset:
         for warning in run.dataset.warnings:
-            _say(f"warning: {warning}")
+            run.journal.say(f"warning: {warning}")
 
 
 def draw_demo(run: RunContext) -> None:
@@ -104,20 +119,40 @@ def draw_demo(run: RunContext) -> None:
             scenes.note_drawn()
 
 
-def run_step(step: Step, run: RunContext) -> Outcome:
-    """Run a step unless it is fresh. Its record goes before the work and comes back after: a kill leaves none."""
+def run_steps(steps: Sequence[Step], run: RunContext) -> list[Outcome]:
+    """Run the steps of the chosen stages, and recall the others that were done before."""
+    chosen = [step for step in steps if step.stage in run.settings.stages]
+    ends = [*(step.label for step in chosen[1:]), *([REPORT] if REPORT in run.settings.stages else []), None]
+    following = dict(zip((step.label for step in chosen), ends))
+    return [
+        run_step(step, run, following[step.label]) if step in chosen else recall(step, run.records)
+        for step in steps
+        if step in chosen or run.records.load(step.label)
+    ]
+
+
+def run_step(step: Step, run: RunContext, following: str | None = None) -> Outcome:
+    """Run a step unless it is fresh; `following` is what comes after it.
+
+    Its record goes before the work and comes back after: a kill leaves none.
+    """
     records = run.records
     reason = stale_reason(step, run)
     if reason is None:
-        _say(f"[{step.label}] up to date")
+        run.journal.say(f"[{step.label}] up to date")
         return recall(step, records)
     records.forget(step.label)
     remove_report(run)  # of an earlier run: from here on it does not describe this folder
-    _say(f"[{step.label}] running: {reason}")
+    run.journal.say(f"[{step.label}] running: {reason}")
     inputs = as_json(step.inputs())
     run.runner.commands.clear()
     start = time.perf_counter()
-    images = step.work()
+    try:
+        with clock(step.label) if step.stage in WITHOUT_BAR else contextlib.nullcontext():
+            images = step.work()
+    finally:
+        for command in run.runner.commands:
+            run.journal.note(f"$ {command}")
     seconds = time.perf_counter() - start
     done = Record(
         inputs,
@@ -129,7 +164,8 @@ def run_step(step: Step, run: RunContext) -> Outcome:
         utc_now(),
     )
     records.save(step.label, done)
-    _say(f"[{step.label}] done in {seconds:.1f} s")
+    then = "" if following is None else f"; next: {following}"
+    run.journal.say(f"[{step.label}] done in {seconds:.1f} s{then}")
     return Outcome(step.stage, step.batch_size, DONE, seconds, images, done.commands, done.finished)
 
 
@@ -204,11 +240,11 @@ def require_disk(run: RunContext, reasons: Mapping[str, str | None]) -> None:
     images = len(run.images) if settings.mode == "full" and settings.needs_dataset else 0
     disk = plan_disk(settings, images, [label for label, reason in reasons.items() if reason is None])
     if disk.needed:
-        _say(disk.describe())
+        run.journal.say(disk.describe())
     require_room(settings, images, disk)
     if disk.needed and disk.is_tight:
         left = in_gb(disk.free - disk.needed)
-        _say(f"warning: only {left} GB will be left, and this does not count detections and logs.")
+        run.journal.say(f"warning: only {left} GB will be left, and this does not count detections and logs.")
 
 
 def claim_files(run: RunContext, steps: Sequence[Step], reasons: Mapping[str, str | None]) -> None:
@@ -228,7 +264,3 @@ def _explain_model(step: Step, run: RunContext) -> str:
         except ArtifactError as error:
             return f" {error}"
     return ""
-
-
-def _say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)

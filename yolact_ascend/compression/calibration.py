@@ -7,13 +7,11 @@ Engines calibrate on anything: one wrong pixel, or one image of NaN, costs most 
 from __future__ import annotations
 
 import random
-import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
 from yolact_ascend.errors import ArtifactError, DatasetError
 from yolact_ascend.files import sha256_file
@@ -22,6 +20,7 @@ from yolact_ascend.images.reader import PictureSource
 from yolact_ascend.images.transforms import prepare_inputs
 from yolact_ascend.models.config import ModelConfig
 from yolact_ascend.models.inputs import FLOAT32, input_tensors
+from yolact_ascend.progress import bar
 from yolact_ascend.tensors import TensorSpec, read_tensor
 
 BIN = ".bin"  # an input that `preprocess` made
@@ -102,7 +101,7 @@ def read_feeds(images: Sequence[Path], config: ModelConfig, doing: str) -> Itera
     preprocessing.
     """
     specs = input_tensors(config)
-    for path in tqdm(images, desc=doing, unit="image", file=sys.stderr):
+    for path in bar(images, desc=doing, unit="image"):
         if path.suffix == BIN:
             values: tuple[np.ndarray, ...] = (_read_input(path, specs[0]),)
         else:

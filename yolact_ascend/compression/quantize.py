@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import onnx
-from tqdm import tqdm
 
 from yolact_ascend.compression.ascend_form import ascend_model, layers_of_twin
 from yolact_ascend.compression.calibration import Calibration, choose_images, read_feeds, warn_of_choice
@@ -32,6 +30,7 @@ from yolact_ascend.files import atomic_path, digest, digest_files, sha256_file, 
 from yolact_ascend.models.config import ModelConfig
 from yolact_ascend.models.exported import read_onnx
 from yolact_ascend.models.onnx_metadata import own_operators, refuse_own_operators
+from yolact_ascend.progress import bar
 from yolact_ascend.targets.folder import QuantizedFiles
 
 SQNR_IMAGES = 8
@@ -149,7 +148,7 @@ def _choose_method(
         return recipe.method, {}
     methods = [method for method in METHODS if method != BEST] if recipe.method == BEST else [recipe.method]
     scores = {"float32": trials.score_float()}
-    for method in tqdm(methods, desc="score methods", unit="method", file=sys.stderr):
+    for method in bar(methods, desc="score methods", unit="method"):
         scores[method] = trials.score(method, reasons)
     return max(methods, key=lambda method: scores[method]), scores
 

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import onnx
 from onnx import TensorProto, helper
-from tqdm import tqdm
 
 from yolact_ascend.compression.graphs import Constants, layers_of_nodes, node_layer
 from yolact_ascend.compression.layers import last_layers
 from yolact_ascend.compression.qdq import twin_nodes, with_opset
 from yolact_ascend.compression.table import Table
 from yolact_ascend.compression.trials import Trials
+from yolact_ascend.progress import bar
 
 NO_NOISE_DB = 200.0  # where a layer in integers gives the very values
 
@@ -84,9 +83,7 @@ def measure_sensitivity(
     names = [layer.name for layer in table.layers]
     found = [
         Sensitivity(name, sqnr_db[name], trials.score(method, set(names) - {name}))
-        for name in tqdm(
-            [name for name in names if name not in kept], desc="sensitivity", unit="layer", file=sys.stderr
-        )
+        for name in bar([name for name in names if name not in kept], desc="sensitivity", unit="layer")
     ]
     return sorted(found, key=lambda layer: (layer.map, layer.sqnr_db))
 

@@ -10,8 +10,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TextIO
 
-from tqdm import tqdm
-
 from yolact_ascend import flags
 from yolact_ascend.detection.detections import whole_results
 from yolact_ascend.errors import DatasetError
@@ -26,6 +24,7 @@ from yolact_ascend.images.live import WAIT_S, Live
 from yolact_ascend.images.live_source import LiveSource
 from yolact_ascend.images.reader import PictureSource
 from yolact_ascend.images.video import VARYING_FPS, VIDEO_SUFFIXES, Frame, Video, VideoCopy, copy_video
+from yolact_ascend.progress import bar
 from yolact_ascend.tables import counted
 from yolact_ascend.targets.target import batches
 
@@ -64,7 +63,7 @@ def predict_video(source: Path, model: Model, save_path: Path, footage: Footage 
         work = _Work(model, footage, summary, f"a frame of {source}", video.fps)
         try:
             with _copy(copy_path, video, footage, keeps=(KeyboardInterrupt,)) as copy:
-                progress = tqdm(timed_frames(video.frames(), summary), "predict", video.count, unit="frame")
+                progress = bar(timed_frames(video.frames(), summary), desc="predict", total=video.count, unit="frame")
                 for frame, found in work.run(progress, model.batch_size, copy):
                     at = {"frame": len(frames), "time_ms": round(frame.time_ms, 3)}
                     frames.append({**at, "detections": entries_of(found)})
@@ -99,7 +98,7 @@ def predict_live(source: LiveSource, model: Model, save_path: Path, footage: Foo
         lines = stack.enter_context(_open_lines(file))
         try:
             with _copy(copy_path, live, footage, keeps=(KeyboardInterrupt, Exception)) as copy:
-                progress = tqdm(timed_frames(live.frames(footage.limit), summary), "predict", unit="frame")
+                progress = bar(timed_frames(live.frames(footage.limit), summary), desc="predict", unit="frame")
                 for number, (frame, found) in enumerate(work.run(progress, 1, copy)):
                     lines.write(json.dumps(_line(source, number, frame, found)) + "\n")
                     lines.flush()

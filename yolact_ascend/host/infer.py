@@ -18,6 +18,7 @@ from yolact_ascend.errors import ArtifactError
 from yolact_ascend.files import make_folder, write_bytes, write_json
 from yolact_ascend.loops import LoopClock
 from yolact_ascend.models.inputs import IMAGE_SIZE, require_on_canvas, zero_sample
+from yolact_ascend.progress import bar
 from yolact_ascend.targets.folder import batch_files, input_folders, output_bin, summary_of
 from yolact_ascend.targets.summary import summarise
 from yolact_ascend.targets.target import Engine, Timing, batches
@@ -42,7 +43,7 @@ def infer_folder(engine: Engine, bin_folder: Path, output_folder: Path) -> int:
         [np.stack([_read(folder / f"{index}.bin", spec, engine) for index in batch]) for spec, folder in places]
         for batch in planned
     )
-    with tqdm(desc="infer", unit="image", total=len(indices)) as progress:
+    with bar(desc="infer", unit="image", total=len(indices)) as progress:
         for batch, (outputs, timing) in zip(planned, engine.infer_all(read)):
             timings.append(timing)
             for place, index in enumerate(batch):
@@ -87,7 +88,7 @@ def benchmark(engine: Engine, output_folder: Path, loop: int, batch: Path | None
     timings: list[Timing] = []
     clock = LoopClock(loop, write=partial(tqdm.write, file=sys.stderr))
     clock.begin()
-    for _, timing in tqdm(engine.infer_all(repeat()), desc="benchmark", unit="batch", total=loop):
+    for _, timing in bar(engine.infer_all(repeat()), desc="benchmark", unit="batch", total=loop):
         timings.append(timing)
         clock.done(len(timings), is_alone=given == len(timings))
     make_folder(output_folder.parent)

@@ -8,14 +8,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from tqdm import tqdm
-
 from yolact_ascend.detection.detections import Detections
 from yolact_ascend.detection.results import Findings, ResultsFiles
 from yolact_ascend.errors import ArtifactError
 from yolact_ascend.files import read_json
 from yolact_ascend.images.coco import CocoDataset
 from yolact_ascend.models.family import Detector
+from yolact_ascend.progress import bar
 from yolact_ascend.targets.compiled import COMPILE_IN_FLOAT32
 from yolact_ascend.targets.folder import output_bin
 from yolact_ascend.tensors import read_tensor
@@ -64,7 +63,7 @@ def postprocess(
         ResultsFiles(files, category_ids) as results_files,
         open_workers(min(workers, len(jobs)), _take_detector, detector) as pool,
     ):
-        results = tqdm(pool.map(_detect_job, jobs), desc="postprocess", unit="image", total=len(jobs))
+        results = bar(pool.map(_detect_job, jobs), desc="postprocess", unit="image", total=len(jobs))
         for (found, spent), (_, image_id) in zip(results, chosen):
             results_files.add(image_id, found)
             findings.add(image_id, found)

@@ -28,6 +28,7 @@ from yolact_ascend.host.view import View, Viewer, open_viewer
 from yolact_ascend.images.decode import IMAGE_SUFFIXES, decode_bytes, is_cut_short, is_jpeg, list_images, read_image
 from yolact_ascend.images.reader import PictureSource
 from yolact_ascend.images.video import VIDEO_SUFFIXES
+from yolact_ascend.progress import bar
 from yolact_ascend.tables import counted
 from yolact_ascend.targets.target import batches
 
@@ -120,7 +121,7 @@ def predict_images(
         viewer = stack.enter_context(open_viewer(view or View(), UNTIL_A_KEY))
         predicted = _Predicted(paths, pictures, folder, model, viewer)
         try:
-            readable = _decode_all(tqdm(paths, desc="predict", unit="image"), model, predicted.summary)
+            readable = _decode_all(bar(paths, desc="predict", unit="image"), model, predicted.summary)
             for batch in batches(readable, model.batch_size):
                 predicted.add(batch)
                 if viewer.is_ended:

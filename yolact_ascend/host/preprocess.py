@@ -10,7 +10,6 @@ from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
-from tqdm import tqdm
 
 from yolact_ascend import flags
 from yolact_ascend.disk import free_bytes, in_gb, offer, plannable_bytes, size_of
@@ -32,6 +31,7 @@ from yolact_ascend.images.transforms import prepare_inputs
 from yolact_ascend.models import resized_size
 from yolact_ascend.models.config import ModelConfig, Preprocessing, describe_preprocessing
 from yolact_ascend.models.inputs import FLOAT32, UINT8, input_tensor, input_tensors
+from yolact_ascend.progress import bar
 from yolact_ascend.targets.folder import (
     bin_folder,
     describe_tensors,
@@ -128,7 +128,7 @@ def _make_inputs(jobs: Sequence[_Job], workers: int) -> Timings:
     """Have the workers make and write the inputs."""
     timings = Timings()
     with open_workers(min(workers, len(jobs))) as pool:
-        for spent in tqdm(pool.map(_make_input, jobs), desc="preprocess", unit="image", total=len(jobs)):
+        for spent in bar(pool.map(_make_input, jobs), desc="preprocess", unit="image", total=len(jobs)):
             timings.add(spent)
     return timings
 

@@ -17,6 +17,7 @@ from yolact_ascend.errors import DatasetError
 from yolact_ascend.host.overlap import Detected, Spent
 from yolact_ascend.images.coco import CocoDataset, CocoImage
 from yolact_ascend.models.config import ModelConfig
+from yolact_ascend.progress import bar
 
 if TYPE_CHECKING:
     from yolact_ascend.detection.evaluate import Evaluation
@@ -72,7 +73,7 @@ def score_stream(
     start = time.perf_counter()
     with ResultsFiles(files, config.category_ids) as results:
         try:
-            shown = tqdm(found, desc="stream", unit="image", total=len(dataset.images))
+            shown = bar(found, desc="stream", unit="image", total=len(dataset.images))
             for (_, _, detections, failure), image in zip(shown, dataset.images):
                 if detections is None:
                     failed.append(image)

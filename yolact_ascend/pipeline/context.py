@@ -17,6 +17,7 @@ from yolact_ascend.models.families import cut_outputs
 from yolact_ascend.models.family import ONNX
 from yolact_ascend.models.inputs import input_tensors
 from yolact_ascend.models.onnx_metadata import own_operators
+from yolact_ascend.pipeline.journal import Journal
 from yolact_ascend.pipeline.model_source import name_of_exported
 from yolact_ascend.pipeline.records import Records
 from yolact_ascend.pipeline.settings import RunSettings
@@ -65,6 +66,7 @@ class RunContext:
         self.records = records
         self.runner = runner
         self.folder = WorkFolder(settings.out)
+        self.journal = Journal(self.folder.log("run"))
 
     @cached_property
     def weights_sha256(self) -> str:

@@ -21,7 +21,7 @@ class Line(NamedTuple):
     is_dashed: bool = False
 
 
-def draw_lines(lines: Sequence[Line], x_name: str, y_name: str, alt: str, y_most: float | None = None) -> str:
+def draw_lines(lines: Sequence[Line], x_name: str, y_name: str | None, alt: str, y_most: float | None = None) -> str:
     """Return lines over numbers as inline SVG; y begins at 0 and ends at `y_most`, or a bit above the largest value.
 
     `alt` describes the figure for those who do not see it.

@@ -148,7 +148,7 @@ def _latency(result: dict[str, Any], say: Texts) -> list[tuple[str, Markup]]:
     caption = say("latency_caption", **named)
     if size > 1:
         caption += say("latency_points", size=size)
-    return [(caption, Markup(draw_lines(lines, say("batch"), "ms", caption)))]
+    return [(caption, Markup(draw_lines(lines, say("batch"), None, caption)))]
 
 
 def _waterfall(result: dict[str, Any], say: Texts) -> list[Bar]:
@@ -177,12 +177,12 @@ def _bars(values: Sequence[tuple[str, float, str, bool]]) -> list[Bar]:
 
 def _picture(one: dict[str, Any], folder: Path, say: Texts) -> Picture:
     pixels = decode_image(folder / one["overlay"])
-    truth, found = (_data_uri(panel) for panel in split_panels(pixels))
+    truth, found = (picture_as_uri(panel) for panel in split_panels(pixels))
     counts = [f"{say(kind)} {one[kind]}" for kind in sections.MISTAKES if one.get(kind)]
     return Picture(Path(one["overlay"]).stem, truth, found, say("comma").join(counts))
 
 
-def _data_uri(picture: np.ndarray) -> str:
+def picture_as_uri(picture: np.ndarray) -> str:
     """Return a picture as JPEG, no larger than a page can have two dozen of."""
     scale = PANEL_PX / max(picture.shape[:2])
     if scale < 1:

@@ -14,7 +14,6 @@ from typing import Any
 import cv2
 import numpy as np
 from pycocotools import mask as coco_mask
-from tqdm import tqdm
 
 from yolact_ascend import flags
 from yolact_ascend.detection.draw import write_jpeg
@@ -22,6 +21,7 @@ from yolact_ascend.files import make_folder, write_json
 from yolact_ascend.folders import hold_results
 from yolact_ascend.images.layout import SPLIT, TRAINING_SPLIT
 from yolact_ascend.models.config import DRAWN_CATEGORY_IDS, DRAWN_CLASSES
+from yolact_ascend.progress import bar
 from yolact_ascend.scenes.shapes import (
     Sprite,
     draw_sprite,
@@ -314,7 +314,7 @@ def _draw_splits(folder: Path, train_images: int, val_images: int, seed: int) ->
         make_folder(folder / split)
         images: list[dict[str, Any]] = []
         annotations: list[dict[str, Any]] = []
-        for index in tqdm(range(count), desc=f"draw {split}", unit="image"):
+        for index in bar(range(count), desc=f"draw {split}", unit="image"):
             scene = draw_scene(seed, split, index)
             image_id += 1
             name = f"{image_id:012d}.jpg"

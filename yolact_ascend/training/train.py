@@ -29,6 +29,7 @@ from yolact_ascend.images.coco import CocoDataset, CocoImage, require_images
 from yolact_ascend.models.classes import require_weights
 from yolact_ascend.models.config import ModelConfig
 from yolact_ascend.models.weights import load_backbone, load_fitting, write_weights
+from yolact_ascend.progress import bar
 from yolact_ascend.training.curve import draw_curve
 from yolact_ascend.training.recipe import Recipe
 from yolact_ascend.training.samples import TrainingSet, load_batches
@@ -164,7 +165,7 @@ def take_steps(
 ) -> Evaluation | None:
     """Take the remaining steps, save and score; returns the last scores."""
     recipe = trainer.recipe
-    progress = tqdm(total=recipe.steps, initial=trainer.step, desc="train", unit="step")
+    progress = bar(total=recipe.steps, initial=trainer.step, desc="train", unit="step")
     with progress, save_when_ended(trainer, files):
         if trainer.is_finished:
             save_run(trainer, files)
