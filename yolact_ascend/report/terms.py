@@ -82,7 +82,7 @@ NAMES: dict[str, Pair] = {
     "write": ("write", "写文件"),
     "infer": ("infer", "推理"),
     "read": ("read", "读文件"),
-    "heads": ("heads", "预测头"),
+    "heads": ("heads", "检测头"),
     "detect": ("detect", "NMS"),
     "masks": ("masks", "掩码"),
     "RLE": ("RLE", "RLE 编码"),

@@ -45,8 +45,8 @@ FACTS: dict[str, Pair] = {
     ),
     "warning": ("Warning", "警告"),
     "on_host": ("{what} on {host}", "{what}（主机：{host}）"),
-    "cpu_emulation_of": ("CPU emulation of {soc}", "CPU 仿真 {soc}"),
-    "emulated": ("{chip} (emulated)", "{chip}（CPU 仿真）"),
+    "cpu_emulation_of": ("CPU emulation of {soc}", "CPU 模拟的 {soc}"),
+    "emulated": ("{chip} (emulated)", "{chip}（CPU 模拟）"),
     "several_devices": (", {count} devices", "，{count} 个设备"),
     "demo_note": (
         "This is {note}",
@@ -55,7 +55,7 @@ FACTS: dict[str, Pair] = {
     ),
     "emulation_note": (
         "{note}",
-        "CPU 仿真：吞吐率和时延是本机 CPU 用 ONNX Runtime 运行的结果，不代表 NPU 的性能。",
+        "CPU 模拟环境：吞吐率和时延是本机 CPU 用 ONNX Runtime 运行的结果，不代表 NPU 的性能。",
     ),
     "other_note": ("{note}", "由 {target} 在 {chip} 上运行，不能与 NPU 的吞吐率比较。"),
 }
@@ -138,7 +138,7 @@ INT8: dict[str, Pair] = {
 SPEED: dict[str, Pair] = {
     "speed_npu": ("Throughput of the device alone", "设备性能"),
     "speed_cpu": ("Throughput on the CPU", "CPU 性能"),
-    "speed_emulation": ("Throughput on the CPU emulation", "CPU 仿真性能"),
+    "speed_emulation": ("Throughput on the CPU emulation", "CPU 模拟环境性能"),
     "speed_units": (
         "{title} (latency and copies in ms per batch)",
         "{title}（时延和拷贝时间的单位：ms/batch）",
