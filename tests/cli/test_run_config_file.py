@@ -5,9 +5,6 @@ import pickle
 
 import numpy as np
 import pytest
-
-pytest.importorskip("yaml", reason="reading a config file needs PyYAML")
-
 import torch
 from factories import random_rcnn_state_dict, write_coco
 from runs import kill_in, start_own_verbs_here

@@ -14,7 +14,7 @@ from runs import start_own_verbs_here
 
 from yolact_ascend.cli.main import main
 from yolact_ascend.cli.orchestration import run_stages
-from yolact_ascend.errors import ArtifactError, UsageError
+from yolact_ascend.errors import ArtifactError, DatasetError, UsageError
 from yolact_ascend.files import sha256_file
 from yolact_ascend.targets.compiled import read_sidecar
 from yolact_ascend.targets.folder import QuantizedFiles, WorkFolder, find_qdq_twin, sidecar_file
@@ -61,7 +61,7 @@ def test_a_run_quantises_compiles_and_reports(target, tiny_heads_onnx, tmp_path,
     assert "[quantize] running" in capfd.readouterr().err
 
 
-def test_a_model_with_ascends_operators_is_measured_on_a_second_export(tiny_heads_onnx, tmp_path, monkeypatch):
+def test_a_model_with_ascends_operators_is_measured_on_a_second_export(tiny_heads_onnx, tmp_path, monkeypatch, capfd):
     """As an R-CNN's; both exported models stand in for weights."""
     onnx = pytest.importorskip("onnx")
     pytest.importorskip("onnxruntime")
@@ -72,13 +72,21 @@ def test_a_model_with_ascends_operators_is_measured_on_a_second_export(tiny_head
     model.metadata_props.add(key="operators", value="ascend")
     onnx.save(model, folder.onnx)
     words = [f"out={folder.root}", "target=ascend", "device=emulation", "precision=int8", f"recipe={recipe}"]
-    words += [f"coco={coco}", f"calibration={coco / 'val2017'}", "to=quantize"]
+    calibration = shutil.copytree(coco / "val2017", tmp_path / "calibration")
+    words += [f"coco={coco}", f"calibration={calibration}", "to=quantize"]
     start_own_verbs_here(monkeypatch)
     with pytest.raises(ArtifactError, match=r"operators=ascend.* put that beside it as yolact_edge_runnable\.onnx"):
         run_stages(words)
     shutil.copy(tiny_heads_onnx, folder.runnable_onnx)
     run_stages(words)
     assert find_qdq_twin(QuantizedFiles(folder.onnx, folder.root).ascend) is not None
+
+    shutil.rmtree(calibration)  # a card's host has the finished folder, and not the training images
+    capfd.readouterr()
+    run_stages(words)
+    assert "[quantize] up to date" in capfd.readouterr().err
+    with pytest.raises(DatasetError, match="calibration has none"):
+        run_stages([*words, "force=quantize"])
 
 
 def test_a_recipe_that_needs_annotations_is_refused_before_the_export(tiny_heads_onnx, tmp_path):

@@ -9,8 +9,6 @@ from pathlib import Path
 
 import pytest
 
-pytest.importorskip("yaml", reason="reading a config file needs PyYAML")
-
 from yolact_ascend.detection.tasks import BOX, MASK
 from yolact_ascend.errors import UsageError
 from yolact_ascend.models.config import CONFIGS, get_config, is_alike

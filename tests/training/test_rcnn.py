@@ -131,7 +131,6 @@ INPUT: {MIN_SIZE_TEST: 96, MAX_SIZE_TEST: 96}
 
 def test_a_config_file_is_trained_and_its_weights_need_it_no_more(drawn, tmp_path, capsys):
     """By the command; the data set has its own classes, whatever number of them the file says."""
-    pytest.importorskip("yaml", reason="reading a config file needs PyYAML")
     file = tmp_path / "mine.yaml"
     file.write_text(TINY_FILE)
     words = [

@@ -10,13 +10,15 @@ from typing import Any
 from yolact_ascend import flags
 from yolact_ascend.compression.calibration import choose_images
 from yolact_ascend.compression.recipe import require_no_score
-from yolact_ascend.errors import ArtifactError
+from yolact_ascend.errors import ArtifactError, DatasetError
 from yolact_ascend.files import digest_files, sha256_file
 from yolact_ascend.images.decode import find_images
 from yolact_ascend.pipeline.context import RunContext
 from yolact_ascend.pipeline.steps import Step
 from yolact_ascend.process import own_command
 from yolact_ascend.sources import made_by
+
+STAGE = "quantize"
 
 
 def steps(run: RunContext) -> list[Step]:
@@ -45,16 +47,28 @@ def steps(run: RunContext) -> list[Step]:
                 f"export with operators=onnx. Export the weights so, too, and put that beside it as {runnable.name}."
             )
 
-    def inputs() -> dict[str, Any]:
+    def hash_data() -> dict[str, Any]:
         folder, annotations = found()
         part = quantization.part
         chosen = choose_images(find_images(folder), part.images, part.seed)  # of COCO's 118 287
         return {
+            "images": [chosen.found, digest_files(chosen.images)],
+            "annotations": None if annotations is None else hash_annotations(annotations),
+        }
+
+    def inputs() -> dict[str, Any]:
+        try:
+            data = hash_data()
+        except DatasetError:  # a card's host has the finished folder, and not the training images
+            record = run.records.load(STAGE)
+            if record is None:
+                raise
+            data = {key: record.inputs.get(key) for key in ("images", "annotations")}
+        return {
             "onnx_sha256": sha256_file(run.folder.onnx),
             **({} if runnable is None else {"runnable_sha256": sha256_file(runnable)}),
             "recipe_sha256": quantization.recipe.sha256,
-            "images": [chosen.found, digest_files(chosen.images)],
-            "annotations": None if annotations is None else hash_annotations(annotations),
+            **data,
             **made_by("compression.quantize"),
         }
 
@@ -65,9 +79,9 @@ def steps(run: RunContext) -> list[Step]:
         words += [flags.IMAGE_PATH.word(folder), *([] if annotations is None else [flags.JSON_FILE.word(annotations)])]
         words += [flags.SCORED.word(run.dataset.image_folder)] if run.settings.needs_dataset else []
         words += [flags.SAVE_PATH.word(files.folder), *flags.thread_words(run.settings.threads)]
-        run.runner.run_own([*own_command("quantize"), *words])
+        run.runner.run_own([*own_command(STAGE), *words])
 
     def made() -> Sequence[Path]:
         return [*files.all, files.progress]
 
-    return [Step("quantize", None, inputs, lambda: files.all, work, made, require)]
+    return [Step(STAGE, None, inputs, lambda: files.all, work, made, require)]
