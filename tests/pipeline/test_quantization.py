@@ -9,6 +9,7 @@ from yolact_ascend.errors import DatasetError, UsageError
 from yolact_ascend.models.config import CONFIGS, DEMO_CONFIG
 from yolact_ascend.pipeline.quantization import require_pruned
 from yolact_ascend.pipeline.settings import parse_words
+from yolact_ascend.pipeline.stages import quantize as stage
 from yolact_ascend.targets.registry import TARGETS
 
 
@@ -81,3 +82,17 @@ def test_annotations_are_found_in_the_usual_places(tmp_path, images, annotations
     found = quantization_of("precision=int8", f"calibration={tmp_path / calibration}")
     assert found.find_images() == (folder, file)
     assert file in found.annotation_files(folder)
+
+
+def test_the_annotations_are_hashed_once_until_they_change(tmp_path, monkeypatch):
+    """COCO's file of train2017 has 450 MB, and a run asks several times whether the stage is fresh."""
+    hashed = []
+    monkeypatch.setattr(stage, "sha256_file", lambda path: hashed.append(path) or str(len(hashed)))
+    (tmp_path / "train").mkdir()
+    (tmp_path / "train" / "a.jpg").touch()
+    annotations = tmp_path / "train.json"
+    annotations.write_text("{}")
+    found = quantization_of("precision=int8", f"calibration={tmp_path / 'train'}")
+    assert stage.hash_data(found) == stage.hash_data(found) and hashed == [annotations]
+    annotations.write_text('{"images": []}')
+    assert stage.hash_data(found)["annotations"] == "2"
