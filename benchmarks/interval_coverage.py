@@ -10,6 +10,8 @@ the last column is the share of intervals that hold it, with its standard error.
 from __future__ import annotations
 
 import argparse
+import contextlib
+import io
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -82,7 +84,8 @@ def coverage(
     held, widths, errors = [], [], []
     for seed in range(1, data_sets + 1):
         runs = simulate(networks, images, np.random.default_rng(seed))
-        found = compare_precision(*map(AveragePrecision, runs), samples, seed).columns["all"]
+        with contextlib.redirect_stderr(io.StringIO()):  # its bars
+            found = compare_precision(*map(AveragePrecision, runs), samples, seed).columns["all"]
         assert found.low is not None and found.high is not None and found.points is not None
         held.append(found.low <= truth <= found.high)
         widths.append(found.high - found.low)

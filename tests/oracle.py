@@ -103,16 +103,22 @@ def head_state() -> dict[str, torch.Tensor]:
     return state
 
 
-def save_heads(path: Path, config: ModelConfig) -> None:
-    """Write the ONNX of this head as the host runs it; the other layers of its weights are random."""
+def save_weights(path: Path, config: ModelConfig) -> Path:
+    """Write weights with this head; the other layers are random."""
     import torch
 
-    from yolact_ascend.models.detector import load_detector
     from yolact_ascend.models.yolact.network import YolactEdge
 
     torch.manual_seed(0)
-    weights = path.with_suffix(".pth")
-    torch.save({**YolactEdge(config).state_dict(), **head_state()}, weights)
+    torch.save({**YolactEdge(config).state_dict(), **head_state()}, path)
+    return path
+
+
+def save_heads(path: Path, config: ModelConfig) -> None:
+    """Write the ONNX of this head as the host runs it."""
+    from yolact_ascend.models.detector import load_detector
+
+    weights = save_weights(path.with_suffix(".pth"), config)
     path.write_bytes(load_detector(weights, config, "fpn").heads.model)
 
 

@@ -13,6 +13,7 @@ import numpy as np
 
 from yolact_ascend.detection.average_precision import AveragePrecision, mean_precision
 from yolact_ascend.detection.matches import IOU_THRESHOLDS
+from yolact_ascend.progress import bar
 
 SAMPLES = 1000
 SEED = 0
@@ -54,10 +55,11 @@ def compare_precision(
     matches = first.matches
     ones = np.ones((1, len(matches.image_ids)), np.int64)
     values = [run.of_classes(ones) for run in (first, second)]  # [1,T,K] each
-    drawn = [
-        [run.of_classes(weights) for run in (first, second)]
-        for weights in draw_weights(len(matches.image_ids), samples, _block(first, second), seed)
-    ]
+    drawn = []
+    with bar(total=samples, desc="bootstrap", unit="sample") as shown:
+        for weights in draw_weights(len(matches.image_ids), samples, _block(first, second), seed):
+            drawn.append([run.of_classes(weights) for run in (first, second)])
+            shown.update(len(weights))
     by_class = [np.concatenate([each[side].mean(axis=1) for each in drawn]) for side in (0, 1)]  # [samples,K]
     by_overlap = [np.concatenate([mean_precision(each[side]) for each in drawn]) for side in (0, 1)]  # [samples,T]
     measured = [mean_precision(value)[0] for value in values]  # [T]

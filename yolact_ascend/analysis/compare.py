@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 from yolact_ascend.analysis.bootstrap import LEVEL_PERCENT, SAMPLES
 from yolact_ascend.analysis.closeness import DifferenceMeter, OutputDifference
@@ -18,6 +17,7 @@ from yolact_ascend.analysis.run_differences import Speed, compare_speeds, descri
 from yolact_ascend.detection.sets import Matched, lists_detections, pair_rows
 from yolact_ascend.errors import ArtifactError, DatasetError
 from yolact_ascend.images.annotations import read_annotations
+from yolact_ascend.progress import bar
 from yolact_ascend.targets.folder import output_bin
 from yolact_ascend.tensors import TensorSpec, read_tensor
 
@@ -167,7 +167,7 @@ def _compare_outputs(
     meters = [DifferenceMeter(spec.name) for spec in first.specs]
     names = [spec.name for spec in first.specs]
     matched = Matched() if lists_detections(names) else None
-    for image_id in tqdm(image_ids, desc="compare", unit="image"):
+    for image_id in bar(image_ids, desc="compare", unit="image"):
         if matched is None:  # one output at a time: those of an image may be large
             for k, meter in enumerate(meters):
                 meter.add(*(outputs.read(image_id, k) for outputs in (first, second)))

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 from yolact_ascend.analysis import conventions as by
 from yolact_ascend.analysis.finished_run import FinishedRun, read_run
@@ -24,6 +23,7 @@ from yolact_ascend.images.coco import CocoDataset, CocoImage, load_dataset
 from yolact_ascend.images.pictures import inspect, verify_annotations
 from yolact_ascend.models.config import ModelConfig
 from yolact_ascend.models.family import Detector
+from yolact_ascend.progress import bar
 from yolact_ascend.tables import NOT_AVAILABLE, counted, format_number, markdown_table
 from yolact_ascend.targets.described import open_detector, read_description
 
@@ -127,7 +127,9 @@ class _Explained:
             detected = by.detect_stored(variants, folder, self.jobs, self.workers)
         names = [*variants.settings, *([by.FILE_SIZE] if by.files_differ(self.jobs) else [])]
         collected: dict[str, Entries] = {name: self._nothing() for name in names}
-        for each, image_id in zip(tqdm(detected, "explain_map", len(self.jobs), unit="image"), self.image_ids):
+        for each, image_id in zip(
+            bar(detected, desc="explain_map", total=len(self.jobs), unit="image"), self.image_ids
+        ):
             for name in names:
                 self._add(collected[name], by.by_name(each, name), image_id)
         return collected
@@ -173,7 +175,7 @@ class _Explained:
         try:
             outputs = infer_again(self.run, self.config, self.images, resized_in_uint8)
             found = by.detect_given(by.Variants(self.detector, only_own=True), outputs, self.jobs)
-            shown = tqdm(found, "second inference", len(self.jobs), unit="image")
+            shown = bar(found, desc="second inference", total=len(self.jobs), unit="image")
             for each, image_id in zip(shown, self.image_ids):
                 self._add(entries, each[by.OWN], image_id)
         except (ToolError, ArtifactError) as error:

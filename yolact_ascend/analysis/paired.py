@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +11,7 @@ import numpy as np
 
 from yolact_ascend.analysis.bootstrap import SAMPLES, Difference, compare_precision
 from yolact_ascend.analysis.finished_run import FinishedRun
+from yolact_ascend.cores import count_cores
 from yolact_ascend.detection.average_precision import AveragePrecision, mean_precision
 from yolact_ascend.detection.matches import match_results
 
@@ -58,7 +60,9 @@ def pair_scores(
 ) -> dict[str, PairedTask]:
     """Score two runs on the same images, for each task that both have."""
     tasks = [task for task in runs[0].tasks if task in runs[1].tasks]
-    return {task: _pair_task(runs, annotations, image_ids, task, samples) for task in tasks}
+    with ThreadPoolExecutor(min(count_cores(), max(len(tasks), 1))) as pool:  # numpy lets both tasks compute at once
+        found = pool.map(lambda task: _pair_task(runs, annotations, image_ids, task, samples), tasks)
+        return dict(zip(tasks, found))
 
 
 def _pair_task(
