@@ -170,8 +170,8 @@ def _undo(moment: str, work: Path) -> None:
         for name in json.loads(record.read_text())["outputs"]:
             (work / name).unlink()
         record.unlink()
-    for name in ("report.json", "report.md"):
-        (work / name).unlink()
+    for name in ("report.json", "report.md", "report.html"):
+        (work / name).unlink(missing_ok=True)  # report.html needs libraries of its own
     shutil.rmtree(work / "overlays", ignore_errors=True)
 
 

@@ -13,9 +13,10 @@ TIMES: dict[str, tuple[str, ...] | None] = {
     ".stages/files.json": (),
     ".stages/*.json": None,  # seconds, and the modification times of what a stage wrote
     "report.md": None,  # made from report.json
+    "report.html": None,
     "report.json": (
         *("created", "seconds", "images_per_s", "throughput_images_per_s", "latency_ms", "h2d_ms", "d2h_ms"),
-        *("drift_percent", "way", "status"),
+        *("drift_percent", "way", "status", "latency_over_run", "finished"),
     ),
     "timings.json": ("core_ms_per_image", "images"),  # of the inputs that the last process made
     "scores.json": ("core_ms_per_image", "stream_seconds"),

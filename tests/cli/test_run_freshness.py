@@ -1,6 +1,7 @@
 """What a second run redoes, what it keeps, and what a kill leaves."""
 
 import json
+import re
 import shutil
 import signal
 import subprocess
@@ -32,9 +33,12 @@ from yolact_ascend.process import Runner
 def test_a_second_run_redoes_nothing_and_says_so(copied, capfd):
     before = {path: path.stat().st_mtime_ns for path in copied.out.rglob("*.bin")}
     assert copied() == []
-    assert "Every stage is up to date; nothing was run." in capfd.readouterr().err
+    said = capfd.readouterr().err
+    assert "Every stage is up to date; nothing was run." in said and "%|" not in said  # no bar: it is no terminal
     assert {path: path.stat().st_mtime_ns for path in copied.out.rglob("*.bin")} == before
     assert [stage["status"] for stage in copied.report()["stages"]] == ["fresh"] * 5
+    assert copied(lang="zh") == [] and copied.report()["lang"] == "zh"
+    assert copied.markdown().startswith("# yolact-ascend 推理报告\n")
 
 
 @pytest.mark.parametrize(
@@ -57,10 +61,21 @@ def test_a_change_redoes_exactly_what_depends_on_it(copied, change, redone):
     assert copied() == []
 
 
-def test_flags_redo_exactly_what_depends_on_them(copied):
+def test_flags_redo_exactly_what_depends_on_them(copied, capfd):
     assert copied(bs="2") == ["compile bs2", "infer bs2", "postprocess bs2"]
     assert copied(bs="3,2") == []
+    capfd.readouterr()
     assert copied(limit="2", bs="2") == ["preprocess", "infer bs2", "postprocess bs2"]
+    log = (copied.out / "logs" / "run.log").read_text()
+    said = capfd.readouterr().err
+    for pattern in (
+        r"\[preprocess\] done in .* s; next: infer bs2$",
+        r"\[postprocess bs2\] done in .* s; next: report$",
+    ):
+        assert re.search(pattern, said, re.MULTILINE) and re.search(pattern, log, re.MULTILINE)
+    stages = {stage["name"]: stage for stage in copied.report()["stages"]}
+    (command,) = stages["infer"]["commands"]
+    assert "ais_bench" in command and f" $ {command}\n" in log and stages["infer"]["finished"]
     assert len(list((copied.out / "bs2" / "output").iterdir())) == 2 * 6
     assert copied(limit="2", bs="2", force="postprocess") == ["postprocess bs2"]
     assert copied.report()["dataset"]["images"] == 2

@@ -14,7 +14,7 @@ from yolact_ascend.errors import ArtifactError
 from yolact_ascend.files import read_json
 from yolact_ascend.images.coco import CocoDataset
 from yolact_ascend.models.family import Detector
-from yolact_ascend.progress import bar
+from yolact_ascend.progress import bar, clock
 from yolact_ascend.targets.compiled import COMPILE_IN_FLOAT32
 from yolact_ascend.targets.folder import output_bin
 from yolact_ascend.tensors import read_tensor
@@ -68,7 +68,7 @@ def postprocess(
             results_files.add(image_id, found)
             findings.add(image_id, found)
             timings.add(spent)
-    with timings.timed("eval"):
+    with timings.timed("eval"), clock("COCOeval"):
         images = [image_id for _, image_id in chosen]
         evaluation = evaluate(dataset.truth, images, {task: findings.entries(task) for task in files})
     return Scored(evaluation, timings)

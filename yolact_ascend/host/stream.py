@@ -17,7 +17,7 @@ from yolact_ascend.errors import DatasetError
 from yolact_ascend.host.overlap import Detected, Spent
 from yolact_ascend.images.coco import CocoDataset, CocoImage
 from yolact_ascend.models.config import ModelConfig
-from yolact_ascend.progress import bar
+from yolact_ascend.progress import bar, clock
 
 if TYPE_CHECKING:
     from yolact_ascend.detection.evaluate import Evaluation
@@ -93,6 +93,6 @@ def score_stream(
         seconds = time.perf_counter() - start
         if not scored:
             raise DatasetError(f"None of the {len(failed)} images could be decoded; the first: {failed[0].path}.")
-    with spent.host.timed("eval"):
+    with spent.host.timed("eval"), clock("COCOeval"):
         evaluation = evaluate(dataset.truth, scored, {task: findings.entries(task) for task in files})
     return Streamed(evaluation, tuple(failed), seconds, spent)
