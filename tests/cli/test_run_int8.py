@@ -127,6 +127,17 @@ def test_by_hand_others_files_are_kept_and_one_program_at_a_time_works_in_a_fold
     assert f"is still using {out}" in capfd.readouterr().err
 
 
+@pytest.mark.parametrize(("flags", "code"), [([], 0), (["--map_budget=1"], 1)])
+def test_annotations_that_nothing_needs_may_be_too_few(flags, code, tiny_heads_onnx, tmp_path, capfd):
+    """A run finds them by itself; all four images are calibrated on, and none is left to score."""
+    coco, recipe = write_coco(tmp_path / "coco", TINY_CONFIG), tmp_path / "r.yaml"
+    recipe.write_text("quantize: {method: minmax, map_budget: null}\n")
+    words = [f"--model={tiny_heads_onnx}", f"--image_path={coco / 'val2017'}", f"--recipe={recipe}"]
+    words += [f"--json_file={coco / 'annotations' / 'instances_val2017.json'}", f"--save_path={tmp_path / 'o'}", *flags]
+    assert main(["quantize", *words]) == code
+    assert "has no annotated image beside the 4 that are calibrated on" in capfd.readouterr().err
+
+
 def test_annotations_of_other_images_are_named(tiny_heads_onnx, tmp_path, capfd):
     coco = write_coco(tmp_path / "coco", TINY_CONFIG)
     other = tmp_path / "other"

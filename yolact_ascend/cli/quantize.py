@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from yolact_ascend import flags
 from yolact_ascend.cli.flags import add_flag, add_flags, add_switch, say_warnings
-from yolact_ascend.compression.recipe import HELD_OUT_IMAGES, METHODS, require_no_score
+from yolact_ascend.compression.recipe import BEST, HELD_OUT_IMAGES, METHODS, require_no_score
 from yolact_ascend.environment import is_stage_of_a_run
 from yolact_ascend.errors import DatasetError, UsageError
 from yolact_ascend.flags import COUNT, RECIPE, SCORED, Flag
@@ -135,7 +135,13 @@ def _images_and_score(
             "Pass the folder that it belongs to."
         )
     used = choose_images(images, part.images, part.seed).images
-    chosen = held_out_images(dataset, used, arguments.held_out or HELD_OUT_IMAGES, part.seed)
+    try:
+        chosen = held_out_images(dataset, used, arguments.held_out or HELD_OUT_IMAGES, part.seed)
+    except DatasetError as error:
+        if part.method == BEST or part.map_budget is not None or arguments.sensitivity or arguments.held_out:
+            raise
+        print(f"warning: the mAP is not measured: {error}", file=sys.stderr)
+        return images, None
     return images, HeldOutScore(arguments.onnx_model or arguments.model, dataset, chosen, arguments.threads)
 
 

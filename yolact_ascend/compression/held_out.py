@@ -25,7 +25,7 @@ def held_out_images(dataset: CocoDataset, used: Sequence[Path], count: int, seed
     if not left:
         raise DatasetError(
             f"{dataset.annotation_file} has no annotated image beside the {len(taken)} that are calibrated on, to "
-            "score the model on. Pass a larger data set, or calibrate on fewer (--images=N)."
+            "score the model on. Pass a larger data set, or calibrate on fewer (--images=N, or images: in the recipe)."
         )
     return tuple(left if len(left) <= count else random.Random(seed).sample(left, count))
 
