@@ -116,23 +116,23 @@ ACCURACY: dict[str, Pair] = {
 
 INT8: dict[str, Pair] = {
     "recipe": ("Recipe", "量化配方"),
-    "ranges": ("Ranges", "量化范围"),
+    "ranges": ("Ranges", "校准"),
     "ranges_line": (
         "{method}, of {images} images (drawn from {of_images})",
-        "{method}，由 {images} 张图片统计（从 {of_images} 张中抽取）",
+        "{method}，使用 {images} 张图片（从 {of_images} 张中抽取）",
     ),
     "held_out": (
         "mAP on held-out training images, by which the method was chosen",
-        "留出的训练图片上的 mAP（用于选择量化方法）",
+        "留出的训练图片上的 mAP（据此选择校准方法）",
     ),
     "onnx_size": ("Size of the ONNX", "ONNX 大小"),
     "onnx_size_line": (
         "{size:,} bytes, {smaller:.2f} times smaller than float32",
         "{size:,} 字节，是 float32 的 1/{smaller:.2f}",
     ),
-    "int8_layers": ("Layers in INT8", "INT8 算子"),
-    "int8_layers_line": ("{count} of {layers}", "{layers} 个中的 {count} 个"),
-    "in_float32": ("; in float32:", "；保留 float32 的算子："),
+    "int8_layers": ("Layers in INT8", "INT8 层"),
+    "int8_layers_line": ("{count} of {layers}", "{layers} 层中的 {count} 层"),
+    "in_float32": ("; in float32:", "；保留 float32 的层："),
 }
 
 SPEED: dict[str, Pair] = {
@@ -169,8 +169,8 @@ SPEED: dict[str, Pair] = {
     "no_advice": (
         "No batch size is advised: that takes figures of a real device, which change by at most {drift:g} % during "
         "the run, over at least {batches} batches each.",
-        "不推荐 batch size：只有真实设备、每个 batch size 至少 {batches} 个 batch、运行中变化不超过 {drift:g} % "
-        "的数据才能支持这样的结论。",
+        "不给出 batch size 建议：需要真实设备上的数据，每个 batch size 至少 {batches} 个 batch，且运行期间变化不超过 "
+        "{drift:g} %。",
     ),
     "use_smallest": (
         "Use bs={best}: the fastest here, {speed} images/s. Larger batches gain nothing.",
