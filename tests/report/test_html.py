@@ -18,7 +18,7 @@ from yolact_ascend.report.texts import Texts
 
 pytest.importorskip("jinja2")
 pytest.importorskip("leather")
-from yolact_ascend.report.html import PANEL_BYTES, picture_as_uri
+from yolact_ascend.report.html import PANEL_BYTES, picture_as_uri, render_html
 
 VOID = {"meta", "link", "img", "br", "hr", "rect", "line", "path"}
 ROOT = "document.documentElement"
@@ -116,6 +116,17 @@ def test_names_of_classes_and_commands_are_text_not_markup(page, finish):
 def test_a_network_without_masks_and_a_benchmark_have_no_empty_parts(page):
     _, text = page((BOX,))
     assert "mask mAP" not in text and len(Page(text).all("svg")) == 3
+
+
+def test_several_batch_sizes_have_a_figure_of_their_throughput(page):
+    run, text = page()
+    report, _ = written(run)
+    (result,) = report["results"]
+    report["results"].append({**result, "batch_size": 4, "throughput_images_per_s": 150.0})
+    both = render_html(report, run.folder.root)
+    labels = [svg["aria-label"] for svg in Page(both).all("svg")]
+    assert "images/s by batch size" in labels and "images/s by batch size" not in text
+    assert len([label for label in labels if label.startswith("bs=")]) == 2  # latency over the run
 
 
 def test_an_embedded_picture_has_a_limit_whatever_it_shows():

@@ -78,6 +78,7 @@ def render_html(report: dict[str, Any], folder: Path) -> str:
         advice=advice(results, device, say),
         by_iou=_by_iou(results[0], say),
         curves=_curves(results[0], say) if is_full else [],
+        by_batch=_by_batch(results, say),
         latency=[figure for result in results for figure in _latency(result, say)],
         times=time_table(results, say) if is_full else None,
         time_note=time_note(report["model"]["config"], say),
@@ -86,6 +87,7 @@ def render_html(report: dict[str, Any], folder: Path) -> str:
         worst=[_picture(one, folder, say) for one in report["worst"]],
         first=[_picture(one, folder, say) for one in first],
         shown_score=SHOWN_SCORE,
+        not_available=NOT_AVAILABLE,
     )
 
 
@@ -133,6 +135,14 @@ def _curves(result: dict[str, Any], say: Texts) -> list[tuple[str, Markup]]:
             alt = f"{say('curves')}: {say(task)}"
             found.append((say(task), Markup(draw_lines(lines, say("recall"), say("precision"), alt, y_most=100))))
     return found
+
+
+def _by_batch(results: Sequence[dict[str, Any]], say: Texts) -> Markup | None:
+    """Return the throughput over the batch size, where there are several."""
+    points = sorted((result["batch_size"], result["throughput_images_per_s"]) for result in results)
+    if len(points) < 2:
+        return None
+    return Markup(draw_lines([Line("images/s", points)], "bs", None, say("by_batch")))
 
 
 def _latency(result: dict[str, Any], say: Texts) -> list[tuple[str, Markup]]:

@@ -190,6 +190,7 @@ SPEED: dict[str, Pair] = {
         ", which is within the drift of these figures ({drift:.1f} %)",
         "，在数据本身的波动（{drift:.1f} %）之内",
     ),
+    "by_batch": ("images/s by batch size", "不同 batch size 的 images/s"),
     "latency_over_run": ("Latency over the run", "运行过程中的时延"),
     "latency_caption": (
         "bs={batch_size}: ms per batch, {batches} batches",
