@@ -125,12 +125,14 @@ def test_runs_of_other_images_are_refused(tmp_path):
         compare_runs(first, second)
 
 
-def test_models_with_other_outputs_are_refused(tmp_path):
+def test_of_models_with_other_outputs_the_scores_are_compared(tmp_path):
+    """As of a pruned network, whose levels have fewer channels."""
     first = make_run(tmp_path / "a", {1: [[1, 2], [3, 4]]})
     second = make_run(tmp_path / "b", {1: [[1, 2], [3, 4]]}, specs=SPECS[:1])
-    said = r"other outputs: output0 \[2\] float32, output1 \[1, 2\] float32, and output0 \[2\] float32\. Compare runs"
-    with pytest.raises(ArtifactError, match=said):
-        compare_runs(first, second)
+    found = compare_runs(first, second)
+    said = "the models have other outputs: output0 [2] float32, output1 [1, 2] float32, and output0 [2] float32"
+    assert (found.apart, found.outputs, found.scores["box"]["all"]) == (said, (), (30.0, 30.0))
+    assert f"The outputs are not compared: {said}." in format_comparison(found, ["A", "B"])
 
 
 def test_of_another_cut_the_scores_are_compared(tmp_path, capsys):
@@ -142,7 +144,7 @@ def test_of_another_cut_the_scores_are_compared(tmp_path, capsys):
     assert (comparison.images, comparison.cuts, comparison.outputs) == (1, ("fpn", "heads"), ())
     said = format_comparison(comparison, ["A", "B"]).split("\n\n")
     assert said[0] == "B against A, 1 images"
-    assert "They are of cut fpn and cut heads, whose outputs are not the same; their mAP:" in said
+    assert "The outputs are not compared: they are of cut fpn and cut heads, whose outputs are not the same." in said
     assert any("box all" in part and "-1.00" in part for part in said) and "cosine" not in "".join(said)
     assert main(["compare", str(first), str(second), "--json"]) == 0
     printed = json.loads(capsys.readouterr().out)
@@ -317,7 +319,7 @@ def test_what_a_reader_must_know_is_said(streamed, tmp_path):
     model = WorkFolder(tmp_path / "a").model(8, ".om")
     write_sidecar(model, replace(read_sidecar(model), target="openvino", precision="int8"))
     notes = " ".join(describe_limits(read_run(streamed[0]), read_run(staged), ("A", "B")))
-    for said in ("The target differs (ascend and openvino)", "The precision differs (fp16 and int8)", "A was streamed"):
+    for said in ("Target: ascend and openvino.", "Precision: fp16 and int8.", "A was streamed"):
         assert said in notes
     assert differing_settings(read_run(streamed[0]), read_run(staged)) == {
         **{"target": ("ascend", "openvino"), "precision": ("fp16", "int8"), "batch_size": (1, 8)}

@@ -5,6 +5,7 @@ Upstream keeps its config in globals and prints as it likes, so it runs in a pro
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import subprocess
 import sys
@@ -16,15 +17,18 @@ import torch
 from factories import CHECKOUT, decode_mask, random_state_dict
 from upstreams import match_detections
 
+from yolact_ascend.detection.thresholds import DetectionSettings
 from yolact_ascend.host.postprocess import detect_image
 from yolact_ascend.images.coco import CocoImage, load_dataset
 from yolact_ascend.models.config import CONFIGS, get_config
 from yolact_ascend.models.detector import load_detector
 from yolact_ascend.models.values import UPSTREAM_URL
+from yolact_ascend.models.yolact.cuts import image_size_px
 from yolact_ascend.targets.folder import output_bin
 from yolact_ascend.timings import Timings
 
 PHOTOGRAPHS = 24
+STANDARD = 2  # of these with standard NMS, too, which takes seconds: random weights find something everywhere
 YOLACT_EDGE_CONFIGS = [name for name, config in CONFIGS.items() if config.upstream_url == UPSTREAM_URL]
 
 
@@ -57,6 +61,10 @@ def test_detections_equal_upstreams(config_name, upstream_dir, coco_mini, tmp_pa
     print(f"parity: {config_name}: {found_in}; {pixels - equal_pixels} of {pixels} mask pixels differ")
     assert found >= 90 * len(images)
     assert equal_pixels >= 0.9999 * pixels
+    in_turn = dataclasses.replace(detector, settings=DetectionSettings(standard_nms_px=image_size_px(config)))
+    for index, image in enumerate(images[:STANDARD]):
+        ours = detect_image(tmp_path, index, in_turn, image.height, image.width, Timings())
+        match_detections(ours, np.load(tmp_path / f"{index}_standard.npz"))
 
 
 def _photographs(coco_folder: Path) -> tuple[CocoImage, ...]:
@@ -80,7 +88,6 @@ def run_upstream(config_name: str, weights: str, coco_folder: Path, folder: Path
     network = Yolact(training=False)
     network.load_weights(weights)
     network.eval()
-    network.detect.use_fast_nms = True
     with torch.no_grad():
         for index, image in enumerate(_photographs(coco_folder)):
             levels, protos = network(
@@ -88,15 +95,19 @@ def run_upstream(config_name: str, weights: str, coco_folder: Path, folder: Path
             )
             for k, tensor in enumerate([*levels, protos]):
                 tensor.contiguous().numpy().tofile(output_bin(folder, index, k))
-            detections = network.postprocess(levels, protos)
-            classes, scores, boxes, masks = postprocess(detections, image.width, image.height)
-            np.savez(
-                folder / f"{index}.npz",
-                classes=classes.numpy(),
-                scores=scores.numpy(),
-                boxes=boxes.numpy(),
-                masks=np.packbits(masks.numpy().astype(bool)),
-            )
+            for is_fast, name in ((True, f"{index}.npz"), (False, f"{index}_standard.npz")):
+                if not is_fast and index >= STANDARD:
+                    continue
+                network.detect.use_fast_nms = is_fast
+                detections = network.postprocess(levels, protos)
+                classes, scores, boxes, masks = postprocess(detections, image.width, image.height)
+                np.savez(
+                    folder / name,
+                    classes=classes.numpy(),
+                    scores=scores.numpy(),
+                    boxes=boxes.numpy(),
+                    masks=np.packbits(masks.numpy().astype(bool)),
+                )
 
 
 if __name__ == "__main__":

@@ -41,19 +41,20 @@ class Comparison:
 
     images: int
     cuts: tuple[str, str]  # of the graph
-    outputs: tuple[OutputDifference, ...]  # none where the cuts are not the same; of the detections that both have
+    outputs: tuple[OutputDifference, ...]  # none where `apart` says why; of the detections that both have
     detections: Matched | None  # None where the outputs do not list detections
     scores: dict[str, dict[str, tuple[float | None, float | None]]]  # of each run's own images
     input_bytes: tuple[int, int]  # of one image
     sides: tuple[Side, Side]
     paired: dict[str, PairedTask]  # on the images that both have; empty where `unpaired` says why
     unpaired: str
+    apart: str  # why the outputs are not compared
     settings: dict[str, tuple[Any, Any]]  # what differs
     speeds: tuple[Speed, ...]
     notes: list[str]
 
     def to_json(self) -> dict[str, Any]:
-        own = ("images", "cuts", "scores", "input_bytes", "unpaired", "settings", "notes")
+        own = ("images", "cuts", "scores", "input_bytes", "unpaired", "apart", "settings", "notes")
         return {
             **{name: getattr(self, name) for name in own},
             "outputs": [asdict(output) for output in self.outputs],
@@ -83,8 +84,8 @@ def compare_runs(
     annotations, unpaired = _find_annotations(runs, annotation_file)
     shared = _shared_images(runs, annotations)
     cuts = (runs[0].sidecar.cut, runs[1].sidecar.cut)
-    has_outputs = cuts[0] == cuts[1] and not any(run.is_streamed for run in runs)
-    outputs, detections = _compare_outputs(runs, shared) if has_outputs else ((), None)
+    apart = _why_outputs_differ(runs)
+    outputs, detections = ((), None) if apart else _compare_outputs(runs, shared)
     return Comparison(
         images=len(shared),
         cuts=cuts,
@@ -96,6 +97,7 @@ def compare_runs(
         paired={} if annotations is None else pair_scores(runs, annotations, shared, samples),
         unpaired=unpaired,
         settings=differing_settings(*runs),
+        apart=apart,
         speeds=compare_speeds(*runs),
         notes=describe_limits(*runs, names),
     )
@@ -154,16 +156,28 @@ def _side(run: FinishedRun) -> Side:
     return Side(run.sidecar.target, made_for, run.sidecar.precision, run.timings.throughput_images_per_s, way)
 
 
+def _why_outputs_differ(runs: tuple[FinishedRun, FinishedRun]) -> str:
+    """Return why two runs' outputs cannot be compared; "" where they can."""
+    if any(run.is_streamed for run in runs):
+        return "a streamed run writes none"
+    first, second = (run.sidecar.cut for run in runs)
+    if first != second:
+        return f"they are of cut {first} and cut {second}, whose outputs are not the same"
+    specs = [_outputs_of(run) for run in runs]
+    if specs[0] != specs[1]:
+        return f"the models have other outputs: {_describe(specs[0])}, and {_describe(specs[1])}"
+    return ""
+
+
+def _outputs_of(run: FinishedRun) -> tuple[TensorSpec, ...]:
+    return tuple(TensorSpec.of_sample(output) for output in run.sidecar.outputs)
+
+
 def _compare_outputs(
     runs: tuple[FinishedRun, FinishedRun], image_ids: Sequence[int]
 ) -> tuple[tuple[OutputDifference, ...], Matched | None]:
     """Compare output by output; where they list detections, those that both runs have."""
     first, second = (_Outputs(run) for run in runs)
-    if first.specs != second.specs:
-        raise ArtifactError(
-            f"{first.run.path} and {second.run.path} are of models with other outputs: {_describe(first.specs)}, and "
-            f"{_describe(second.specs)}. Compare runs of one config and of the same classes."
-        )
     meters = [DifferenceMeter(spec.name) for spec in first.specs]
     names = [spec.name for spec in first.specs]
     matched = Matched() if lists_detections(names) else None
@@ -189,7 +203,7 @@ class _Outputs:
     def __init__(self, run: FinishedRun) -> None:
         run.require_own_model()
         self.run = run
-        self.specs = tuple(TensorSpec.of_sample(output) for output in run.sidecar.outputs)
+        self.specs = _outputs_of(run)
         self._indices = {image_id: index for index, image_id in enumerate(run.image_ids())}
 
     def read(self, image_id: int, k: int) -> np.ndarray:

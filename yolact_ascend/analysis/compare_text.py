@@ -55,11 +55,8 @@ def _shorten(value: Any) -> str:
 
 
 def _format_outputs(comparison: Comparison, names: Sequence[str]) -> list[str]:
-    first, second = comparison.cuts
-    if first != second:
-        return [f"They are of cut {first} and cut {second}, whose outputs are not the same; their mAP:"]
-    if not comparison.outputs:
-        return ["The outputs are not compared: a streamed run writes none."]
+    if comparison.apart:
+        return [f"The outputs are not compared: {comparison.apart}."]
     heads = ["output", "lowest cosine", "mean cosine", "max-abs", "of largest", "not finite"]
     rows = [
         [d.output, f"{d.cosine_min:.7f}", f"{d.cosine_mean:.7f}", f"{d.max_abs:.3g}", f"{d.relative:.2e}", d.not_finite]

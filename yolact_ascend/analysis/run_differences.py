@@ -116,13 +116,13 @@ def describe_limits(first: FinishedRun, second: FinishedRun, names: tuple[str, s
     elif first.kind == EMULATION:
         notes.append("Both ran on the CPU emulation: the speeds are this CPU's and say nothing about an NPU.")
     for what, values in (
-        ("target", [run.sidecar.target for run in runs]),
-        ("precision", [run.sidecar.precision for run in runs]),
-        ("batch size", [run.batch_size for run in runs]),
-        ("weights", [run.sidecar.weights_sha256[:12] for run in runs]),
+        ("Target", [run.sidecar.target for run in runs]),
+        ("Precision", [run.sidecar.precision for run in runs]),
+        ("Batch size", [run.batch_size for run in runs]),
+        ("Weights", [run.sidecar.weights_sha256[:12] for run in runs]),
     ):
         if values[0] != values[1]:
-            notes.append(f"The {what} differs ({values[0]} and {values[1]}): all figures compare these two.")
+            notes.append(f"{what}: {values[0]} and {values[1]}. Every figure compares these two.")
     if first.is_streamed != second.is_streamed:
         streamed = names[0] if first.is_streamed else names[1]
         notes.append(
