@@ -212,11 +212,19 @@ def test_an_interrupted_search_resumes_with_its_scores(chain, inputs):
     assert again.calls == whole.calls - 8
 
 
-def test_nothing_is_left_of_a_killed_quantisation_in_the_temporary_folder(chain, inputs, tmp_path, monkeypatch):
-    """Models that are only measured are files in memory: each had a whole network's size."""
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "none"))
-    score = MadeUpScore({})
-    assert quantize_model(chain, inputs, PLAIN_CONFIG, RECIPE, chain.parent, score).scores["int8"] == FLOAT_MAP
+def test_no_other_file_is_written_in_the_meantime(chain, inputs):
+    """ONNX Runtime's calibrator copies the model beside it, as *-inferred.onnx; a kill would leave such files."""
+    others, trials = chain.with_name("chain-inferred.onnx"), []
+    others.write_text("mine")
+
+    class Score(MadeUpScore):
+        def __call__(self, path):
+            trials.append(path)
+            return super().__call__(path)
+
+    quantize_model(chain, inputs, PLAIN_CONFIG, RECIPE, chain.parent, Score({}))
+    assert others.read_text() == "mine"
+    assert trials[0] == chain and all(path.parts[1] == "proc" for path in trials[1:])  # in memory
 
 
 def test_scores_of_other_held_out_images_are_not_resumed(chain, inputs):

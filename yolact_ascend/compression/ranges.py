@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import tempfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -164,7 +165,7 @@ def _open(path: Path, tensors: frozenset[str], place: Path) -> Any:
             return set(tensors), {name: onnx.ValueInfoProto(name=name) for name in tensors}
 
     try:
-        calibrater = Chosen(path, augmented_model_path=str(place), num_bins=BINS)
+        calibrater = _load(Chosen, path, place)
         calibrater.augment_graph()
         calibrater.create_inference_session()
     except OSError:
@@ -172,4 +173,19 @@ def _open(path: Path, tensors: frozenset[str], place: Path) -> Any:
     except Exception as error:  # the exceptions of ONNX Runtime have no common base class
         reason = " ".join(str(error).split())
         raise ArtifactError(f"{path} cannot be run: {reason} Export it again (pth2onnx.py).") from error
+    return calibrater
+
+
+def _load(kind: Any, path: Path, place: Path) -> Any:
+    """Return a calibrator of a model, which it would otherwise copy into the model's folder to infer shapes.
+
+    There the copy replaces a file of that name, and stays after a kill; the shapes are not needed.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        empty = Path(folder, "empty.onnx")
+        onnx.save(onnx.helper.make_model(onnx.helper.make_graph([], "empty", [], [])), empty)
+        calibrater = kind(empty, augmented_model_path=str(place), num_bins=BINS)
+    calibrater.model = onnx.load(path)
+    calibrater.model_original_outputs = {output.name for output in calibrater.model.graph.output}
+    calibrater.num_model_outputs = len(calibrater.model.graph.output)
     return calibrater
