@@ -41,18 +41,20 @@ from yolact_ascend.training.score import NetworkEngine  # noqa: E402
 
 CONFIG = CONFIGS[DEMO_CONFIG]
 BATCH_SIZE = 4
+CHOSEN = ("candidates", "detections")  # cuts whose graph chooses
 # name -> target, precision, input, cut; the network in PyTorch comes before them
 VARIANTS = {
     "ONNX": ("onnxruntime", "fp32", FLOAT32, "fpn"),
-    "ONNX, boxes": ("onnxruntime", "fp32", FLOAT32, "boxes"),
+    **{f"ONNX, {cut}": ("onnxruntime", "fp32", FLOAT32, cut) for cut in ("heads", "boxes", *CHOSEN)},
     ".om fp32": ("ascend", "fp32", FLOAT32, "fpn"),
     ".om fp16": ("ascend", "fp16", FLOAT32, "fpn"),
     ".om fp16, AIPP": ("ascend", "fp16", UINT8, "fpn"),
-    ".om fp16, boxes": ("ascend", "fp16", FLOAT32, "boxes"),
+    **{f".om fp16, {cut}": ("ascend", "fp16", FLOAT32, cut) for cut in ("heads", "boxes", *CHOSEN)},
+    ".om fp16, AIPP, detections": ("ascend", "fp16", UINT8, "detections"),
     **{
         f"OpenVINO {precision}, {cut}": ("openvino", precision, FLOAT32, cut)
         for precision in ("fp32", "bf16", "fp16")
-        for cut in ("fpn", "heads", "boxes")
+        for cut in ("fpn", "heads", "boxes", *CHOSEN)
     },
     "OpenVINO fp32, embed=1": ("openvino", "fp32", UINT8, "fpn"),
 }

@@ -42,6 +42,7 @@ ROOMS = {
 TORCH = {
     *("models.export", "models.exporter", "models.weights", "models.weights_values"),
     *("models.yolact.backbones", "models.yolact.network", "models.yolact.head_export", "models.yolact.upstream"),
+    "models.yolact.select",
     *(
         f"models.rcnn.{name}"
         for name in ("ascend", "backbone", "boxes", "heads", "network", "nms", "other_weights", "roi_align", "select")

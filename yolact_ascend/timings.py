@@ -11,10 +11,14 @@ from typing import Any
 
 @dataclass
 class Timings:
-    """CPU seconds by step, over `images` images. Waiting, for a disk or for a core, does not count."""
+    """CPU seconds by step, over `images` images. Waiting, for a disk or for a core, does not count.
+
+    `overfull_images` are those in which more anchors pass the threshold than the graph on the device keeps.
+    """
 
     images: int = 0
     seconds: dict[str, float] = field(default_factory=dict)
+    overfull_images: int = 0
 
     @contextlib.contextmanager
     def timed(self, step: str) -> Iterator[None]:
@@ -43,12 +47,14 @@ class Timings:
     def add(self, other: Timings) -> None:
         """Add another's images and seconds."""
         self.images += other.images
+        self.overfull_images += other.overfull_images
         for step, seconds in other.seconds.items():
             self.seconds[step] = self.seconds.get(step, 0.0) + seconds
 
     def to_json(self) -> dict[str, Any]:
         """Return the value as stages write it to their files."""
-        return {"images": self.images, "core_ms_per_image": self.ms_per_image()}
+        overfull = {"overfull_images": self.overfull_images} if self.overfull_images else {}
+        return {"images": self.images, "core_ms_per_image": self.ms_per_image(), **overfull}
 
     def ms_per_image(self) -> dict[str, float]:
         """Return the CPU milliseconds of each step per image."""

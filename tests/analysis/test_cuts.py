@@ -30,23 +30,26 @@ def head_macs(channels, classes, prototypes):
     ],
 )
 def test_the_heads_move_from_the_host_to_the_device(name, channels, classes, prototypes):
-    fpn, heads, boxes = count_cuts(CONFIGS[name])
-    assert (fpn.cut, heads.cut, boxes.cut) == ("fpn", "heads", "boxes")
-    assert (fpn.host_flop, heads.host_flop, boxes.host_flop) == (2 * head_macs(channels, classes, prototypes), 0, 0)
-    assert fpn.device_flop + fpn.host_flop == heads.device_flop == boxes.device_flop
+    fpn, *others = count_cuts(CONFIGS[name])
+    assert [costs.cut for costs in (fpn, *others)] == ["fpn", "heads", "boxes", "candidates", "detections"]
+    assert fpn.host_flop == 2 * head_macs(channels, classes, prototypes)
+    for costs in others:
+        assert (costs.host_flop, costs.device_flop) == (0, fpn.device_flop + fpn.host_flop)
 
 
 def test_the_rest_of_the_network_is_what_it_is_said_to_be():
     """The demo's network has 2.7 GMAC with its heads (CHANGELOG.md)."""
-    _, heads, _ = count_cuts(CONFIGS[DEMO_CONFIG])
+    _, heads, *_ = count_cuts(CONFIGS[DEMO_CONFIG])
     assert heads.device_flop == pytest.approx(2 * 2.7e9, rel=0.02)
 
 
 def test_bytes_and_disk():
-    fpn, heads, boxes = count_cuts(CONFIGS["yolact_edge_resnet50_config"])
+    fpn, heads, boxes, candidates, detections = count_cuts(CONFIGS["yolact_edge_resnet50_config"])
     assert boxes.output_bytes == heads.output_bytes
     protos = 138 * 138 * 32
     assert (fpn.output_bytes, heads.output_bytes) == (4 * (CELLS * 256 + protos), 4 * (3 * CELLS * 117 + protos))
+    assert candidates.output_bytes == 4 * (1000 * (4 + 81 + 32) + 1 + protos) < 3e6
+    assert detections.output_bytes == 4 * (100 * (4 + 1 + 1 + 32) + 1 + protos) < 2.5e6
     assert fpn.scratch_bytes("float32") == 5000 * (fpn.output_bytes + 3 * 550 * 550 * 4)
     assert fpn.scratch_bytes("uint8") == 5000 * (fpn.output_bytes + 3 * 550 * 550)
 
@@ -79,15 +82,15 @@ def test_without_weights_the_host_is_not_measured_and_that_is_said(capsys):
     assert "The host was not measured" in said and "--trained_model" in said and "core-ms" not in said
     assert main.main(["cuts", "--config=yolact_edge_mobilenetv2_config", "--json"]) == 0
     value = json.loads(capsys.readouterr().out)
-    assert value["measured"] is None and [cut["core_ms_per_image"] for cut in value["cuts"]] == [None] * 3
+    assert value["measured"] is None and [cut["core_ms_per_image"] for cut in value["cuts"]] == [None] * 5
     assert value["cuts"][0]["host_flop"] == 2 * head_macs(256, 80, 32)
 
 
 def test_the_demo_is_measured_on_its_own_scenes(capsys):
     assert main.main(["cuts", f"--config={DEMO_CONFIG}", "--limit=2", "--json"]) == 0
     value = json.loads(capsys.readouterr().out)
-    fpn, heads, boxes = (cut["core_ms_per_image"] for cut in value["cuts"])
-    assert list(boxes) == list(heads)
+    fpn, heads, *others = (cut["core_ms_per_image"] for cut in value["cuts"])
+    assert [list(each) for each in others] == [list(heads)] * 3
     assert list(heads) == ["decode", "resize", "detect", "masks", "RLE"]
     assert set(fpn) == {*heads, "heads"} and all(ms > 0 for ms in [*fpn.values(), *heads.values()])
     measured = value["measured"]
@@ -107,13 +110,14 @@ def test_the_table_has_a_column_for_each_cut(tmp_path):
     config = CONFIGS["yolact_edge_resnet50_config"]
     without = {"decode": 1.0, "detect": 9.0}
     core_ms = {"fpn": {"decode": 1.0, "heads": 160.0, "detect": 9.0}, "heads": without, "boxes": without}
+    core_ms["candidates"] = core_ms["detections"] = {"decode": 1.0, "detect": 1.0}
     text = format_cuts(config, count_cuts(config), Measured(tmp_path / "a.pth", 8, "the first 8 of DIR", 12.5, core_ms))
     rows = {line[:36].strip(): line[36:].split() for line in text.splitlines()[:13]}
-    assert rows["GFLOP per image on the host"] == ["17.9", "0.0", "0.0"]
-    assert rows["GB on disk, 5000 images, float32 in"] == ["63.2", "75.4", "75.4"]
-    assert rows["the same, uint8 in (aipp=1)"] == ["49.6", "61.8", "61.8"]
+    assert rows["GFLOP per image on the host"] == ["17.9", "0.0", "0.0", "0.0", "0.0"]
+    assert rows["GB on disk, 5000 images, float32 in"] == ["63.2", "75.4", "75.4", "32.7", "30.4"]
+    assert rows["the same, uint8 in (aipp=1)"] == ["49.6", "61.8", "61.8", "19.1", "16.8"]
     assert rows["core-ms per image, heads"] == ["160.0"]
-    assert rows["core-ms per image on the host"] == ["170.0", "10.0", "10.0"]
+    assert rows["core-ms per image on the host"] == ["170.0", "10.0", "10.0", "2.0", "2.0"]
     assert "Measured on one core with a.pth on the first 8 of DIR; medians; 12.5 detections per image" in text
 
 

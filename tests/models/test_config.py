@@ -151,7 +151,23 @@ OTHER_OUTPUTS = {
         ("mask", (OTHER_ANCHORS, 24)),
         ("proto", (100, 100, 24)),
     ],
+    "candidates": [
+        ("boxes", (1000, 4)),
+        ("scores", (1000, 9)),
+        ("count", (1,)),
+        ("coeffs", (1000, 24)),
+        ("protos", (100, 100, 24)),
+    ],
+    "detections": [
+        ("boxes", (100, 4)),
+        ("scores", (100,)),
+        ("classes", (100,)),
+        ("count", (1,)),
+        ("coeffs", (100, 24)),
+        ("protos", (100, 100, 24)),
+    ],
 }
+INTEGERS = {"classes", "count"}
 
 
 @pytest.mark.needs("torch")
@@ -161,7 +177,7 @@ def test_the_tensors_of_a_cut_follow_from_the_config_and_are_the_networks(cut):
 
     outputs = cut_outputs(OTHER, cut)
     assert [(spec.name, spec.shape) for spec in outputs] == OTHER_OUTPUTS[cut]
-    assert {spec.dtype for spec in outputs} == {"float32"}
+    assert [spec.dtype for spec in outputs] == ["int32" if spec.name in INTEGERS else "float32" for spec in outputs]
     family = family_of(OTHER)
     with torch.device("meta"), torch.inference_mode():  # shapes alone
         found = family.at_cut(family.build(OTHER).eval(), OTHER, cut)(torch.zeros(2, *input_tensor(OTHER).shape))
@@ -239,7 +255,7 @@ def test_export_follows_the_config(tiny_weights, tmp_path):
 def test_cuts_are_the_familys():
     assert default_cut(USUAL) == "fpn"
     assert default_cut(CONFIGS["mask_rcnn_R_50_FPN_3x"]) == "detections"
-    assert all_cuts() == ("fpn", "heads", "boxes", "detections")
+    assert all_cuts() == ("fpn", "heads", "boxes", "candidates", "detections")
 
 
 def test_an_unknown_config_is_refused_with_those_there_are():

@@ -75,7 +75,7 @@ def changed(path, value):
     [
         (["schema"], 0, '"schema" is 0'),
         (["schema"], True, '"schema" is True'),
-        (["cut"], "candidates", "expected one of fpn, heads, boxes"),
+        (["cut"], "proposals", "expected one of fpn, heads, boxes"),
         (["weights_sha256"], "2" * 63, "expected a SHA-256"),
         (["network"], "", "expected a text"),
         (["more"], 1, "'more' is no field of it"),

@@ -12,7 +12,7 @@ import numpy as np
 
 from yolact_ascend.detection.detections import Detections
 from yolact_ascend.detection.thresholds import EVALUATION_SETTINGS, PREDICTION_SETTINGS, DetectionSettings
-from yolact_ascend.models.family import Detector
+from yolact_ascend.models.family import DETECTIONS, Detector
 from yolact_ascend.models.yolact.cuts import BOXES, HEADS, image_size_px
 from yolact_ascend.models.yolact.detect import YolactDetector
 from yolact_ascend.targets.compiled import COMPILE_IN_FLOAT32
@@ -73,16 +73,21 @@ class Variants:
 
     @property
     def settings(self) -> dict[str, DetectionSettings]:
-        """The settings by convention; those of the run alone for a family whose graph detects."""
+        """The settings by convention: those that the graph leaves to the host, for one that detects by itself."""
         own = self.detector.settings
         if self.only_own or not isinstance(self.detector, YolactDetector):
             return {OWN: own}
-        size_px = image_size_px(self.detector.config)
-        return {
+        behind_nms = {
             OWN: own,
-            STANDARD_NMS: dataclasses.replace(own, standard_nms_px=size_px),
             CUT_LAST: dataclasses.replace(own, cuts_masks_first=False),
             FRACTIONS: dataclasses.replace(own, has_whole_boxes=False),
+        }
+        if self.detector.cut == DETECTIONS:
+            return behind_nms
+        size_px = image_size_px(self.detector.config)
+        return {
+            **behind_nms,
+            STANDARD_NMS: dataclasses.replace(own, standard_nms_px=size_px),
             LOW_SCORES: dataclasses.replace(own, score_threshold=LOWER_THRESHOLD),
             MORE: dataclasses.replace(own, max_detections=MORE_DETECTIONS),
         }

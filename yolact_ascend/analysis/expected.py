@@ -14,7 +14,8 @@ import numpy as np
 from yolact_ascend.analysis.closeness import OutputDifference, difference_of
 from yolact_ascend.analysis.golden import OUTPUT_SAMPLES, Float16Cost, sample
 from yolact_ascend.analysis.verify import FLOAT32, LEAST_FOUND, difference_of_samples
-from yolact_ascend.detection.sets import BOXES, CLASSES, COUNT, SCORES, bare_name, lists_detections, match_rows
+from yolact_ascend.detection.output_names import COUNT, SCORES, WHOLE
+from yolact_ascend.detection.sets import bare_name, count_rows, lists_detections, match_lists
 
 # Allowed at least, for a model that computes in float16 or less.
 FLOAT16 = Float16Cost(cosine_min=0.9998, relative=0.02)
@@ -39,11 +40,11 @@ def describe_outputs(names: Sequence[str], outputs: Sequence[np.ndarray]) -> lis
 
 
 def _describe_lists(names: Sequence[str], outputs: Sequence[np.ndarray]) -> list[dict[str, Any]]:
-    rows = _count(names, outputs)
+    rows = count_rows(_by_bare_name(names, outputs))
     described = []
     for name, output in zip(names, outputs):
-        if bare_name(name) == COUNT:
-            described.append(_described(name, output, output))
+        if bare_name(name) in WHOLE:
+            described.append(_described(name, output, sample(output, min(output.size, OUTPUT_SAMPLES))))
         else:
             described.append({**_described(name, output[:rows], _sample_rows(output[:rows])), "rows": rows})
     return described
@@ -71,32 +72,41 @@ def compare_outputs(expected: Sequence[dict[str, Any]], outputs: Sequence[np.nda
     names = [output["name"] for output in expected]
     if lists_detections(names):
         return _compare_lists(names, expected, outputs)
-    return [
-        difference_of_samples(right["name"], [np.array(right["samples"])], right["largest"], [output])
-        for right, output in zip(expected, outputs)
-    ]
+    return [_difference_of_whole(right, output) for right, output in zip(expected, outputs)]
 
 
 def _compare_lists(
     names: Sequence[str], expected: Sequence[dict[str, Any]], outputs: Sequence[np.ndarray]
 ) -> list[OutputDifference]:
-    bare_names, count = [bare_name(name) for name in names], _count(names, outputs)
-    found = {name: _sample_rows(output[:count]) for name, output in zip(bare_names, outputs)}
+    bare_names, named = [bare_name(name) for name in names], _by_bare_name(names, outputs)
+    count = count_rows(named)
+    found = {name: _sample_rows(output[:count]) for name, output in named.items() if name not in WHOLE}
     right = {
-        name: np.array(one["samples"]).reshape(one.get("rows", 1), found[name].shape[1])
+        name: np.array(one["samples"]).reshape(one["rows"], found[name].shape[1])
         for name, one in zip(bare_names, expected)
+        if name not in WHOLE
     }
-    left, paired = match_rows(*((side[BOXES].reshape(-1, 4), side[CLASSES].ravel()) for side in (right, found)))
+    left, paired = match_lists(right, found)
     most = max(len(right[SCORES]), count)
     differences = []
     for name, one in zip(bare_names, expected):
         if name == COUNT:  # how many are in one list only
             apart = most - len(left)
             differences.append(OutputDifference(one["name"], 1.0, 1.0, apart, apart / max(most, 1), 0))
-            continue
-        difference = difference_of(one["name"], [right[name][left]], [found[name][paired]])
-        differences.append(replace(difference, relative=difference.max_abs / (one["largest"] or 1)))
+        elif name in WHOLE:
+            differences.append(_difference_of_whole(one, named[name]))
+        else:
+            difference = difference_of(one["name"], [right[name][left]], [found[name][paired]])
+            differences.append(replace(difference, relative=difference.max_abs / (one["largest"] or 1)))
     return differences
+
+
+def _difference_of_whole(expected: dict[str, Any], output: np.ndarray) -> OutputDifference:
+    return difference_of_samples(expected["name"], [np.array(expected["samples"])], expected["largest"], [output])
+
+
+def _by_bare_name(names: Sequence[str], outputs: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
+    return {bare_name(name): output for name, output in zip(names, outputs)}
 
 
 def _sample_rows(output: np.ndarray) -> np.ndarray:
@@ -105,8 +115,3 @@ def _sample_rows(output: np.ndarray) -> np.ndarray:
     if rows.shape[1] <= ROW_SAMPLES:
         return rows
     return rows[:, sample(np.arange(rows.shape[1]), ROW_SAMPLES)]
-
-
-def _count(names: Sequence[str], outputs: Sequence[np.ndarray]) -> int:
-    found = {bare_name(name): output for name, output in zip(names, outputs)}
-    return min(max(int(found[COUNT].item()), 0), len(found[SCORES]))

@@ -17,7 +17,8 @@ import torch
 from torch import nn
 
 from yolact_ascend import __version__
-from yolact_ascend.detection.sets import BOXES, COUNT, Matched, lists_detections, pair_rows
+from yolact_ascend.detection.output_names import BOXES, COUNT, WHOLE
+from yolact_ascend.detection.sets import Matched, lists_detections, pair_rows
 from yolact_ascend.errors import ArtifactError, WeightsError
 from yolact_ascend.files import atomic_path, sha256_file
 from yolact_ascend.models.config import ModelConfig, require_upstream
@@ -220,19 +221,25 @@ def compare_with_torch(
 def _same_detections(
     names: Sequence[str], found: Sequence[np.ndarray], expected: Sequence[np.ndarray]
 ) -> tuple[list[np.ndarray], list[np.ndarray], Matched]:
-    """Return the outputs [1,...] of both sides with the detections that both have, and how many those are.
+    """Return the outputs of a batch with the detections that both sides have, and how many those are.
 
-    A choice that turned leaves another box of the same object: that is another detection, not a difference.
+    Outputs of a row for each detection have the rows of all images, one after the other. A choice that turned leaves
+    another box of the same object: that is another detection, not a difference.
     """
-    first, second, matched = pair_rows(names, [each[0] for each in found], [each[0] for each in expected])
-    boxes = names.index(BOXES)
-    apart = np.abs(first[boxes] - second[boxes]).max(axis=1, initial=0)
-    is_same = apart <= TOLERANCE * np.abs(second[boxes]).max(initial=0)
+    boxes, matched = names.index(BOXES), Matched()
+    sides: list[list[list[np.ndarray]]] = []  # of each image, both
+    for one, other in zip(zip(*found), zip(*expected)):
+        first, second, both = pair_rows(names, one, other, all_candidates=True)
+        apart = np.abs(first[boxes] - second[boxes]).max(axis=1, initial=0)
+        is_same = apart <= TOLERANCE * np.abs(second[boxes]).max(initial=0)
+        sides.append([_kept_rows(names, outputs, is_same) for outputs in (first, second)])
+        matched += replace(both, both=int(is_same.sum()))
+    joined = [[np.concatenate(output) for output in zip(*side)] for side in zip(*sides)]
+    return joined[0], joined[1], matched
 
-    def kept(outputs: Sequence[np.ndarray]) -> list[np.ndarray]:
-        return [output if name == COUNT else output[is_same] for name, output in zip(names, outputs)]
 
-    return kept(first), kept(second), replace(matched, both=int(is_same.sum()))
+def _kept_rows(names: Sequence[str], outputs: Sequence[np.ndarray], is_kept: np.ndarray) -> list[np.ndarray]:
+    return [output if name in WHOLE else output[is_kept] for name, output in zip(names, outputs)]
 
 
 def largest_by_output(differences: Sequence[Difference]) -> list[Difference]:

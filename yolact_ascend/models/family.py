@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeVar
 
+from yolact_ascend.detection.output_names import BOXES, CLASSES, COUNT, SCORES
 from yolact_ascend.detection.thresholds import DetectionSettings
 from yolact_ascend.models.values import ModelConfig
 from yolact_ascend.tensors import TensorSpec
@@ -44,9 +45,20 @@ class Detector(Protocol):
 
 
 T = TypeVar("T")
+DETECTIONS = "detections"  # the cut of every family whose graph ends in detections
 ONNX = "onnx"  # of a graph's operators: ONNX's own
 # The domain of other operators while PyTorch and onnxsim have the graph, which know none of theirs among ONNX's.
 OPERATORS_DOMAIN = "ascend"
+
+
+def detection_outputs(rows: int) -> tuple[TensorSpec, ...]:
+    """Return the outputs of the cut `detections` that every family has first; N = rows, `count` of which are real."""
+    return (
+        TensorSpec(BOXES, (rows, 4)),
+        TensorSpec(SCORES, (rows,)),
+        TensorSpec(CLASSES, (rows,), "int32"),
+        TensorSpec(COUNT, (1,), "int32"),
+    )
 
 
 @dataclass(frozen=True)

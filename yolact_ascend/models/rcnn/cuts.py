@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from yolact_ascend.detection.tasks import MASK
-from yolact_ascend.models.family import ONNX
+from yolact_ascend.models.family import DETECTIONS, ONNX, detection_outputs
 from yolact_ascend.models.values import CANVAS_MULTIPLE, ModelConfig, Rcnn
 from yolact_ascend.tensors import TensorSpec
 
-DETECTIONS = "detections"
 CUTS = (DETECTIONS,)
 # Which operators choose and pool in a graph: ONNX's, or Ascend's, with pooling as the weights expect it or, as Ascend's
 # own recipe has it, half a cell off.
@@ -31,12 +30,7 @@ def cut_outputs(config: ModelConfig, cut: str) -> tuple[TensorSpec, ...]:
             f"multiples of {CANVAS_MULTIPLE}."
         )
     rows = rcnn.max_detections
-    outputs = (
-        TensorSpec("boxes", (rows, 4)),
-        TensorSpec("scores", (rows,)),
-        TensorSpec("classes", (rows,), "int32"),
-        TensorSpec("count", (1,), "int32"),
-    )
+    outputs = detection_outputs(rows)
     if MASK not in config.tasks:
         return outputs
     side = 2 * rcnn.mask_pooler_size

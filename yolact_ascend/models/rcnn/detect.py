@@ -14,16 +14,17 @@ import numpy as np
 from yolact_ascend.detection.detections import Detections
 from yolact_ascend.detection.paste import paste_masks, paste_resized_masks
 from yolact_ascend.detection.tasks import MASK
-from yolact_ascend.detection.thresholds import EVALUATION_SETTINGS, PREDICTION_SETTINGS, DetectionSettings
-from yolact_ascend.errors import ArtifactError, UsageError
-from yolact_ascend.models.rcnn.cuts import DETECTIONS, cut_outputs, rcnn_of
+from yolact_ascend.detection.thresholds import EVALUATION_SETTINGS, DetectionSettings
+from yolact_ascend.errors import ArtifactError
+from yolact_ascend.models.family import DETECTIONS
+from yolact_ascend.models.graph_checks import read_count, require_classes, require_numbers, require_settings
+from yolact_ascend.models.rcnn.cuts import cut_outputs, rcnn_of
 from yolact_ascend.models.resized_size import resized_size
 from yolact_ascend.models.values import DETECTRON1, ModelConfig
-from yolact_ascend.tensors import TensorSpec, all_finite
+from yolact_ascend.tensors import TensorSpec
 from yolact_ascend.timings import Timings
 
 ROUNDED_PX = 2.0  # float16 rounds a side of 8192 px, the largest canvas, by this
-DEFAULTS = (EVALUATION_SETTINGS, PREDICTION_SETTINGS)  # settings that nobody asked for
 
 
 @dataclass(frozen=True)
@@ -37,18 +38,8 @@ class RcnnDetector:
     settings: DetectionSettings = EVALUATION_SETTINGS
 
     def __post_init__(self) -> None:
-        least, most = rcnn_of(self.config).score_threshold, rcnn_of(self.config).max_detections
-        asked, count = self.settings.score_threshold, self.settings.max_detections
-        in_the_graph = f"That is part of the exported graph of {self.config.name}"
-        if asked < least and asked not in [settings.score_threshold for settings in DEFAULTS]:
-            raise UsageError(
-                f"A score threshold of {asked:g}: this model gives scores above {least:g} only. {in_the_graph}: pass "
-                f"{least:g} or more."
-            )
-        if count > most and count not in [settings.max_detections for settings in DEFAULTS]:
-            raise UsageError(
-                f"{count} detections per image: this model gives at most {most}. {in_the_graph}: pass {most} or fewer."
-            )
+        rcnn = rcnn_of(self.config)
+        require_settings(self.config, self.settings, rcnn.score_threshold, rcnn.max_detections)
 
     @property
     def outputs(self) -> tuple[TensorSpec, ...]:
@@ -66,9 +57,9 @@ class RcnnDetector:
         """
         with timings.timed("detect"):
             boxes, scores, classes, count, *masks = outputs
-            self._require_numbers((boxes, scores, *masks), source, remedy)
-            found = self._require_count(count, source)
-            self._require_classes(classes[:found], source)
+            require_numbers((boxes, scores, *masks), source, remedy)
+            found = read_count(count, rcnn_of(self.config).max_detections, source)
+            require_classes(classes[:found], self.config, source)
             is_old = rcnn_of(self.config).dialect == DETECTRON1
             resized = resized_size(height, width, self.config.preprocessing)
             self._require_inside(boxes[:found], resized, source)
@@ -92,31 +83,6 @@ class RcnnDetector:
                 f"{source} give a box up to x {beyond[0][2]:g}, y {beyond[0][3]:g}, expected inside the picture of "
                 f"{width}×{height} px on the canvas of {self.config.name}. Are they outputs of a model with another "
                 "canvas, or of another image? Run the inference again."
-            )
-
-    def _require_numbers(self, values: Sequence[np.ndarray], source: str, remedy: str) -> None:
-        if not all(map(all_finite, values)):
-            raise ArtifactError(
-                f"{source} give values that are not finite numbers. Did float16 overflow on the device, or do the "
-                f"weights not belong to this model? {remedy}"
-            )
-
-    def _require_count(self, count: np.ndarray, source: str) -> int:
-        found, most = int(count.item()), rcnn_of(self.config).max_detections
-        if not 0 <= found <= most:
-            raise ArtifactError(
-                f"{source} state {found} detections, expected 0 to {most}. Are they outputs of another model, or of "
-                "another type? Run the inference again."
-            )
-        return found
-
-    def _require_classes(self, classes: np.ndarray, source: str) -> None:
-        wrong = classes[(classes < 0) | (classes >= self.config.num_classes)]
-        if len(wrong):
-            raise ArtifactError(
-                f"{source} give class {wrong[0]}, expected 0 to {self.config.num_classes - 1} for the "
-                f"{self.config.num_classes} classes of {self.config.name}. Was the model exported with other classes? "
-                "Export it again."
             )
 
 

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from yolact_ascend.detection import output_names
+from yolact_ascend.detection.output_names import COEFFS, COUNT, PROTOS, SCORES
+from yolact_ascend.detection.thresholds import EVALUATION_SETTINGS
 from yolact_ascend.models.config import ModelConfig
+from yolact_ascend.models.family import DETECTIONS, detection_outputs
 from yolact_ascend.tensors import TensorSpec
 
-# Before the prediction heads, as in Ascend ModelZoo's YolactEdge guide; after them; or with scores and boxes, by the
-# names that Open Model Zoo's YOLACT adapter takes.
-FPN, HEADS, BOXES = "fpn", "heads", "boxes"
-CUTS = (FPN, HEADS, BOXES)
+# Before the prediction heads, as in Ascend ModelZoo's YolactEdge guide; after them; with scores and boxes, by the names
+# that Open Model Zoo's YOLACT adapter takes; with the best anchors alone; or with detections.
+FPN, HEADS, BOXES, CANDIDATES = "fpn", "heads", "boxes", "candidates"
+CUTS = (FPN, HEADS, BOXES, CANDIDATES, DETECTIONS)
+SETTINGS = EVALUATION_SETTINGS  # the thresholds inside a graph that ends in candidates or detections
+MOST_CANDIDATES = 1000  # anchors that such a graph looks at behind the heads
 LEVEL_LAYER = "fpn_phase_2.pred_layers.0"  # the convolution that makes P5
 STRIDES = (8, 16, 32, 64, 128)  # pixels a cell of P3..P7; a rest of a cell counts as one
 
@@ -37,6 +43,21 @@ def count_anchors(config: ModelConfig) -> int:
     return config.anchors.per_cell * sum(size * size for size in sizes)
 
 
+def candidate_rows(config: ModelConfig) -> int:
+    """Return how many anchors the cut `candidates` keeps: 1000, or all of a small network."""
+    return min(MOST_CANDIDATES, count_anchors(config))
+
+
+def rows_per_class(config: ModelConfig) -> int:
+    """Return how many candidates of a class enter Fast NMS in the graph."""
+    return min(SETTINGS.top_k_per_class, candidate_rows(config))
+
+
+def detection_rows(config: ModelConfig) -> int:
+    """Return how many detections the cut `detections` has room for: 100, or fewer of a small network."""
+    return min(SETTINGS.max_detections, config.num_classes * rows_per_class(config))
+
+
 def level_channels(config: ModelConfig) -> int:
     """Return the channels of P3..P7, which all have as many."""
     return dict(config.widths).get(LEVEL_LAYER, config.fpn_channels)
@@ -47,19 +68,34 @@ def cut_outputs(config: ModelConfig, cut: str) -> tuple[TensorSpec, ...]:
 
     `fpn`: the levels P3..P7, each [C,h,w], then the prototypes [h,w,M]. `heads`: what the prediction head makes of the
     levels, loc [A,4], conf logits [A,K+1] and coeffs [A,M], then the prototypes. `boxes`: conf [A,K+1] after softmax,
-    boxes [A,4] as xyxy_rel, the coefficients `mask` [A,M], and `proto`.
+    boxes [A,4] as xyxy_rel, the coefficients `mask` [A,M], and `proto`. `candidates`: of the best C anchors, best
+    first, boxes [C,4] xyxy_rel, scores [C,K+1] after softmax and coeffs [C,M], and `count`: how many of all anchors
+    pass the threshold. `detections`: boxes [N,4] xyxy_rel, scores [N], classes [N] from 0 without the background, and
+    coeffs [N,M], of which the first `count` rows are detections, best first; the rest are zeros.
     """
     image_size = image_size_px(config)
     grid = proto_size(image_size)
     protos = (grid, grid, config.proto_channels)
     if cut == HEADS:
         anchors = count_anchors(config)
-        last = {"loc": 4, "conf": config.num_classes + 1, "coeffs": config.proto_channels}
-        return (*(TensorSpec(name, (anchors, size)) for name, size in last.items()), TensorSpec("protos", protos))
+        last = {"loc": 4, "conf": config.num_classes + 1, COEFFS: config.proto_channels}
+        return (*(TensorSpec(name, (anchors, size)) for name, size in last.items()), TensorSpec(PROTOS, protos))
     if cut == BOXES:
         anchors = count_anchors(config)
         last = {"conf": config.num_classes + 1, "boxes": 4, "mask": config.proto_channels}
         return (*(TensorSpec(name, (anchors, size)) for name, size in last.items()), TensorSpec("proto", protos))
+    if cut == CANDIDATES:
+        rows = candidate_rows(config)
+        boxes, scores = TensorSpec(output_names.BOXES, (rows, 4)), TensorSpec(SCORES, (rows, config.num_classes + 1))
+        return (boxes, scores, TensorSpec(COUNT, (1,), "int32"), *_mask_outputs(rows, protos))
+    if cut == DETECTIONS:
+        rows = detection_rows(config)
+        return (*detection_outputs(rows), *_mask_outputs(rows, protos))
     sizes = level_sizes(image_size)
     levels = (TensorSpec(f"output{i}", (level_channels(config), size, size)) for i, size in enumerate(sizes))
     return (*levels, TensorSpec(f"output{len(sizes)}", protos))
+
+
+def _mask_outputs(rows: int, protos: tuple[int, int, int]) -> tuple[TensorSpec, TensorSpec]:
+    """Return what the masks of N rows are made of."""
+    return TensorSpec(COEFFS, (rows, protos[-1])), TensorSpec(PROTOS, protos)

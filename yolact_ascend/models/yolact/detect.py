@@ -15,13 +15,24 @@ import numpy as np
 from yolact_ascend.detection.boxes import decode_boxes, scale_boxes
 from yolact_ascend.detection.detections import Detections
 from yolact_ascend.detection.masks import encode_masks, encode_masks_cut_last
-from yolact_ascend.detection.nms import score_anchors, softmax, suppress_overlaps
+from yolact_ascend.detection.nms import Candidates, score_anchors, softmax, suppress_overlaps
 from yolact_ascend.detection.thresholds import EVALUATION_SETTINGS, DetectionSettings
 from yolact_ascend.errors import ArtifactError
 from yolact_ascend.models.config import ModelConfig
+from yolact_ascend.models.family import DETECTIONS
+from yolact_ascend.models.graph_checks import read_count, require_classes, require_numbers, require_settings
 from yolact_ascend.models.yolact.anchors import make_anchors
-from yolact_ascend.models.yolact.cuts import BOXES, HEADS, cut_outputs, image_size_px
-from yolact_ascend.tensors import TensorSpec, all_finite
+from yolact_ascend.models.yolact.cuts import (
+    BOXES,
+    CANDIDATES,
+    HEADS,
+    SETTINGS,
+    count_anchors,
+    cut_outputs,
+    detection_rows,
+    image_size_px,
+)
+from yolact_ascend.tensors import TensorSpec
 from yolact_ascend.timings import Timings
 
 # The prediction head on the host (heads.HostHeads): P3..P7 of one image, each [C,h,w] -> loc, conf logits, coeffs.
@@ -30,12 +41,19 @@ Heads = Callable[[Sequence[np.ndarray]], tuple[np.ndarray, np.ndarray, np.ndarra
 
 @dataclass(frozen=True)
 class YolactDetector:
-    """The host's part: from the outputs of one image to its detections. Goes to other processes whole."""
+    """The host's part: from the outputs of one image to its detections. Goes to other processes whole.
+
+    Raises UsageError for a lower score or more detections than a graph gives that ends in detections.
+    """
 
     config: ModelConfig
     cut: str
     heads: Heads | None  # None: the device ran them
     settings: DetectionSettings = EVALUATION_SETTINGS
+
+    def __post_init__(self) -> None:
+        if self.cut == DETECTIONS:
+            require_settings(self.config, self.settings, SETTINGS.score_threshold, detection_rows(self.config))
 
     @property
     def outputs(self) -> tuple[TensorSpec, ...]:
@@ -47,27 +65,63 @@ class YolactDetector:
     ) -> Detections:
         """Detect the instances in one image's outputs, at its size in pixels.
 
-        Raises ArtifactError when values are not finite; `source` names where the outputs are from, `remedy` what to do.
+        Raises ArtifactError when values are not finite, or are no count or class; `source` names where the outputs are
+        from, `remedy` what to do.
         """
         *head_outputs, protos = outputs
         if self.heads is not None:
             with timings.timed("heads"):
                 head_outputs = list(self.heads(head_outputs))
             self._require_own_heads(head_outputs)
-        first, second, coeffs = head_outputs
         # A float16 overflow on the device would otherwise end as "nothing found", or as a plausible mAP.
         with timings.timed("detect"):
-            is_finite = all(map(all_finite, (first, second, coeffs, protos)))
-        if not is_finite:
-            raise ArtifactError(
-                f"{source} give values that are not finite numbers. Did float16 overflow on the device, or do the "
-                f"weights not belong to this model? {remedy}"
-            )
+            require_numbers((*head_outputs, protos), source, remedy)
         timings.images += 1
+        size = protos, height, width
+        if self.cut == DETECTIONS:
+            return self._take_detections(head_outputs, *size, source, timings)
+        if self.cut == CANDIDATES:
+            boxes, scores, passing, coeffs = head_outputs
+            self._count_overfull(scores, passing, source, timings)
+            return detect_decoded((scores, boxes, coeffs), *size, self.settings, timings)
+        first, second, coeffs = head_outputs
         if self.cut == BOXES:
-            return detect_decoded((first, second, coeffs), protos, height, width, self.settings, timings)
+            return detect_decoded((first, second, coeffs), *size, self.settings, timings)
         anchors = make_anchors(self.config.anchors, image_size_px(self.config))
-        return detect((first, second, coeffs), protos, height, width, anchors, self.settings, timings)
+        return detect((first, second, coeffs), *size, anchors, self.settings, timings)
+
+    def _count_overfull(self, scores: np.ndarray, passing: np.ndarray, source: str, timings: Timings) -> None:
+        """Count the image when anchors pass the threshold that are not among the candidates."""
+        count = read_count(passing, count_anchors(self.config), source, "anchors above the threshold")
+        with timings.timed("detect"):
+            is_more = count > len(scores) or self.settings.score_threshold < SETTINGS.score_threshold
+            if is_more and (scores[:, 1:].max(axis=1) > self.settings.score_threshold).all():
+                timings.overfull_images += 1
+
+    def _take_detections(
+        self,
+        outputs: Sequence[np.ndarray],
+        protos: np.ndarray,
+        height: int,
+        width: int,
+        source: str,
+        timings: Timings,
+    ) -> Detections:
+        boxes, scores, class_ids, count, coeffs = outputs
+        found = read_count(count, len(scores), source)
+        require_classes(class_ids[:found], self.config, source)
+        with timings.timed("detect"):
+            rows = np.arange(found)
+            # The graph's own threshold is on an anchor's best class; these scores are each of their own class.
+            if self.settings.score_threshold > SETTINGS.score_threshold:
+                rows = np.flatnonzero(scores[:found] > self.settings.score_threshold)
+            rows = rows[: self.settings.max_detections]
+            # One anchor often appears with several classes; its mask is the same.
+            same = np.concatenate([boxes[rows], coeffs[rows]], axis=1)
+            _, distinct, which = np.unique(same, axis=0, return_index=True, return_inverse=True)
+            distinct = rows[distinct]
+        chosen = Candidates(class_ids[rows].astype(np.intp), scores[rows], which.reshape(-1))
+        return _with_masks(chosen, boxes[distinct], coeffs[distinct], protos, height, width, self.settings, timings)
 
     def _require_own_heads(self, outputs: Sequence[np.ndarray]) -> None:
         """Raise ArtifactError when the heads are of other classes or anchors than the config's."""
@@ -160,9 +214,25 @@ def _choose(
         class_ids, scores, rows = suppress_overlaps(scored.best, scored.score, scored.decode, settings)
         # One anchor often appears with several classes; its mask is the same.
         distinct, which = np.unique(rows, return_inverse=True)
-        distinct_coeffs = scored.coeffs(distinct)
-        boxes = scored.decode(distinct)
-        boxes_px = scale_boxes(boxes, height, width, settings.has_whole_boxes)[which]
+        boxes, coeffs = scored.decode(distinct), scored.coeffs(distinct)
+    chosen = Candidates(class_ids, scores, which)
+    return _with_masks(chosen, boxes, coeffs, protos, height, width, settings, timings)
+
+
+def _with_masks(
+    chosen: Candidates,
+    boxes: np.ndarray,
+    coeffs: np.ndarray,
+    protos: np.ndarray,
+    height: int,
+    width: int,
+    settings: DetectionSettings,
+    timings: Timings,
+) -> Detections:
+    """Return chosen pairs of a class and a row of boxes [n,4] xyxy_rel and coeffs [n,M], with boxes in px and masks."""
+    with timings.timed("detect"):
+        boxes_px = scale_boxes(boxes, height, width, settings.has_whole_boxes)[chosen.rows]
+        protos = protos.astype(np.float32, copy=False)
     encode = encode_masks if settings.cuts_masks_first else encode_masks_cut_last
-    masks = encode(protos, distinct_coeffs, boxes, height, width, settings.mask_threshold, timings)
-    return Detections(class_ids, scores, boxes_px, tuple(masks[i] for i in which))
+    masks = encode(protos, coeffs, boxes, height, width, settings.mask_threshold, timings)
+    return Detections(chosen.class_ids, chosen.scores, boxes_px, tuple(masks[i] for i in chosen.rows))

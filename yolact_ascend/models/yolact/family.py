@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, cast
 from yolact_ascend.detection.thresholds import DetectionSettings
 from yolact_ascend.extras import require_module
 from yolact_ascend.models.config import ModelConfig
-from yolact_ascend.models.family import ONNX, Detector, Family, HostNetwork, Prunable, StateKeys
-from yolact_ascend.models.yolact.cuts import BOXES, CUTS, FPN, HEADS, cut_outputs
+from yolact_ascend.models.family import DETECTIONS, ONNX, Detector, Family, HostNetwork, Prunable, StateKeys
+from yolact_ascend.models.yolact.cuts import BOXES, CANDIDATES, CUTS, FPN, HEADS, cut_outputs
 from yolact_ascend.tensors import TensorSpec
 
 if TYPE_CHECKING:
@@ -99,10 +99,15 @@ class YolactFamily(Family):
 
     def at_cut(self, network: nn.Module, config: ModelConfig, cut: str) -> nn.Module:
         from yolact_ascend.models.yolact.network import WithBoxes, WithHeads
+        from yolact_ascend.models.yolact.select import WithCandidates, WithDetections
 
-        if cut == BOXES:
-            return WithBoxes(cast("HasHead", network), config).eval()
-        return WithHeads(cast("HasHead", network)).eval() if cut == HEADS else network
+        if cut == FPN:
+            return network
+        whole = cast("HasHead", network)
+        if cut == HEADS:
+            return WithHeads(whole).eval()
+        kinds = {BOXES: WithBoxes, CANDIDATES: WithCandidates, DETECTIONS: WithDetections}
+        return kinds[cut](whole, config).eval()
 
     def run_layers(self, network: nn.Module, config: ModelConfig, cut: str) -> None:
         from yolact_ascend.models.yolact.network import run_layers
@@ -113,7 +118,9 @@ class YolactFamily(Family):
         return network
 
     def float32_operators(self, graph: onnx.GraphProto) -> list[str]:
-        return []
+        from yolact_ascend.models.yolact.chosen_operators import choosing_operators
+
+        return choosing_operators(graph)
 
     def has_host_part(self, cut: str) -> bool:
         return cut == FPN

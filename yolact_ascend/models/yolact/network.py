@@ -200,13 +200,16 @@ class WithBoxes(nn.Module):
         return torch.softmax(conf, -1), decode_on_device(loc, self.anchors.to(loc.device)), coeffs, protos
 
 
-def decode_on_device(loc: torch.Tensor, anchors: torch.Tensor) -> torch.Tensor:
-    """Turn offsets [B,A,4] from anchors [A,4] into boxes_xyxy_rel [B,A,4]: `detection.boxes.decode_boxes` in a graph.
+def decode_on_device(loc: torch.Tensor, anchors: torch.Tensor, most_log_size: float | None = None) -> torch.Tensor:
+    """Turn offsets [B,A,4] from anchors [A,4] or [B,A,4] into boxes_xyxy_rel [B,A,4]: `decode_boxes` in a graph.
 
     As OpenVINO's guide to converting YOLACT has it, which names no limit for sizes.
     """
-    centres = anchors[:, :2] + loc[:, :, :2] * CENTRE_VARIANCE * anchors[:, 2:]
-    sizes = anchors[:, 2:] * torch.exp(loc[:, :, 2:] * SIZE_VARIANCE)
+    centres = anchors[..., :2] + loc[:, :, :2] * CENTRE_VARIANCE * anchors[..., 2:]
+    log_sizes = loc[:, :, 2:] * SIZE_VARIANCE
+    if most_log_size is not None:
+        log_sizes = torch.clamp(log_sizes, max=most_log_size)
+    sizes = anchors[..., 2:] * torch.exp(log_sizes)
     top_left = centres - sizes / 2
     return torch.cat([top_left, sizes + top_left], dim=2)
 

@@ -71,6 +71,9 @@ _RUNS = (
     ("ModelZoo's CRNN ran there", ("310p",), "LSTM"),
     ("ModelZoo's ViT_base ran there", ("310p",), "MatMul Softmax Erf ReduceMean Sqrt"),
     ("ModelZoo's BERT ran there", ("310p",), "Gather"),
+    # Their networks take torch.max of a dimension (models.patch), and divide by a sum of exponentials (gen_cfg.py).
+    ("ModelZoo's PointNet++ ran there", ("310p",), "ReduceMax"),
+    ("ModelZoo's T2T-ViT ran there", ("310p",), "ReduceSum"),
     ("Ultralytics' YOLO11 compiled for it", ("310p",), "Split"),
     ("compiled for it by Ultralytics, with all five inputs", ("310p",), "NonMaxSuppression"),
     # Resnet50_Pytorch_Infer_poc: quantised by AMCT, 75.31 % top-1 on a 310P3.
