@@ -302,6 +302,18 @@ def test_annotations_that_were_moved_are_passed(streamed, tmp_path):
     assert compare_runs(run, run, moved, samples=5).paired[BOX].columns["all"].points == 0
 
 
+def test_runs_of_earlier_versions_do_not_say_where_their_annotations_lie(tmp_path):
+    run = make_streamed(tmp_path / "c")
+    records, annotations = Records(WorkFolder(tmp_path / "c")), tmp_path / "c" / "data" / "instances.json"
+    records.save("stream bs1", replace(records.load("stream bs1"), note=""))
+    with pytest.raises(ArtifactError, match=r"does not say where its annotation file lies .* Pass --json_file=FILE"):
+        read_run(run).find_place()
+    assert read_run(run).find_place(annotations) == (tmp_path / "c" / "val2017", annotations)
+    (tmp_path / "c" / "images" / "val2017").mkdir(parents=True)
+    assert read_run(run).find_place(annotations).image_folder == tmp_path / "c" / "images" / "val2017"
+    assert read_run(run).find_place(annotations, tmp_path).image_folder == tmp_path
+
+
 def test_speeds_of_a_card_and_of_the_emulation_are_not_compared(streamed, tmp_path):
     emulated = make_streamed(tmp_path / "c", tools={"kind": "cpu-emulation"})
     both = compare_runs(streamed[0], streamed[1], samples=5)

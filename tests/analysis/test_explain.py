@@ -29,20 +29,17 @@ IDS = [3, 1, 2, 4]  # image 2 has a crowd only, image 4 nothing
 NOISE = oracle.Noise(box_shift=0.1, false_positives=3)
 
 
-@pytest.fixture(scope="module")
-def explained_run(tmp_path_factory):
-    """A finished run of the oracle, at the cut whose heads the device ran."""
-    root = tmp_path_factory.mktemp("explained")
-    coco = write_coco(root / "coco")
+def write_oracle_run(root, coco, ids, noise):
+    """Write a finished run of the oracle, at the cut whose heads the device ran; returns its folder."""
     annotations = coco / "annotations" / "instances_val2017.json"
     dataset, folder = load_dataset(annotations, coco / "val2017"), WorkFolder(root / "results")
-    oracle.write_outputs(folder.outputs(1), dataset, IDS, SMALL_CONFIG, NOISE, seed=4, cut="heads")
+    oracle.write_outputs(folder.outputs(1), dataset, ids, SMALL_CONFIG, noise, seed=4, cut="heads")
     detector = YolactDetector(SMALL_CONFIG, "heads", None)
     files = folder.detections(1, (BOX, MASK))
-    evaluation, _ = postprocess(folder.outputs(1), detector, dataset, IDS, files)
+    evaluation, _ = postprocess(folder.outputs(1), detector, dataset, ids, files)
     write_json(folder.scores(1), evaluation.to_json())
     write_json(folder.summary(1), {"npu_compute_time_list": [[0, 4]], "throughput": 250.0})
-    write_json(ids_file(folder.inputs), {"ids": IDS})
+    write_json(ids_file(folder.inputs), {"ids": ids})
     described = describe_network(SMALL_CONFIG, "heads")
     outputs = [spec.of_batch(1) for spec in cut_outputs(SMALL_CONFIG, "heads")]
     model = folder.model(1, ".om")
@@ -60,6 +57,12 @@ def explained_run(tmp_path_factory):
     note = json.dumps([str(coco / "val2017"), str(annotations)])
     records.save("postprocess bs1", Record(inputs, {}, 0, None, note))
     return folder.run(1)
+
+
+@pytest.fixture(scope="module")
+def explained_run(tmp_path_factory):
+    root = tmp_path_factory.mktemp("explained")
+    return write_oracle_run(root, write_coco(root / "coco"), IDS, NOISE)
 
 
 @pytest.fixture(scope="module")

@@ -16,8 +16,8 @@ from yolact_ascend.analysis.other_scores import EVAL_PY, GUIDE, OtherRules, scor
 from yolact_ascend.analysis.second_inference import infer_again, resized_in_uint8, why_resized_once_only
 from yolact_ascend.cores import count_cores
 from yolact_ascend.detection.average_precision import AveragePrecision, mean_precision
-from yolact_ascend.detection.detections import RESULTS_OF, Detections
 from yolact_ascend.detection.matches import match_results
+from yolact_ascend.detection.results import Findings
 from yolact_ascend.errors import ArtifactError, DatasetError, ToolError
 from yolact_ascend.images.coco import CocoDataset, CocoImage, load_dataset
 from yolact_ascend.images.pictures import inspect, verify_annotations
@@ -28,7 +28,6 @@ from yolact_ascend.tables import NOT_AVAILABLE, counted, format_number, markdown
 from yolact_ascend.targets.described import open_detector, read_description
 
 Scores = Mapping[str, "float | None"]  # by task, mAP in percent
-Entries = dict[str, list[dict[str, Any]]]  # by task, in COCO's results format
 ROUNDING = 1e-9  # points by which the run's own scores may differ
 
 
@@ -101,65 +100,58 @@ class _Explained:
 
     def explain(self, infers: bool) -> Explanation:
         """Compute all rows."""
-        variants = by.Variants(self.detector)
-        found = self._collect(variants)
-        own_entries = found[by.OWN]
-        own = self._score(own_entries)
+        found = self._collect(by.Variants(self.detector))
+        detected = found[by.OWN]
+        own = self._score(detected)
         annotated = {entry["image_id"] for entry in self.dataset.annotations["annotations"]} & set(self.image_ids)
         given = {
-            by.ANNOTATED: _row(by.ANNOTATED, own, self._score(own_entries, sorted(annotated))),
-            by.SHOWN_SCORES: _row(by.SHOWN_SCORES, own, self._score(_above(own_entries, by.SHOWN_THRESHOLD))),
+            by.ANNOTATED: _row(by.ANNOTATED, own, self._score(detected, sorted(annotated))),
+            by.SHOWN_SCORES: _row(by.SHOWN_SCORES, own, self._score(detected, least_score=by.SHOWN_THRESHOLD)),
             by.RESIZE: self._second(own, infers),
-            by.EVAL_PY: _row(by.EVAL_PY, own, self._other(own_entries, EVAL_PY)),
-            by.GUIDE: _row(by.GUIDE, own, self._other(own_entries, GUIDE)),
+            by.EVAL_PY: _row(by.EVAL_PY, own, self._other(detected, EVAL_PY)),
+            by.GUIDE: _row(by.GUIDE, own, self._other(detected, GUIDE)),
         }
         rows = [given[key] if key in given else self._detected(key, own, found) for key in by.TEXTS]
         return Explanation(len(self.image_ids), len(annotated), own, tuple(rows), tuple(self._notes(own)))
 
-    def _collect(self, variants: by.Variants) -> dict[str, Entries]:
+    def _collect(self, variants: by.Variants) -> dict[str, Findings]:
         """Return what each convention finds in all images."""
         if self.run.is_streamed:
-            outputs = infer_again(self.run, self.config, self.images)
-            detected = by.detect_given(variants, outputs, self.jobs)
+            detected = by.detect_given(variants, infer_again(self.run, self.config, self.images), self.jobs)
         else:
             self.run.require_own_model()
             folder = self.run.folder.outputs(self.run.batch_size)
             detected = by.detect_stored(variants, folder, self.jobs, self.workers)
         names = [*variants.settings, *([by.FILE_SIZE] if by.files_differ(self.jobs) else [])]
-        collected: dict[str, Entries] = {name: self._nothing() for name in names}
-        for each, image_id in zip(
-            bar(detected, desc="explain_map", total=len(self.jobs), unit="image"), self.image_ids
-        ):
+        found = {name: Findings(self.config.category_ids) for name in names}
+        shown = bar(detected, desc="explain_map", total=len(self.jobs), unit="image")
+        for each, image_id in zip(shown, self.image_ids):
             for name in names:
-                self._add(collected[name], by.by_name(each, name), image_id)
-        return collected
+                found[name].add(image_id, by.by_name(each, name))
+        return found
 
-    def _nothing(self) -> Entries:
-        return {task: [] for task in self.config.tasks}
-
-    def _add(self, entries: Entries, found: Detections, image_id: int) -> None:
-        for task, listed in entries.items():
-            listed += RESULTS_OF[task](found, image_id, self.config.category_ids)
-
-    def _score(self, entries: Entries, image_ids: Sequence[int] | None = None) -> Scores:
-        """Return COCOeval's mAP by task."""
+    def _score(
+        self, found: Findings, image_ids: Sequence[int] | None = None, least_score: float | None = None
+    ) -> Scores:
+        """Return COCOeval's mAP by task; `least_score` leaves out detections that do not score above it."""
         scored = self.image_ids if image_ids is None else image_ids
         scores: dict[str, float | None] = {}
-        for task, listed in entries.items():
-            matches = match_results(self.dataset.annotations, scored, listed, task)
+        for task in self.config.tasks:
+            kept = (entry for entry in found.entries(task) if least_score is None or entry["score"] > least_score)
+            matches = match_results(self.dataset.annotations, scored, kept, task)
             ones = np.ones((1, len(matches.image_ids)), np.int64)
             value = 100 * mean_precision(AveragePrecision(matches).of_classes(ones)[0]).mean()
             scores[task] = None if np.isnan(value) else float(value)
         return scores
 
-    def _other(self, entries: Entries, rules: OtherRules) -> Scores:
-        annotations = self.dataset.annotations
+    def _other(self, found: Findings, rules: OtherRules) -> Scores:
+        truth = self.dataset.annotations
         return {
-            task: score_by_other_rules(annotations, self.image_ids, listed, task, rules)
-            for task, listed in entries.items()
+            task: score_by_other_rules(truth, self.image_ids, list(found.entries(task)), task, rules)
+            for task in self.config.tasks
         }
 
-    def _detected(self, name: str, own: Scores, found: Mapping[str, Entries]) -> Row:
+    def _detected(self, name: str, own: Scores, found: Mapping[str, Findings]) -> Row:
         if name in found:
             return _row(name, own, self._score(found[name]))
         if name == by.FILE_SIZE:
@@ -171,16 +163,16 @@ class _Explained:
         reason = why_resized_once_only(self.run, self.config) if infers else "left out (--no_infer)"
         if reason:
             return _row(by.RESIZE, own, {}, reason)
-        entries = self._nothing()
+        found = Findings(self.config.category_ids)
         try:
             outputs = infer_again(self.run, self.config, self.images, resized_in_uint8)
-            found = by.detect_given(by.Variants(self.detector, only_own=True), outputs, self.jobs)
-            shown = bar(found, desc="second inference", total=len(self.jobs), unit="image")
+            detected = by.detect_given(by.Variants(self.detector, only_own=True), outputs, self.jobs)
+            shown = bar(detected, desc="second inference", total=len(self.jobs), unit="image")
             for each, image_id in zip(shown, self.image_ids):
-                self._add(entries, each[by.OWN], image_id)
+                found.add(image_id, each[by.OWN])
         except (ToolError, ArtifactError) as error:
             return _row(by.RESIZE, own, {}, f"the model cannot run here: {error}")
-        return _row(by.RESIZE, own, self._score(entries))
+        return _row(by.RESIZE, own, self._score(found))
 
     def _notes(self, own: Scores) -> Iterable[str]:
         for task, value in own.items():
@@ -192,10 +184,6 @@ class _Explained:
                 )
         if self.run.is_streamed:
             yield "The run was streamed and kept no outputs: its model ran again on this host."
-
-
-def _above(entries: Entries, threshold: float) -> Entries:
-    return {task: [entry for entry in listed if entry["score"] > threshold] for task, listed in entries.items()}
 
 
 def _row(key: str, own: Scores, scores: Scores, reason: str = "") -> Row:

@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from yolact_ascend.detection.tasks import BOX, MASK
-from yolact_ascend.errors import ArtifactError
+from yolact_ascend.errors import ArtifactError, DatasetError
 from yolact_ascend.files import read_json, sha256_file
 from yolact_ascend.images.annotations import read_annotations
 from yolact_ascend.images.coco import order_images
+from yolact_ascend.images.layout import SPLIT, find_image_folder
 from yolact_ascend.pipeline.data_place import DataPlace, read_place
 from yolact_ascend.pipeline.records import Record, Records
 from yolact_ascend.process import run_line
@@ -85,8 +86,9 @@ class FinishedRun:
                 f"{annotations} is not the annotation file that {self.path} was scored against: its content differs. "
                 "Pass that one (--json_file=FILE), or run it again."
             )
-        images = image_folder or (noted.image_folder if noted else annotations.parent.parent)
-        return DataPlace(images, annotations)
+        if image_folder is None:
+            image_folder = noted.image_folder if noted else _guess_images(annotations)
+        return DataPlace(image_folder, annotations)
 
     def image_ids(self, annotations: Mapping[str, Any] | None = None) -> list[int]:
         """Return the ids of the scored images, in the run's order; a stream's are those of the annotation file.
@@ -154,6 +156,15 @@ def read_run(path: Path) -> FinishedRun:
     if not is_streamed:
         run.require_own_inputs()
     return run
+
+
+def _guess_images(annotation_file: Path) -> Path:
+    """Return the folder with the images of a COCO folder; where none is found, the first place of it."""
+    coco = annotation_file.parent.parent
+    try:
+        return find_image_folder(coco)
+    except DatasetError:
+        return coco / SPLIT
 
 
 def _damaged(path: Path, file: Path) -> ArtifactError:
