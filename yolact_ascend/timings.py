@@ -51,6 +51,15 @@ class Timings:
         for step, seconds in other.seconds.items():
             self.seconds[step] = self.seconds.get(step, 0.0) + seconds
 
+    def describe_overfull(self) -> str:
+        """Return what the graph left out in some images; "" where it left out nothing."""
+        if not self.overfull_images:
+            return ""
+        return (
+            f"{self.overfull_images} of {self.images} images had more anchors above the score threshold "
+            "than the model keeps. The weakest of them were left out, so detections may differ from those of cut=heads."
+        )
+
     def to_json(self) -> dict[str, Any]:
         """Return the value as stages write it to their files."""
         overfull = {"overfull_images": self.overfull_images} if self.overfull_images else {}

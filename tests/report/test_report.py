@@ -60,7 +60,8 @@ def test_keys_are_a_contract_whatever_the_tasks_and_the_mode(finish, tasks, word
         *("results", "stages", "lang", "overlays", "mistakes", "worst"),
     ]
     assert list(report["results"][0]) == [
-        *("batch_size", "images", "box", "mask", "coco", "failed", "throughput_images_per_s", "latency_ms", "h2d_ms"),
+        *("batch_size", "images", "box", "mask", "coco", "failed", "overfull_images"),
+        *("throughput_images_per_s", "latency_ms", "h2d_ms"),
         *("d2h_ms", "drift_percent", "batches", "npus", "input", "precision", "aipp", "input_dtype", "way"),
         *("metrics", "classes", "curves", "latency_over_run", "model_sha256"),
     ]
@@ -141,6 +142,17 @@ def test_images_that_could_not_be_decoded_are_named_and_not_drawn(finish):
     report, markdown = written(run)
     assert report["results"][0]["failed"] == [3] and "**Not scored**" in markdown
     assert report["overlays"] == ["overlays/000000000001.jpg"]
+
+
+def test_images_with_more_anchors_than_the_model_keeps_are_counted(finish):
+    run = finish((BOX, MASK))
+    path = run.folder.scores(BATCH_SIZE)
+    scores = json.loads(path.read_text())
+    write_json(path, {**scores, "host": {**scores["host"], "overfull_images": 2}})
+    write_report(run, OUTCOMES, [])
+    report, markdown = written(run)
+    assert report["results"][0]["overfull_images"] == 2
+    assert "2 images had more anchors above the score threshold" in markdown
 
 
 def test_the_report_of_an_earlier_run_goes(finish):

@@ -30,6 +30,7 @@ if TYPE_CHECKING:  # not for `--help`
     from yolact_ascend.detection.evaluate import Evaluation
     from yolact_ascend.host.loading import ModelRequest
     from yolact_ascend.images.coco import CocoDataset
+    from yolact_ascend.timings import Timings
 
 LISTED_CONFIGS = f"one of {', '.join(CONFIGS)}, or a Detectron2 config file (FILE.yaml)"
 
@@ -210,6 +211,12 @@ def say_warnings(dataset: CocoDataset) -> None:
     if not is_stage_of_a_run():
         for warning in dataset.warnings:
             print(f"warning: {warning}", file=sys.stderr, flush=True)
+
+
+def say_overfull(spent: Timings) -> None:
+    """Say in how many images the graph left out anchors above the threshold."""
+    if spent.overfull_images:
+        print(f"warning: {spent.describe_overfull()}", file=sys.stderr, flush=True)
 
 
 def add_coco(parser: argparse.ArgumentParser) -> None:

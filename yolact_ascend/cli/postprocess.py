@@ -19,6 +19,7 @@ from yolact_ascend.cli.flags import (
     chosen_cut,
     chosen_dataset,
     results_files,
+    say_overfull,
     say_warnings,
     show_scores,
 )
@@ -74,6 +75,7 @@ def run(arguments: argparse.Namespace) -> None:
     )
     if arguments.scores_file:
         write_json(arguments.scores_file, {**evaluation.to_json(), "host": timings.to_json()})
+    say_overfull(timings)
     show_scores(evaluation)
 
 

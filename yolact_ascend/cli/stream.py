@@ -16,6 +16,7 @@ from yolact_ascend.cli.flags import (
     chosen_dataset,
     requested_model,
     results_files,
+    say_overfull,
     say_warnings,
     show_scores,
     take_coco,
@@ -62,4 +63,5 @@ def run(arguments: argparse.Namespace) -> None:
     if arguments.summary_file:
         write_json(arguments.summary_file, summarise(spent.devices, model.batch_size, arguments.npus), indent=None)
     print(f"{streamed.describe()}\n{model.path} on {model.device}")
+    say_overfull(spent.host)
     show_scores(streamed.evaluation)

@@ -7,6 +7,7 @@ and `postprocess` with files between them, and `cuts` step by step, to time each
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 
@@ -35,6 +36,7 @@ def detect_batch(
 
     `sizes` are the heights and widths in pixels that boxes and masks are for (default: those of the images).
 
+    Warns of images in which the graph left out anchors above the threshold (RuntimeWarning).
     Raises ArtifactError when the model is not one of the detector's config, or its outputs are not finite.
     """
     config = detector.config
@@ -44,13 +46,13 @@ def detect_batch(
     with timed("infer"):
         outputs = engine.infer(inputs)
     with timed("detect"):
-        found = []
+        found, spent = [], Timings()
         for i, (height, width) in enumerate(sizes or [(image.shape[0], image.shape[1]) for image in images_bgr]):
             one = [output[i] for output in outputs]
-            found.append(
-                detector.detect(one, height, width, "The model's outputs", f"{COMPILE_IN_FLOAT32}.", Timings())
-            )
-        return found
+            found.append(detector.detect(one, height, width, "The model's outputs", f"{COMPILE_IN_FLOAT32}.", spent))
+    if spent.overfull_images:
+        warnings.warn(spent.describe_overfull(), RuntimeWarning, stacklevel=2)
+    return found
 
 
 def require_fit(image_bgr: np.ndarray, config: ModelConfig, name: str) -> None:

@@ -77,11 +77,14 @@ def _accuracy(report: dict[str, Any], say: Texts) -> list[str]:
 
 
 def _not_scored(results: Sequence[dict[str, Any]], say: Texts) -> list[str]:
+    """Say which images were not scored, and in how many the graph left out anchors."""
     failed = {image_id: None for result in results for image_id in result["failed"]}
-    if not failed:
-        return []
-    line = say("not_scored_line", ids=", ".join(map(str, failed)))
-    return ["", say("labelled_bold", label=say("not_scored"), text=f"image_id {line}")]
+    lines = []
+    if failed:
+        line = say("not_scored_line", ids=", ".join(map(str, failed)))
+        lines += ["", say("labelled_bold", label=say("not_scored"), text=f"image_id {line}")]
+    overfull = sections.overfull_line(results, say)
+    return [*lines, *(["", say("labelled_bold", label=say("overfull"), text=overfull)] if overfull else [])]
 
 
 def _int8(int8: dict[str, Any] | None, say: Texts) -> list[str]:

@@ -215,6 +215,7 @@ def _result(run: RunContext, outcomes: Sequence[Outcome], batch_size: int) -> di
         **{task: scores.get(task) for task in (BOX, MASK)},
         "coco": scores.get("coco"),
         "failed": scores.get("failed", []),
+        "overfull_images": scores["host"].get("overfull_images", 0) if is_full else None,
         "throughput_images_per_s": round(timings.throughput_images_per_s, 4),
         "latency_ms": timings.latency_ms(),
         "h2d_ms": timings.h2d_ms,

@@ -53,6 +53,12 @@ def facts(report: dict[str, Any], say: Texts) -> list[tuple[str, str]]:
     ]
 
 
+def overfull_line(results: Sequence[dict[str, Any]], say: Texts) -> str:
+    """Return in how many images the graph left out anchors above the threshold; "" where there were none."""
+    images = max((result.get("overfull_images") or 0 for result in results), default=0)
+    return say("overfull_line", images=images) if images else ""
+
+
 def _name_dataset(dataset: dict[str, Any] | None, say: Texts) -> str:
     if dataset is None:
         return say("dataset_none")

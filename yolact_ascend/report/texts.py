@@ -77,6 +77,11 @@ ACCURACY: dict[str, Pair] = {
     ),
     "not_scored": ("Not scored", "未参与评测"),
     "not_scored_line": ("{ids} (could not be decoded)", "{ids}（图片无法解码）"),
+    "overfull": ("Left out", "候选框已满"),
+    "overfull_line": (
+        "{images} images had more anchors above the score threshold than the model keeps; the weakest were left out",
+        "{images} 张图片中超过得分阈值的锚框多于模型保留的数量，得分最低的未参与",
+    ),
     "few_images": (
         "Only {images} images were scored: compare this mAP with runs on the same images only.",
         "只评测了 {images} 张图片：该 mAP 只能与相同图片上的结果比较。",
