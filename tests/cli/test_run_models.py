@@ -186,7 +186,7 @@ def test_a_stream_goes_on_without_an_image_that_cannot_be_decoded(copied, capfd)
     assert (result["images"], result["failed"]) == (3, [3])
     assert copied.report()["overlays"] == [f"overlays/{image_id:012d}.jpg" for image_id in (1, 2, 4)]
     text = copied.folder.report_md.read_text()
-    assert "**Not scored** (could not be decoded): image_id 3." in text
+    assert "**Not scored**: image_id 3 (could not be decoded)" in text
     assert "000000000003.jpg" in capfd.readouterr().err
 
 
