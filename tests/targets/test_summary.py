@@ -151,3 +151,17 @@ def test_what_a_program_states_stands_in_for_its_batches(tmp_path):
     assert (found.throughput_images_per_s, found.batches, found.drift_percent()) == (250.0, 12, None)
     latency = found.latency_ms()
     assert (latency["median"], latency["mean"], latency["p99"]) == (4.0, 5.0, None)
+
+
+@pytest.mark.parametrize(
+    ("count", "size", "points"), [(1, 1, 1), (500, 1, 500), (501, 2, 251), (100_000, 200, 500)], ids=str
+)
+def test_the_latency_over_a_run_has_at_most_500_points(count, size, points):
+    over_run = DeviceTimings(1.0, tuple(range(1, count + 1))).latency_over_run()
+    assert (over_run["batches_per_point"], len(over_run["mean_ms"]), len(over_run["max_ms"])) == (size, points, points)
+    assert over_run["mean_ms"][0] == (1 + size) / 2 and over_run["max_ms"][0] == size
+    assert over_run["max_ms"][-1] == count
+
+
+def test_a_program_that_lists_no_batches_has_no_latency_over_the_run():
+    assert DeviceTimings(1.0, (), stated_ms={"median": 3.0}, stated_batches=8).latency_over_run() is None
