@@ -18,6 +18,7 @@ from factories import CHECKOUT, ORACLE_HEADS, SMALL_CONFIG, write_coco
 
 from yolact_ascend.detection.tasks import BOX, MASK
 from yolact_ascend.detection.thresholds import EVALUATION_SETTINGS
+from yolact_ascend.environment import TERMINAL_VARIABLE
 from yolact_ascend.errors import ArtifactError, ToolError
 from yolact_ascend.host.postprocess import postprocess, read_ids, require_outputs_of
 from yolact_ascend.images.coco import load_dataset
@@ -53,7 +54,8 @@ def run(tmp_path, dataset):
     return run
 
 
-def test_finds_what_is_annotated(run, capsys):
+def test_finds_what_is_annotated(run, capsys, monkeypatch):
+    monkeypatch.setenv(TERMINAL_VARIABLE, "1")  # its bar shows
     evaluation, boxes, masks = run([3, 1, 2, 4])
     # image 2 has only a crowd, image 4 nothing
     assert {entry["image_id"] for entry in boxes} == {entry["image_id"] for entry in masks} == {1, 3}
