@@ -156,7 +156,8 @@ class _Explained:
             return _row(name, own, self._score(found[name]))
         if name == by.FILE_SIZE:
             return _row(name, own, {}, "all image files have the sizes that the annotation file says")
-        return _row(name, own, {}, f"the graph of {self.config.name} decides this")
+        row = _row(name, own, {}, f"the graph of {self.config.name} decides this")
+        return dataclasses.replace(row, own="in the graph")
 
     def _second(self, own: Scores, infers: bool) -> Row:
         """Return the row of the other resize, by a second inference."""

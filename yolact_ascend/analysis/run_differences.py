@@ -50,8 +50,9 @@ def differing_settings(first: FinishedRun, second: FinishedRun) -> dict[str, tup
 
 
 def _describe_by_report(report: Mapping[str, Any], result: Mapping[str, Any]) -> dict[str, Any]:
-    parts = {name: report.get(name) for name in COMPARED}
-    return {**_flatten(parts), **{name: result.get(name) for name in COMPARED_OF_RESULT}}
+    flat = _flatten({name: report.get(name) for name in COMPARED})
+    flat.pop("device.note", None)  # a sentence on what follows from the rest
+    return {**flat, **{name: result.get(name) for name in COMPARED_OF_RESULT}}
 
 
 def _describe_by_sidecar(sidecar: SideCar) -> dict[str, Any]:
@@ -141,4 +142,5 @@ def describe_limits(first: FinishedRun, second: FinishedRun, names: tuple[str, s
 
 
 def _say_kind(run: FinishedRun) -> str:
-    return {None: "an unknown device", EMULATION: "the CPU emulation", "npu": "an NPU"}.get(run.kind, str(run.kind))
+    known = {None: "an unknown device", EMULATION: "the CPU emulation", "npu": "an NPU", "cpu": "a CPU"}
+    return known.get(run.kind, str(run.kind))
