@@ -74,7 +74,14 @@ def test_what_is_missing_is_installed_as_the_package_was(monkeypatch):
 RUNTIME = (
     *("host.preprocess", "host.infer", "host.postprocess", "host.stream", "host.predict", "host.inference"),
     *("host.footage", "host.view", "host.track", "images.live"),
-    *("analysis.compare", "analysis.doctor", "report.report", "report.overlays", "report.time_per_image"),
+    *(
+        "analysis.compare",
+        "analysis.explain",
+        "analysis.doctor",
+        "report.report",
+        "report.overlays",
+        "report.time_per_image",
+    ),
     *("models.detector", "models.families", "models.yolact.family", "models.yolact.detect", "models.classes"),
     *("targets.registry", "targets.compiled", "targets.ascend.target", "targets.ascend.engine"),
     *("pipeline.context", "pipeline.settings", "pipeline.stages.plan", "cli.main", "cli.orchestration", "download"),
