@@ -20,7 +20,7 @@ import numpy as np
 import pytest
 from pycocotools import mask as coco_mask
 
-from yolact_ascend.detection.masks import Rle
+from yolact_ascend.detection.run_lengths import Rle
 from yolact_ascend.models.config import CONFIGS, DEMO_CONFIG, ModelConfig
 from yolact_ascend.models.description import KEY, Description, HostPart, to_json
 from yolact_ascend.models.families import family_of

@@ -45,14 +45,17 @@ def made_by(*modules: str) -> dict[str, Any]:
     work continues on a host without PyTorch.
     """
     files = sources_of(*modules)
-    imported = {name.split(".")[0] for path in files for name in _imports_of(path)}
+    imported = {name.split(".")[0] for path in files if path.suffix == ".py" for name in _imports_of(path)}
     used = [name for name, module in LIBRARIES.items() if module in imported]
     return {"code": digest_files(files), "libraries": library_versions(used)}
 
 
 @cache
 def sources_of(*modules: str) -> tuple[Path, ...]:
-    """Return the files of these modules and of all that they import within the package, recursively, in order."""
+    """Return the files of these modules and of all that they import within the package, recursively, in order.
+
+    A C source of a module's name beside it belongs to it.
+    """
     found: set[Path] = set()
     waiting = [_file_of(module) for module in modules]
     while waiting:
@@ -60,6 +63,7 @@ def sources_of(*modules: str) -> tuple[Path, ...]:
         if path is None or path in found:
             continue
         found.add(path)
+        found.update(source for source in [path.with_suffix(".c")] if source.is_file())
         prefix = f"{PACKAGE.name}."
         waiting += [_file_of(name.removeprefix(prefix)) for name in _imports_of(path) if name.startswith(prefix)]
     return tuple(sorted(found))

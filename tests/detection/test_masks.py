@@ -5,16 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from factories import decode_mask
-from pycocotools import mask as coco_mask
 
 from yolact_ascend.detection import masks
 from yolact_ascend.detection.masks import (
-    assemble_mask,
-    compress_runs,
+    assemble_masks,
     crop_windows,
     encode_masks,
     encode_masks_cut_last,
-    run_lengths,
     upsampling,
 )
 from yolact_ascend.timings import Timings
@@ -38,77 +35,28 @@ def test_crop_windows(box, expected):
     assert windows.tolist() == np.reshape(expected, (-1, 4)).tolist()
 
 
-def test_assemble_mask_is_the_sigmoid_of_the_combination():
+def test_masks_are_the_sigmoid_of_the_combination_within_zeros():
     protos = np.array([[[0, 0], [1, 2]], [[400, 0], [0, 400]]], dtype=np.float32)  # [2,2,2]
-    mask = assemble_mask(protos, np.array([1, -1], dtype=np.float32))
-    assert mask.dtype == np.float32
-    np.testing.assert_allclose(mask, [[0.5, 1 / (1 + np.e)], [1, 0]], atol=1e-6)
+    windows = np.array([[0, 0, 2, 2], [1, 1, 1, 1], [1, 0, 2, 1]], np.int32)
+    cells = assemble_masks(protos, np.array([[1, -1], [1, 1], [0, 1]], np.float32), windows)
+    assert cells.dtype == np.float32
+    whole = np.pad([[0.5, 1 / (1 + np.e)], [1, 0]], 1)
+    one = np.pad([[1 / (1 + np.exp(-2))]], 1)
+    np.testing.assert_allclose(cells, [*whole.ravel(), *np.zeros(4), *one.ravel()], atol=1e-6)
 
 
 @pytest.mark.parametrize(("source", "target"), [(138, 640), (138, 138), (138, 90), (138, 1), (4, 7), (1, 3)])
 def test_upsampling_weighs_like_torch(source, target):
     torch = pytest.importorskip("torch")
-    cell, share = upsampling(source, target)
+    start, share = upsampling(source, target)
+    assert len(start) == source + 2 and start[-1] == target
+    cell = np.repeat(np.arange(-1, source), np.diff(start))
     weights = np.zeros((target, source), dtype=np.float32)
     weights[np.arange(target), cell] = 1 - share
     weights[np.arange(target), np.minimum(cell + 1, source - 1)] += share
     axis = torch.eye(source)[None]  # [1,source,source]: interpolating the identity gives the weights
     reference = torch.nn.functional.interpolate(axis, target, mode="linear", align_corners=False)[0].T.numpy()
     np.testing.assert_allclose(weights, reference, atol=2e-5)  # a last bit of a position around 138
-
-
-RUNS = [
-    # pixels as rows of the crop, (left, top), (height, width), runs column by column
-    pytest.param([""], (0, 0), (2, 3), [6], id="empty"),
-    pytest.param(["00", "00"], (0, 0), (2, 3), [6], id="nothing set"),
-    pytest.param(["1"], (1, 0), (2, 3), [2, 1, 3], id="one pixel"),
-    pytest.param(["1"], (0, 0), (2, 3), [0, 1, 5], id="first pixel"),
-    pytest.param(["1"], (2, 1), (2, 3), [5, 1], id="last pixel"),
-    pytest.param(["111", "111"], (0, 0), (2, 3), [0, 6], id="all"),
-    pytest.param(["11", "11"], (1, 0), (2, 3), [2, 4], id="columns join"),
-    pytest.param(["01", "11"], (0, 0), (2, 2), [1, 3], id="the bottom of a column joins the next one's top"),
-    pytest.param(["101", "000", "111"], (0, 0), (3, 3), [0, 1, 1, 1, 2, 2, 1, 1], id="holes"),
-    pytest.param(["11", "00"], (0, 0), (2, 2), [0, 1, 1, 1, 1], id="runs end in one column, start in the next"),
-]
-
-
-@pytest.mark.parametrize(("rows", "corner", "size", "expected"), RUNS)
-def test_run_lengths(rows, corner, size, expected):
-    crop = np.array([[pixel == "1" for pixel in row] for row in rows], dtype=bool)
-    left, top = corner
-    height, width = size
-    full = np.zeros(size, dtype=bool)
-    full[top : top + crop.shape[0], left : left + crop.shape[1]] = crop
-    runs = run_lengths(crop.T, left, top, height, width)
-    assert runs.tolist() == _runs_pixel_by_pixel(full) == expected
-    assert compress_runs([runs], height, width)[0]["counts"] == _pycocotools_counts(full)
-
-
-def test_run_lengths_of_random_crops_are_pycocotools_encoding():
-    rng = np.random.default_rng(0)
-    for _ in range(300):
-        height, width = rng.integers(1, 8, 2)
-        top, left = rng.integers(0, height), rng.integers(0, width)
-        crop = rng.random((rng.integers(0, height - top + 1), rng.integers(0, width - left + 1))) < rng.random()
-        full = np.zeros((height, width), dtype=bool)
-        full[top : top + crop.shape[0], left : left + crop.shape[1]] = crop
-        [rle] = compress_runs([run_lengths(crop.T, left, top, height, width)], int(height), int(width))
-        assert rle["counts"] == _pycocotools_counts(full), full
-        np.testing.assert_array_equal(decode_mask(rle), full)
-
-
-def _runs_pixel_by_pixel(mask: np.ndarray) -> list[int]:
-    runs, value = [0], False
-    for pixel in mask.T.ravel():
-        if pixel != value:
-            runs.append(0)
-            value = pixel
-        runs[-1] += 1
-    return runs
-
-
-def _pycocotools_counts(mask: np.ndarray) -> str:
-    return coco_mask.encode(np.asfortranarray(mask.astype(np.uint8)))["counts"].decode()
 
 
 def test_no_masks():
@@ -190,9 +138,9 @@ def test_time_is_counted_where_it_goes(monkeypatch):
 
         return wrapped
 
-    for name, seconds in (("assemble_mask", 1.0), ("run_lengths", 10.0), ("compress_runs", 100.0)):
+    for name, seconds in (("assemble_masks", 1.0), ("encode_upsampled", 10.0)):
         monkeypatch.setattr(masks, name, taking(seconds, getattr(masks, name)))
     timings = Timings()
     boxes = np.array([[0, 0, 1, 1], [0, 0, 0.5, 0.5]], np.float32)
     encode_masks(np.ones((4, 4, 1), np.float32), np.ones((2, 1), np.float32), boxes, 8, 8, 0.5, timings)
-    assert timings.seconds == {"masks": 2.0, "RLE": 120.0}
+    assert timings.seconds == {"masks": 1.0, "RLE": 10.0}

@@ -7,7 +7,6 @@ import pytest
 from factories import decode_mask
 from pycocotools import mask as coco_mask
 
-from yolact_ascend.detection.masks import compress_runs
 from yolact_ascend.detection.segmentation import decode_annotation, encode_annotation, sum_run_lengths
 from yolact_ascend.errors import DatasetError
 
@@ -22,7 +21,7 @@ RUNS = [13, 3, 3, 3, 3, 3, 20]  # column by column, zeros first
         [[2, 1, 5, 1, 5, 4, 2, 4]],
         [[2, 1, 5, 1, 5, 2, 2, 2], [2, 2, 5, 2, 5, 4, 2, 4]],
         {"size": [6, 8], "counts": RUNS},
-        compress_runs([np.array(RUNS)], 6, 8)[0],
+        coco_mask.frPyObjects({"size": [6, 8], "counts": RUNS}, 6, 8),
     ],
     ids=["polygon", "two polygons", "run lengths", "packed run lengths"],
 )

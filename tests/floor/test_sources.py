@@ -62,6 +62,7 @@ def names_of(*modules):
         (["errors"], ["errors.py"]),
         (["tensors"], ["errors.py", "tensors.py"]),
         (["tensors", "errors"], ["errors.py", "tensors.py"]),
+        (["detection.run_lengths"], ["detection/run_lengths.c", "detection/run_lengths.py", "errors.py"]),
         (["detection.nms"], ["detection/boxes.py", "detection/nms.py", "detection/thresholds.py"]),
     ],
     ids=lambda value: " ".join(value),

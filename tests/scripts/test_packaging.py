@@ -77,7 +77,7 @@ def test_the_wheel_has_the_package_and_what_a_run_needs_beside_it(wheel):
     assert names - {SHARE + name for name in shared} == {
         f"yolact_ascend/{name}"
         for name in files_in(CHECKOUT / "yolact_ascend")
-        if name.endswith((".py", ".schema.json", ".yaml", ".jinja", "py.typed"))
+        if name.endswith((".py", ".schema.json", ".yaml", ".jinja", ".c", ".so", "py.typed"))
     }
     assert shared >= set(SHARED)
     assert all((CHECKOUT / name).is_file() for name in shared)

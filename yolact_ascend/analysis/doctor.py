@@ -13,6 +13,7 @@ from pathlib import Path
 
 from yolact_ascend import __version__
 from yolact_ascend.checks import FAIL, OK, WARN, Check, run_check
+from yolact_ascend.detection.run_lengths import load_library
 from yolact_ascend.disk import existing_folder, free_bytes, in_gb
 from yolact_ascend.errors import ArtifactError, DatasetError, UsageError
 from yolact_ascend.extras import CORE, EXPORT, ONNXRUNTIME, extra_of_package, how_to_install
@@ -89,6 +90,7 @@ def check_libraries(settings: RunSettings | None = None) -> Check:
         extra = EXPORT if EXPORT in map(extra_of_package, missing) else extra_of_package(missing[0])
         text = f"{sys.executable} is missing {', '.join(missing)}. {how_to_install(extra)}"
         return Check("libraries", FAIL, text, facts)
+    load_library()
     text = ", ".join(f"{name} {version}" for name, version in facts.items() if name not in absent)
     rest = f"; not needed for these stages and missing: {', '.join(absent)}" if absent else ""
     return Check("libraries", OK, text + rest, facts)

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from yolact_ascend.detection.masks import Rle
+from yolact_ascend.detection.run_lengths import Rle
 from yolact_ascend.detection.tasks import BOX, MASK
 
 

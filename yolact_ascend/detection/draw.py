@@ -18,7 +18,7 @@ from pycocotools import mask as coco_mask
 from yolact_ascend.detection.boxes import corners_of
 from yolact_ascend.detection.detections import Detections
 from yolact_ascend.detection.labels import FONT, make_label, place_labels
-from yolact_ascend.detection.masks import Rle
+from yolact_ascend.detection.run_lengths import Rle
 from yolact_ascend.detection.segmentation import encode_annotation
 from yolact_ascend.errors import ArtifactError
 from yolact_ascend.files import write_bytes

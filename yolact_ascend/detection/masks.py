@@ -1,7 +1,7 @@
 """Instance masks from prototypes, straight to COCO's run-length encoding.
 
-A mask is zero outside its box, so it is assembled, upsampled and encoded inside the box only; the pixels are those
-of the full-frame way. Source: haotian-liu/yolact_edge @ a9a0028, yolact_edge/layers/output_utils.py.
+A mask is zero outside its box, so it is assembled and upsampled inside the box only; the pixels are those of the
+full-frame way. Source: haotian-liu/yolact_edge @ a9a0028, yolact_edge/layers/output_utils.py.
 """
 
 from __future__ import annotations
@@ -9,43 +9,23 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from pycocotools import mask as coco_mask
 
+from yolact_ascend.detection.run_lengths import Rle, encode_upsampled
 from yolact_ascend.timings import Timings
 
 # Cells around the box in which the prototypes still count (upstream's `crop`).
 CROP_PADDING = 1
 
-Rle = dict  # {"size": [H, W], "counts": str}: COCO's compressed run-length encoding
-
 
 class Upsampling(NamedTuple):
-    """Bilinear interpolation along one axis: for each pixel [target] its lower `cell`, and its `share` of the next."""
+    """Bilinear interpolation along one axis.
 
-    cell: np.ndarray
+    `start` int32 [source+2] is the first pixel of each cell, from the one before the grid to the one behind it; `share`
+    float32 [target] is how much each pixel takes of the next cell.
+    """
+
+    start: np.ndarray
     share: np.ndarray
-
-    def up(self, padded: np.ndarray, start: int, stop: int) -> tuple[int, np.ndarray]:
-        """Upsample the first axis of cells start-1..stop [cells+2,n], the outer two zero, to the pixels they reach.
-
-        Returns the first pixel and the values [pixels,n].
-        """
-        first, end = self.cell.searchsorted((start - 1, stop))
-        lower = self.cell[first:end] - (start - 1)
-        share = self.share[first:end, None]
-        # In place: for masks of many pixels, fresh memory costs as much as the arithmetic.
-        values = padded.take(lower, axis=0)
-        values *= 1 - share
-        of_next = padded.take(lower + 1, axis=0)
-        of_next *= share
-        values += of_next
-        return int(first), values
-
-    def whole(self, cells: np.ndarray, first: int, end: int) -> np.ndarray:
-        """Upsample the first axis of all cells [source,n] to the pixels first..end-1, [pixels,n]."""
-        cell, share = self.cell[first:end], self.share[first:end, None]
-        following = np.minimum(cell + 1, len(cells) - 1)  # of the last cell, whose share is 0
-        return cells.take(cell, axis=0) * (1 - share) + cells.take(following, axis=0) * share
 
 
 def encode_masks(
@@ -62,25 +42,16 @@ def encode_masks(
     Takes protos [h,w,M], coeffs [N,M] and boxes [N,4]; a pixel is set where the upsampled mask exceeds `threshold`.
     """
     timings = timings or Timings()
-    rows = upsampling(protos.shape[0], height)
-    columns = upsampling(protos.shape[1], width)
-    runs = []
-    lap = timings.laps()
-    windows = crop_windows(boxes_xyxy_rel, *protos.shape[:2]).tolist()
-    for (left, top, right, bottom), coefficients in zip(windows, coeffs):
+    with timings.timed("masks"):
+        windows = crop_windows(boxes_xyxy_rel, *protos.shape[:2])
+        cells = assemble_masks(protos, coeffs, windows)
+    with timings.timed("RLE"):
+        rows, columns = upsampling(protos.shape[0], height), upsampling(protos.shape[1], width)
+        left, top, right, bottom = windows.T
         # Interpolation reaches one cell beyond the window, where the mask is zero.
-        cells = np.zeros((bottom - top + 2, right - left + 2), dtype=np.float32)
-        cells[1:-1, 1:-1] = assemble_mask(protos[top:bottom, left:right], coefficients)
-        y, by_row = rows.up(cells, top, bottom)  # [pixels,cells+2]
-        # Gathering whole rows is much faster than pieces of columns.
-        x, by_column = columns.up(np.ascontiguousarray(by_row.T), left, right)  # [columns,rows] of pixels
-        is_set = by_column > threshold
-        lap("masks")
-        runs.append(run_lengths(is_set, x, y, height, width))
-        lap("RLE")
-    masks = compress_runs(runs, height, width)
-    lap("RLE")
-    return masks
+        place = [left, top, right - left + 2, bottom - top + 2]
+        pixels = [columns.start[left], rows.start[top], columns.start[right + 1], rows.start[bottom + 1]]
+        return encode_upsampled(cells, np.stack(place + pixels, axis=1), rows, columns, height, width, threshold)
 
 
 def encode_masks_cut_last(
@@ -94,17 +65,14 @@ def encode_masks_cut_last(
 ) -> list[Rle]:
     """Encode masks like `encode_masks`, but upsample them whole and cut them to their box in the image's pixels."""
     timings = timings or Timings()
-    rows = upsampling(protos.shape[0], height)
-    columns = upsampling(protos.shape[1], width)
-    windows = crop_windows(boxes_xyxy_rel, height, width).tolist()
-    runs = []
+    h, w = protos.shape[:2]
     with timings.timed("masks"):
-        for (left, top, right, bottom), coefficients in zip(windows, coeffs):
-            mask = assemble_mask(protos, coefficients)
-            by_row = rows.whole(mask, top, bottom)
-            by_column = columns.whole(np.ascontiguousarray(by_row.T), left, right)
-            runs.append(run_lengths(by_column > threshold, left, top, height, width))
-    return compress_runs(runs, height, width)
+        cells = assemble_masks(protos, coeffs, np.tile(np.array([0, 0, w, h], np.int32), (len(coeffs), 1)))
+    with timings.timed("RLE"):
+        rows, columns = upsampling(h, height), upsampling(w, width)
+        place = np.tile(np.array([0, 0, w + 2, h + 2], np.int32), (len(coeffs), 1))
+        extents = np.concatenate([place, crop_windows(boxes_xyxy_rel, height, width)], axis=1)
+        return encode_upsampled(cells, extents, rows, columns, height, width, threshold)
 
 
 def crop_windows(boxes_xyxy_rel: np.ndarray, h: int, w: int) -> np.ndarray:
@@ -119,10 +87,24 @@ def crop_windows(boxes_xyxy_rel: np.ndarray, h: int, w: int) -> np.ndarray:
     return np.concatenate([first, end], axis=1).astype(np.int32)
 
 
-def assemble_mask(protos: np.ndarray, coefficients: np.ndarray) -> np.ndarray:
-    """Return sigmoid(protos · coefficients) [h,w] of a piece of prototypes [h,w,M] and one detection's [M]."""
-    # sigmoid by tanh: no overflow on either side
-    return 0.5 * np.tanh(0.5 * (protos @ coefficients)) + np.float32(0.5)
+def assemble_masks(protos: np.ndarray, coeffs: np.ndarray, windows: np.ndarray) -> np.ndarray:
+    """Return sigmoid(protos · coefficients) inside N windows [N,4] of cells, each within a border of zeros, one array.
+
+    Takes protos [h,w,M] and coeffs [N,M]; gives the cells of one window after the other, each by rows.
+    """
+    widths, heights = windows[:, 2] - windows[:, 0], windows[:, 3] - windows[:, 1]
+    ends = np.cumsum((widths + 2) * (heights + 2)).tolist()
+    cells = np.full(ends[-1] if ends else 0, -np.inf, np.float32)  # the border's sigmoid is 0
+    starts = [0, *ends]
+    for (left, top, right, bottom), coefficients, start, end in zip(windows.tolist(), coeffs, starts, ends):
+        window = cells[start:end].reshape(bottom - top + 2, right - left + 2)
+        window[1:-1, 1:-1] = protos[top:bottom, left:right] @ coefficients
+    # Sigmoid by tanh: no overflow on either side. In place: fresh memory costs as much as the arithmetic.
+    cells *= np.float32(0.5)
+    np.tanh(cells, out=cells)
+    cells *= np.float32(0.5)
+    cells += np.float32(0.5)
+    return cells
 
 
 def upsampling(source: int, target: int) -> Upsampling:
@@ -134,36 +116,5 @@ def upsampling(source: int, target: int) -> Upsampling:
     position = np.maximum((np.arange(target, dtype=np.float32) + np.float32(0.5)) * scale - np.float32(0.5), 0)
     cell = np.minimum(position.astype(np.int32), source - 1)
     share = np.where(cell < source - 1, position - cell, 0)  # the last cell has no next
-    return Upsampling(cell.astype(np.intp), share.astype(np.float32))
-
-
-def run_lengths(by_column: np.ndarray, left: int, top: int, height: int, width: int) -> np.ndarray:
-    """Return the runs of a mask of height×width whose only set pixels are in `by_column` [columns,rows] at (left, top).
-
-    Column by column, zeros first, as in COCO's uncompressed encoding: only the first run may be empty.
-    """
-    columns, rows = by_column.shape
-    framed = np.zeros((columns + 1, rows + 1), dtype=bool)  # zeros before and after each column's runs of ones
-    framed[1:, :rows] = by_column
-    line = framed.ravel()[rows:]
-    flips = np.flatnonzero(line[1:] != line[:-1])  # starts and ends of runs of ones, in turn
-    # Their places in the image, whose columns are longer by so much.
-    position = flips // (rows + 1) * (height - rows - 1) + flips + (left * height + top)
-    if rows == height:
-        # A run down to the image's last row goes on at the top of the next column: there is no flip between the two.
-        apart = position[1:-1:2] != position[2::2]
-        kept = np.ones(len(position), dtype=bool)
-        kept[1:-1:2] = kept[2::2] = apart
-        position = position[kept]
-    ends = np.empty(len(position) + 1, dtype=position.dtype)
-    ends[:-1], ends[-1] = position, height * width
-    ends[1:] -= position
-    return ends if ends[-1] else ends[:-1]
-
-
-def compress_runs(runs: list[np.ndarray], height: int, width: int) -> list[Rle]:
-    """Return COCO's compressed encoding of masks given as run lengths."""
-    if not runs:
-        return []
-    encoded = coco_mask.frPyObjects([{"size": [height, width], "counts": counts} for counts in runs], height, width)
-    return [{"size": [height, width], "counts": rle["counts"].decode("ascii")} for rle in encoded]
+    start = cell.searchsorted(np.arange(-1, source + 1))
+    return Upsampling(start.astype(np.int32), share.astype(np.float32))

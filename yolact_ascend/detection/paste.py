@@ -12,7 +12,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from yolact_ascend.detection.masks import Rle, compress_runs, run_lengths
+from yolact_ascend.detection.run_lengths import Rle, encode_pixels
 from yolact_ascend.timings import Timings
 
 PADDING = 1  # cells of zeros around a mask: interpolation beyond its edge falls to zero
@@ -89,13 +89,11 @@ def paste_resized_masks(
 def _encode(pasted: Iterable[tuple[np.ndarray, int, int]], height: int, width: int, timings: Timings) -> list[Rle]:
     """Return the encoding of masks by columns, each with its left and top in the image, as they are pasted."""
     lap = timings.laps()
-    runs = []
+    masks = []
     for by_column, left, top in pasted:
         lap("masks")
-        runs.append(run_lengths(by_column, left, top, height, width))
+        masks.append(encode_pixels(by_column, left, top, height, width))
         lap("RLE")
-    masks = compress_runs(runs, height, width)
-    lap("RLE")
     return masks
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from pycocotools import mask as coco_mask
 
-from yolact_ascend.detection.masks import Rle
+from yolact_ascend.detection.run_lengths import Rle
 from yolact_ascend.errors import DatasetError
 
 # Compressed run lengths: six bits a character, of which one is that more follow. Seven make up to 2^34.

@@ -13,7 +13,7 @@ from pycocotools import mask as coco_mask
 
 from yolact_ascend.detection.detections import RESULTS_OF, Detections, whole_results
 from yolact_ascend.detection.draw import draw_instances, from_detections
-from yolact_ascend.detection.masks import Rle
+from yolact_ascend.detection.run_lengths import Rle
 from yolact_ascend.errors import DatasetError, ToolError, UsageError, show_value
 from yolact_ascend.host import arguments
 from yolact_ascend.images.reader import Picture, PictureSource, take_picture
