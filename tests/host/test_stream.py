@@ -20,6 +20,7 @@ from factories import CHECKOUT, TINY_CONFIG, detector_of, write_coco
 from yolact_ascend.cli.main import main
 from yolact_ascend.detection.detections import bbox_results, mask_results
 from yolact_ascend.detection.tasks import BOX, MASK
+from yolact_ascend.environment import TERMINAL_VARIABLE
 from yolact_ascend.errors import ArtifactError, DatasetError, ToolError
 from yolact_ascend.host.loading import load
 from yolact_ascend.host.overlap import Spent, overlap
@@ -348,7 +349,8 @@ def test_an_interrupt_while_the_workers_start_ends_it(tiny_onnx, tiny_weights, d
         *(f"--json_file={dataset.annotation_file}", f"--bbox_det_file={tmp_path / 'b.json'}"),
         f"--mask_det_file={tmp_path / 'm.json'}",
     ]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    env = {**os.environ, TERMINAL_VARIABLE: "1"}  # its bar shows when it begins
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True, env=env)
     while "stream:" not in process.stderr.read(20):
         assert process.poll() is None
     time.sleep(delay_s)
