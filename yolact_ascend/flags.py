@@ -48,6 +48,9 @@ TRAINED_MODEL = Flag("trained_model", path, "weights file (.pth, .pkl)", aliases
 CONFIG = Flag("config", str, "model config: its name in YolactEdge, YOLACT or Detectron2, or a Detectron2 config file")
 CUT = Flag("cut", str, "where the graph on the device ends")
 OPERATORS = Flag("operators", str, "operators of the graph: onnx, or Ascend's own for NMS and ROIAlign (R-CNN)")
+OUTPUT_TYPE = Flag(
+    "output_type", str, "YOLACT: type of the prototypes that the model gives: fp32 (default) or fp16, half the bytes"
+)
 CANVAS = Flag(
     "canvas",
     str,

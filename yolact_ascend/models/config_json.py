@@ -20,6 +20,8 @@ def config_to_json(config: ModelConfig) -> dict[str, Any]:
     value["widths"] = dict(config.widths)
     if not config.widths:  # as it was before there were any
         del value["widths"]
+    if config.proto_dtype == ModelConfig.proto_dtype:  # the same
+        del value["proto_dtype"]
     for name in (*_NOT_WRITTEN, *others_values(config.family)):
         del value[name]
     return value

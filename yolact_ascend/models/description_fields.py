@@ -10,6 +10,7 @@ from yolact_ascend.detection.tasks import BOX, MASK
 from yolact_ascend.errors import show_value
 from yolact_ascend.models.families import FAMILIES
 from yolact_ascend.models.labels import LEAST_ID, MOST_ID, is_class_name
+from yolact_ascend.models.output_type import OUTPUT_TYPES
 from yolact_ascend.models.values import DIALECTS, FITS, Anchors, Backbone, Preprocessing, Rcnn
 
 T = TypeVar("T")
@@ -17,6 +18,7 @@ MOST_LETTERS = 1000  # of a text
 MOST_NUMBER = 1e30
 MOST_SIDE = 1 << 16  # of an image, in pixels, and the most channels
 LEVELS = 5  # P3..P7 of YOLACT, P2..P6 of R-CNN
+PROTO_DTYPES = tuple(OUTPUT_TYPES.values())
 MOST_LAYERS = 64  # of a head
 # The values of a config that only one family has. The others' are not written: they mean nothing there.
 FAMILY_VALUES = {"yolact": ("anchors", "proto_channels"), "rcnn": ("rcnn",)}
@@ -128,6 +130,7 @@ def read_config_fields(fields: Fields) -> dict[str, Any]:
             "fpn_sources", _is_whole(0, MOST_SIDE), "numbers of stages", count=4 if family == "rcnn" else 3
         ),
         "fpn_channels": fields.whole("fpn_channels", 1),
+        "proto_dtype": fields.word("proto_dtype", PROTO_DTYPES) if fields.has("proto_dtype") else PROTO_DTYPES[0],
         "widths": fields.inner("widths").wholes(1) if fields.has("widths") else (),
     }
     if family == "rcnn":

@@ -38,6 +38,8 @@ TOLERANCE = 1e-4
 TANH_TOLERANCE = 1e-3
 # Of the masks of R-CNN: they are pooled at the coordinates of boxes that differ themselves. Seen: 1.1e-4.
 POOLED_TOLERANCE = 1e-3
+# Of an output in float16: next to equal values may be rounded to neighbours.
+HALF_TOLERANCE = 2.0**-10
 TOLERANCES = {"coeffs": TANH_TOLERANCE, "mask": TANH_TOLERANCE, "masks": POOLED_TOLERANCE}
 # Of all detections, how many only one side may have: those whose overlap or score is next to a threshold.
 UNMATCHED = 0.05
@@ -55,6 +57,7 @@ class Difference(NamedTuple):
     batch_size: int
     max_abs: float
     relative: float  # max_abs over the output's largest magnitude
+    is_half: bool = False  # the output is float16
 
 
 def export_onnx(
@@ -208,7 +211,7 @@ def compare_with_torch(
                 continue
             max_abs, largest = (float(np.abs(values).max(initial=0)) for values in (ours - reference, reference))
             relative = max_abs / largest if largest else max_abs
-            differences.append(Difference(name, len(sample[0]), max_abs, relative))
+            differences.append(Difference(name, len(sample[0]), max_abs, relative, ours.dtype == np.float16))
     if matched.first + matched.second - 2 * matched.both > UNMATCHED * (matched.first + matched.second):
         raise ArtifactError(
             f"The exported ONNX finds {matched.first} objects and PyTorch {matched.second}, but only {matched.both} "
@@ -254,19 +257,19 @@ def largest_by_output(differences: Sequence[Difference]) -> list[Difference]:
 def refuse_different(differences: Sequence[Difference]) -> None:
     """Raise ArtifactError that names the worst output when one is further from PyTorch than its tolerance."""
     # `not <=` rather than `>`: NaN is refused, too.
-    refused = [difference for difference in differences if not difference.relative <= _tolerance(difference.output)]
+    refused = [difference for difference in differences if not difference.relative <= _tolerance(difference)]
     if refused:
         worst = max(refused, key=lambda difference: np.nan_to_num(difference.relative, nan=np.inf))
         raise ArtifactError(
             f"The exported ONNX differs from PyTorch: {worst.output} at batch {worst.batch_size} by "
-            f"{worst.max_abs:.2e} (relative {worst.relative:.2e}, allowed {_tolerance(worst.output):.0e}). Do the "
+            f"{worst.max_abs:.2e} (relative {worst.relative:.2e}, allowed {_tolerance(worst):.0e}). Do the "
             "weights hold NaN or huge values, or is this version of torch, onnxsim or onnxruntime untested "
             "(requirements-export.txt)?"
         )
 
 
-def _tolerance(output: str) -> float:
-    return TOLERANCES.get(output, TOLERANCE)
+def _tolerance(difference: Difference) -> float:
+    return HALF_TOLERANCE if difference.is_half else TOLERANCES.get(difference.output, TOLERANCE)
 
 
 def _simplify(model: onnx.ModelProto) -> onnx.ModelProto:

@@ -141,7 +141,8 @@ class ModelConfig:
     `anchors` and `proto_channels`, of the rcnn family is `rcnn`. The classes are those of the config's published
     weights: weights trained on other data bring their own (`classes.read_config`). `upstream_url` names the public
     code that has this config, None where there is none. `widths` are output channels of convolutions, by name, where a
-    pruned network has others than its family (`models.widths`).
+    pruned network has others than its family (`models.widths`).`proto_dtype` is the type of the prototypes that leave
+    the graph (`models.output_type`).
     """
 
     name: str
@@ -159,6 +160,7 @@ class ModelConfig:
     upstream_url: str | None = UPSTREAM_URL
     rcnn: Rcnn | None = None
     widths: tuple[tuple[str, int], ...] = ()
+    proto_dtype: str = "float32"
 
     @property
     def num_classes(self) -> int:

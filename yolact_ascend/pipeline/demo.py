@@ -13,7 +13,12 @@ from yolact_ascend.errors import ArtifactError, DatasetError
 from yolact_ascend.files import digest_files, read_json, shipped, write_json
 from yolact_ascend.images.layout import SPLIT, TRAINING_SPLIT, find_split
 from yolact_ascend.models.config import CONFIGS, DEMO_CONFIG
-from yolact_ascend.pipeline.model_source import find_exported, require_exported_fits, require_operators
+from yolact_ascend.pipeline.model_source import (
+    find_exported,
+    require_exported_fits,
+    require_operators,
+    require_output_type,
+)
 from yolact_ascend.pipeline.settings import RunSettings
 from yolact_ascend.process import own_command
 from yolact_ascend.sources import sources_of
@@ -53,6 +58,7 @@ def with_demo(settings: RunSettings) -> RunSettings:
     if exported is not None:
         cut = settings.cut if "cut" in settings.given else None
         require_exported_fits(exported, settings.canvas, settings.fit, cut, settings.classes)
+        require_output_type(exported, settings.output_type)
         operators = settings.operators if "operators" in settings.given else None
         require_operators(WorkFolder(settings.out).onnx, operators)
         settings = replace(settings, cut=exported.cut, exported=exported)

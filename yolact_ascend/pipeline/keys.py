@@ -14,6 +14,7 @@ from yolact_ascend.flags import (
     MAX_BATCH_SIZE,
     MAX_WORKERS,
     OPERATORS,
+    OUTPUT_TYPE,
     RECIPE,
     THREADS,
     read_npus,
@@ -21,6 +22,7 @@ from yolact_ascend.flags import (
 from yolact_ascend.models.canvas import read_canvas
 from yolact_ascend.models.config import DEFAULT_CONFIG, DEFAULT_WEIGHTS
 from yolact_ascend.models.families import all_cuts, all_operators
+from yolact_ascend.models.output_type import OUTPUT_TYPES
 from yolact_ascend.models.values import FITS
 from yolact_ascend.pipeline.ways import ALL_STAGES, MODES
 from yolact_ascend.targets.registry import DEFAULT_TARGET, TARGETS
@@ -101,9 +103,10 @@ KEYS = {
     "cut": Key(
         "",
         optional(one_of(all_cuts())),
-        "where the graph on the device ends: fpn (default, before the prediction heads), heads (after them), or boxes "
-        "(with scores and boxes decoded, for other programs, too)",
+        "where the graph on the device ends: fpn (default, before the prediction heads), heads (after them), boxes "
+        "(with scores and boxes decoded, for other programs, too), candidates (the best 1000 anchors), or detections",
     ),
+    "output_type": Key("", optional(one_of(tuple(OUTPUT_TYPES))), OUTPUT_TYPE.help),
     "operators": Key("", optional(one_of(all_operators())), OPERATORS.help),
     "canvas": Key("", optional(read_canvas), CANVAS.help),
     "fit": Key("", optional(one_of(FITS)), FIT.help),

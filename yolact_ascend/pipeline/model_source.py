@@ -20,6 +20,7 @@ from yolact_ascend.models.description import Description
 from yolact_ascend.models.families import require_batch_sizes
 from yolact_ascend.models.family import ONNX
 from yolact_ascend.models.onnx_metadata import own_operators
+from yolact_ascend.models.output_type import output_type_of, with_output_type
 from yolact_ascend.pipeline.records import Records
 from yolact_ascend.targets.described import read_description, read_host_part
 from yolact_ascend.targets.folder import WorkFolder
@@ -117,7 +118,9 @@ def choose_model(
     if exported is not None:
         require_exported_fits(exported, values["canvas"], values["fit"], values["cut"], values["classes"])
         require_operators(WorkFolder(values["out"]).onnx, values["operators"])
+        require_output_type(exported, values["output_type"])
     config = with_canvas(config, values["canvas"], values["fit"])
+    config = with_output_type(config, values["output_type"])
     if values["upstream"] is not None:
         require_upstream(config)
     require_batch_sizes(config, values["bs"])
@@ -135,6 +138,16 @@ def choose_config(word: str | None, weights: Path, exported: Description | None)
     if word not in (None, stated) and config_of(word, weights).name != stated:
         raise UsageError(f"config={word}: the exported model is one of {stated}. Leave out config=, or export again.")
     return exported.config
+
+
+def require_output_type(exported: Description, output_type: str | None) -> None:
+    """Raise UsageError when prototypes of another type are asked for than the exported model gives."""
+    found = output_type_of(exported.config)
+    if output_type not in (None, found):
+        raise UsageError(
+            f"output_type={output_type}: the exported model gives prototypes as {found}. Leave out output_type=, or "
+            "export again."
+        )
 
 
 def require_exported_fits(

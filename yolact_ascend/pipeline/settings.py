@@ -54,6 +54,7 @@ class RunSettings:
     threads: int | None  # of a model that runs on the host's CPU
     cut: str
     operators: str
+    output_type: str | None  # of models.output_type; None: the config's
     canvas: tuple[int, int] | None  # height and width in px; None: the config's
     fit: str | None  # of models.canvas; None: the config's
     input: str
@@ -167,6 +168,7 @@ def _settings(values: dict[str, Any], given: frozenset[str]) -> RunSettings:
         quantization=read_quantization(values, precision, target),
         cut=exported.cut if exported else _read_cut(values["cut"], config),
         operators=choose_operators(config, values["operators"], target.name == "ascend"),
+        output_type=values["output_type"],
         canvas=values["canvas"],
         fit=values["fit"],
         embed=embed,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from yolact_ascend.detection import output_names
 from yolact_ascend.detection.output_names import COEFFS, COUNT, PROTOS, SCORES
 from yolact_ascend.detection.thresholds import EVALUATION_SETTINGS
@@ -75,27 +77,22 @@ def cut_outputs(config: ModelConfig, cut: str) -> tuple[TensorSpec, ...]:
     """
     image_size = image_size_px(config)
     grid = proto_size(image_size)
-    protos = (grid, grid, config.proto_channels)
+    protos = TensorSpec(PROTOS, (grid, grid, config.proto_channels), config.proto_dtype)
     if cut == HEADS:
         anchors = count_anchors(config)
         last = {"loc": 4, "conf": config.num_classes + 1, COEFFS: config.proto_channels}
-        return (*(TensorSpec(name, (anchors, size)) for name, size in last.items()), TensorSpec(PROTOS, protos))
+        return (*(TensorSpec(name, (anchors, size)) for name, size in last.items()), protos)
     if cut == BOXES:
         anchors = count_anchors(config)
         last = {"conf": config.num_classes + 1, "boxes": 4, "mask": config.proto_channels}
-        return (*(TensorSpec(name, (anchors, size)) for name, size in last.items()), TensorSpec("proto", protos))
+        return (*(TensorSpec(name, (anchors, size)) for name, size in last.items()), replace(protos, name="proto"))
     if cut == CANDIDATES:
-        rows = candidate_rows(config)
+        rows, coeffs = candidate_rows(config), TensorSpec(COEFFS, (candidate_rows(config), config.proto_channels))
         boxes, scores = TensorSpec(output_names.BOXES, (rows, 4)), TensorSpec(SCORES, (rows, config.num_classes + 1))
-        return (boxes, scores, TensorSpec(COUNT, (1,), "int32"), *_mask_outputs(rows, protos))
+        return (boxes, scores, TensorSpec(COUNT, (1,), "int32"), coeffs, protos)
     if cut == DETECTIONS:
         rows = detection_rows(config)
-        return (*detection_outputs(rows), *_mask_outputs(rows, protos))
+        return (*detection_outputs(rows), TensorSpec(COEFFS, (rows, config.proto_channels)), protos)
     sizes = level_sizes(image_size)
     levels = (TensorSpec(f"output{i}", (level_channels(config), size, size)) for i, size in enumerate(sizes))
-    return (*levels, TensorSpec(f"output{len(sizes)}", protos))
-
-
-def _mask_outputs(rows: int, protos: tuple[int, int, int]) -> tuple[TensorSpec, TensorSpec]:
-    """Return what the masks of N rows are made of."""
-    return TensorSpec(COEFFS, (rows, protos[-1])), TensorSpec(PROTOS, protos)
+    return (*levels, replace(protos, name=f"output{len(sizes)}"))

@@ -5,9 +5,9 @@ Source: haotian-liu/yolact_edge @ a9a0028, yolact_edge/layers/functions/detectio
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -69,6 +69,8 @@ class YolactDetector:
         from, `remedy` what to do.
         """
         *head_outputs, protos = outputs
+        with timings.timed("detect"):
+            protos = _as_float32(protos)
         if self.heads is not None:
             with timings.timed("heads"):
                 head_outputs = list(self.heads(head_outputs))
@@ -132,7 +134,7 @@ class YolactDetector:
                 f"{self.config.name}. Export the model again (export, pth2onnx.py)."
             )
 
-    @cached_property
+    @functools.cached_property
     def _head_outputs(self) -> tuple[TensorSpec, ...]:
         return cut_outputs(self.config, HEADS)[:-1]
 
@@ -219,6 +221,16 @@ def _choose(
     return _with_masks(chosen, boxes, coeffs, protos, height, width, settings, timings)
 
 
+def _as_float32(values: np.ndarray) -> np.ndarray:
+    """Return float16 or float32 values as float32: by a table, in less than half of the time of `astype`."""
+    return values if values.dtype == np.float32 else _float32_of_float16().take(values.view(np.uint16))
+
+
+@functools.cache
+def _float32_of_float16() -> np.ndarray:
+    return np.arange(1 << 16).astype(np.uint16).view(np.float16).astype(np.float32)
+
+
 def _with_masks(
     chosen: Candidates,
     boxes: np.ndarray,
@@ -232,7 +244,6 @@ def _with_masks(
     """Return chosen pairs of a class and a row of boxes [n,4] xyxy_rel and coeffs [n,M], with boxes in px and masks."""
     with timings.timed("detect"):
         boxes_px = scale_boxes(boxes, height, width, settings.has_whole_boxes)[chosen.rows]
-        protos = protos.astype(np.float32, copy=False)
     encode = encode_masks if settings.cuts_masks_first else encode_masks_cut_last
     masks = encode(protos, coeffs, boxes, height, width, settings.mask_threshold, timings)
     return Detections(chosen.class_ids, chosen.scores, boxes_px, tuple(masks[i] for i in chosen.rows))

@@ -98,16 +98,17 @@ class YolactFamily(Family):
         return [generator.standard_normal((batch, 3, size.height_px, size.width_px), dtype="float32")]
 
     def at_cut(self, network: nn.Module, config: ModelConfig, cut: str) -> nn.Module:
-        from yolact_ascend.models.yolact.network import WithBoxes, WithHeads
+        from yolact_ascend.models.yolact.network import WithBoxes, WithHalfProtos, WithHeads
         from yolact_ascend.models.yolact.select import WithCandidates, WithDetections
 
-        if cut == FPN:
-            return network
         whole = cast("HasHead", network)
-        if cut == HEADS:
-            return WithHeads(whole).eval()
         kinds = {BOXES: WithBoxes, CANDIDATES: WithCandidates, DETECTIONS: WithDetections}
-        return kinds[cut](whole, config).eval()
+        ended: nn.Module = network
+        if cut == HEADS:
+            ended = WithHeads(whole)
+        elif cut in kinds:
+            ended = kinds[cut](whole, config)
+        return ended.eval() if config.proto_dtype == "float32" else WithHalfProtos(ended).eval()
 
     def run_layers(self, network: nn.Module, config: ModelConfig, cut: str) -> None:
         from yolact_ascend.models.yolact.network import run_layers

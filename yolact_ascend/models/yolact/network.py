@@ -200,6 +200,19 @@ class WithBoxes(nn.Module):
         return torch.softmax(conf, -1), decode_on_device(loc, self.anchors.to(loc.device)), coeffs, protos
 
 
+class WithHalfProtos(nn.Module):
+    """A network at any cut, whose last output, the prototypes, leaves it as float16."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, images: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """Map images [B,3,550,550] to the network's outputs."""
+        *others, protos = self.network(images)
+        return (*others, protos.half())
+
+
 def decode_on_device(loc: torch.Tensor, anchors: torch.Tensor, most_log_size: float | None = None) -> torch.Tensor:
     """Turn offsets [B,A,4] from anchors [A,4] or [B,A,4] into boxes_xyxy_rel [B,A,4]: `decode_boxes` in a graph.
 

@@ -36,6 +36,12 @@ def operators_words(run: RunContext) -> list[str]:
     return [] if run.settings.operators == ONNX else [flags.OPERATORS.word(run.settings.operators)]
 
 
+def output_type_words(run: RunContext) -> list[str]:
+    """Return the flag for the type of the prototypes; none for the config's."""
+    word = run.settings.output_type
+    return [] if word is None else [flags.OUTPUT_TYPE.word(word)]
+
+
 def canvas_words(run: RunContext) -> list[str]:
     """Return the flags for the canvas of the model's input; none for what the config has."""
     canvas, fit = run.settings.canvas, run.settings.fit

@@ -10,9 +10,16 @@ from yolact_ascend.models.canvas import describe_canvas
 from yolact_ascend.models.families import family_of
 from yolact_ascend.models.family import ONNX
 from yolact_ascend.models.host_part import heads_file
+from yolact_ascend.models.output_type import output_type_of
 from yolact_ascend.pipeline.context import RunContext
 from yolact_ascend.pipeline.model_source import EXPORT
-from yolact_ascend.pipeline.stages.commands import canvas_words, cut_words, export_command, operators_words
+from yolact_ascend.pipeline.stages.commands import (
+    canvas_words,
+    cut_words,
+    export_command,
+    operators_words,
+    output_type_words,
+)
 from yolact_ascend.pipeline.steps import Step
 from yolact_ascend.sources import made_by
 
@@ -30,6 +37,7 @@ def steps(run: RunContext) -> list[Step]:
             "cut": settings.cut,
             "classes": [run.config.class_names, run.config.category_ids],
             **({} if settings.operators == ONNX else {"operators": settings.operators}),
+            **({} if settings.output_type is None else {"output_type": output_type_of(run.config)}),
             **({} if runnable is None else {"runnable": runnable.name}),
             "upstream": run.records.token("patch") if settings.upstream else None,
             **({} if run.config.preprocessing.is_stretched else {"canvas": describe_canvas(run.config)}),
@@ -38,7 +46,7 @@ def steps(run: RunContext) -> list[Step]:
 
     def work() -> None:
         upstream = [flags.UPSTREAM.word(settings.upstream)] if settings.upstream else []
-        options = [*cut_words(run), *canvas_words(run), *upstream]
+        options = [*cut_words(run), *output_type_words(run), *canvas_words(run), *upstream]
         if runnable is not None:
             run.runner.run_own([*export_command(run), flags.ONNX_OUTPUT.word(runnable), *options])
         run.runner.run_own([*export_command(run), flags.ONNX_OUTPUT.word(onnx), *options, *operators_words(run)])
