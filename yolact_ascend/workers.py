@@ -41,7 +41,8 @@ KILLED = (
 )
 SEMAPHORES = "yolact-ascend-"  # how their names begin; the number of the process follows
 _starting = threading.Lock()  # of a process, which changes what all of this one sees
-IN_FLIGHT = 3  # items a worker has at most: one that it works on, others so that it never waits
+IN_FLIGHT = 3  # hand-overs a worker has at most: one that it works on, others so that it never waits
+MOST_TOGETHER = 4  # short items in one
 
 
 @contextmanager
@@ -137,13 +138,16 @@ class Workers:
         """Drop what has not begun; waiting for it raises CancelledError."""
         self._pool.shutdown(wait=False, cancel_futures=True)
 
-    def map(self, work: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
+    def map(self, work: Callable[[Item], Result], items: Iterable[Item], together: int = 1) -> Iterator[Result]:
         """Yield `work(item)` for each item, in order; raises what it raised.
 
-        Takes items only as it needs them, so that no more than `IN_FLIGHT` for each worker are held at once.
+        So many items go to a worker `together`, because handing over takes 0.4 ms of CPU time.
+        Takes items only as it needs them, so that no more than `IN_FLIGHT` times that for each worker are held at once.
         """
-        for future in in_order(lambda item: self.submit(work, item), items, IN_FLIGHT * self.count):
-            yield self.result(future)
+        items = iter(items)
+        parts = iter(lambda: tuple(itertools.islice(items, together)), ())
+        for future in in_order(lambda part: self.submit(_do_each, work, part), parts, IN_FLIGHT * self.count):
+            yield from self.result(future)
 
     def result(self, future: Future[Result]) -> Result:
         """Return what a call gave, or raise what it raised; raises ToolError when its process was killed."""
@@ -151,6 +155,15 @@ class Workers:
             return future.result()
         except BrokenProcessPool as error:
             raise ToolError(KILLED) from error
+
+
+def _do_each(work: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
+    return [work(item) for item in items]
+
+
+def together_of(items: int, workers: int) -> int:
+    """Return how many of so many short items to hand over at once: few, so that all workers end at about one time."""
+    return min(MOST_TOGETHER, max(1, items // (MOST_TOGETHER * IN_FLIGHT * workers)))
 
 
 def in_order(submit: Callable[[Item], Future[Result]], items: Iterable[Item], most: int) -> Iterator[Future[Result]]:

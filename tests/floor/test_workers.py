@@ -14,7 +14,7 @@ from threadpoolctl import threadpool_info
 
 from yolact_ascend.errors import ToolError
 from yolact_ascend.slots import NEW_S, SHARED_MEMORY
-from yolact_ascend.workers import IN_FLIGHT, SEMAPHORES, open_workers, sweep_semaphores
+from yolact_ascend.workers import IN_FLIGHT, SEMAPHORES, open_workers, sweep_semaphores, together_of
 
 PAGE = resource.getpagesize()
 ARRAY_BYTES, ARRAYS, ROUNDS = 3_630_000, 4, 20  # what an image takes on its way to the network's input
@@ -119,3 +119,24 @@ def test_no_more_items_are_taken_than_the_workers_need(workers):
             ahead.append(taken - consumed)
     assert taken == 5 * IN_FLIGHT
     assert max(ahead) == IN_FLIGHT * workers
+
+
+def test_items_that_go_together_come_one_by_one():
+    with open_workers(1) as pool:
+        assert list(pool.map(abs, range(0, -7, -1), together=3)) == list(range(7))
+        assert list(pool.map(abs, [], together=3)) == []
+        found = pool.map(divide_twelve, [4, 6, 0, 1], together=2)
+        assert [next(found), next(found)] == [3, 2]
+        with pytest.raises(ZeroDivisionError):
+            next(found)
+
+
+def divide_twelve(number):
+    return 12 // number
+
+
+@pytest.mark.parametrize(
+    ("items", "workers", "together"), [(0, 1, 1), (23, 1, 1), (24, 1, 2), (48, 1, 4), (48, 4, 1), (5000, 4, 4)]
+)
+def test_few_items_go_one_by_one(items, workers, together):
+    assert together_of(items, workers) == together

@@ -22,7 +22,7 @@ def opened(monkeypatch):
         opened.append(count)
         if start is not None:
             start(*arguments)
-        yield SimpleNamespace(map=map)
+        yield SimpleNamespace(map=lambda work, items, together: map(work, items))
 
     for name in STAGES:
         monkeypatch.setattr(name, open_none)

@@ -19,7 +19,7 @@ from yolact_ascend.targets.compiled import COMPILE_IN_FLOAT32
 from yolact_ascend.targets.folder import output_bin
 from yolact_ascend.tensors import read_tensor
 from yolact_ascend.timings import Timings
-from yolact_ascend.workers import open_workers
+from yolact_ascend.workers import open_workers, together_of
 
 if TYPE_CHECKING:
     from yolact_ascend.detection.evaluate import Evaluation
@@ -59,11 +59,13 @@ def postprocess(
     category_ids = detector.config.category_ids
     findings, timings = Findings(category_ids), Timings()
     jobs = [(output_folder, index, *sizes[image_id]) for index, image_id in chosen]
+    workers = min(workers, len(jobs))
     with (
         ResultsFiles(files, category_ids) as results_files,
-        open_workers(min(workers, len(jobs)), _take_detector, detector) as pool,
+        open_workers(workers, _take_detector, detector) as pool,
     ):
-        results = bar(pool.map(_detect_job, jobs), desc="postprocess", unit="image", total=len(jobs))
+        detected = pool.map(_detect_job, jobs, together_of(len(jobs), workers))
+        results = bar(detected, desc="postprocess", unit="image", total=len(jobs))
         for (found, spent), (_, image_id) in zip(results, chosen):
             results_files.add(image_id, found)
             findings.add(image_id, found)

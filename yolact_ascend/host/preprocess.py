@@ -45,7 +45,7 @@ from yolact_ascend.targets.folder import (
 )
 from yolact_ascend.tensors import TensorSpec
 from yolact_ascend.timings import Timings
-from yolact_ascend.workers import open_workers
+from yolact_ascend.workers import open_workers, together_of
 
 
 def preprocess(
@@ -127,8 +127,10 @@ class _Job(NamedTuple):
 def _make_inputs(jobs: Sequence[_Job], workers: int) -> Timings:
     """Have the workers make and write the inputs."""
     timings = Timings()
-    with open_workers(min(workers, len(jobs))) as pool:
-        for spent in bar(pool.map(_make_input, jobs), desc="preprocess", unit="image", total=len(jobs)):
+    workers = min(workers, len(jobs))
+    with open_workers(workers) as pool:
+        made = pool.map(_make_input, jobs, together_of(len(jobs), workers))
+        for spent in bar(made, desc="preprocess", unit="image", total=len(jobs)):
             timings.add(spent)
     return timings
 
