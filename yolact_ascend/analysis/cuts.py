@@ -192,8 +192,27 @@ def _images(folder: Path | None, limit: int) -> Iterator[tuple[list[Path], str]]
 def _run_network(network: nn.Module, config: ModelConfig, inputs: Outputs) -> dict[str, Outputs]:
     """Return the outputs of one image at each cut."""
     family, batch = family_of(config), [torch.from_numpy(array)[None] for array in inputs]
+    once = _Once(network)
     with torch.inference_mode():
-        return {cut: _samples(family.at_cut(network, config, cut)(*batch)) for cut in family.cuts}
+        return {cut: _samples(family.at_cut(once, config, cut)(*batch)) for cut in family.cuts}
+
+
+class _Once(nn.Module):
+    """A network that computes one batch once, however often it is asked for it; its head is the network's."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+        self._outputs: Sequence[torch.Tensor] | None = None
+
+    @property
+    def head(self) -> Any:
+        return self.network.head
+
+    def forward(self, *batch: torch.Tensor) -> Sequence[torch.Tensor]:
+        if self._outputs is None:
+            self._outputs = self.network(*batch)
+        return self._outputs
 
 
 def _samples(outputs: Sequence[torch.Tensor]) -> list[np.ndarray]:
