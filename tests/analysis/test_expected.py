@@ -82,6 +82,27 @@ def test_another_value_is_seen(k, change, expected):
     assert verdicts(described, outputs) == expected
 
 
+def candidates(count, rows=30):
+    """Return outputs of a cut of candidates whose prototypes have as many cells along a side as there are rows."""
+    rng = np.random.default_rng(0)
+    boxes, scores, coeffs = (rng.random((rows, n)).astype(np.float32) for n in (4, 9, 24))
+    return [boxes, scores, np.array([count], np.int32), coeffs, rng.random((rows, rows, 24), np.float32)]
+
+
+@pytest.mark.parametrize("count", [0, 12, 30, 400])
+def test_candidates_are_themselves_in_any_order(count):
+    """Behind the count, rows do not matter; it may be larger than their number."""
+    names, outputs = ("boxes", "scores", "count", "coeffs", "protos"), candidates(count)
+    described = describe_outputs(names, outputs)
+    assert [one.get("rows") for one in described] == [min(count, 30), min(count, 30), None, min(count, 30), None]
+    order = np.concatenate([np.arange(min(count, 30))[::-1], np.arange(count, 30)])
+    boxes, scores, passing, coeffs, protos = outputs
+    found = [boxes[order], scores[order], passing, coeffs[order], protos]
+    assert [one.max_abs for one in compare_outputs(described, found)] == [0] * 5
+    assert verdicts(described, [*found[:4], protos * 1.1])[4] is False
+    assert verdicts(described, [*found[:3], coeffs[order] * 1.1, protos])[3] is (count == 0)
+
+
 def test_a_list_is_expected_where_nothing_is_found():
     assert verdicts(describe_outputs(NAMES, lists(20)), lists(0))[3] is False
     assert verdicts(describe_outputs(NAMES, lists(0)), lists(20))[3] is False

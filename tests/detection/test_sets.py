@@ -85,3 +85,21 @@ def test_what_is_beyond_the_count_is_no_detection():
 )
 def test_outputs_that_list_detections_are_known_by_their_names(names, expected):
     assert lists_detections(names) is expected
+
+
+def test_candidates_are_paired_by_all_their_values_and_prototypes_stay_whole():
+    """Two anchors of one object have one box; the prototypes have as many rows as there are candidates."""
+    names = ("node:0:boxes", "node:1:scores", "node:2:count", "node:3:coeffs", "node:4:protos")
+    boxes, scores = np.full((3, 4), 0.5), np.array([[0.1, 0.9], [0.3, 0.7], [0.4, 0.6]])
+    coeffs, protos = np.array([[1.0, 0], [0, 1], [1, 1]]), np.arange(12.0).reshape(3, 2, 2)
+    first = [boxes, scores, np.array([2]), coeffs, protos]
+    second = [boxes, scores[[1, 0, 2]] + 0.01, np.array([2]), coeffs[[1, 0, 2]], protos + 1]
+    left, right, matched = pair_rows(names, first, second)
+    assert matched == Matched(2, 2, 2)
+    np.testing.assert_allclose(right[1] - left[1], 0.01)
+    assert np.array_equal(left[3], right[3]) and left[4].shape == protos.shape
+    assert pair_rows(names, first, second, all_candidates=True)[2] == Matched(3, 3, 3)
+    apart = [*second[:3], coeffs[[1, 0, 2]] + [[0, 0], [5, 0], [0, 0]], protos]
+    assert pair_rows(names, first, apart)[2] == Matched(2, 2, 1)
+    nothing = [*first[:2], np.array([0]), *first[3:]]
+    assert pair_rows(names, nothing, second)[2] == Matched(0, 2, 0)

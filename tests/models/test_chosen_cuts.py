@@ -8,15 +8,19 @@ from __future__ import annotations
 import dataclasses
 
 import numpy as np
+import onnx
 import pytest
 import torch
-from factories import CHECKOUT
+from factories import TINY_CONFIG
 
+from yolact_ascend.analysis.operators import operators_on_chip
 from yolact_ascend.detection.detections import keep_scores
 from yolact_ascend.detection.thresholds import EVALUATION_SETTINGS, PREDICTION_SETTINGS, DetectionSettings
 from yolact_ascend.errors import ArtifactError, UsageError
 from yolact_ascend.models.config import CONFIGS, DEMO_CONFIG
+from yolact_ascend.models.export import export_onnx
 from yolact_ascend.models.families import family_of
+from yolact_ascend.models.onnx_metadata import float32_operators
 from yolact_ascend.models.yolact.anchors import make_anchors
 from yolact_ascend.models.yolact.cuts import candidate_rows, cut_outputs, detection_rows, rows_per_class
 from yolact_ascend.models.yolact.network import HeadTensors
@@ -24,7 +28,6 @@ from yolact_ascend.models.yolact.select import choose_candidates, choose_detecti
 from yolact_ascend.timings import Timings
 
 CONFIG = CONFIGS[DEMO_CONFIG]
-WEIGHTS = CHECKOUT / CONFIG.source.url
 ANCHORS = make_anchors(CONFIG.anchors, 550)
 K, M = CONFIG.num_classes, CONFIG.proto_channels
 BOTH = ("candidates", "detections")
@@ -186,6 +189,38 @@ def test_thresholds_inside_the_graph_cannot_be_lowered(changed, message):
     settings = dataclasses.replace(EVALUATION_SETTINGS, **changed)
     with pytest.raises(UsageError, match=message):
         family_of(CONFIG).make_detector(CONFIG, "detections", None, settings, 1)
+
+
+@pytest.fixture(scope="module")
+def exported(tiny_weights, tmp_path_factory):
+    """The two cuts of a network with random weights, for inputs of 128 px."""
+    small = dataclasses.replace(TINY_CONFIG.preprocessing, height_px=128, width_px=128)
+    config, folder = dataclasses.replace(TINY_CONFIG, preprocessing=small), tmp_path_factory.mktemp("chosen")
+    differences = {cut: export_onnx(tiny_weights, config, folder / f"{cut}.onnx", cut=cut) for cut in BOTH}
+    return folder, differences
+
+
+@pytest.mark.parametrize("cut", BOTH)
+def test_an_exported_graph_has_operators_that_a_310p_is_known_to_compute(exported, cut):
+    facts = operators_on_chip(exported[0] / f"{cut}.onnx", "Ascend310P3")
+    assert {fact.operator for fact in facts if fact.state != "known"} == set()
+    assert {"TopK", "Gather", "ReduceMax"} <= {fact.operator for fact in facts}
+
+
+@pytest.mark.parametrize("cut", BOTH)
+def test_what_follows_the_heads_stays_float32_and_nothing_else(exported, cut):
+    """The heads end in a Concat of five levels for each of loc, conf and coeffs."""
+    path = exported[0] / f"{cut}.onnx"
+    kept, graph = set(float32_operators(path).split("\n")), onnx.load(path).graph
+    kinds = {node.op_type for node in graph.node if node.name in kept}
+    assert {"Softmax", "TopK", "Exp", "ReduceSum", "Greater"} <= kinds
+    assert not kinds & {"Conv", "Tanh", "Resize", "Constant"} and len(kept) < len(graph.node) / 2
+
+
+def test_all_candidates_are_compared_with_torch_even_where_none_passes(exported):
+    """Random weights find nothing; without the rows behind the count there would be nothing to compare."""
+    found = {difference.output: difference.max_abs for difference in exported[1]["candidates"]}
+    assert list(found) == ["boxes", "scores", "coeffs", "protos"] and 0 < found["scores"] < 1e-5
 
 
 def test_a_small_network_has_room_for_what_there_can_be():
