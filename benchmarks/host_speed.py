@@ -1,10 +1,13 @@
 """Time the guide's preprocess.py and postprocess.py and ours in turn, on the same images, and print the ratios.
 
-    python benchmarks/host_speed.py --guide DIR --upstream DIR --coco DIR [--rounds 5] [--images N] [--json FILE]
+    python benchmarks/host_speed.py --guide DIR --upstream DIR --coco DIR [--before COMMIT] [--rounds 5] [--images N]
+        [--json FILE]
 
 DIR of --guide is ACL_PyTorch/built-in/cv/YolactEdge_for_PyTorch of Ascend/ModelZoo-PyTorch, DIR of --upstream a
 checkout that scripts/apply_patch.sh has patched. The guide's files run unedited, by this Python. Every command runs on
 all images and on a few, in every round: the difference is the time per image, without the start of the program.
+--before times the scripts of an older commit of this checkout, too; new cuts are compared with its `heads`.
+CPU time is that of all cores; other load on the machine changes it less than the clock's.
 
 The network's outputs are computed here, in float32 on ONNX Runtime, from random ResNet-50 weights unless
 --trained_model names others; random ones find about 100 instances in every image, which is the most there can be.
@@ -13,6 +16,7 @@ The network's outputs are computed here, in float32 on ONNX Runtime, from random
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import platform
 import statistics
@@ -20,10 +24,11 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from importlib import metadata
 from pathlib import Path
+from typing import NamedTuple
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(CHECKOUT), str(CHECKOUT / "tests")]
@@ -42,20 +47,48 @@ from yolact_ascend.images.coco import CocoDataset, load_dataset  # noqa: E402
 from yolact_ascend.images.layout import find_split  # noqa: E402
 from yolact_ascend.models.config import DEFAULT_CONFIG, get_config  # noqa: E402
 from yolact_ascend.models.export import export_onnx  # noqa: E402
-from yolact_ascend.models.families import family_of  # noqa: E402
 from yolact_ascend.targets.folder import bin_folder, output_bin  # noqa: E402
 from yolact_ascend.targets.onnxruntime.engine import OnnxEngine  # noqa: E402
 
 FEW = 8  # images of the short runs
 LIBRARIES = ("torch", "onnxruntime", "numpy", "opencv-python-headless", "pycocotools", "faster-coco-eval")
-GUIDE, OURS = "guide", "ours"
-# What is timed, and the project's goal for the ratio.
+GUIDE, BEFORE, OURS = "guide", "before", "ours"
+
+
+class Goal(NamedTuple):
+    """The project's goals for one of our commands."""
+
+    guide: float  # times as fast as the guide's, by the clock
+    before: float | None = None  # times as fast as the commit of --before, by CPU time
+    of_before: str = ""  # what it is compared with there, where that has another name
+
+
+HEADS = "postprocess, cut heads"
 GOALS = {
-    "preprocess, float32": 4.5,
-    "preprocess, uint8": 9.0,
-    "postprocess, cut fpn": 2.2,
-    "postprocess, cut heads": 20.0,
+    "preprocess, float32": Goal(4.5),
+    "preprocess, uint8": Goal(9.0, 1.2),
+    "postprocess, cut fpn": Goal(2.2),
+    HEADS: Goal(20.0),
+    "postprocess, cut candidates": Goal(20.0, 1.8, HEADS),
+    "postprocess, cut detections": Goal(20.0, 1.8, HEADS),
 }
+DTYPES = ("float32", "uint8")
+CUTS = ("fpn", "heads", "candidates", "detections")
+CUTS_BEFORE = ("heads",)  # that an older commit is timed with
+HEADINGS = (
+    "",
+    "guide ms/image",
+    "ours ms/image",
+    "ratio",
+    "goal",
+    "ratio with start",
+    "core-ms guide",
+    "core-ms before",
+    "core-ms ours",
+    "guide/ours",
+    "before/ours",
+    "goal",
+)
 
 
 @dataclass(frozen=True)
@@ -80,27 +113,39 @@ class Speed:
 def main() -> int:
     """Measure in a temporary folder; 0 when every goal is reached."""
     args = parse_args()
-    with tempfile.TemporaryDirectory(dir=args.scratch) as folder:
-        jobs = prepare(args, Path(folder))
+    with tempfile.TemporaryDirectory(dir=args.scratch) as folder, older_checkout(args.before) as before:
+        jobs = prepare(args, Path(folder), before)
         times = measure(jobs, args.rounds, {**os.environ, "PYTHONPATH": str(args.upstream.resolve())}, Path(folder))
     speeds = {name: summarise(times, name) for name in dict.fromkeys((job.who, job.name) for job in jobs)}
     rows, result = compare(speeds)
-    heads = [
-        "",
-        "guide ms/image",
-        "ours ms/image",
-        "ratio",
-        "goal",
-        "ratio with start",
-        "core-ms guide",
-        "core-ms ours",
-    ]
-    print(tabulate(rows, heads, floatfmt=".2f"))
+    print(tabulate(rows, HEADINGS, floatfmt=".2f", missingval="-"))
     images = max(job.images for job in jobs)
     print(f"{images} images, {args.rounds} rounds, medians; {platform.processor() or 'CPU'}, {count_cores()} cores")
     if args.json:
         write_json(args.json, describe(args, images, result, times))
-    return 0 if all(row["ratio"] >= row["goal"] for row in result) else 1
+    return 0 if all(is_reached(row) for row in result) else 1
+
+
+def is_reached(row: dict) -> bool:
+    """Whether a row of the result reaches its goals."""
+    faster = row.get("cpu_ratio_to_before")
+    return row["ratio"] >= row["goal"] and (None in (faster, row["goal_before"]) or faster >= row["goal_before"])
+
+
+@contextlib.contextmanager
+def older_checkout(commit: str | None) -> Iterator[Path | None]:
+    """Check out a commit beside this checkout for the time of the block."""
+    if commit is None:
+        yield None
+        return
+    git = ("git", "-C", str(CHECKOUT), "worktree")
+    with tempfile.TemporaryDirectory() as folder:
+        place = Path(folder) / "before"
+        subprocess.run([*git, "add", "--quiet", "--detach", str(place), commit], check=True)
+        try:
+            yield place
+        finally:
+            subprocess.run([*git, "remove", "--force", str(place)], check=True)
 
 
 def parse_args() -> argparse.Namespace:
@@ -109,6 +154,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--guide", type=Path, required=True, help="folder of the guide's scripts")
     parser.add_argument("--upstream", type=Path, required=True, help="patched checkout of yolact_edge")
     parser.add_argument("--coco", type=Path, required=True, help="COCO folder with val2017 and annotations")
+    parser.add_argument("--before", metavar="COMMIT", help="also time this older commit")
     parser.add_argument("--images", type=int, help="only the first N annotated images (default: all)")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--config", default=DEFAULT_CONFIG)
@@ -118,8 +164,8 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def prepare(args: argparse.Namespace, folder: Path) -> list[Job]:
-    """Compute the outputs that are post-processed; return all commands."""
+def prepare(args: argparse.Namespace, folder: Path, before: Path | None) -> list[Job]:
+    """Compute the outputs that are post-processed; return all commands. `before` is an older checkout."""
     image_folder, annotation_file = find_split(args.coco)
     dataset = load_dataset(annotation_file, image_folder)
     count = len(dataset.select(annotated_only=True, limit=args.images))  # the guide takes no others
@@ -127,7 +173,7 @@ def prepare(args: argparse.Namespace, folder: Path) -> list[Job]:
     if weights is None:
         weights = folder / "weights.pth"
         torch.save(random_state_dict(get_config(args.config)), weights)
-    cuts = family_of(get_config(args.config)).cuts
+    checkouts = {OURS: CHECKOUT, **({BEFORE: before} if before else {})}
     jobs = []
     for images in (count, FEW):
         part = folder / str(images)
@@ -136,22 +182,25 @@ def prepare(args: argparse.Namespace, folder: Path) -> list[Job]:
         write_json(part / "ids.json", {"ids": [image.image_id for image in dataset.select(limit=images)]})
         data = (f"--image_path={image_folder.resolve()}", f"--json_file={annotations}")
         model = (f"--trained_model={weights}", f"--config={args.config}", f"--ids_path={part / 'ids.json'}")
-        for who, scripts in ((GUIDE, args.guide.resolve()), (OURS, CHECKOUT)):
-            before = (sys.executable, "-W", "ignore", str(scripts / "preprocess.py"), *data)
-            after = (sys.executable, "-W", "ignore", str(scripts / "postprocess.py"), *data, *model)
-            if who == GUIDE:
-                jobs.append(Job("preprocess", who, images, (*before, f"--save_path={part / 'guide'}")))
-                jobs.append(Job("postprocess", who, images, (*after, f"--file_path={part / 'fpn'}")))
-                continue
-            for dtype in ("float32", "uint8"):
-                words = (f"--save_path={part / dtype}", f"--dtype={dtype}")
-                jobs.append(Job(f"preprocess, {dtype}", who, images, (*before, *words)))
-            for cut in cuts:
+        guide = args.guide.resolve()
+        to_guide = command(guide / "preprocess.py", *data, f"--save_path={part / 'guide'}")
+        of_guide = command(guide / "postprocess.py", *data, *model, f"--file_path={part / 'fpn'}")
+        jobs += [Job("preprocess", GUIDE, images, to_guide), Job("postprocess", GUIDE, images, of_guide)]
+        for who, scripts in checkouts.items():
+            for dtype in DTYPES:
+                words = (*data, f"--save_path={part / dtype}", f"--dtype={dtype}")
+                jobs.append(Job(f"preprocess, {dtype}", who, images, command(scripts / "preprocess.py", *words)))
+            for cut in CUTS if who == OURS else CUTS_BEFORE:
                 files = (f"--bbox_det_file={part / 'bbox.json'}", f"--mask_det_file={part / 'mask.json'}")
-                outputs = (f"--file_path={part / cut}", f"--cut={cut}")
-                jobs.append(Job(f"postprocess, cut {cut}", who, images, (*after, *outputs, *files)))
+                words = (*data, *model, f"--file_path={part / cut}", f"--cut={cut}", *files)
+                jobs.append(Job(f"postprocess, cut {cut}", who, images, command(scripts / "postprocess.py", *words)))
     write_outputs(args, weights, dataset, folder, count)
     return jobs
+
+
+def command(script: Path, *words: str) -> tuple[str, ...]:
+    """Return the command that runs a script by this Python."""
+    return (sys.executable, "-W", "ignore", str(script), *words)
 
 
 def write_outputs(args: argparse.Namespace, weights: Path, dataset: CocoDataset, folder: Path, count: int) -> None:
@@ -159,7 +208,7 @@ def write_outputs(args: argparse.Namespace, weights: Path, dataset: CocoDataset,
     config = get_config(args.config)
     inputs = folder / "network_inputs"
     preprocess(dataset.select(limit=count), inputs, config, workers=count_cores())
-    for cut in family_of(config).cuts:
+    for cut in CUTS:
         model, all_outputs, few_outputs = folder / f"{cut}.onnx", folder / str(count) / cut, folder / str(FEW) / cut
         export_onnx(weights, config, model, cut=cut)
         with OnnxEngine(model) as engine:
@@ -177,7 +226,7 @@ def measure(
     times: dict[tuple[str, str, int], list[tuple[float, float]]] = {}
     for _ in tqdm(range(rounds), desc="rounds"):
         for job in jobs:
-            for made in ("guide", "float32", "uint8"):  # otherwise preprocess keeps the inputs of the last round
+            for made in ("guide", *DTYPES):  # otherwise preprocess keeps the inputs of the last round
                 subprocess.run(["rm", "-rf", str(folder / str(job.images) / made)], check=True)
             os.sync()  # this command does not wait for the previous one's writes
             times.setdefault((job.who, job.name, job.images), []).append(run(job.command, env, folder))
@@ -211,14 +260,18 @@ def compare(speeds: dict[tuple[str, str], Speed]) -> tuple[list[list], list[dict
     rows, result = [], []
     for name, goal in GOALS.items():
         guide, ours = speeds[GUIDE, name.split(",")[0]], speeds[OURS, name]
-        ratio, whole = guide.image_ms / ours.image_ms, guide.command_s / ours.command_s
-        rows.append([name, guide.image_ms, ours.image_ms, ratio, goal, whole, guide.cpu_ms, ours.cpu_ms])
-        result.append(
-            {
-                **{"name": name, "ratio": ratio, "goal": goal, "ratio_with_start": whole},
-                **{"guide": asdict(guide), "ours": asdict(ours)},
-            }
-        )
+        before = speeds.get((BEFORE, goal.of_before or name))
+        row = {
+            **{"name": name, "ratio": guide.image_ms / ours.image_ms, "goal": goal.guide},
+            **{"ratio_with_start": guide.command_s / ours.command_s, "cpu_ratio": guide.cpu_ms / ours.cpu_ms},
+            **{"goal_before": goal.before, "guide": asdict(guide), "ours": asdict(ours)},
+        }
+        if before:
+            row.update(before=asdict(before), cpu_ratio_to_before=before.cpu_ms / ours.cpu_ms)
+        result.append(row)
+        clock = [name, guide.image_ms, ours.image_ms, row["ratio"], goal.guide, row["ratio_with_start"]]
+        cpu = [guide.cpu_ms, before and before.cpu_ms, ours.cpu_ms, row["cpu_ratio"]]
+        rows.append([*clock, *cpu, row.get("cpu_ratio_to_before"), goal.before])
     return rows, result
 
 
@@ -233,6 +286,7 @@ def describe(args: argparse.Namespace, images: int, result: list[dict], times: d
     return {
         "machine": {"cpu": cpu[0].split(":", 1)[1].strip() if cpu else platform.machine(), "cores": count_cores()},
         "versions": {"python": platform.python_version(), **{name: metadata.version(name) for name in LIBRARIES}},
+        "before": args.before,
         "commits": {"upstream": commit(args.upstream), "guide": commit(args.guide)},
         "config": args.config,
         "weights": "random" if args.trained_model is None else args.trained_model.name,
