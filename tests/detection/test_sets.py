@@ -103,3 +103,20 @@ def test_candidates_are_paired_by_all_their_values_and_prototypes_stay_whole():
     assert pair_rows(names, first, apart)[2] == Matched(2, 2, 1)
     nothing = [*first[:2], np.array([0]), *first[3:]]
     assert pair_rows(names, nothing, second)[2] == Matched(0, 2, 0)
+
+
+def test_detections_of_yolact_whose_boxes_are_fractions_are_one_only_where_they_overlap():
+    """As pixels, all boxes of a class would be next to each other."""
+    names = ("boxes", "scores", "classes", "count", "coeffs", "protos")
+
+    def listed(*boxes):
+        n = len(boxes)
+        protos = np.zeros((2, 2, 1))
+        return [np.array(boxes), np.linspace(0.9, 0.5, n), np.ones(n, int), np.array([n]), np.ones((n, 1)), protos]
+
+    near, far = [0.1, 0.1, 0.3, 0.3], [0.6, 0.6, 0.9, 0.9]
+    assert pair_rows(names, listed(near), listed(far))[2] == Matched(1, 1, 0)
+    left, right, matched = pair_rows(names, listed(near, far), listed(far, near))
+    assert matched == Matched(2, 2, 2) and np.array_equal(left[0], right[0])
+    thin = [0.5, 0.5, 0.5, 0.5001]  # of next to no area: all corners within a pixel
+    assert pair_rows(names, listed(thin), listed([0.501, 0.5, 0.501, 0.5001]))[2] == Matched(1, 1, 1)

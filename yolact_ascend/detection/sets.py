@@ -13,11 +13,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from yolact_ascend.detection.boxes import box_iou
-from yolact_ascend.detection.output_names import BOXES, CLASSES, COUNT, SCORES, WHOLE
+from yolact_ascend.detection.output_names import BOXES, CLASSES, COEFFS, COUNT, SCORES, WHOLE
 
 # Two boxes are one when they overlap by so much, which NMS lets no two boxes of a class do in one list; or when all
 # corners are this close, for boxes of next to no area.
 SAME_IOU, SAME_PX = 0.5, 1.0
+FRACTIONS_PX = 550.0  # what boxes in fractions of the image, those of YOLACT, are multiplied with for that
 # Two candidates are one when they are each other's nearest, and this near: the length of the difference of all their
 # values, boxes as fractions of the image, scores and coefficients.
 SAME_DISTANCE = 1.0
@@ -71,7 +72,8 @@ def pair_rows(
 def match_lists(first: Mapping[str, np.ndarray], second: Mapping[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
     """Return which row of the first list is which of the second, [n] each; lists are outputs [N,...] by bare name."""
     if CLASSES in first:
-        return match_rows(*((side[BOXES].reshape(-1, 4), side[CLASSES].ravel()) for side in (first, second)))
+        scale = FRACTIONS_PX if COEFFS in first else 1.0
+        return match_rows(*((side[BOXES].reshape(-1, 4) * scale, side[CLASSES].ravel()) for side in (first, second)))
     # Many candidates are of one object, with next to the same box: all that is known of a row tells them apart.
     return _match_nearest(
         *(np.concatenate([_flat(rows) for rows in side.values()], axis=1) for side in (first, second))
