@@ -178,7 +178,8 @@ def measure(args: argparse.Namespace) -> dict:
                 raise SystemExit(failure)
             results.add(number, detections)
             ends.append(time.perf_counter())
-    start = int(STARTING * len(ends)) // args.batch_size * args.batch_size - 1  # a batch's last: they come together
+    # The last of a batch, whose images come together.
+    start = max(0, int(STARTING * len(ends)) // args.batch_size * args.batch_size - 1)
     speed = (len(ends) - 1 - start) / (ends[-1] - ends[start])
     core_ms = sum(spent.host.ms_per_image().values())
     return {"cores": cores, "card": args.speed, "images_per_s": speed, "core_ms": core_ms}
