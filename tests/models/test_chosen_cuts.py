@@ -6,6 +6,7 @@ Scores and exponentials of PyTorch and of numpy differ in the last bits, so scor
 from __future__ import annotations
 
 import dataclasses
+from types import SimpleNamespace
 
 import numpy as np
 import onnx
@@ -17,9 +18,11 @@ from yolact_ascend.analysis.operators import operators_on_chip
 from yolact_ascend.detection.detections import keep_scores
 from yolact_ascend.detection.thresholds import EVALUATION_SETTINGS, PREDICTION_SETTINGS, DetectionSettings
 from yolact_ascend.errors import ArtifactError, UsageError
+from yolact_ascend.host.inference import detect_batch
 from yolact_ascend.models.config import CONFIGS, DEMO_CONFIG
 from yolact_ascend.models.export import export_onnx
 from yolact_ascend.models.families import family_of
+from yolact_ascend.models.inputs import input_tensors
 from yolact_ascend.models.onnx_metadata import float32_operators
 from yolact_ascend.models.yolact.anchors import make_anchors
 from yolact_ascend.models.yolact.cuts import candidate_rows, cut_outputs, detection_rows, rows_per_class
@@ -105,6 +108,15 @@ def test_more_anchors_than_candidates_are_counted_and_the_best_are_taken():
     for _ in range(2):
         summed.add(timings)
     assert summed.to_json()["overfull_images"] == 2
+
+
+def test_a_call_from_python_warns_of_it():
+    outputs = at_cuts(draw_heads(1200))["candidates"][0]
+    engine = SimpleNamespace(inputs=input_tensors(CONFIG), infer=lambda inputs: [output[None] for output in outputs])
+    detector = family_of(CONFIG).make_detector(CONFIG, "candidates", None, EVALUATION_SETTINGS, 1)
+    with pytest.warns(RuntimeWarning, match="1 of 1 images had more anchors above the score threshold"):
+        (found,) = detect_batch([np.zeros((60, 80, 3), np.uint8)], engine, detector, Timings().timed)
+    assert len(found) == 100
 
 
 def test_a_higher_threshold_needs_no_more_candidates_than_pass_it():
