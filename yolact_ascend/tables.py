@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -21,8 +22,14 @@ def format_change(first: float | None, second: float | None, digits: int = 2) ->
 
 
 def markdown_table(heads: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
-    """Return a Markdown table; cells are printed as they are."""
-    return tabulate(rows, heads, tablefmt="pipe", disable_numparse=True)
+    """Return a Markdown table; no cell can end its column or begin a tag of HTML, whatever a class is called."""
+    cells = [[escape_markdown(cell) if isinstance(cell, str) else cell for cell in row] for row in (heads, *rows)]
+    return tabulate(cells[1:], cells[0], tablefmt="pipe", disable_numparse=True)
+
+
+def escape_markdown(text: str) -> str:
+    """Return text whose `|` and `<` are shown, not taken for a table's or for a tag's; links in it stay."""
+    return re.sub(r"[|<]", r"\\\g<0>", text)
 
 
 def counted(count: int, what: str) -> str:

@@ -271,15 +271,16 @@ def test_streamed_runs_are_compared_by_class_and_image(streamed):
 def test_a_run_equals_itself_in_words(streamed):
     text = format_comparison(compare_runs(streamed[0], streamed[0], samples=5), ["A", "B"])
     assert "box: there is no difference on these 3 images." in text and "Settings and versions are the same." in text
+    assert "Both are the same folder, so nothing can differ: a folder" in text
 
 
 def test_images_that_failed_in_a_stream_are_left_out(streamed, tmp_path):
     other = make_streamed(tmp_path / "c", (BALL, CRATE), failed=[2])
     found = compare_runs(streamed[0], other, samples=5, names=("A", "B"))
     assert found.images == 2 and found.paired[BOX].columns["all"].points == 0
-    assert "B left out 1 images that could not be decoded." in describe_limits(
-        *map(read_run, (streamed[0], other)), "AB"
-    )
+    notes = describe_limits(*map(read_run, (streamed[0], other)), "AB")
+    assert "B left out 1 images that could not be decoded." in notes
+    assert "Images: 3 and 2. Intervals are of the images that both have." in notes
 
 
 def test_runs_of_other_annotations_have_no_interval(streamed, tmp_path):
@@ -291,7 +292,8 @@ def test_runs_of_other_annotations_have_no_interval(streamed, tmp_path):
     assert (
         found.paired == {} and found.unpaired == "The runs were scored against annotation files of different content."
     )
-    assert "There are no intervals" in format_comparison(found, ["A", "B"])
+    text = format_comparison(found, ["A", "B"])
+    assert "There are no intervals" in text and "The annotation files differ: a difference of mAP may come" in text
 
 
 def test_annotations_that_were_moved_are_passed(streamed, tmp_path):

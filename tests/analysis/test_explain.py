@@ -132,6 +132,11 @@ def test_the_runs_folder_does_not_change(explained_run, capsys):
     assert state() == before
 
 
+def test_images_that_were_moved_are_passed(explained_run, tmp_path):
+    with pytest.raises(ArtifactError, match=r"images of .* are not in .*/gone\. Pass --image_path=DIR"):
+        explain_run(explained_run, None, tmp_path / "gone", workers=1, infers=False)
+
+
 def test_files_of_another_size_move_boxes_and_masks(explained_run, tmp_path, explanation):
     """Image 1 is annotated with 640x480 pixels; its file has half of that."""
     coco = write_coco(tmp_path / "coco")

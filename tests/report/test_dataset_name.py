@@ -7,7 +7,8 @@ import pytest
 from yolact_ascend.images import archives
 from yolact_ascend.images.coco import load_dataset
 from yolact_ascend.models.labels import COCO_CATEGORY_IDS, COCO_CLASSES
-from yolact_ascend.report.dataset_name import name_dataset
+from yolact_ascend.report.dataset_name import name_dataset, name_in_words
+from yolact_ascend.report.texts import Texts
 
 COCO = [{"id": number, "name": name} for number, name in zip(COCO_CATEGORY_IDS, COCO_CLASSES)]
 BOLTS = [{"id": 7, "name": "nut"}, {"id": 3, "name": "bolt"}]
@@ -48,6 +49,21 @@ def test_coco_is_what_its_own_file_states(named, monkeypatch, split):
     assert named(COCO, urls_of(split)) == f"a part of COCO {split}"
     monkeypatch.setitem(archives.FILES, f"{split}.zip", (f"{split}/*.jpg", 2))
     assert named(COCO, urls_of(split)) == f"COCO {split}"
+
+
+@pytest.mark.parametrize(
+    ("name", "chinese"),
+    [
+        ("bolts/val2017, 2 classes (bolt, nut)", "bolts/val2017，2 个类别（bolt, nut）"),
+        ("pictures, 1 class (nut)", "pictures，1 个类别（nut）"),
+        ("a part of COCO val2017", "COCO val2017 的一部分"),
+        ("COCO val2017", "COCO val2017"),
+        ("drawn scenes", "合成场景"),
+    ],
+)
+def test_a_chinese_report_names_it_in_chinese(name, chinese):
+    assert name_in_words(name, Texts("zh")) == chinese
+    assert name_in_words(name, Texts("en")) == name
 
 
 def test_other_classes_and_other_pictures_are_not_coco(named):

@@ -18,6 +18,7 @@ from yolact_ascend.report.texts import Texts
 
 pytest.importorskip("jinja2")
 pytest.importorskip("leather")
+from yolact_ascend.report.figures import Line, draw_lines
 from yolact_ascend.report.html import PANEL_BYTES, picture_as_uri, render_html
 
 VOID = {"meta", "link", "img", "br", "hr", "rect", "line", "path"}
@@ -125,8 +126,18 @@ def test_several_batch_sizes_have_a_figure_of_their_throughput(page):
     report["results"].append({**result, "batch_size": 4, "throughput_images_per_s": 150.0})
     both = render_html(report, run.folder.root)
     labels = [svg["aria-label"] for svg in Page(both).all("svg")]
+    (figure,) = re.findall('<svg[^>]*label="images/s by batch size".*?</svg>', both, re.DOTALL)
+    assert re.findall("<text[^>]*>([^<]*)</text>", figure)[:3] == ["bs", "2", "4"]
     assert "images/s by batch size" in labels and "images/s by batch size" not in text
     assert len([label for label in labels if label.startswith("bs=")]) == 2  # latency over the run
+
+
+def test_ticks_of_a_figure_are_what_they_stand_for():
+    """A card's batch may take a fraction of a millisecond."""
+    svg = draw_lines([Line("ms", [(0, 0.21), (1, 0.93)])], "batch", None, "latency")
+    texts = re.findall("<text[^>]*>([^<]*)</text>", svg)
+    assert {"0.25", "0.5", "0.75"} <= set(texts)
+    assert not re.findall(r"<[^>]*\.\d\d[^>]*>", svg)  # coordinates are short
 
 
 def test_an_embedded_picture_has_a_limit_whatever_it_shows():

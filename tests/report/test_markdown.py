@@ -182,3 +182,21 @@ def test_pictures_are_links_that_markdown_takes():
 def test_a_run_on_demo_data_says_so():
     assert "demo" not in render({})
     assert "- **This is a demo: drawn scenes, not COCO" in render({}, note=NOTE)
+
+
+def test_names_cannot_end_a_column_or_begin_a_tag():
+    """GitHub's Markdown, section 4.10: a `|` in a cell is written `\\|`; and 6.1: a backslash shows a mark as it is."""
+    scored = dict.fromkeys(("all", *map(str, range(50, 100, 5))), 30.0)
+    classes = [{"name": "<b>car | van</b>", "annotations": 1, "box": scored}]
+    data = {"name": "a|<i>", "images": 1, "of_images": 1, "annotated_images": 1, "warnings": ["class <b>"]}
+    way = {"core_ms_per_image": {}, "device_ms_per_image": 1.0, "total_core_ms_per_image": 1.0}
+    way.update(end_to_end_images_per_s=1.0, cores_for_one_card=1.0, cores_for_images_per_s=1.0)
+    text = render(
+        {"box": scored, "classes": classes, "metrics": {"box": None}, "way": way},
+        mode="full",
+        dataset=data,
+        overlays=["overlays/a]b.jpg"],
+    )
+    assert r"| \<b>car \| van\</b> | 1 | 30.00 |" in text
+    assert r"- Data set: a\|\<i>, 1 of 1 images" in text and r"| 1 | a\|\<i> | 30.00 |" in text
+    assert r"**Warning**: class \<b>" in text and r"![a\]b](overlays/a%5Db.jpg)" in text

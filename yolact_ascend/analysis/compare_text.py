@@ -50,7 +50,7 @@ def _format_settings(comparison: Comparison, names: Sequence[str]) -> list[str]:
 
 
 def _shorten(value: Any) -> str:
-    text = "" if value is None else str(value).replace("|", "/")
+    text = "" if value is None else str(value)
     return text if len(text) <= MOST_LETTERS else f"{text[: MOST_LETTERS - 3]}..."
 
 

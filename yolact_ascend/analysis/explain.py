@@ -78,6 +78,8 @@ class _Explained:
 
     def __init__(self, run: FinishedRun, annotation_file: Path | None, image_folder: Path | None, workers: int) -> None:
         place = run.find_place(annotation_file, image_folder)
+        if not place.image_folder.is_dir():
+            raise ArtifactError(f"The images of {run.path} are not in {place.image_folder}. Pass --image_path=DIR.")
         description = read_description(run.model)
         dataset, config = verify_annotations(
             load_dataset(place.annotation_file, place.image_folder), description.config

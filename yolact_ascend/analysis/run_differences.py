@@ -130,6 +130,14 @@ def describe_limits(first: FinishedRun, second: FinishedRun, names: tuple[str, s
             f"{streamed} was streamed: its stages overlap, so its end-to-end speed, and its device's, are those of "
             "stages that run at the same time. The other run's stages ran one after another."
         )
+    if first.path.resolve() == second.path.resolve():
+        notes.append("Both are the same folder, so nothing can differ: a folder holds its last run only (out=DIR).")
+    data = [run.record.inputs.get("annotations_sha256") for run in runs]
+    if data[0] != data[1]:
+        notes.append("The annotation files differ: a difference of mAP may come from the data alone.")
+    counts = [run.scores.get("images") for run in runs]
+    if counts[0] != counts[1]:
+        notes.append(f"Images: {counts[0]} and {counts[1]}. Intervals are of the images that both have.")
     hosts = [None if run.report is None else run.report["device"].get("host") for run in runs]
     if hosts[0] != hosts[1] and None not in hosts:
         notes.append(f"The hosts differ ({hosts[0]}; {hosts[1]}): the times of host steps compare these, too.")

@@ -10,7 +10,7 @@ import leather
 
 WIDTH, HEIGHT = 480, 320  # of a figure in its own units; the page scales it
 COLOURS = 4  # of lines: --line0 … in the page's style sheet
-_ROUNDED = re.compile(r"(\d+\.\d)\d+")  # leather writes up to 28 digits
+_LONG = re.compile(r"\d+\.\d{2,}(?=[^<>]*>)")  # coordinates of up to 28 digits, in tags only: ticks are text
 
 
 class Line(NamedTuple):
@@ -21,10 +21,18 @@ class Line(NamedTuple):
     is_dashed: bool = False
 
 
-def draw_lines(lines: Sequence[Line], x_name: str, y_name: str | None, alt: str, y_most: float | None = None) -> str:
+def draw_lines(
+    lines: Sequence[Line],
+    x_name: str,
+    y_name: str | None,
+    alt: str,
+    y_most: float | None = None,
+    x_ticks: Sequence[int] | None = None,
+) -> str:
     """Return lines over numbers as inline SVG; y begins at 0 and ends at `y_most`, or a bit above the largest value.
 
-    `alt` describes the figure for those who do not see it.
+    `x_ticks` are for an axis on which only these numbers mean something. `alt` describes the figure for those who
+    do not see it.
     """
     _take_style()
     chart = leather.Chart()
@@ -32,13 +40,13 @@ def draw_lines(lines: Sequence[Line], x_name: str, y_name: str | None, alt: str,
     largest = y_most or 1.05 * max(y for line in lines for _, y in line.points)
     chart.add_x_scale(min(xs), max(max(xs), min(xs) + 1))
     chart.add_y_scale(0, largest)
-    chart.add_x_axis(name=x_name, tick_formatter=_format_tick)
+    chart.add_x_axis(ticks=x_ticks, name=x_name, tick_formatter=_format_tick)
     chart.add_y_axis(name=y_name, tick_formatter=_format_tick)
     for n, line in enumerate(lines):
         dashes = "6 4" if line.is_dashed else None
         colour = f"var(--line{n % COLOURS})"
         chart.add_line(list(line.points), name=line.name, stroke_color=colour, stroke_dasharray=dashes)
-    svg = _ROUNDED.sub(r"\1", str(chart.to_svg(width=WIDTH, height=HEIGHT)))
+    svg = _LONG.sub(lambda found: f"{float(found[0]):.1f}", str(chart.to_svg(width=WIDTH, height=HEIGHT)))
     size = f'width="{WIDTH}" height="{HEIGHT}"'
     label = alt.replace("&", "&amp;").replace("<", "&lt;").replace('"', "&quot;")
     return svg.replace(f"<svg {size}", f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{label}"', 1)

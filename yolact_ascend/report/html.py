@@ -142,7 +142,9 @@ def _by_batch(results: Sequence[dict[str, Any]], say: Texts) -> Markup | None:
     points = sorted((result["batch_size"], result["throughput_images_per_s"]) for result in results)
     if len(points) < 2:
         return None
-    return Markup(draw_lines([Line("images/s", points)], "bs", None, say("by_batch")))
+    return Markup(
+        draw_lines([Line("images/s", points)], "bs", None, say("by_batch"), x_ticks=[size for size, _ in points])
+    )
 
 
 def _latency(result: dict[str, Any], say: Texts) -> list[tuple[str, Markup]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from yolact_ascend.report.findings import SHOWN_SCORE
 from yolact_ascend.report.sections import Table
 from yolact_ascend.report.texts import Texts
 from yolact_ascend.report.time_per_image import time_note, time_table
-from yolact_ascend.tables import markdown_table
+from yolact_ascend.tables import escape_markdown, markdown_table
 
 MOST_CLASSES = 20  # whose AP is in report.md; report.json and report.html have those of all
 
@@ -53,14 +54,17 @@ def _facts(report: dict[str, Any], say: Texts) -> list[str]:
     created = say("created_by", created=report["created"], command=report["command"])
     return [
         f"- {say('labelled', label=say('created'), text=created)}",
-        *(f"- {say('labelled', label=label, text=line)}" for label, line in sections.facts(report, say)),
+        *(
+            f"- {say('labelled', label=label, text=escape_markdown(line))}"
+            for label, line in sections.facts(report, say)
+        ),
         *(f"- **{caution}**" for caution in sections.cautions(report, say)),
         *(_warning(warning, say) for warning in (report["dataset"] or {}).get("warnings", ())),
     ]
 
 
 def _warning(text: str, say: Texts) -> str:
-    return f"- {say('labelled_bold', label=say('warning'), text=text)}"
+    return f"- {say('labelled_bold', label=say('warning'), text=escape_markdown(text))}"
 
 
 def _accuracy(report: dict[str, Any], say: Texts) -> list[str]:
@@ -115,4 +119,5 @@ def _pictures(report: dict[str, Any], say: Texts) -> list[str]:
 
 
 def _link(name: str) -> str:
-    return f"[{Path(name).stem}]({quote(name)})"
+    text = re.sub(r"[\[\]]", r"\\\g<0>", Path(name).stem)
+    return f"[{text}]({quote(name)})"

@@ -9,8 +9,9 @@ from yolact_ascend.detection.evaluate import SUMMARY_NAMES
 from yolact_ascend.detection.tasks import BOX, MASK
 from yolact_ascend.models.inputs import NORMALISE, NOTHING, RESIZE
 from yolact_ascend.pipeline.steps import DONE, FRESH
+from yolact_ascend.report.dataset_name import name_in_words
 from yolact_ascend.report.texts import Texts
-from yolact_ascend.tables import format_number
+from yolact_ascend.tables import NOT_AVAILABLE, format_number
 
 EMULATION_KIND = "cpu-emulation"  # of device.kind
 TASKS = (BOX, MASK)
@@ -63,7 +64,7 @@ def _name_dataset(dataset: dict[str, Any] | None, say: Texts) -> str:
     if dataset is None:
         return say("dataset_none")
     counts = {"images": dataset["images"], "of_images": dataset["of_images"], "annotated": dataset["annotated_images"]}
-    return say("dataset_line", name=say.word(dataset["name"]), **counts)
+    return say("dataset_line", name=name_in_words(dataset["name"], say), **counts)
 
 
 def cautions(report: dict[str, Any], say: Texts) -> list[str]:
@@ -116,8 +117,8 @@ def guide_table(report: dict[str, Any], say: Texts) -> Table:
         [
             name_chip(result, report["device"], say),
             str(result["batch_size"]),
-            say.word(dataset["name"]) if dataset else "",
-            format_number(result[task]["all"]) if result[task] else "",
+            name_in_words(dataset["name"], say) if dataset else NOT_AVAILABLE,
+            format_number(result[task]["all"]) if result[task] else NOT_AVAILABLE,
             format_number(result["throughput_images_per_s"]),
         ]
         for result in results
@@ -192,7 +193,8 @@ def throughput_table(results: Sequence[dict[str, Any]], device: dict[str, Any], 
     for result in results:
         latency = [result["latency_ms"][name] for name in LATENCY_COLUMNS]
         figures = (result["throughput_images_per_s"], *latency, result["h2d_ms"], result["d2h_ms"])
-        what = (name_chip(result, device, say), str(result["batch_size"]), result["precision"], result["input"])
+        chip, read = name_chip(result, device, say), say.word(result["input"])
+        what = (chip, str(result["batch_size"]), result["precision"], read)
         rows.append([*what, *map(format_number, figures), str(result["batches"])])
     return Table(heads, rows)
 

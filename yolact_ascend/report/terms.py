@@ -48,7 +48,14 @@ TERMS: dict[str, tuple[Pair, Pair]] = {
     ),
     "latency": (
         ("p90, p95, p99", "p90、p95、p99"),
-        ("90, 95, 99 % of the batches took at most this long", "90 %、95 %、99 % 的 batch 时延不超过该值"),
+        ("90, 95, 99 % of the batches took at most this long", "90%、95%、99% 的 batch 时延不超过该值"),
+    ),
+    "input": (
+        ("input", "输入"),
+        (
+            "what the device was timed on: the images of the data set, or in a benchmark zeros or random numbers",
+            "测性能时送入设备的数据：数据集中的图片；仅测性能时为全零或随机数",
+        ),
     ),
     "copies": (
         ("H2D, D2H", "H2D、D2H"),
@@ -65,14 +72,24 @@ TERMS: dict[str, tuple[Pair, Pair]] = {
         ("precision", "精度模式"),
         ("number format that the device computes in", "设备计算所用的数据类型"),
     ),
-    "na": (("n/a, n.a.", "n/a、n.a."), ("not measured, or nothing to measure it on", "未测量，或没有可供测量的数据")),
+    "na": (
+        ("n/a, –", "n/a、–"),
+        (
+            "n/a: not measured, or nothing to measure it on; –: a step that this run does not have",
+            "n/a 表示未测量，或没有可供测量的数据；– 表示本次运行没有该步骤",
+        ),
+    ),
 }
 
 # Words that report.json has in English.
 WORDS: dict[str, str] = {
     "the weights file": "权重文件",
     "the exported model": "已导出的模型",
-    "drawn scenes": "绘制的图形",
+    "drawn scenes": "合成场景",
+    "dataset": "数据集",
+    "zeros": "全零",
+    "random": "随机数",
+    "none, CPU emulation": "无（CPU 模拟环境）",
 }
 
 # Steps of an image and stages of a run: what each is; their own names stay, because commands and files have them.
@@ -83,7 +100,7 @@ NAMES: dict[str, Pair] = {
     "infer": ("infer", "推理"),
     "read": ("read", "读文件"),
     "heads": ("heads", "检测头"),
-    "detect": ("detect", "NMS"),
+    "detect": ("detect", "检测"),
     "masks": ("masks", "掩码"),
     "RLE": ("RLE", "RLE 编码"),
     "eval": ("eval", "评测"),

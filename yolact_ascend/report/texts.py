@@ -16,8 +16,8 @@ FACTS: dict[str, Pair] = {
     "device": ("Device", "设备"),
     "model": ("Model", "模型"),
     "model_line": (
-        "{config}, {network}, cut {cut}, weights {weights}, sha256 {sha256}",
-        "{config}，{network}，切分点 {cut}，权重 {weights}，sha256 {sha256}",
+        "{config}, network of {network}, cut {cut}, weights {weights}, sha256 {sha256}",
+        "{config}，网络定义 {network}，切分点 {cut}，权重 {weights}，sha256 {sha256}",
     ),
     "unnamed_weights": ("(file not known)", "（文件名未知）"),
     "input": ("Input", "输入"),
@@ -39,9 +39,12 @@ FACTS: dict[str, Pair] = {
         "{name}, {images} of {of_images} images ({annotated} of them annotated)",
         "{name}，共 {of_images} 张图片，本次使用 {images} 张（其中 {annotated} 张有标注）",
     ),
+    "part_of": ("a part of {name}", "{name} 的一部分"),
+    "one_class": ("{name}, 1 class ({names})", "{name}，1 个类别（{names}）"),
+    "of_classes": ("{name}, {count} classes ({names})", "{name}，{count} 个类别（{names}）"),
     "dataset_none": (
         "none: this run measures throughput only",
-        "无：本次运行只测性能",
+        "无（本次运行只测性能）",
     ),
     "warning": ("Warning", "警告"),
     "on_host": ("{what} on {host}", "{what}（主机：{host}）"),
@@ -50,8 +53,8 @@ FACTS: dict[str, Pair] = {
     "several_devices": (", {count} devices", "，{count} 个设备"),
     "demo_note": (
         "This is {note}",
-        "这是演示：数据集是绘制的图形，不是 COCO，模型是用这类图形训练的小网络。精度和性能均为实测值，"
-        "但不能与在 COCO 上训练的模型比较。如需真实结果，请传入 weights= 和 coco=。",
+        "这是演示：数据集是合成场景，不是 COCO；模型是用合成场景训练的小网络。精度和性能均为实测值，"
+        "但不能与在 COCO 上训练的模型比较。如需可比较的结果，请指定 weights= 和 coco=。",
     ),
     "emulation_note": (
         "{note}",
@@ -77,10 +80,10 @@ ACCURACY: dict[str, Pair] = {
     ),
     "not_scored": ("Not scored", "未参与评测"),
     "not_scored_line": ("{ids} (could not be decoded)", "{ids}（图片无法解码）"),
-    "overfull": ("Left out", "候选框已满"),
+    "overfull": ("Left out", "锚框被截断"),
     "overfull_line": (
         "{images} images had more anchors above the score threshold than the model keeps; the weakest were left out",
-        "{images} 张图片中超过得分阈值的锚框多于模型保留的数量，得分最低的未参与",
+        "有 {images} 张图片中超过置信度阈值的锚框多于模型保留的数量，置信度最低的锚框被舍弃",
     ),
     "few_images": (
         "Only {images} images were scored: compare this mAP with runs on the same images only.",
@@ -167,7 +170,7 @@ SPEED: dict[str, Pair] = {
     "unsteady": (
         "bs={batch_size}: the time per batch changed by {drift:+.1f} % from the first to the last quarter of the "
         "batches, so these figures are not stable. {busy}Run longer, on an idle and cool machine.",
-        "bs={batch_size}：最后四分之一 batch 的耗时相对最初四分之一变化了 {drift:+.1f} %，数据不稳定。"
+        "bs={batch_size}：最后四分之一 batch 的耗时相对最初四分之一变化了 {drift:+.1f}%，数据不稳定。"
         "{busy}请在空闲、散热良好的机器上运行更长时间。",
     ),
     "busy_cpu": ("That is usual on a CPU that does other work, too. ", "CPU 同时运行其他任务时，这很常见。"),
@@ -175,7 +178,7 @@ SPEED: dict[str, Pair] = {
         "No batch size is advised: that takes figures of a real device, which change by at most {drift:g} % during "
         "the run, over at least {batches} batches each.",
         "不给出 batch size 建议：需要真实设备上的数据，每个 batch size 至少 {batches} 个 batch，且运行期间变化不超过 "
-        "{drift:g} %。",
+        "{drift:g}%。",
     ),
     "use_smallest": (
         "Use bs={best}: the fastest here, {speed} images/s. Larger batches gain nothing.",
@@ -183,17 +186,17 @@ SPEED: dict[str, Pair] = {
     ),
     "use_fastest": (
         "Use bs={best}: the fastest here, {speed} images/s, {gain:.1f} % more than bs={smallest}.",
-        "推荐 bs={best}：本次最快，{speed} images/s，比 bs={smallest} 高 {gain:.1f} %。",
+        "推荐 bs={best}：本次最快，{speed} images/s，比 bs={smallest} 高 {gain:.1f}%。",
     ),
     "use_smaller": (
         "Use bs={smallest}: bs={best} is the fastest here, {speed} images/s, but only {gain:.1f} % more than "
         "bs={smallest}{drifts}, and a smaller batch has a lower latency.",
-        "推荐 bs={smallest}：bs={best} 虽然最快（{speed} images/s），但只比 bs={smallest} 高 {gain:.1f} %{drifts}，"
+        "推荐 bs={smallest}：bs={best} 虽然最快（{speed} images/s），但只比 bs={smallest} 高 {gain:.1f}%{drifts}，"
         "而更小的 batch 时延更低。",
     ),
     "within_drift": (
         ", which is within the drift of these figures ({drift:.1f} %)",
-        "，在数据本身的波动（{drift:.1f} %）之内",
+        "，在数据本身的波动（{drift:.1f}%）之内",
     ),
     "by_batch": ("images/s by batch size", "不同 batch size 的 images/s"),
     "latency_over_run": ("Latency over the run", "运行过程中的时延"),
