@@ -71,7 +71,7 @@ def test_a_list_without_annotations_gives_detections_and_no_scores(copied, capfd
     copied()
     (result,) = copied.report()["results"]
     assert (result["box"], result["mask"], result["images"]) == (None, None, 4)
-    assert "Nothing is scored: the annotation file has no annotations." in copied.markdown()
+    assert "Nothing is scored: these images have no annotations." in copied.markdown()
     assert "Nothing is scored" in capfd.readouterr().out
     assert json.loads(copied.detections(3)["mask"].read_text())
 

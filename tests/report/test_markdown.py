@@ -59,6 +59,12 @@ REPORT = {
 }
 
 
+WAY = {
+    **{"core_ms_per_image": {}, "device_ms_per_image": 1.0, "total_core_ms_per_image": 1.0},
+    **{"end_to_end_images_per_s": 1.0, "cores_for_one_card": 1.0, "cores_for_images_per_s": 1.0},
+}
+
+
 def render(*results, **changes):
     text = render_markdown({**REPORT, **changes, "results": [{**RESULT, **result} for result in results]})
     return re.sub(" +", " ", text)  # without what aligns the tables
@@ -189,10 +195,8 @@ def test_names_cannot_end_a_column_or_begin_a_tag():
     scored = dict.fromkeys(("all", *map(str, range(50, 100, 5))), 30.0)
     classes = [{"name": "<b>car | van</b>", "annotations": 1, "box": scored}]
     data = {"name": "a|<i>", "images": 1, "of_images": 1, "annotated_images": 1, "warnings": ["class <b>"]}
-    way = {"core_ms_per_image": {}, "device_ms_per_image": 1.0, "total_core_ms_per_image": 1.0}
-    way.update(end_to_end_images_per_s=1.0, cores_for_one_card=1.0, cores_for_images_per_s=1.0)
     text = render(
-        {"box": scored, "classes": classes, "metrics": {"box": None}, "way": way},
+        {"box": scored, "classes": classes, "metrics": {"box": None}, "way": WAY},
         mode="full",
         dataset=data,
         overlays=["overlays/a]b.jpg"],
@@ -200,3 +204,11 @@ def test_names_cannot_end_a_column_or_begin_a_tag():
     assert r"| \<b>car \| van\</b> | 1 | 30.00 |" in text
     assert r"- Data set: a\|\<i>, 1 of 1 images" in text and r"| 1 | a\|\<i> | 30.00 |" in text
     assert r"**Warning**: class \<b>" in text and r"![a\]b](overlays/a%5Db.jpg)" in text
+
+
+def test_images_without_annotations_have_one_sentence_and_no_tables():
+    nothing = dict.fromkeys(("all", *map(str, range(50, 100, 5))))
+    data = {"name": "black", "images": 1, "of_images": 1, "annotated_images": 0, "warnings": []}
+    text = render({"box": nothing, "classes": [], "metrics": {"box": None}, "way": WAY}, mode="full", dataset=data)
+    assert "COCOeval)\n\nNothing is scored: these images have no annotations.\n\n## Throughput" in text
+    assert "Images scored" not in text

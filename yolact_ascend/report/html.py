@@ -74,7 +74,7 @@ def render_html(report: dict[str, Any], folder: Path) -> str:
         sections=sections,
         cards=_cards(report, say),
         is_full=is_full,
-        is_scored=is_full and any(result[task] for result in results for task in sections.TASKS),
+        is_scored=is_full and sections.scored_task(results) is not None,
         advice=advice(results, device, say),
         by_iou=_by_iou(results[0], say),
         curves=_curves(results[0], say) if is_full else [],
@@ -99,7 +99,7 @@ def _cards(report: dict[str, Any], say: Texts) -> list[tuple[str, str, str]]:
     cards = [
         (f"{say(task)} mAP", format_number(results[0][task]["all"]) + " %", f"{batch}, IoU .50–.95")
         for task in reversed(sections.TASKS)
-        if results[0][task]
+        if sections.is_scored(results[0], task)
     ]
     of_device = f"bs={best['batch_size']}, {sections.name_chip(best, report['device'], say)}, {best['precision']}"
     cards.append((say("device_speed"), format_number(best["throughput_images_per_s"]), of_device))
@@ -117,7 +117,7 @@ def _by_iou(result: dict[str, Any], say: Texts) -> Markup | None:
     lines = [
         Line(say(task), [(int(name), result[task][name]) for name in columns])
         for task in sections.TASKS
-        if result[task] and result[task]["all"] is not None
+        if sections.is_scored(result, task)
     ]
     if not lines:
         return None

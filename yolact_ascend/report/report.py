@@ -104,7 +104,7 @@ def _describe_images(run: RunContext, failed: Sequence[int]) -> dict[str, Any]:
         return {"overlays": [], "mistakes": None, "worst": []}
     images = [image for image in run.images if image.image_id not in failed]
     found = read_findings(images, run.dataset, run.detections(run.settings.batch_sizes[0]))
-    mistakes, worst = describe_mistakes(found) if run.dataset.is_scored else (None, [])
+    mistakes, worst = describe_mistakes(found) if any(one.annotations for one in found) else (None, [])
     pictures = write_overlays(folder.overlays, ledger, found, run.scored_config, [image for image, _ in worst])
     paths = {image_id: path.relative_to(folder.root).as_posix() for image_id, path in pictures.items()}
     return {

@@ -73,7 +73,7 @@ def cautions(report: dict[str, Any], say: Texts) -> list[str]:
     found = [] if device["kind"] == "npu" else [_device_note(device, say)]
     if report["note"]:
         found.append(say("demo_note", note=report["note"]))
-    if dataset and 0 < dataset["images"] < FEW_IMAGES:
+    if dataset and dataset["images"] < FEW_IMAGES and scored_task(report["results"]):
         found.append(say("few_images", images=dataset["images"]))
     return found
 
@@ -102,7 +102,12 @@ def name_chip(result: dict[str, Any], device: dict[str, Any], say: Texts) -> str
 
 def scored_task(results: Sequence[dict[str, Any]]) -> str | None:
     """Return the task whose mAP stands for a run: masks, else boxes; None where nothing is scored."""
-    return next((task for task in (MASK, BOX) if any(result[task] for result in results)), None)
+    return next((task for task in (MASK, BOX) if any(is_scored(result, task) for result in results)), None)
+
+
+def is_scored(result: dict[str, Any], task: str) -> bool:
+    """Whether there is an mAP of a task; none where no image has annotations."""
+    return bool(result[task]) and result[task]["all"] is not None
 
 
 def guide_table(report: dict[str, Any], say: Texts) -> Table:
@@ -133,7 +138,7 @@ def accuracy_table(results: Sequence[dict[str, Any]], say: Texts) -> Table:
         [str(result["batch_size"]), say(task), *(format_number(result[task][name]) for name in TABLE_COLUMNS)]
         for result in results
         for task in TASKS
-        if result[task]
+        if is_scored(result, task)
     ]
     return Table(heads, rows)
 

@@ -75,8 +75,8 @@ ACCURACY: dict[str, Pair] = {
     "box": ("box", "检测框"),
     "mask": ("mask", "掩码"),
     "nothing_scored": (
-        "Nothing is scored: the annotation file has no annotations.",
-        "没有精度结果：标注文件中没有任何标注。",
+        "Nothing is scored: these images have no annotations.",
+        "没有精度结果：这些图片没有标注。",
     ),
     "not_scored": ("Not scored", "未参与评测"),
     "not_scored_line": ("{ids} (could not be decoded)", "{ids}（图片无法解码）"),
@@ -86,7 +86,7 @@ ACCURACY: dict[str, Pair] = {
         "有 {images} 张图片中超过置信度阈值的锚框多于模型保留的数量，置信度最低的锚框被舍弃",
     ),
     "few_images": (
-        "Only {images} images were scored: compare this mAP with runs on the same images only.",
+        "Images scored: only {images}. Compare this mAP with runs on the same images only.",
         "只评测了 {images} 张图片：该 mAP 只能与相同图片上的结果比较。",
     ),
     "metrics": ("COCO's twelve numbers (percent)", "COCO 的 12 项指标（单位 %）"),

@@ -47,7 +47,7 @@ def describe_time(
         "device_ms_per_image": round(1000 / device_images_per_s, 4),
         "end_to_end_images_per_s": round(1 / sum(seconds), 3) if is_whole else None,
         "cores_for_one_card": None if total is None else round(total * rate_images_per_s / 1000, 2),
-        "cores_for_images_per_s": round(rate_images_per_s, 3),
+        "cores_for_images_per_s": round(rate_images_per_s, 4),  # as throughput_images_per_s is
     }
 
 
