@@ -179,6 +179,7 @@ class Runner:
 
     lock: int  # file descriptor
     own_env: Mapping[str, str]  # of our own stages: as the user's shell has it, whatever a target sources for its tools
+    announce: Callable[[str], None] = lambda line: None  # gets each line before its program starts
     commands: list[str] = field(default_factory=list)  # what was started, as lines to paste
 
     def run(
@@ -190,13 +191,17 @@ class Runner:
         watch: Watch | None = None,
     ) -> str:
         """Run a program of a target in its environment; see `run_tool`."""
-        self.commands.append(format_command(command))
+        self._note(command)
         return run_tool(command, env, log, explain, [self.lock], watch)
 
     def run_own(self, command: Sequence[str], log: Path | None = None) -> str:
         """Run a stage of ours as the user's shell would."""
-        self.commands.append(format_command(command))
+        self._note(command)
         return run_tool(command, self.own_env, log, pass_fds=[self.lock])
+
+    def _note(self, command: Sequence[str]) -> None:
+        self.commands.append(format_command(command))
+        self.announce(self.commands[-1])
 
 
 def own_command(*verb: str) -> list[str]:

@@ -3,11 +3,12 @@
 import os
 import re
 import sys
+from pathlib import Path
 
 import pytest
 
 from yolact_ascend.errors import ToolError, ToolTimeout
-from yolact_ascend.process import capture, format_command, run_tool, signal_of, without_folders
+from yolact_ascend.process import Runner, capture, format_command, run_tool, signal_of, without_folders
 
 
 def python(code):
@@ -136,3 +137,12 @@ def test_format_command_quotes_for_a_shell():
     assert (
         format_command(["atc", "--input_shape", "image:8,3", "a b", "$x"]) == "atc --input_shape image:8,3 'a b' '$x'"
     )
+
+
+def test_a_line_is_announced_before_its_program_starts(tmp_path):
+    """A run's log has the command of a stage that was killed."""
+    announced = tmp_path / "line"
+    with Path(os.devnull).open() as lock:
+        runner = Runner(lock.fileno(), dict(os.environ), announced.write_text)
+        assert runner.run_own(["cat", str(announced)], log=tmp_path / "log") == f"cat {announced}"
+    assert runner.commands == [f"cat {announced}"]

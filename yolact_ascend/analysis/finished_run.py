@@ -180,8 +180,9 @@ def _find_record(path: Path, folder: WorkFolder, batch_size: int) -> tuple[str, 
     state = records.describe([scores])
     own = [each for each in done if state.items() <= each[1].outputs.items()]
     if not done or (len(done) > 1 and not own):
+        copied = ", or the folder was copied without the times of its files (cp -a keeps them)" if done else ""
         raise ArtifactError(
-            f"{path} holds no finished run: its scores were not written to the end. Complete it: "
+            f"{path} holds no finished run: its scores were not written to the end{copied}. Complete it: "
             f"{run_line(f'bs={batch_size}', f'out={folder.root}')}, with its other settings."
         )
     return (own or done)[0]

@@ -52,7 +52,8 @@ def run_stages(words: Sequence[str]) -> str:
     target.require_precision(settings.precision)
     with lock_folder(settings.out) as lock:
         records = Records(WorkFolder(settings.out))
-        run = RunContext(settings, target, records, Runner(lock, stage_environment()))
+        runner = Runner(lock, stage_environment(), lambda line: run.journal.note(f"$ {line}"))
+        run = RunContext(settings, target, records, runner)
         run.journal.note(f"=== {run_line(*words)}")
         try:
             return _run_steps(run, words)
@@ -147,12 +148,8 @@ def run_step(step: Step, run: RunContext, following: str | None = None) -> Outco
     inputs = as_json(step.inputs())
     run.runner.commands.clear()
     start = time.perf_counter()
-    try:
-        with clock(step.label) if step.stage in WITHOUT_BAR else contextlib.nullcontext():
-            images = step.work()
-    finally:
-        for command in run.runner.commands:
-            run.journal.note(f"$ {command}")
+    with clock(step.label) if step.stage in WITHOUT_BAR else contextlib.nullcontext():
+        images = step.work()
     seconds = time.perf_counter() - start
     done = Record(
         inputs,

@@ -35,7 +35,7 @@ TERMS: dict[str, tuple[Pair, Pair]] = {
         (
             "an annotated object without a detection of its class; a detection without such an object; a pair whose "
             "boxes match and whose masks do not. An object found as another class counts as missed and false",
-            "标注目标没有同类检测结果；检测结果没有同类标注目标；检测框匹配但掩码不匹配。类别判错的目标同时计入漏检和误检",
+            "依次为：标注目标没有同类检测结果；检测结果没有同类标注目标；检测框匹配但掩码不匹配。类别判错的目标同时计入漏检和误检",
         ),
     ),
     "bs": (("bs, batch", "bs、batch"), ("images that the device computes at once", "设备一次计算的图片数")),

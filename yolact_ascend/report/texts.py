@@ -27,7 +27,7 @@ FACTS: dict[str, Pair] = {
     ),
     "classes": ("Classes", "类别"),
     "classes_line": ("{count}, from {source}", "{count} 类，来源：{source}"),
-    "compiled": ("Compiled", "编译"),
+    "compiled": ("Compiled", "模型转换"),
     "compiled_line": ("precision {precision}, input {dtype}{embed}", "精度模式 {precision}，输入 {dtype}{embed}"),
     "embed_normalise": (", normalised by the model (embed=1)", "，由模型做归一化（embed=1）"),
     "embed_resize": (
@@ -106,7 +106,7 @@ ACCURACY: dict[str, Pair] = {
     "mistakes_line": (
         "At score >= {score} and IoU >= {iou}, {detections} detections for {annotations} annotated objects: "
         "{missed} missed, {false} false, {wrong_mask} with a wrong mask. {good} of {images} images have no mistake.",
-        "置信度 ≥ {score}、IoU ≥ {iou} 时，{annotations} 个标注目标对应 {detections} 个检测结果：漏检 {missed} 个，"
+        "置信度 ≥ {score}、IoU ≥ {iou} 时，共 {annotations} 个标注目标、{detections} 个检测结果：漏检 {missed} 个，"
         "误检 {false} 个，掩码错误 {wrong_mask} 个。{images} 张图片中有 {good} 张没有错误。",
     ),
     "missed": ("missed", "漏检"),
@@ -170,15 +170,15 @@ SPEED: dict[str, Pair] = {
     "unsteady": (
         "bs={batch_size}: the time per batch changed by {drift:+.1f} % from the first to the last quarter of the "
         "batches, so these figures are not stable. {busy}Run longer, on an idle and cool machine.",
-        "bs={batch_size}：最后四分之一 batch 的耗时相对最初四分之一变化了 {drift:+.1f}%，数据不稳定。"
+        "bs={batch_size}：最后 1/4 的 batch 与最初 1/4 相比，耗时变化了 {drift:+.1f}%，数据不稳定。"
         "{busy}请在空闲、散热良好的机器上运行更长时间。",
     ),
     "busy_cpu": ("That is usual on a CPU that does other work, too. ", "CPU 同时运行其他任务时，这很常见。"),
     "no_advice": (
         "No batch size is advised: that takes figures of a real device, which change by at most {drift:g} % during "
         "the run, over at least {batches} batches each.",
-        "不给出 batch size 建议：需要真实设备上的数据，每个 batch size 至少 {batches} 个 batch，且运行期间变化不超过 "
-        "{drift:g}%。",
+        "本次数据不足以给出 batch size 建议：需要真实设备上的数据，"
+        "每个 batch size 至少 {batches} 个 batch，且运行期间变化不超过 {drift:g}%。",
     ),
     "use_smallest": (
         "Use bs={best}: the fastest here, {speed} images/s. Larger batches gain nothing.",
@@ -213,7 +213,7 @@ SPEED: dict[str, Pair] = {
     "comma": (", ", "，"),
     "time_title": (
         "Time per image (CPU-core ms; infer: device ms)",
-        "单张图片耗时（单核 CPU ms；推理为设备 ms）",
+        "单张图片耗时（ms；主机步骤为单核 CPU 时间，推理为设备时间）",
     ),
     "time_short": ("Time per image", "单张图片耗时"),
     "time_note": (
