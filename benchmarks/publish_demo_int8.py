@@ -12,12 +12,12 @@ import sys
 from pathlib import Path
 
 CHECKOUT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(CHECKOUT))
+sys.path[:0] = [str(CHECKOUT), str(CHECKOUT / "benchmarks")]
+
+from publish_demo_weights import draw_first  # noqa: E402
 
 from yolact_ascend.compression.held_out import HeldOutScore  # noqa: E402
 from yolact_ascend.files import read_json, sha256_file, write_json  # noqa: E402
-from yolact_ascend.images.coco import load_dataset  # noqa: E402
-from yolact_ascend.scenes.scenes import draw_dataset  # noqa: E402
 from yolact_ascend.targets.folder import QuantizedFiles, WorkFolder  # noqa: E402
 
 FIRST = 8  # held-out scenes that the test draws and scores
@@ -40,9 +40,7 @@ def main() -> None:
     for source, target in ((made.qdq, shipped.qdq), (made.ascend, shipped.ascend)):
         shutil.copyfile(source, target)
     seed = read_json(arguments.weights.with_suffix(".json"), "the note on the weights")["seed"]
-    scenes = arguments.out / f"first_{FIRST}"
-    draw_dataset(scenes, train_images=1, val_images=FIRST, seed=seed)
-    dataset = load_dataset(scenes / "annotations" / "instances_val2017.json", scenes / "val2017")
+    dataset = draw_first(arguments.out, FIRST, seed)
     score = HeldOutScore(onnx, dataset, dataset.images)
     note = {
         "weights": {"file": arguments.weights.name, "sha256": sha256_file(arguments.weights)},

@@ -16,7 +16,7 @@ sys.path.insert(0, str(CHECKOUT))
 
 from yolact_ascend.detection.tasks import MASK  # noqa: E402
 from yolact_ascend.files import sha256_file, write_json  # noqa: E402
-from yolact_ascend.images.coco import load_dataset  # noqa: E402
+from yolact_ascend.images.coco import CocoDataset, load_dataset  # noqa: E402
 from yolact_ascend.images.layout import find_split  # noqa: E402
 from yolact_ascend.models.classes import config_of, read_config  # noqa: E402
 from yolact_ascend.models.weights import load_network, write_weights  # noqa: E402
@@ -45,10 +45,7 @@ def main() -> None:
     network = load_network(files.weights, config)
     image_folder, annotation_file = find_split(arguments.drawn, "val2017")
     every = score_network(network, config, load_dataset(annotation_file, image_folder))
-    first_scenes = arguments.training / f"first_{arguments.first}"
-    draw_dataset(first_scenes, train_images=1, val_images=arguments.first, seed=arguments.seed)
-    image_folder, annotation_file = find_split(first_scenes, "val2017")
-    first = score_network(network, config, load_dataset(annotation_file, image_folder))
+    first = score_network(network, config, draw_first(arguments.training, arguments.first, arguments.seed))
     weights = arguments.out or CHECKOUT / config.source.url
     weights.parent.mkdir(exist_ok=True)
     write_weights(network, config, weights)
@@ -66,6 +63,14 @@ def main() -> None:
     }
     write_json(weights.with_suffix(".json"), note)
     print(json.dumps(note, indent=2))
+
+
+def draw_first(folder: Path, count: int, seed: int) -> CocoDataset:
+    """Draw the first held-out scenes of the demo's data set again, into a folder inside `folder`."""
+    scenes = folder / f"first_{count}"
+    draw_dataset(scenes, train_images=1, val_images=count, seed=seed)
+    image_folder, annotation_file = find_split(scenes, "val2017")
+    return load_dataset(annotation_file, image_folder)
 
 
 def join_logs(trainings: list[Path]) -> list[dict]:

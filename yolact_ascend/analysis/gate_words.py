@@ -35,7 +35,7 @@ class Gate:
 
 
 def read_gate(word: str) -> Gate:
-    """Read a condition; raises ValueError that says what was expected."""
+    """Read a condition; raises ValueError with the expected form."""
     found = re.fullmatch(r"\s*([^<>=]+?)\s*(>=|<=|>|<)\s*([-+]?(?:\d+\.?\d*|\.\d+))\s*", word)
     if not found:
         raise ValueError(EXPECTED)

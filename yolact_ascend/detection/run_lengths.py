@@ -7,7 +7,6 @@ headers, no C library, no compiler on the host (docs/decisions.md). `python scri
 from __future__ import annotations
 
 import ctypes
-import hashlib
 import platform
 import shlex
 from collections.abc import Callable
@@ -17,6 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from yolact_ascend.errors import ToolError
+from yolact_ascend.files import sha256_file
 
 Rle = dict  # {"size": [H, W], "counts": str}: COCO's compressed run-length encoding
 
@@ -37,8 +37,7 @@ def library_of(machine: str) -> Path:
 
 def compile_command(compiler: str, library: Path) -> list[str]:
     """Return the command that compiles the library."""
-    source_sha256 = hashlib.sha256(SOURCE.read_bytes()).hexdigest()
-    return [compiler, *FLAGS, f'-DSOURCE_SHA256="{source_sha256}"', "-o", str(library), str(SOURCE)]
+    return [compiler, *FLAGS, f'-DSOURCE_SHA256="{sha256_file(SOURCE)}"', "-o", str(library), str(SOURCE)]
 
 
 @cache

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import re
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -48,8 +49,9 @@ def draw_lines(
         chart.add_line(list(line.points), name=line.name, stroke_color=colour, stroke_dasharray=dashes)
     svg = _LONG.sub(lambda found: f"{float(found[0]):.1f}", str(chart.to_svg(width=WIDTH, height=HEIGHT)))
     size = f'width="{WIDTH}" height="{HEIGHT}"'
-    label = alt.replace("&", "&amp;").replace("<", "&lt;").replace('"', "&quot;")
-    return svg.replace(f"<svg {size}", f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{label}"', 1)
+    return svg.replace(
+        f"<svg {size}", f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{html.escape(alt)}"', 1
+    )
 
 
 def _format_tick(value: float, _index: int, _count: int) -> str:

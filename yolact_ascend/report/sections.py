@@ -18,7 +18,7 @@ TASKS = (BOX, MASK)
 MISTAKES = ("missed", "false", "wrong_mask")
 TABLE_COLUMNS = ("all", *(str(percent) for percent in range(50, 100, 5)))
 LATENCY_COLUMNS = ("mean", "median", "p90", "p95", "p99")
-FEW_IMAGES = 1000  # fewer than these: the report says what their mAP can be compared with
+FEW_IMAGES = 1000  # with fewer, the report warns: compare the mAP only with runs on the same images
 SHORT_SHA256 = 12  # characters
 
 
