@@ -5,7 +5,8 @@
 #   bash scripts/setup.sh runtime     only what runs compiled models, scores and reports: no PyTorch (docs/card.md)
 #   bash scripts/setup.sh openvino    what the pipeline and target=openvino need
 #   bash scripts/setup.sh track       what the pipeline and predict --track need
-#   bash scripts/setup.sh dev         and what the tests need, openvino and track included
+#   bash scripts/setup.sh cluster     runtime, and what scale needs
+#   bash scripts/setup.sh dev         and what the tests need, openvino, track and cluster included
 #
 #   bash scripts/setup.sh --lists KIND   print that kind's lists of packages, and do nothing
 #
@@ -27,9 +28,9 @@ readonly asked checkout venv=$checkout/.venv lock=$checkout/.setup.lock kind=${1
 readonly runtime_extras='build onnxruntime'
 readonly run_extras="$runtime_extras export train"
 declare -rA extras=([runtime]="$runtime_extras" [run]="$run_extras" [openvino]="$run_extras openvino"
-    [track]="$run_extras track" [dev]="$run_extras openvino track dev")
+    [track]="$run_extras track" [cluster]="$runtime_extras cluster" [dev]="$run_extras openvino track cluster dev")
 declare -rA contained=([runtime]=runtime [run]='runtime run' [openvino]='runtime run openvino' [track]='runtime run track'
-    [dev]='runtime run openvino track dev')
+    [cluster]='runtime cluster' [dev]='runtime run openvino track cluster dev')
 readonly least_pip=21.3 # older ones cannot install the checkout, or know no wheels of manylinux_2_28
 readonly cpu_torch=https://download.pytorch.org/whl/cpu
 
@@ -221,6 +222,8 @@ set_up() {
         echo "target=openvino: adding OpenVINO to $venv (once; needs network, 60 MB) ..." >&2
     elif [[ $kind == track ]]; then
         echo "predict --track: adding trackers to $venv (once; needs network, 40 MB) ..." >&2
+    elif [[ $kind == cluster ]]; then
+        echo "scale: adding pyarrow and Ray to $venv (once; needs network, 150 MB) ..." >&2
     elif [[ $kind == runtime ]]; then
         echo "Setting up $venv without PyTorch (once; needs network, 110 MB) ..." >&2
     else
@@ -244,7 +247,7 @@ if [[ $kind == --lists && -n ${contained[${2-}]-} ]]; then
     exit
 fi
 if [[ -z ${contained[$kind]-} ]]; then
-    echo "error: setup.sh takes nothing, 'runtime', 'openvino', 'track' or 'dev', not '$kind'." >&2
+    echo "error: setup.sh takes nothing, 'runtime', 'openvino', 'track', 'cluster' or 'dev', not '$kind'." >&2
     exit 2
 fi
 if [[ -n $asked ]]; then choose_python; fi

@@ -65,7 +65,7 @@ def read_arguments(words: list[str]) -> argparse.Namespace:
     parser.add_argument("--python", default="{}.{}".format(*sys.version_info), type=_python, help="such as 3.9")
     parser.add_argument("--arch", default=platform.machine(), choices=("x86_64", "aarch64"))
     parser.add_argument("--glibc", default="2.28", type=_glibc, help="oldest C library of the target (ldd --version)")
-    parser.add_argument("--kind", default="run", choices=("runtime", "run", "openvino", "track", "dev"))
+    parser.add_argument("--kind", default="run", choices=("runtime", "run", "openvino", "track", "cluster", "dev"))
     return parser.parse_args(words)
 
 

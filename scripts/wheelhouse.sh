@@ -4,7 +4,7 @@
 #   bash scripts/wheelhouse.sh DIR                                    for this machine's Python and processor
 #   bash scripts/wheelhouse.sh DIR --python=3.9 --arch=aarch64        for another machine's
 #
-# --kind=runtime, openvino, track or dev is for these kinds of set-up; --glibc=2.28 is the oldest C library of the target.
+# --kind=runtime, openvino, track, cluster or dev is for these kinds of set-up; --glibc=2.28 is the oldest C library of the target.
 # PYTHON names a Python 3.9 or newer that has pip (default: .venv's, or python3). TORCH_INDEX_URL as for setup.sh.
 [ -n "${BASH_VERSION:-}" ] || exec bash "$0" "$@" # sh scripts/…
 set -euo pipefail

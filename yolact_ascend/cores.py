@@ -4,15 +4,29 @@ from __future__ import annotations
 
 import math
 import os
+import platform
 import re
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
+
+# Sets of instructions, by Linux's names, with which libraries of neural networks compute in another order.
+INSTRUCTIONS = (
+    *("avx", "avx2", "fma", "avx512f", "avx512_vnni", "avx_vnni", "avx512_bf16", "avx512_fp16", "amx_int8", "amx_bf16"),
+    *("asimd", "asimddp", "i8mm", "bf16", "sve"),
+)
 
 
 def count_cores(proc: Path = Path("/proc/self")) -> int:
     """Return how many cores this process may run on, at most as many as its CPU quota (cgroup) pays for, rounded up."""
     allowed = len(os.sched_getaffinity(0))
     return max(1, min([allowed, *map(math.ceil, cpu_quotas(proc))]))
+
+
+def describe_cpu(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
+    """Return the processor's kind and which of `INSTRUCTIONS` it has: on equal ones libraries compute the same."""
+    lines = (line.partition(":") for line in _read(cpuinfo).splitlines())
+    words = next((value.split() for name, _, value in lines if name.strip() in ("flags", "Features")), [])
+    return " ".join([platform.machine(), *(name for name in INSTRUCTIONS if name in words)])
 
 
 def cpu_quotas(proc: Path) -> Iterator[float]:

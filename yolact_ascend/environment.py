@@ -15,6 +15,8 @@ RUN_VARIABLE = "YOLACT_ASCEND_RUN"  # set for the stages of a run
 TERMINAL_VARIABLE = "YOLACT_ASCEND_TERMINAL"  # the same, of a run on a terminal
 MEGAPIXELS_VARIABLE = "YOLACT_ASCEND_MAX_MEGAPIXELS"
 CACHE_VARIABLE = "XDG_CACHE_HOME"
+# Of oneDNN, which OpenVINO, PyTorch and ONNX Runtime compute by (oneDNN's documentation, "CPU Dispatcher Control").
+CPU_LIMITS = ("ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA", "ONEDNN_DEFAULT_FPMATH_MODE", "ATEN_CPU_CAPABILITY")
 MOST_PIXELS = 178_956_970  # as Pillow's: a picture of half a gigabyte in memory
 
 
@@ -48,6 +50,11 @@ def most_pixels() -> int:
 def limit_opencv() -> None:
     """Have OpenCV, where it is not imported yet, refuse pictures of more pixels by itself, in other processes, too."""
     os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", str(most_pixels()))
+
+
+def cpu_limits() -> dict[str, str]:
+    """Return the variables that are set and have libraries use other instructions than the processor has."""
+    return {name: os.environ[name] for name in CPU_LIMITS if name in os.environ}
 
 
 def silence_ffmpeg() -> None:

@@ -12,6 +12,7 @@ from yolact_ascend.errors import NotInstalledError
 from yolact_ascend.files import IS_CHECKOUT
 
 CORE, EXPORT, TRAIN, ONNXRUNTIME, OPENVINO, TRACK = "", "export", "train", "onnxruntime", "openvino", "track"
+CLUSTER = "cluster"
 # By extra: the name of the package on the index, and of the module in it.
 PACKAGES: dict[str, dict[str, str]] = {
     CORE: {
@@ -47,12 +48,14 @@ PACKAGES: dict[str, dict[str, str]] = {
         "pydeprecate": "deprecate",
         "rich": "rich",
     },
+    CLUSTER: {"pyarrow": "pyarrow", "fsspec": "fsspec", "ray": "ray"},
 }
 # Packages that are installed without what they require, by `requirements-EXTRA-alone.txt`.
 ALONE = {TRACK: ("trackers==2.6.1", "supervision==0.31.2")}
 _KINDS = {
     OPENVINO: " openvino",
     TRACK: " track",
+    CLUSTER: " cluster",
 }  # of scripts/setup.sh, where its plain form does not install the extra
 
 

@@ -19,6 +19,18 @@ NUMBER = whole_number(0, MAX_COUNT)
 read_npus = listed(whole_number(0, MAX_DEVICE), f"device numbers from 0 to {MAX_DEVICE}, separated by commas")
 
 
+def read_share(word: str) -> tuple[int, int]:
+    """Read I/N, a number from 0 and how many there are."""
+    number, slash, count = word.partition("/")
+    try:
+        found = (NUMBER(number), COUNT(count))
+    except ValueError:
+        found = (1, 0)
+    if not slash or found[0] >= found[1]:
+        raise ValueError("I/N with I from 0 to N-1, such as 0/4")
+    return found
+
+
 @dataclass(frozen=True)
 class Flag:
     """One flag: its name, how its value is read (ValueError says what was expected), its help and its default.
@@ -80,6 +92,19 @@ DTYPE = Flag(
     "float32",
 )
 WORKERS = Flag("workers", whole_number(1, MAX_WORKERS), "processes for the host's work (default: all cores)")
+
+# Very many images.
+OUT_URI = Flag("out", str, "where plan, parts and results go: a folder, or a URI of a store (s3://BUCKET/FOLDER)")
+SHARD = Flag(
+    "shard",
+    read_share,
+    "I/N: do each N-th shard only, from the I-th on (0/4 to 3/4), and do not merge: for Slurm and Kubernetes",
+)
+REPORT = Flag("report", path, "report.json of a finished run, whose speeds --plan_only counts with")
+IMAGES = Flag("images", COUNT, "how many images --plan_only counts with (default: those of SOURCE)")
+HOST_CORES = Flag("host_cores", COUNT, "cores of each host, for --plan_only (default: those of this host)")
+HOST_CARDS = Flag("host_cards", COUNT, "cards of each host, for --plan_only (default: as many as its cores keep busy)")
+SHARD_SIZE = Flag("shard_size", COUNT, "images per shard, a multiple of the batch size (default: about 256)")
 
 # Outputs, detections and scores.
 FILE_PATH = Flag("file_path", path, "folder of the model's outputs, <index>_<k>.bin", Path("output"), is_held=True)

@@ -90,7 +90,7 @@ def test_the_extras_are_those_of_the_lists(wheel):
         [name] = [name for name in archive.namelist() if re.fullmatch(r"yolact_ascend-[^/]*info/METADATA", name)]
         lines = archive.read(name).decode().splitlines()
     assert {line.split()[1] for line in lines if line.startswith("Provides-Extra:")} == {
-        *("export", "train", "onnxruntime", "openvino", "track", "dev"),
+        *("export", "train", "onnxruntime", "openvino", "track", "cluster", "dev"),
     }
     required = [line.removeprefix("Requires-Dist: ") for line in lines if line.startswith("Requires-Dist:")]
     core = {re.match(r"[\w-]+", line).group() for line in required if "extra ==" not in line}

@@ -26,7 +26,7 @@ SCRIPTS = ("setup.sh", "run_all.sh", "test.sh")
 INSTALLS = "Setting up"
 EXTRAS = {  # and a package of each
     **{"build": "setuptools", "onnxruntime": "onnxruntime", "export": "torch", "train": "matplotlib"},
-    **{"openvino": "openvino", "track": "scipy", "track-alone": "trackers", "dev": "pytest"},
+    **{"openvino": "openvino", "track": "scipy", "track-alone": "trackers", "cluster": "pyarrow", "dev": "pytest"},
 }
 
 
@@ -212,7 +212,8 @@ def test_the_lists_of_a_kind_are_printed(host):
     assert host.run("--lists", "openvino").stdout.split() == [*run, "requirements-openvino.txt"]
     track = ["requirements-track.txt", "requirements-track-alone.txt"]
     assert host.run("--lists", "track").stdout.split() == [*run, *track]
-    dev = [*run, "requirements-openvino.txt", *track, "requirements-dev.txt"]
+    assert host.run("--lists", "cluster").stdout.split() == [*runtime, "requirements-cluster.txt"]
+    dev = [*run, "requirements-openvino.txt", *track, "requirements-cluster.txt", "requirements-dev.txt"]
     assert host.run("--lists", "dev").stdout.split() == dev
     assert host.run("--lists", "other").returncode == 2
     assert not host.venv.exists()
@@ -238,7 +239,7 @@ def test_a_kind_of_set_up_that_there_is_not_is_refused(host):
     done = host.run("gpu")
     assert (
         done.returncode == 2
-        and "setup.sh takes nothing, 'runtime', 'openvino', 'track' or 'dev', not 'gpu'." in done.stderr
+        and "setup.sh takes nothing, 'runtime', 'openvino', 'track', 'cluster' or 'dev', not 'gpu'." in done.stderr
     )
 
 

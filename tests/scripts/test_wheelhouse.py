@@ -57,11 +57,12 @@ def test_the_kinds_are_those_of_the_set_up(wheelhouse):
     target = wheelhouse.Target("3.11", "x86_64", "2.28")
     kinds = {
         kind: {one.name for one in wheelhouse.our_requirements(kind, target)}
-        for kind in ("runtime", "run", "openvino", "track", "dev")
+        for kind in ("runtime", "run", "openvino", "track", "cluster", "dev")
     }
     assert "torch" not in kinds["runtime"]
     assert kinds["runtime"] < kinds["run"] < kinds["openvino"] < kinds["dev"] and "openvino" in kinds["openvino"]
     assert kinds["run"] < kinds["track"] < kinds["dev"] and "scipy" in kinds["track"] and "trackers" not in kinds["dev"]
+    assert kinds["runtime"] < kinds["cluster"] < kinds["dev"] and "ray" in kinds["cluster"]
     alone = {one.name for one in wheelhouse.our_requirements("dev", target, alone=True)}
     assert alone == {"trackers", "supervision"} and not wheelhouse.our_requirements("run", target, alone=True)
 

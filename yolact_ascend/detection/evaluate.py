@@ -13,6 +13,7 @@ import numpy as np
 from faster_coco_eval import COCO, COCOeval_faster
 from pycocotools import mask as coco_mask
 
+from yolact_ascend.detection.matches import IOU_THRESHOLDS
 from yolact_ascend.detection.tasks import BOX, MASK
 
 Value = Optional[float]  # percent; None where there is nothing to score against
@@ -116,10 +117,18 @@ def _score(
     scorer.params.imgIds = sorted(numbers.images[image_id] for image_id in set(image_ids))
     scorer.run()
     precision = scorer.eval["precision"][:, :, :, 0, -1]  # [IoU,recall,class] for all areas, 100 detections
+    return score_of(precision, scorer.stats, list(numbers.categories))
+
+
+def score_of(precision: np.ndarray, summary: Iterable[float], category_ids: Sequence[int]) -> Score:
+    """Return the score of COCOeval's precision [IoU,recall,class] for all areas, and of its 12 numbers.
+
+    Both are fractions, -1 where there is no ground truth; `category_ids` [K] are in the order of the last axis.
+    """
     return Score(
-        _table(scorer, precision),
-        tuple(_percent(value) for value in scorer.stats),
-        _by_class(precision, list(numbers.categories)),
+        _table(precision),
+        tuple(_percent(value) for value in summary),
+        _by_class(precision, category_ids),
         _curves(precision),
     )
 
@@ -182,10 +191,10 @@ def _index(dataset: dict[str, Any]) -> COCO:
     return coco
 
 
-def _table(scorer: COCOeval_faster, precision: np.ndarray) -> dict[str, Value]:
+def _table(precision: np.ndarray) -> dict[str, Value]:
     """Return the guide's row: mAP over all IoU thresholds and at each, in percent."""
     with_truth = _with_truth(precision)
-    names = ("all", *(str(round(100 * threshold)) for threshold in scorer.params.iouThrs))
+    names = ("all", *(str(round(100 * threshold)) for threshold in IOU_THRESHOLDS))
     if not with_truth.size:
         return dict.fromkeys(names)
     means = with_truth.mean(axis=(1, 2))  # [IoU]

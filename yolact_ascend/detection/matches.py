@@ -5,9 +5,9 @@ Source: cocodataset/cocoapi, PythonAPI/pycocotools/cocoeval.py (`evaluateImg`), 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from pycocotools import mask as coco_mask
@@ -64,26 +64,14 @@ def match_results(
     A detection may take an object whose overlap with it is a threshold [T] or more. Results of other images, or of
     classes that the file does not list, do not count, as in COCOeval.
     """
-    ids = tuple(sorted(set(image_ids)))
-    category_ids = tuple(sorted(category["id"] for category in annotations["categories"]))
-    image_of = {image_id: index for index, image_id in enumerate(ids)}
-    class_of = {category_id: index for index, category_id in enumerate(category_ids)}
-    truth = _by_place(annotations["annotations"], image_of, class_of)
-    found = _by_place(results, image_of, class_of)
-    sizes = {entry["id"]: (entry["height"], entry["width"]) for entry in annotations["images"]}
-
+    ids, category_ids = tuple(sorted(set(image_ids))), ids_of_classes(annotations)
     objects = np.zeros((len(ids), len(category_ids)), np.int64)
-    for place, entries in truth.items():
-        objects[place] = sum(not entry.get("iscrowd") for entry in entries)
     places, scores, hits, ignored = [], [], [], []
-    for place in sorted(found):
-        entries = sorted(found[place], key=lambda entry: -entry["score"])[:MOST_DETECTIONS]
-        there = sorted(truth.get(place, []), key=lambda entry: bool(entry.get("iscrowd")))  # as COCOeval: crowds last
-        is_crowd = np.array([bool(entry.get("iscrowd")) for entry in there], bool)
-        overlaps = _overlaps(entries, there, is_crowd, task, sizes)
-        is_hit, is_ignored = match_overlaps(overlaps, is_crowd, thresholds)
-        places += [place] * len(entries)
-        scores += [entry["score"] for entry in entries]
+    for pair in pair_by_class(annotations, ids, results, task):
+        objects[pair.place] = np.count_nonzero(~pair.is_crowd)
+        is_hit, is_ignored = match_overlaps(pair.overlaps, pair.is_crowd, thresholds)
+        places += [pair.place] * len(pair.found)
+        scores += [entry["score"] for entry in pair.found]
         hits.append(is_hit)
         ignored.append(is_ignored)
 
@@ -101,32 +89,79 @@ def match_results(
     )
 
 
-def match_overlaps(overlaps: np.ndarray, is_crowd: np.ndarray, thresholds: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return which of N detections, best first, have an object of their own, and which lie in a crowd, [T,N] each.
+class Pair(NamedTuple):
+    """The detections and objects of one class in one image."""
 
-    Takes the overlaps [N,G] with objects of one class in one image and which of these are crowds [G]. Each detection
-    takes the object that it overlaps most among those that are left; of equal ones the last; a crowd only if it reaches
-    none of these, and a crowd stays.
+    place: tuple[int, int]  # indexes of image and class
+    found: list[Mapping[str, Any]]  # [N] the best first, at most `MOST_DETECTIONS`
+    truth: list[Mapping[str, Any]]  # [G]
+    is_crowd: np.ndarray  # [G]
+    overlaps: np.ndarray  # [N,G]
+
+
+def ids_of_classes(annotations: Mapping[str, Any]) -> tuple[int, ...]:
+    """Return the ids of an annotation file's classes, in order."""
+    return tuple(sorted(category["id"] for category in annotations["categories"]))
+
+
+def pair_by_class(
+    annotations: Mapping[str, Any], ids: Sequence[int], results: Iterable[Mapping[str, Any]], task: str
+) -> Iterator[Pair]:
+    """Give detections and objects where there are any, by image and class, as `match_results` takes them."""
+    image_of = {image_id: index for index, image_id in enumerate(ids)}
+    class_of = {category_id: index for index, category_id in enumerate(ids_of_classes(annotations))}
+    truth = _by_place(annotations["annotations"], image_of, class_of)
+    found = _by_place(results, image_of, class_of)
+    sizes = {entry["id"]: (entry["height"], entry["width"]) for entry in annotations["images"]}
+    for place in sorted({*found, *truth}):
+        entries = sorted(found.get(place, []), key=lambda entry: -entry["score"])[:MOST_DETECTIONS]
+        there = truth.get(place, [])
+        is_crowd = np.array([bool(entry.get("iscrowd")) for entry in there], bool)
+        yield Pair(place, entries, there, is_crowd, _overlaps(entries, there, is_crowd, task, sizes))
+
+
+def match_overlaps(
+    overlaps: np.ndarray, is_crowd: np.ndarray, thresholds: np.ndarray, is_outside: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return which of N detections, best first, have an object of their own, and which do not count, [T,N] each.
+
+    Takes the overlaps [N,G] with objects of one class in one image, which of these are crowds [G], and which do not
+    count because of their size [G] (None: all count). Each detection takes the object that it overlaps most among those
+    that are left; of equal ones the last. Only if it reaches none of these it takes one that does not count, and then
+    does not count, either; a crowd stays.
     """
     is_hit = np.zeros((len(thresholds), len(overlaps)), bool)
     is_ignored = np.zeros_like(is_hit)
     if not overlaps.size:
         return is_hit, is_ignored
     least = np.minimum(thresholds, 1 - _SLACK)
-    single = np.flatnonzero(~is_crowd)
-    is_left = np.ones((len(thresholds), len(single)), bool)
-    in_crowd = overlaps[:, is_crowd].max(axis=1, initial=-1)
-    rows = np.arange(len(thresholds))
+    does_count = ~is_crowd if is_outside is None else ~(is_crowd | is_outside)
+    counting, others = (_Left(np.flatnonzero(kind), is_crowd, least) for kind in (does_count, ~does_count))
     for n in np.flatnonzero(overlaps.max(axis=1) >= least.min()):
-        row = overlaps[n, single]
-        reached = np.where(is_left & (row >= least[:, None]), row, -1.0)[:, ::-1]  # the last of equal ones first
-        if reached.size:
-            best = reached.argmax(axis=1)
-            is_hit[:, n] = reached[rows, best] >= 0
-            taken = np.flatnonzero(is_hit[:, n])
-            is_left[taken, len(single) - 1 - best[taken]] = False
-        is_ignored[:, n] = ~is_hit[:, n] & (in_crowd[n] >= least)
+        is_hit[:, n] = counting.take(overlaps[n], np.ones(len(least), bool))
+        is_ignored[:, n] = others.take(overlaps[n], ~is_hit[:, n])
     return is_hit, is_ignored
+
+
+class _Left:
+    """Those of some objects [P] that no detection has taken yet, at each threshold [T]."""
+
+    def __init__(self, objects: np.ndarray, is_crowd: np.ndarray, least: np.ndarray) -> None:
+        self._objects, self._stays, self._least = objects, is_crowd[objects], least[:, None]
+        self._is_left = np.ones((len(least), len(objects)), bool)
+        self._rows = np.arange(len(least))
+
+    def take(self, overlaps: np.ndarray, wants: np.ndarray) -> np.ndarray:
+        """Return at which thresholds [T] a detection takes an object, where it wants one [T]; overlaps are [G]."""
+        if not len(self._objects):
+            return np.zeros(len(wants), bool)
+        row = overlaps[self._objects]
+        reached = np.where(self._is_left & (row >= self._least), row, -1.0)[:, ::-1]  # the last of equal ones first
+        best = reached.argmax(axis=1)
+        takes = wants & (reached[self._rows, best] >= 0)
+        chosen = len(row) - 1 - best[takes]
+        self._is_left[takes, chosen] = self._stays[chosen]
+        return takes
 
 
 def _by_place(

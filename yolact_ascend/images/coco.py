@@ -278,14 +278,18 @@ def _find_file(name: str, folder: Path, names: set[str]) -> Path:
     """Return the path of an image, also where the file calls it by another folder or by COCO 2014's prefix."""
     if name in names:
         return folder / name
-    base = name.replace("\\", "/").rsplit("/", 1)[-1]
-    # COCO 2014 writes COCO_val2014_000000000042.jpg for what 2017 calls 000000000042.jpg.
-    choices = [base, *([base.rsplit("_", 1)[-1]] if base.startswith("COCO_") else [])]
     if not _is_file(folder / name):
-        for choice in choices:
+        for choice in other_names(name):
             if choice in names:
                 return folder / choice
     return folder / name
+
+
+def other_names(name: str) -> list[str]:
+    """Return the names that a data set's image may have in a folder, if not the one that the annotation file states."""
+    base = name.replace("\\", "/").rsplit("/", 1)[-1]
+    # COCO 2014 writes COCO_val2014_000000000042.jpg for what 2017 calls 000000000042.jpg.
+    return [base, *([base.rsplit("_", 1)[-1]] if base.startswith("COCO_") else [])]
 
 
 def _describe_outside(annotation_file: Path, folder: Path, images: Sequence[CocoImage]) -> tuple[str, ...]:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import io
 import os
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
 from yolact_ascend.detection.tasks import MASK
 from yolact_ascend.errors import DatasetError
@@ -24,10 +25,11 @@ from yolact_ascend.images.coco import (
 from yolact_ascend.images.decode import (
     JPEG_END,
     PixelsError,
-    decode_image,
+    decode_bytes,
     is_cut_short,
     is_jpeg,
     open_by_pillow,
+    read_image,
     require_few_pixels,
 )
 from yolact_ascend.models.config import ModelConfig, Preprocessing
@@ -132,8 +134,7 @@ def inspect(images: Sequence[CocoImage]) -> Inspection:
             found.append(image)
             continue
         listed = (image.width, image.height)
-        is_turned = picture.shown == listed or picture.stored != listed
-        found.append(image if is_turned else dataclasses.replace(image, is_turned=False))
+        found.append(image if is_turned_as_listed(picture, listed) else dataclasses.replace(image, is_turned=False))
         if picture.is_unclear:
             unclear.append(image.path)
         if picture.is_cut:
@@ -143,38 +144,55 @@ def inspect(images: Sequence[CocoImage]) -> Inspection:
     return Inspection(tuple(found), tuple(unreadable), tuple(unclear), tuple(cut), tuple(other_size), tuple(too_large))
 
 
-def look_at(path: Path) -> Picture:
-    """Read an image file's header and last bytes; raises DatasetError when it is no picture."""
+def look_at(content: Path | bytes, called: str = "") -> Picture:
+    """Read the header and last bytes of an image file, by its path or its bytes; raises DatasetError when it is none.
+
+    `called` is its name in that sentence (default: its path).
+    """
+    name = called or (content if isinstance(content, Path) else "the picture")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of pictures with very many pixels
-            with path.open("rb") as file, open_by_pillow(file) as picture:
+            with _open(content) as file, open_by_pillow(file) as picture:
                 stored, orientation, kind = picture.size, picture.getexif().get(ORIENTATION), picture.format
     except (OSError, ValueError, SyntaxError):
-        shown = _decoded_size(path)  # OpenCV knows formats that Pillow does not
+        shown = _decoded_size(content, name)  # OpenCV knows formats that Pillow does not
         return Picture(shown, shown)
-    require_few_pixels(stored, path)
+    require_few_pixels(stored, name)
     if kind in WITHOUT_CHECKSUMS:
-        decode_image(path)
-    with path.open("rb") as file:
+        _decoded_size(content, name)
+    with _open(content) as file:
         is_a_jpeg = is_jpeg(file.read(4))
-        is_cut = is_a_jpeg and _is_cut(file.seek(0, os.SEEK_END), path)
+        is_cut = is_a_jpeg and _is_cut(file)
     shown = stored
     if orientation in SIDEWAYS:
         # Pillow turns TIFF itself, and which formats beside JPEG OpenCV turns differs from release to release.
-        stored, shown = (stored, stored[::-1]) if is_a_jpeg else (_decoded_size(path, False), _decoded_size(path))
+        stored, shown = (
+            (stored, stored[::-1]) if is_a_jpeg else (_decoded_size(content, name, False), _decoded_size(content, name))
+        )
     is_unclear = orientation in MIRRORED or (orientation in SIDEWAYS and stored == shown)
     return Picture(stored, shown, is_cut, is_unclear)
 
 
-def _decoded_size(path: Path, is_turned: bool = True) -> tuple[int, int]:
-    height, width, _ = decode_image(path, is_turned).shape
+def is_turned_as_listed(picture: Picture, listed: tuple[int, int]) -> bool:
+    """Whether a picture was annotated as its EXIF orientation shows it, by the annotated width and height."""
+    return picture.shown == listed or picture.stored != listed
+
+
+def _open(content: Path | bytes) -> BinaryIO:
+    return content.open("rb") if isinstance(content, Path) else io.BytesIO(content)
+
+
+def _decoded_size(content: Path | bytes, name: Path | str, is_turned: bool = True) -> tuple[int, int]:
+    data = read_image(content) if isinstance(content, Path) else content
+    height, width, _ = decode_bytes(data, name, is_turned).shape
     return width, height
 
 
-def _is_cut(size: int, path: Path) -> bool:
-    with path.open("rb") as file:
-        file.seek(max(0, size - TAIL_BYTES))
-        if size > TAIL_BYTES and JPEG_END in file.read():
-            return False
-    return is_cut_short(path.read_bytes())
+def _is_cut(file: BinaryIO) -> bool:
+    size = file.seek(0, os.SEEK_END)
+    file.seek(max(0, size - TAIL_BYTES))
+    if size > TAIL_BYTES and JPEG_END in file.read():
+        return False
+    file.seek(0)
+    return is_cut_short(file.read())

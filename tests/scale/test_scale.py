@@ -1,0 +1,137 @@
+"""`scale` on one host: the files of `stream`, whatever was done where and when, and what goes wrong in a sentence."""
+
+import json
+import shutil
+
+import pytest
+
+from yolact_ascend.cli.main import main
+
+pytestmark = pytest.mark.needs("pyarrow")
+
+
+@pytest.fixture(scope="session")
+def scale(streamed):
+    """Run the verb; returns its exit code."""
+
+    def run(out, *words, source=streamed.images, annotations=streamed.annotations):
+        return main(
+            [
+                *("scale", str(source), f"--out={out}", f"--model={streamed.model}", "--bs=2", "--shard_size=2"),
+                *("--workers=1", *([] if annotations is None else [f"--json_file={annotations}"]), *words),
+            ]
+        )
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def by_shards(scale, tmp_path_factory):
+    """A finished run, by two processes one after the other, the last shard first."""
+    out = tmp_path_factory.mktemp("by_shards") / "out"
+    for words in (["--shard=1/2"], ["--shard=0/2"], []):
+        assert scale(out, *words) == 0
+    return out
+
+
+def parts_in(out):
+    return {path.name: path.read_bytes() for path in sorted((out / "parts").iterdir())}
+
+
+@pytest.fixture
+def copied(by_shards, tmp_path):
+    return shutil.copytree(by_shards, tmp_path / "out")
+
+
+def refused(capsys, code):
+    """The one sentence on stderr of a run that was refused."""
+    said = capsys.readouterr().err
+    assert code in (1, 2) and said.startswith("error: ") and "Traceback" not in said
+    return said
+
+
+def test_the_merged_files_are_those_of_stream(by_shards, streamed):
+    assert (by_shards / "bbox_detections.json").read_bytes() == streamed.box
+    assert (by_shards / "mask_detections.json").read_bytes() == streamed.mask
+    found, expected = json.loads((by_shards / "scores.json").read_text()), json.loads(streamed.scores)
+    assert found["failed"] == [] and found["images"] == 4
+    for task in ("box", "mask"):
+        assert found[task] == pytest.approx(expected[task], abs=1e-10)
+        assert found["metrics"][task] == pytest.approx(expected["metrics"][task], abs=1e-10)
+        assert found["curves"][task] == expected["curves"][task]
+    assert found["classes"] == [
+        {**entry, **{task: pytest.approx(entry[task], abs=1e-10) for task in ("box", "mask")}}
+        for entry in expected["classes"]
+    ]
+
+
+def test_one_process_writes_the_same_parts_and_does_only_what_is_missing(scale, by_shards, copied, capsys):
+    lost = copied / "parts" / "part-000001.parquet"
+    lost.unlink()
+    kept = copied / "parts" / "part-000000.parquet"
+    (copied / "parts" / f".{lost.name}.0123.part").write_bytes(b"of a process that was killed")
+    before = kept.stat().st_mtime_ns
+    assert scale(copied) == 0
+    assert "4 images in 2 shards, 1 of them done before." in capsys.readouterr().out
+    assert {name: data for name, data in parts_in(copied).items() if name[0] != "."} == parts_in(by_shards)
+    assert kept.stat().st_mtime_ns == before
+
+
+def test_logs_have_what_parts_leave_out(by_shards):
+    logs = [json.loads(path.read_text()) for path in (by_shards / "logs").iterdir()]
+    assert [log["images"] for log in logs] == [2, 2] and all(log["seconds"] > 0 and log["host"] for log in logs)
+    assert {"decode", "detect"} < set(logs[0]["host_work"]["core_ms_per_image"])
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--shard_size=4"], "shard_size 2, now 4"),
+        (["--limit=3"], "images 4, now 3"),
+        (["--bs=1"], "batch_size 2, now 1"),
+    ],
+)
+def test_another_plan_is_refused(scale, by_shards, capsys, words, said):
+    code = scale(by_shards, *words)
+    sentence = refused(capsys, code)
+    assert "plan.json is another plan: " in sentence and said in sentence and "another --out=URI" in sentence
+
+
+def test_other_annotations_are_another_plan(scale, by_shards, streamed, tmp_path, capsys):
+    changed = json.loads(streamed.annotations.read_text())
+    changed["annotations"][0]["area"] += 1
+    (tmp_path / "changed.json").write_text(json.dumps(changed))
+    code = scale(by_shards, annotations=tmp_path / "changed.json")
+    assert "other images or annotations" in refused(capsys, code)
+
+
+def test_a_worker_with_other_instructions_is_refused(scale, by_shards, monkeypatch, capsys):
+    """Its libraries would compute in another order (oneDNN's documentation, "CPU Dispatcher Control")."""
+    monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "AVX")
+    code = scale(by_shards)
+    assert "ONEDNN_MAX_CPU_ISA None, now 'AVX'" in refused(capsys, code)
+
+
+def test_a_shard_size_that_is_no_multiple_is_refused(scale, tmp_path, capsys):
+    code = scale(tmp_path / "new", "--shard_size=3")
+    assert "--shard_size=3: expected a multiple of the batch size, 2, such as 4." in refused(capsys, code)
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_folder_of_others_is_refused(scale, tmp_path, capsys):
+    (tmp_path / "mine.txt").write_text("mine")
+    code = scale(tmp_path)
+    assert "is not empty, and has no plan.json" in refused(capsys, code)
+
+
+def test_a_broken_image_is_a_row_with_its_error(scale, streamed, tmp_path, capsys):
+    images = shutil.copytree(streamed.images, tmp_path / "images")
+    (images / "000000000001.jpg").write_bytes(b"\xff\xd8 no photograph")
+    out = tmp_path / "out"
+    assert scale(out, source=images) == 0
+    said = capsys.readouterr().err
+    assert "1 image failed and not scored:" in said and "image 1: 000000000001.jpg (16 bytes) cannot be" in said
+    assert json.loads((out / "scores.json").read_text())["failed"] == [1]
+    for name, whole in (("bbox_detections.json", streamed.box), ("mask_detections.json", streamed.mask)):
+        kept = [entry for entry in json.loads(whole) if entry["image_id"] != 1]
+        assert json.loads((out / name).read_text()) == kept and kept

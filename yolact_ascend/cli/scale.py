@@ -1,0 +1,97 @@
+"""`scale`: very many images, in shards that any number of processes and hosts do, to results files and mAP."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from yolact_ascend import flags
+from yolact_ascend.cli.flags import (
+    add_described_model,
+    add_flag,
+    add_flags,
+    add_switch,
+    requested_model,
+    say_overfull,
+    show_scores,
+)
+from yolact_ascend.errors import UsageError
+
+HELP = "Run very many images in shards, on this host or several, and merge their results."
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the verb's flags."""
+    parser.add_argument(
+        "source",
+        metavar="SOURCE",
+        nargs="?",
+        help="images: a folder, a list (.txt), WebDataset archives (.tar) or Parquet tables (.parquet), by path or URI",
+    )
+    add_flag(parser, flags.OUT_URI)
+    add_flag(parser, flags.JSON_FILE, default=None, help="COCO annotation file, to score against (default: none)")
+    add_described_model(parser)
+    add_flag(parser, flags.BATCH_SIZE, default=None, help="images per batch, for a model that takes any (default: 1)")
+    add_flags(parser, flags.SHARD, flags.SHARD_SIZE, flags.LIMIT, flags.WORKERS)
+    add_switch(parser, "plan_only", "print how many cards, hosts, cores and hours it takes, by --report; run nothing")
+    add_flags(parser, flags.REPORT, flags.IMAGES, flags.HOST_CORES, flags.HOST_CARDS)
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Do the work of the verb."""
+    from yolact_ascend.extras import require_module
+
+    if arguments.plan_only:
+        _plan_capacity(arguments)
+        return
+    if arguments.source is None or arguments.out is None:
+        raise UsageError("Pass SOURCE, the images, and --out=URI, the place of plan, parts and results.")
+    require_module("pyarrow")
+    _run(arguments)
+
+
+def _plan_capacity(arguments: argparse.Namespace) -> None:
+    from yolact_ascend.cores import count_cores
+    from yolact_ascend.scale.capacity import Hosts, describe_capacity, read_measured
+
+    if arguments.report is None or (arguments.images is None and arguments.source is None):
+        raise UsageError("--plan_only counts by a run: pass --report=FILE (its report.json), and SOURCE or --images=N.")
+    measured = read_measured(arguments.report)
+    images = arguments.images
+    if images is None:
+        from yolact_ascend.scale.source import list_source
+
+        images = len(list_source(arguments.source))
+    hosts = Hosts(arguments.host_cores or count_cores(), arguments.host_cards)
+    print(describe_capacity(images, measured, hosts))
+
+
+def _run(arguments: argparse.Namespace) -> None:
+    from yolact_ascend.host.loading import choose_model
+    from yolact_ascend.scale.places import find_place
+    from yolact_ascend.scale.plan import place_plan
+    from yolact_ascend.scale.planning import ScaleRequest, prepare_plan
+    from yolact_ascend.scale.run import Group, finish, shards_of, work
+
+    chosen = choose_model(requested_model(arguments))
+    request = ScaleRequest(arguments.source, arguments.json_file, arguments.shard_size, arguments.limit)
+    prepared = prepare_plan(request, chosen)
+    for warning in prepared.warnings:
+        print(f"warning: {warning}", file=sys.stderr, flush=True)
+    planned = place_plan(find_place(arguments.out), prepared.plan, prepared.images)
+    plan, missing = planned.plan, planned.missing()
+    own = shards_of(missing, arguments.shard and Group(*arguments.shard))
+    print(f"{plan.images} images in {plan.shards} shards, {plan.shards - len(missing)} of them done before.")
+    if own:
+        worked = work(planned, chosen, arguments.source, own, arguments.workers)
+        say_overfull(worked.spent.host)
+        print(worked.describe())
+    if arguments.shard is not None:
+        left = len(planned.missing())
+        print(f"{left} shards are left to others." if left else "All parts are there: merge them without --shard.")
+        return
+    merged = finish(planned)
+    if merged.failed:
+        print(f"warning: {merged.describe()}", file=sys.stderr)
+    print(f"Results of {merged.evaluation.images} images are in {planned.out.name}.")
+    show_scores(merged.evaluation)

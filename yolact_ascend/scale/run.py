@@ -1,0 +1,121 @@
+"""A scaled run in this process: a plan in its place, the shards that are missing, a log, and the merge."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import platform
+import tempfile
+import time
+import uuid
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from yolact_ascend.detection.thresholds import EVALUATION_SETTINGS
+from yolact_ascend.errors import UsageError
+from yolact_ascend.host.loading import ChosenModel
+from yolact_ascend.host.overlap import Spent
+from yolact_ascend.progress import bar
+from yolact_ascend.scale.merge import Merged, merge
+from yolact_ascend.scale.places import RESUME, Place
+from yolact_ascend.scale.plan import Planned
+from yolact_ascend.scale.reading import Reader
+from yolact_ascend.scale.source import folder_of
+from yolact_ascend.scale.work import do_shards
+from yolact_ascend.tables import counted
+from yolact_ascend.targets.folder import DETECTIONS_OF
+
+LOGS = "logs"  # of workers: hosts, times
+SCORES = "scores.json"
+
+
+class Group(NamedTuple):
+    """Which shards a worker does: each `step`-th one, from `first` on."""
+
+    first: int
+    step: int
+
+
+@dataclass(frozen=True)
+class Worked:
+    """What one worker did."""
+
+    shards: int
+    images: int
+    failed: int
+    seconds: float  # from the first shard's start to the last part; the model was open
+    spent: Spent
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the value as a worker's log holds it."""
+        return {
+            "host": platform.node(),
+            "pid": os.getpid(),
+            "shards": self.shards,
+            "images": self.images,
+            "failed": self.failed,
+            "seconds": round(self.seconds, 3),
+            "host_work": self.spent.host.to_json(),
+            "device_batches": [len(times) for times in self.spent.devices],
+        }
+
+    def describe(self) -> str:
+        """Return what was done, and how fast."""
+        speed = f", {self.images / self.seconds:.2f} images/s" if self.images else ""
+        return f"{counted(self.shards, 'shard')} with {counted(self.images, 'image')} done{speed}."
+
+
+def work(
+    planned: Planned, chosen: ChosenModel, source: str, shards: Sequence[int], workers: int | None = None
+) -> Worked:
+    """Do shards on the devices of this process; raises as `do_shards`. After an interrupt, finished shards are kept."""
+    spent, start, done = Spent(), time.perf_counter(), []
+    with chosen.open(EVALUATION_SETTINGS) as model:
+        if model.batch_size != planned.plan.engine["batch_size"]:
+            raise UsageError(
+                f"{model.path} takes batches of {model.batch_size}, and its side-car does not say so. Pass "
+                f"--batch_size={model.batch_size} and a new --out."
+            )
+        reader = Reader(folder_of(source), model.config.preprocessing)
+        total = sum(map(planned.plan.count, shards))
+        start = time.perf_counter()
+        try:
+            with bar(desc="scale", unit="image", total=total) as shown:
+                for each in do_shards(planned, model, reader, iter(shards), spent, workers):
+                    done.append(each)
+                    shown.update(each.images)
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt(f"{len(done)} of {counted(len(shards), 'shard')} are done. {RESUME}") from None
+    images, failed = sum(each.images for each in done), sum(each.failed for each in done)
+    worked = Worked(len(done), images, failed, time.perf_counter() - start, spent)
+    log = planned.out / LOGS / f"{platform.node()}-{uuid.uuid4().hex[:12]}.json"
+    log.write((json.dumps(worked.to_json(), indent=2) + "\n").encode())
+    return worked
+
+
+def shards_of(missing: Sequence[int], group: Group | None) -> list[int]:
+    """Return which of the missing shards a worker does."""
+    return [shard for shard in missing if group is None or shard % group.step == group.first]
+
+
+def finish(planned: Planned) -> Merged:
+    """Merge all parts into the plan's place: results files and scores.json."""
+    with _results_folder(planned.out) as folder:
+        merged = merge(planned, {task: folder / DETECTIONS_OF[task] for task in planned.plan.tasks})
+    (planned.out / SCORES).write((json.dumps(merged.to_json(), indent=2) + "\n").encode())
+    return merged
+
+
+@contextlib.contextmanager
+def _results_folder(out: Place) -> Iterator[Path]:
+    """Give a local folder for results files; they are copied to the place if that is elsewhere."""
+    if out.is_local:
+        yield Path(out.path)
+        return
+    with tempfile.TemporaryDirectory(prefix="yolact-ascend-") as folder:
+        yield Path(folder)
+        for path in sorted(Path(folder).iterdir()):
+            (out / path.name).copy_from(path)

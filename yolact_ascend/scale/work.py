@@ -1,0 +1,113 @@
+"""Shards through one open model, each to its part: what every worker does, whoever gives it the numbers."""
+
+from __future__ import annotations
+
+import contextlib
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from yolact_ascend.detection.detections import RESULTS_OF, Detections
+from yolact_ascend.host.overlap import Detected, Spent
+from yolact_ascend.images.reader import PictureSource
+from yolact_ascend.scale.manifest import Image
+from yolact_ascend.scale.matching import ImageMatches, match_shard, objects_of
+from yolact_ascend.scale.parts import Row, part_of
+from yolact_ascend.scale.plan import Plan, Planned
+from yolact_ascend.scale.reading import Reader
+
+if TYPE_CHECKING:
+    from yolact_ascend.host.model import Model
+
+
+@dataclass(frozen=True)
+class Done:
+    """A shard whose part is in its place."""
+
+    shard: int
+    images: int
+    failed: int
+
+
+def do_shards(
+    planned: Planned, model: Model, reader: Reader, shards: Iterator[int], spent: Spent, workers: int | None = None
+) -> Iterator[Done]:
+    """Do shards as their numbers come, and give each when its part is written; `spent` is filled on the way.
+
+    Numbers are taken some batches ahead. Where they are waited for, the next must come before the one before is done.
+    Raises ArtifactError when a store is lost or full, ToolError when a device or worker fails.
+    """
+    while True:
+        first = next(shards, None)
+        if first is None:
+            return
+        stream = _Stream(planned, reader, first, shards)
+        with contextlib.closing(model.overlap(stream.sources(), spent, workers)) as found:
+            yield from stream.commit(found)
+
+
+class _Stream:
+    """Shards one after the other, which all are whole batches; a short one is the last, and the next begins anew.
+
+    So the batches of a shard are the same, whatever was done before it.
+    """
+
+    def __init__(self, planned: Planned, reader: Reader, first: int, shards: Iterator[int]) -> None:
+        self._planned, self._reader, self._first, self._shards = planned, reader, first, shards
+        self._begun: deque[tuple[int, list[Image]]] = deque()
+
+    def sources(self) -> Iterator[PictureSource]:
+        """Give the pictures of the shards."""
+        shard: int | None = self._first
+        while shard is not None:
+            images = self._planned.images(shard)
+            self._begun.append((shard, images))
+            yield from self._reader.read_all(images)
+            if len(images) < self._planned.plan.shard_size:
+                return
+            shard = next(self._shards, None)
+
+    def commit(self, found: Iterator[Detected]) -> Iterator[Done]:
+        """Write a part as soon as all images of its shard are detected."""
+        there: list[Detected] = []
+        for detected in found:
+            there.append(detected._replace(source=_NOTHING))  # its pixels are not needed any more
+            shard, images = self._begun[0]
+            if len(there) == len(images):
+                rows = rows_of_shard(self._planned.plan, images, there)
+                self._planned.commit(shard, part_of(rows))
+                self._begun.popleft()
+                yield Done(shard, len(rows), sum(row.detections is None for row in rows))
+                there = []
+
+
+_NOTHING = PictureSource(b"", "")
+
+
+def rows_of_shard(plan: Plan, images: list[Image], found: list[Detected]) -> list[Row]:
+    """Return the rows of a shard's part."""
+    detections = {image.image_id: each.detections for image, each in zip(images, found) if each.detections is not None}
+    matches: dict[int, dict[str, ImageMatches]] = {image_id: {} for image_id in detections}
+    if plan.category_ids:
+        chosen = [image for image in images if image.image_id in detections]
+        for task in plan.tasks:
+            results = _results(detections, plan.class_ids, task)
+            for image_id, each in match_shard(chosen, results, plan.category_ids, task).items():
+                matches[image_id][task] = each
+    return [
+        Row(
+            image.image_id,
+            image.entry.name,
+            each.size,
+            each.detections,
+            each.failure,
+            objects_of(image, plan.category_ids) if plan.category_ids else None,
+            matches.get(image.image_id, {}),
+        )
+        for image, each in zip(images, found)
+    ]
+
+
+def _results(detections: dict[int, Detections], class_ids: tuple[int, ...], task: str) -> Iterator[dict]:
+    return (entry for i, found in detections.items() for entry in RESULTS_OF[task](found, i, class_ids))
