@@ -62,6 +62,16 @@ def silence_ffmpeg() -> None:
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
 
 
+def silence_ray(is_alone: bool) -> None:
+    """Have Ray report no use over the network; where it `is_alone` on this host, it uses the loopback interface only.
+
+    To be called before Ray is imported. Source: ray 2.60, _common/usage/usage_lib.py and _private/ray_constants.py.
+    """
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    if is_alone:
+        os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
+
+
 def has_display() -> bool:
     """Whether a window can be opened, by X11 or Wayland; other systems than Linux always have a display."""
     return sys.platform != "linux" or any(os.environ.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY"))

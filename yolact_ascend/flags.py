@@ -104,6 +104,13 @@ REPORT = Flag("report", path, "report.json of a finished run, whose speeds --pla
 IMAGES = Flag("images", COUNT, "how many images --plan_only counts with (default: those of SOURCE)")
 HOST_CORES = Flag("host_cores", COUNT, "cores of each host, for --plan_only (default: those of this host)")
 HOST_CARDS = Flag("host_cards", COUNT, "cards of each host, for --plan_only (default: as many as its cores keep busy)")
+LOCAL_CLUSTER, JOINED_CLUSTER = "local", "ray"
+CLUSTER = Flag(
+    "cluster",
+    str,
+    "a Ray cluster does the shards: local (started on this host), ray (the one that this host is in), or its address",
+)
+ACTORS = Flag("actors", COUNT, "workers on the cluster (default: one for each card, or each host without cards)")
 SHARD_SIZE = Flag("shard_size", COUNT, "images per shard, a multiple of the batch size (default: about 256)")
 
 # Outputs, detections and scores.

@@ -1,6 +1,7 @@
 """How many cores a process may use: affinity, and the quotas of control groups in both versions."""
 
 import os
+import platform
 import subprocess
 import sys
 import uuid
@@ -9,7 +10,7 @@ from pathlib import Path
 import pytest
 from factories import CHECKOUT
 
-from yolact_ascend.cores import count_cores, cpu_quotas
+from yolact_ascend.cores import count_cores, cpu_quotas, describe_cpu
 
 V1 = (
     "31 23 0:28 / /sys/fs/cgroup rw - tmpfs tmpfs rw\n"
@@ -90,3 +91,16 @@ def test_a_real_control_group_counts(half_a_core):
         "from yolact_ascend.cores import count_cores; print(count_cores())"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "1\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("processor\t: 0\nflags\t\t: fpu avx2 sse avx fma\n\nprocessor\t: 1\nflags\t\t: avx512f\n", " avx avx2 fma"),
+        ("processor\t: 0\nFeatures\t: fp asimd evtstrm asimddp\n", " asimd asimddp"),  # aarch64
+        ("", ""),
+    ],
+)
+def test_a_processor_is_told_by_its_instructions(text, said, tmp_path):
+    (tmp_path / "cpuinfo").write_text(text)
+    assert describe_cpu(tmp_path / "cpuinfo") == f"{platform.machine()}{said}"

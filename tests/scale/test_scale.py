@@ -1,13 +1,26 @@
 """`scale` on one host: the files of `stream`, whatever was done where and when, and what goes wrong in a sentence."""
 
 import json
+import os
+import pickle
 import shutil
+import subprocess
+import sys
 
+import pyarrow.parquet as pq
 import pytest
+from factories import CHECKOUT
 
+from yolact_ascend.cli import main as main_module
 from yolact_ascend.cli.main import main
-
-pytestmark = pytest.mark.needs("pyarrow")
+from yolact_ascend.errors import ArtifactError, UsageError
+from yolact_ascend.host.loading import ModelRequest
+from yolact_ascend.scale.actor import Job, ShardWorker
+from yolact_ascend.scale.merge import merge
+from yolact_ascend.scale.parts import rows_of
+from yolact_ascend.scale.places import find_place
+from yolact_ascend.scale.plan import Planned, read_plan
+from yolact_ascend.scale.planning import ScaleRequest
 
 
 @pytest.fixture(scope="session")
@@ -135,3 +148,76 @@ def test_a_broken_image_is_a_row_with_its_error(scale, streamed, tmp_path, capsy
     for name, whole in (("bbox_detections.json", streamed.box), ("mask_detections.json", streamed.mask)):
         kept = [entry for entry in json.loads(whole) if entry["image_id"] != 1]
         assert json.loads((out / name).read_text()) == kept and kept
+
+
+def test_parts_of_others_and_missing_ones_are_not_merged(scale, copied, capsys):
+    (first, second) = sorted((copied / "parts").iterdir())
+    assert scale(copied, "--shard=0/1") == 0
+    assert "All parts are there: merge them without --shard." in capsys.readouterr().out
+    table = pq.read_table(first)
+    pq.write_table(table.slice(0, 1), first)
+    code = scale(copied)
+    assert "part-000000.parquet has 1 rows, expected 2: it is not of this plan." in refused(capsys, code)
+    second.unlink()
+    with pytest.raises(ArtifactError, match="1 of 2 parts are not in .*out yet: shard 1"):
+        out = find_place(str(copied))
+        merge(Planned(out, read_plan(out)), {})
+
+
+@pytest.mark.parametrize("word", ["4/4", "1", "a/b", "0/0", "-1/2"])
+def test_a_share_is_a_number_and_how_many_there_are(word, capsys):
+    assert main_module.parse_arguments(["scale", "s", "--shard=3/4"]).shard == (3, 4)
+    with pytest.raises(SystemExit, match="2"):
+        main_module.parse_arguments(["scale", "s", f"--shard={word}"])
+    assert "expected I/N with I from 0 to N-1" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["scale", "photos"], "Pass SOURCE, the images, and --out=URI"),
+        (["scale", "photos", "--out=o", "--cluster=local", "--shard=0/2"], "Pass either --cluster or --shard"),
+    ],
+)
+def test_words_that_do_not_fit_are_refused(words, said, capsys):
+    assert said in refused(capsys, main(words))
+
+
+def test_all_that_failed_is_no_result(scale, streamed, tmp_path, capsys):
+    images = tmp_path / "images"
+    images.mkdir()
+    (images / "a.jpg").write_bytes(b"no photograph")
+    code = scale(tmp_path / "out", source=images, annotations=None)
+    assert "None of the 1 images could be read; the first: a.jpg (13 bytes) cannot be decoded" in refused(capsys, code)
+
+
+def test_without_a_cluster_nothing_of_ray_is_imported():
+    modules = "yolact_ascend.cli.scale, yolact_ascend.scale.run, yolact_ascend.scale.planning"
+    code = f"import sys, {modules}; print('ray' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=CHECKOUT)
+    assert done.stdout == "False\n"
+
+
+def test_an_actor_takes_numbers_as_they_come(by_shards, streamed, tmp_path, monkeypatch):
+    """As the driver calls it: two shards ahead, and one more for each that is done."""
+    request = ScaleRequest(str(streamed.images), streamed.annotations, shard_size=1)
+    job = Job(str(tmp_path / "out"), request, ModelRequest(streamed.model, batch_size=1), workers=1)
+    worker = ShardWorker(pickle.loads(pickle.dumps(job)))
+    assert worker.plan() == ()
+    opened = worker.open()
+    assert opened.device == "ONNX Runtime on the CPU" and opened.pid == os.getpid()
+    done = [worker.do([3, 0]), worker.do([1]), worker.do([]), worker.do([2]), worker.do([])]
+    assert [each and each.shard for each in done] == [3, 0, 1, 2, None]
+    worked = worker.close()
+    assert (worked.shards, worked.images, worked.failed) == (4, 4, 0)
+    assert len(list((tmp_path / "out" / "logs").iterdir())) == 1
+    rows = [rows_of(pq.read_table(path)) for folder in (tmp_path / "out", by_shards) for path in files_of(folder)]
+    found = [(row.image_id, row.detections.scores.tolist()) for part in rows for row in part]
+    assert found[:4] == found[4:]
+    monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "AVX")
+    with pytest.raises(UsageError, match="The host .* differs from the plan: ONEDNN_MAX_CPU_ISA is AVX, planned None"):
+        ShardWorker(job).open()
+
+
+def files_of(out):
+    return sorted((out / "parts").iterdir())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from typing import TYPE_CHECKING
 
 from yolact_ascend import flags
 from yolact_ascend.cli.flags import (
@@ -16,6 +17,10 @@ from yolact_ascend.cli.flags import (
     show_scores,
 )
 from yolact_ascend.errors import UsageError
+
+if TYPE_CHECKING:
+    from yolact_ascend.scale.plan import Planned
+    from yolact_ascend.scale.planning import ScaleRequest
 
 HELP = "Run very many images in shards, on this host or several, and merge their results."
 
@@ -32,7 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_flag(parser, flags.JSON_FILE, default=None, help="COCO annotation file, to score against (default: none)")
     add_described_model(parser)
     add_flag(parser, flags.BATCH_SIZE, default=None, help="images per batch, for a model that takes any (default: 1)")
-    add_flags(parser, flags.SHARD, flags.SHARD_SIZE, flags.LIMIT, flags.WORKERS)
+    add_flags(parser, flags.CLUSTER, flags.ACTORS, flags.SHARD, flags.SHARD_SIZE, flags.LIMIT, flags.WORKERS)
     add_switch(parser, "plan_only", "print how many cards, hosts, cores and hours it takes, by --report; run nothing")
     add_flags(parser, flags.REPORT, flags.IMAGES, flags.HOST_CORES, flags.HOST_CARDS)
 
@@ -46,8 +51,14 @@ def run(arguments: argparse.Namespace) -> None:
         return
     if arguments.source is None or arguments.out is None:
         raise UsageError("Pass SOURCE, the images, and --out=URI, the place of plan, parts and results.")
+    if arguments.cluster is not None and arguments.shard is not None:
+        raise UsageError("Pass either --cluster or --shard: a cluster does all shards.")
     require_module("pyarrow")
-    _run(arguments)
+    if arguments.cluster is not None:
+        require_module("ray")
+    planned = _run_on_cluster(arguments) if arguments.cluster is not None else _run_here(arguments)
+    if planned is not None:
+        _merge(planned)
 
 
 def _plan_capacity(arguments: argparse.Namespace) -> None:
@@ -66,30 +77,58 @@ def _plan_capacity(arguments: argparse.Namespace) -> None:
     print(describe_capacity(images, measured, hosts))
 
 
-def _run(arguments: argparse.Namespace) -> None:
+def _request(arguments: argparse.Namespace) -> ScaleRequest:
+    from yolact_ascend.scale.planning import ScaleRequest
+
+    return ScaleRequest(arguments.source, arguments.json_file, arguments.shard_size, arguments.limit)
+
+
+def _run_here(arguments: argparse.Namespace) -> Planned | None:
+    """Do the shards of this process; return the plan when its parts are to be merged."""
     from yolact_ascend.host.loading import choose_model
     from yolact_ascend.scale.places import find_place
     from yolact_ascend.scale.plan import place_plan
-    from yolact_ascend.scale.planning import ScaleRequest, prepare_plan
-    from yolact_ascend.scale.run import Group, finish, shards_of, work
+    from yolact_ascend.scale.planning import prepare_plan
+    from yolact_ascend.scale.run import Group, shards_of, work
 
     chosen = choose_model(requested_model(arguments))
-    request = ScaleRequest(arguments.source, arguments.json_file, arguments.shard_size, arguments.limit)
-    prepared = prepare_plan(request, chosen)
+    prepared = prepare_plan(_request(arguments), chosen)
     for warning in prepared.warnings:
         print(f"warning: {warning}", file=sys.stderr, flush=True)
     planned = place_plan(find_place(arguments.out), prepared.plan, prepared.images)
     plan, missing = planned.plan, planned.missing()
     own = shards_of(missing, arguments.shard and Group(*arguments.shard))
-    print(f"{plan.images} images in {plan.shards} shards, {plan.shards - len(missing)} of them done before.")
+    print(plan.describe_start(len(missing)))
     if own:
         worked = work(planned, chosen, arguments.source, own, arguments.workers)
         say_overfull(worked.spent.host)
         print(worked.describe())
-    if arguments.shard is not None:
-        left = len(planned.missing())
-        print(f"{left} shards are left to others." if left else "All parts are there: merge them without --shard.")
-        return
+    if arguments.shard is None:
+        return planned
+    left = len(planned.missing())
+    print(f"{left} shards are left to others." if left else "All parts are there: merge them without --shard.")
+    return None
+
+
+def _run_on_cluster(arguments: argparse.Namespace) -> Planned:
+    from yolact_ascend.environment import silence_ray
+
+    silence_ray(is_alone=arguments.cluster == flags.LOCAL_CLUSTER)  # which Ray reads when it is imported
+    from yolact_ascend.scale.actor import Job
+    from yolact_ascend.scale.cluster import joined, run_on_cluster, say_on_stderr
+
+    job = Job(arguments.out, _request(arguments), requested_model(arguments), arguments.workers)
+    with joined(arguments.cluster):
+        planned, workers = run_on_cluster(job, arguments.actors, say_on_stderr)
+    for worked in workers:
+        say_overfull(worked.spent.host)
+        print(worked.describe())
+    return planned
+
+
+def _merge(planned: Planned) -> None:
+    from yolact_ascend.scale.run import finish
+
     merged = finish(planned)
     if merged.failed:
         print(f"warning: {merged.describe()}", file=sys.stderr)

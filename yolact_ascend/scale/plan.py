@@ -41,6 +41,10 @@ class Plan:
         """How many shards there are."""
         return -(-self.images // self.shard_size)
 
+    def describe_start(self, missing: int) -> str:
+        """Return how much there is to do, of which so many shards are missing."""
+        return f"{self.images} images in {self.shards} shards, {self.shards - missing} of them done before."
+
     def count(self, shard: int) -> int:
         """Return how many images a shard has."""
         return min(self.shard_size, self.images - shard * self.shard_size)

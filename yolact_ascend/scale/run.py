@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 from yolact_ascend.detection.thresholds import EVALUATION_SETTINGS
 from yolact_ascend.errors import UsageError
 from yolact_ascend.host.loading import ChosenModel
+from yolact_ascend.host.model import Model
 from yolact_ascend.host.overlap import Spent
 from yolact_ascend.progress import bar
 from yolact_ascend.scale.merge import Merged, merge
@@ -24,7 +25,7 @@ from yolact_ascend.scale.places import RESUME, Place
 from yolact_ascend.scale.plan import Planned
 from yolact_ascend.scale.reading import Reader
 from yolact_ascend.scale.source import folder_of
-from yolact_ascend.scale.work import do_shards
+from yolact_ascend.scale.work import Done, do_shards
 from yolact_ascend.tables import counted
 from yolact_ascend.targets.folder import DETECTIONS_OF
 
@@ -43,16 +44,25 @@ class Group(NamedTuple):
 class Worked:
     """What one worker did."""
 
+    host: str
+    device: str
     shards: int
     images: int
     failed: int
     seconds: float  # from the first shard's start to the last part; the model was open
     spent: Spent
 
+    @classmethod
+    def of(cls, done: Sequence[Done], seconds: float, spent: Spent, device: str) -> Worked:
+        """Return what a worker did that gave these shards."""
+        images, failed = sum(each.images for each in done), sum(each.failed for each in done)
+        return cls(platform.node(), device, len(done), images, failed, seconds, spent)
+
     def to_json(self) -> dict[str, Any]:
         """Return the value as a worker's log holds it."""
         return {
-            "host": platform.node(),
+            "host": self.host,
+            "device": self.device,
             "pid": os.getpid(),
             "shards": self.shards,
             "images": self.images,
@@ -65,20 +75,28 @@ class Worked:
     def describe(self) -> str:
         """Return what was done, and how fast."""
         speed = f", {self.images / self.seconds:.2f} images/s" if self.images else ""
-        return f"{counted(self.shards, 'shard')} with {counted(self.images, 'image')} done{speed}."
+        done = f"{counted(self.shards, 'shard')} with {counted(self.images, 'image')} done"
+        return f"{self.host}, {self.device}: {done}{speed}."
+
+
+def open_model(planned: Planned, chosen: ChosenModel) -> Model:
+    """Open the model of a plan; raises UsageError when it takes other batches, and as `ChosenModel.open`."""
+    model = chosen.open(EVALUATION_SETTINGS)
+    if model.batch_size != planned.plan.engine["batch_size"]:
+        model.close()
+        raise UsageError(
+            f"{model.path} takes batches of {model.batch_size}, and its side-car does not say so. Pass "
+            f"--batch_size={model.batch_size} and a new --out."
+        )
+    return model
 
 
 def work(
     planned: Planned, chosen: ChosenModel, source: str, shards: Sequence[int], workers: int | None = None
 ) -> Worked:
     """Do shards on the devices of this process; raises as `do_shards`. After an interrupt, finished shards are kept."""
-    spent, start, done = Spent(), time.perf_counter(), []
-    with chosen.open(EVALUATION_SETTINGS) as model:
-        if model.batch_size != planned.plan.engine["batch_size"]:
-            raise UsageError(
-                f"{model.path} takes batches of {model.batch_size}, and its side-car does not say so. Pass "
-                f"--batch_size={model.batch_size} and a new --out."
-            )
+    spent, done = Spent(), list[Done]()
+    with open_model(planned, chosen) as model:
         reader = Reader(folder_of(source), model.config.preprocessing)
         total = sum(map(planned.plan.count, shards))
         start = time.perf_counter()
@@ -89,11 +107,15 @@ def work(
                     shown.update(each.images)
         except KeyboardInterrupt:
             raise KeyboardInterrupt(f"{len(done)} of {counted(len(shards), 'shard')} are done. {RESUME}") from None
-    images, failed = sum(each.images for each in done), sum(each.failed for each in done)
-    worked = Worked(len(done), images, failed, time.perf_counter() - start, spent)
-    log = planned.out / LOGS / f"{platform.node()}-{uuid.uuid4().hex[:12]}.json"
-    log.write((json.dumps(worked.to_json(), indent=2) + "\n").encode())
+    worked = Worked.of(done, time.perf_counter() - start, spent, model.device)
+    write_log(planned.out, worked)
     return worked
+
+
+def write_log(out: Place, worked: Worked) -> None:
+    """Write what a worker did, beside those of others."""
+    name = f"{platform.node()}-{uuid.uuid4().hex[:12]}.json"
+    (out / LOGS / name).write((json.dumps(worked.to_json(), indent=2) + "\n").encode())
 
 
 def shards_of(missing: Sequence[int], group: Group | None) -> list[int]:

@@ -1,0 +1,162 @@
+"""The driver of a cluster, on a played Ray: who gets which shard, and what happens when workers are lost."""
+
+from collections import deque
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from ray.exceptions import RayActorError
+
+from yolact_ascend.errors import ArtifactError, ToolError, UsageError
+from yolact_ascend.host.loading import ModelRequest
+from yolact_ascend.scale import cluster
+from yolact_ascend.scale.actor import Job, Opened
+from yolact_ascend.scale.cluster import Size
+from yolact_ascend.scale.planning import ScaleRequest
+from yolact_ascend.scale.work import Done
+from yolact_ascend.targets.target import DeviceRequest
+
+
+class Actor:
+    """Does its shards in order; `fails(shard)` is an exception in place of the one that it is at, or None."""
+
+    def __init__(self, number, fails):
+        self.number, self.fails, self.given, self.killed = number, fails, deque(), False
+        names = {name: SimpleNamespace(remote=getattr(self, f"_{name}")) for name in ("open", "do", "close")}
+        vars(self).update(names)
+
+    def _open(self):
+        return self.fails(None) or Opened("host", "device", self.number)
+
+    def _do(self, shards):
+        self.given.extend(shards)
+        return self.fails(self.given[0]) or Done(self.given.popleft(), 2, 0)
+
+    def _close(self):
+        return f"closed {self.number}"
+
+
+class Ray:
+    """Calls are answered in the order of the actors; a call is the list with its answer."""
+
+    def __init__(self, monkeypatch, fails=lambda number, shard: None):
+        self.actors, self.fails = [], fails
+        played = SimpleNamespace(wait=self.wait, kill=lambda actor: setattr(actor, "killed", True))
+        monkeypatch.setattr(cluster, "ray", played)
+        monkeypatch.setattr(cluster, "_start", lambda job, size: self.start())
+        monkeypatch.setattr(cluster, "_result", self.result)
+
+    def start(self):
+        number = len(self.actors)
+        actor = Actor(number, lambda shard: self.fails(number, shard))
+        for name in ("open", "do"):
+            real = getattr(actor, name).remote
+            setattr(actor, name, SimpleNamespace(remote=lambda *words, real=real: Call(real(*words))))
+        self.actors.append(actor)
+        return actor
+
+    def wait(self, calls, num_returns, timeout):
+        return calls[:num_returns], calls[num_returns:]
+
+    def result(self, call):
+        if isinstance(call, Call) and isinstance(call.answer, Exception):
+            raise call.answer
+        return call.answer if isinstance(call, Call) else call
+
+
+class Call:
+    def __init__(self, answer):
+        self.answer = answer
+
+
+@pytest.fixture
+def drive():
+    said = []
+
+    def drive(ray, actors, shards):
+        planned = SimpleNamespace(plan=SimpleNamespace(count=lambda shard: 2))
+        driver = cluster._Driver(planned, Job("o", ScaleRequest("s"), None), Size(actors, 1), said.append)
+        return driver.run(ray.start(), shards), said
+
+    return drive
+
+
+def test_each_shard_is_done_once_by_as_many_actors_as_fit(drive, monkeypatch):
+    done = []
+    ray = Ray(monkeypatch, lambda number, shard: done.append((number, shard)) if shard is not None else None)
+    closed, said = drive(ray, 3, list(range(10)))
+    assert sorted(shard for _, shard in done) == list(range(10))
+    assert {number for number, _ in done} == {0, 1, 2} and len(ray.actors) == 3
+    assert sorted(closed) == ["closed 0", "closed 1", "closed 2"] and said == []
+
+
+def test_no_more_actors_are_started_than_there_are_shards(drive, monkeypatch):
+    ray = Ray(monkeypatch)
+    drive(ray, 8, [4, 5])
+    assert len(ray.actors) == 2
+
+
+def test_shards_of_a_lost_worker_are_done_by_others(drive, monkeypatch):
+    done = []
+
+    def fails(number, shard):
+        if number == 0 and shard == 1:
+            return RayActorError(error_msg="The actor died.\nwith details")
+        if shard is not None:
+            done.append(shard)
+        return None
+
+    ray = Ray(monkeypatch, fails)
+    _, said = drive(ray, 1, [0, 1, 2, 3])
+    assert done == [0, 1, 2, 3] and len(ray.actors) == 2 and ray.actors[0].killed
+    assert said == ["warning: a worker was lost on host, and is replaced: The actor died."]
+
+
+def test_a_shard_that_ends_three_workers_ends_the_run(drive, monkeypatch):
+    ray = Ray(monkeypatch, lambda number, shard: ToolError("The device failed.") if shard == 2 else None)
+    with pytest.raises(ToolError, match=r"3 workers were lost with shard 2; the last on host: The device failed\."):
+        drive(ray, 1, [0, 1, 2])
+    assert len(ray.actors) == 3
+
+
+def test_workers_that_cannot_open_the_model_end_the_run(drive, monkeypatch):
+    ray = Ray(monkeypatch, lambda number, shard: ToolError("There is no card.") if shard is None else None)
+    with pytest.raises(ToolError, match=r"3 workers were lost before a model was open; the last before its model"):
+        drive(ray, 2, [0, 1, 2])
+
+
+def test_what_no_other_worker_could_do_better_ends_the_run_at_once(drive, monkeypatch):
+    ray = Ray(monkeypatch, lambda number, shard: ArtifactError("The disk is full.") if shard == 1 else None)
+    with pytest.raises(ArtifactError, match="The disk is full"):
+        drive(ray, 2, [0, 1, 2])
+    assert len(ray.actors) == 2
+
+
+CARDS, HOST = {"CPU": 16, "NPU": 4}, {"CPU": 8}
+
+
+@pytest.mark.parametrize(
+    ("model", "device", "hosts", "actors", "size"),
+    [
+        ("a.om", "auto", [CARDS, HOST, CARDS], None, Size(8, 4, 1)),
+        ("a.om", "npu", [CARDS], 3, Size(3, 4, 1)),
+        ("a.om", "npu", [CARDS], 9, Size(4, 4, 1)),
+        ("a.om", "emulation", [CARDS], None, Size(1, 16)),
+        ("a.onnx", "auto", [HOST, HOST], None, Size(2, 8)),
+        ("a.onnx", "auto", [HOST, HOST], 3, Size(3, 4)),
+        ("a.onnx", "auto", [{"CPU": 2}], 8, Size(8, 0.25)),
+    ],
+)
+def test_a_card_has_one_worker_and_its_share_of_the_cores(model, device, hosts, actors, size, monkeypatch):
+    listed = [{"Alive": True, "Resources": each} for each in hosts] + [{"Alive": False, "Resources": CARDS}]
+    monkeypatch.setattr(cluster, "ray", SimpleNamespace(nodes=lambda: listed))
+    job = Job("o", ScaleRequest("s"), ModelRequest(Path(model), devices=DeviceRequest(device)))
+    assert cluster.size_of_cluster(job, actors) == size
+    assert size.processes == max(1, int(size.cpus))
+
+
+def test_a_model_for_cards_on_a_cluster_without_is_refused(monkeypatch):
+    listed = [{"Alive": True, "Resources": HOST}]
+    monkeypatch.setattr(cluster, "ray", SimpleNamespace(nodes=lambda: listed))
+    with pytest.raises(UsageError, match="The cluster has no card: none of its 1 node has the resource NPU"):
+        cluster.size_of_cluster(Job("o", ScaleRequest("s"), ModelRequest(Path("a.om"))), None)

@@ -1,0 +1,103 @@
+"""What runs on a host of a Ray cluster: one open model, whose stream takes the numbers of shards as they come."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import platform
+import time
+from collections import deque
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from yolact_ascend.errors import UsageError
+from yolact_ascend.host.loading import ChosenModel, ModelRequest, choose_model
+from yolact_ascend.host.overlap import Spent
+from yolact_ascend.scale.places import find_place
+from yolact_ascend.scale.plan import Plan, Planned, place_plan, read_plan
+from yolact_ascend.scale.planning import ScaleRequest, batch_size_of, describe_engine, hash_model, prepare_plan
+from yolact_ascend.scale.reading import Reader
+from yolact_ascend.scale.run import Worked, open_model, write_log
+from yolact_ascend.scale.source import folder_of
+from yolact_ascend.scale.work import Done, do_shards
+
+
+@dataclass(frozen=True)
+class Job:
+    """What an actor needs to know; all of it can be sent to another host. Models lie under the same path on each."""
+
+    out: str
+    request: ScaleRequest
+    model: ModelRequest
+    workers: int | None = None  # processes for the host's work; None: as many as Ray grants cores
+
+
+@dataclass(frozen=True)
+class Opened:
+    """Where an actor's model is open."""
+
+    host: str
+    device: str
+    pid: int
+
+
+class ShardWorker:
+    """An actor; its calls come one after the other, and the stream goes on between them."""
+
+    def __init__(self, job: Job) -> None:
+        self._job = job
+        self._given: deque[int] = deque()
+        self._stack = contextlib.ExitStack()
+        self._spent, self._done, self._start = Spent(), list[Done](), 0.0
+        self._finished: Iterator[Done] = iter(())
+
+    def plan(self) -> tuple[str, ...]:
+        """Put the plan into its place, on a host that has the model and its device; return what is odd."""
+        prepared = prepare_plan(self._job.request, choose_model(self._job.model))
+        place_plan(find_place(self._job.out), prepared.plan, prepared.images)
+        return prepared.warnings
+
+    def open(self) -> Opened:
+        """Open the model; raises UsageError when model, engine, libraries or CPU are not those of the plan."""
+        out = find_place(self._job.out)
+        self._planned = Planned(out, read_plan(out))
+        chosen = choose_model(self._job.model)
+        require_same(self._planned.plan, chosen)
+        self._model = self._stack.enter_context(open_model(self._planned, chosen))
+        self._reader = Reader(folder_of(self._job.request.source), self._model.config.preprocessing)
+        self._start = time.perf_counter()
+        return Opened(platform.node(), self._model.device, os.getpid())
+
+    def do(self, shards: Sequence[int]) -> Done | None:
+        """Take further shards, and return when one more part is written; None when there is no shard left."""
+        self._given.extend(shards)
+        done = next(self._finished, None)
+        if done is None and self._given:
+            numbers = iter(lambda: self._given.popleft() if self._given else None, None)
+            self._finished = do_shards(
+                self._planned, self._model, self._reader, numbers, self._spent, self._job.workers
+            )
+            done = next(self._finished, None)
+        if done is not None:
+            self._done.append(done)
+        return done
+
+    def close(self) -> Worked:
+        """Close the model, and return and log what was done."""
+        worked = Worked.of(self._done, time.perf_counter() - self._start, self._spent, self._model.device)
+        self._stack.close()
+        write_log(self._planned.out, worked)
+        return worked
+
+
+def require_same(plan: Plan, chosen: ChosenModel) -> None:
+    """Raise UsageError that names the host when it would compute with something else than the plan states."""
+    engine, model = describe_engine(chosen, batch_size_of(chosen)), hash_model(chosen)
+    there = [(name, plan.engine.get(name), engine.get(name)) for name in sorted({*plan.engine, *engine})]
+    there += [(name, plan.model.get(name), model.get(name)) for name in sorted({*plan.model, *model})]
+    differing = [f"{name} is {now}, planned {planned}" for name, planned, now in there if planned != now]
+    if differing:
+        raise UsageError(
+            f"The host {platform.node()} differs from the plan: {'; '.join(differing)}. Its results could differ, too: "
+            "make it equal, or leave it out of the cluster."
+        )

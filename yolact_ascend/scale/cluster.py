@@ -1,0 +1,240 @@
+"""Shards on a Ray cluster: actors that each keep a stream open, and this process, which hands them shard numbers.
+
+Only numbers and words cross Ray, never pixels. What is finished lies in the plan's place; nothing else is to be lost.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections import Counter, deque
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import ray
+from ray.exceptions import RayActorError, RayTaskError
+
+from yolact_ascend.cores import count_cores
+from yolact_ascend.errors import ToolError, UsageError, YolactAscendError
+from yolact_ascend.flags import JOINED_CLUSTER, LOCAL_CLUSTER
+from yolact_ascend.host.loading import model_in
+from yolact_ascend.progress import bar
+from yolact_ascend.scale.actor import Job, Opened, ShardWorker
+from yolact_ascend.scale.places import RESUME, find_place
+from yolact_ascend.scale.plan import Planned, read_plan
+from yolact_ascend.scale.run import Worked
+from yolact_ascend.scale.work import Done
+from yolact_ascend.tables import counted
+from yolact_ascend.targets.ascend.target import AscendTarget
+from yolact_ascend.targets.ascend.tools import ON_EMULATION
+
+NPU = "NPU"  # Ray's own name of a card: ray/_private/accelerators/npu.py
+LEAD = 2  # shards that an actor knows: one that it works on, and the next
+MOST_DEATHS = 3  # of actors with the same shard
+LOOK_S = 1.0  # between two looks at what is done
+
+
+@dataclass(frozen=True)
+class Size:
+    """How many actors, and what each needs."""
+
+    actors: int
+    cpus: float  # less than 1 where there are more actors than cores
+    npus: int = 0
+
+    @property
+    def processes(self) -> int:
+        """How many processes or threads an actor may have."""
+        return max(1, int(self.cpus))
+
+
+@contextlib.contextmanager
+def joined(cluster: str) -> Iterator[None]:
+    """Start a cluster on this host, on the loopback interface alone, or join the one that is named.
+
+    Raises ToolError when that fails.
+    """
+    options: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
+    if cluster == LOCAL_CLUSTER:
+        options.update(num_cpus=count_cores(), include_dashboard=False, _node_ip_address="127.0.0.1")
+    else:
+        options["address"] = "auto" if cluster == JOINED_CLUSTER else cluster
+    try:
+        ray.init(**options)
+    except (ConnectionError, RuntimeError, ValueError, OSError) as error:
+        reason = str(error).splitlines()[0].rstrip(".")
+        raise ToolError(
+            f"Cannot use the cluster {cluster}: {reason}. Is it started, and of Ray {ray.__version__}?"
+        ) from error
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def size_of_cluster(job: Job, actors: int | None) -> Size:
+    """Return how many actors fit: one for each card, or one for each host where a CPU computes.
+
+    Raises UsageError where a model for a card finds none.
+    """
+    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    if is_of_ascend(job) and job.model.devices.device != ON_EMULATION:
+        cards = [int(node.get(NPU, 0)) for node in nodes]
+        if not sum(cards):
+            raise UsageError(
+                f"The cluster has no card: none of its {counted(len(nodes), 'node')} has the resource {NPU}. Start it "
+                "where Ray sees /dev/davinci*, or with --resources='{\"NPU\": N}'; --device=emulation needs no card."
+            )
+        cpus = min(_whole(node.get("CPU", 1) / count) for node, count in zip(nodes, cards) if count)
+        return Size(min(actors or sum(cards), sum(cards)), cpus, 1)
+    per_node = -(-(actors or len(nodes)) // len(nodes))
+    return Size(actors or len(nodes), min(_whole(node.get("CPU", 1) / per_node) for node in nodes))
+
+
+def _whole(cpus: float) -> float:
+    """Return a number that Ray takes: it has no halves above one."""
+    return cpus if cpus < 1 else int(cpus)
+
+
+def is_of_ascend(job: Job) -> bool:
+    """Whether a model runs on an NPU, by its ending, or that of the one in its folder."""
+    path = job.model.path
+    if path.is_dir():
+        path = model_in(path)
+    return path.suffix == AscendTarget.model_suffix or job.model.target == AscendTarget.name
+
+
+@dataclass
+class _Actor:
+    handle: Any
+    given: deque[int] = field(default_factory=deque)  # shards that are not done yet
+    place: Opened | None = None  # None: its model is not open yet
+    images: int = 0
+
+
+def run_on_cluster(job: Job, actors: int | None, say: Callable[[str], None]) -> tuple[Planned, list[Worked]]:
+    """Plan on a host of the cluster, and do all shards that are missing; inside `joined`.
+
+    `say` gets sentences on what happens. Raises what a worker raises when its host, the plan or a store is at fault;
+    ToolError when one shard ends `MOST_DEATHS` actors. Other actors that are lost are replaced.
+    """
+    size = size_of_cluster(job, actors)
+    job = replace(job, workers=job.workers or size.processes)
+    if not is_of_ascend(job) and job.model.devices.threads is None:
+        # Containers' quotas are not seen by all libraries (ray-project/ray#28044): threads are what Ray granted.
+        job = replace(job, model=replace(job.model, devices=replace(job.model.devices, threads=size.processes)))
+    first = _start(job, size)
+    for warning in _result(first.plan.remote()):
+        say(f"warning: {warning}")
+    out = find_place(job.out)
+    planned = Planned(out, read_plan(out))
+    missing = planned.missing()
+    say(planned.plan.describe_start(len(missing)))
+    if not missing:
+        return planned, []
+    return planned, _Driver(planned, job, size, say).run(first, missing)
+
+
+class _Driver:
+    """Hands out shards; an actor that is lost gives its shards back."""
+
+    def __init__(self, planned: Planned, job: Job, size: Size, say: Callable[[str], None]) -> None:
+        self._planned, self._job, self._size, self._say = planned, job, size, say
+        self._calls: dict[Any, _Actor] = {}  # what is waited for, one call of each actor at most
+        self._idle: list[_Actor] = []
+        self._deaths: Counter[int] = Counter()
+
+    def run(self, first: Any, shards: Sequence[int]) -> list[Worked]:
+        """Do the shards; return what each actor that lived to the end did."""
+        self._left = deque(shards)
+        count = min(self._size.actors, len(shards))
+        for handle in [first, *(_start(self._job, self._size) for _ in range(count - 1))]:
+            self._open(handle)
+        total, done = sum(map(self._planned.plan.count, shards)), 0
+        try:
+            with bar(desc="scale", unit="image", total=total) as shown:
+                while self._is_unfinished():
+                    ready, _ = ray.wait(list(self._calls), num_returns=1, timeout=LOOK_S)
+                    for call in ready:
+                        finished = self._take(self._calls.pop(call), call)
+                        if finished is not None:
+                            done += 1
+                            shown.update(finished.images)
+                            shown.set_postfix_str(self._speeds(), refresh=False)
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt(f"{done} of {counted(len(shards), 'shard')} are done. {RESUME}") from None
+        return [_result(actor.handle.close.remote()) for actor in self._idle]
+
+    def _is_unfinished(self) -> bool:
+        return bool(self._left) or any(actor.given for actor in self._calls.values())
+
+    def _speeds(self) -> str:
+        """Return how many images each host did."""
+        hosts: Counter[str] = Counter()
+        for actor in (*self._calls.values(), *self._idle):
+            hosts[actor.place.host if actor.place else ""] += actor.images
+        return ", ".join(f"{host} {images}" for host, images in hosts.items() if images)
+
+    def _open(self, handle: Any) -> None:
+        self._calls[handle.open.remote()] = _Actor(handle)
+
+    def _take(self, actor: _Actor, call: Any) -> Done | None:
+        """Take the answer of a call, and give the actor its next shards."""
+        try:
+            answer = _result(call)
+        except (RayActorError, ToolError) as error:  # it was killed, or lost its device
+            self._replace(actor, error)
+            return None
+        if isinstance(answer, Done):
+            actor.given.remove(answer.shard)
+            actor.images += answer.images
+        elif isinstance(answer, Opened):
+            actor.place = answer
+        self._feed(actor)
+        return answer if isinstance(answer, Done) else None
+
+    def _feed(self, actor: _Actor) -> None:
+        new = [self._left.popleft() for _ in range(min(LEAD - len(actor.given), len(self._left)))]
+        actor.given.extend(new)
+        if actor.given:
+            self._calls[actor.handle.do.remote(new)] = actor
+        else:
+            self._idle.append(actor)
+
+    def _replace(self, actor: _Actor, error: Exception) -> None:
+        """Give the shards of a lost actor to others, and start another actor; raises ToolError at the third time."""
+        with contextlib.suppress(Exception):
+            ray.kill(actor.handle)
+        where = f"on {actor.place.host}" if actor.place else "before its model was open"
+        shard = actor.given[0] if actor.given else -1  # of an actor that could not start
+        self._deaths[shard] += 1
+        reason = str(error).splitlines()[0]
+        if self._deaths[shard] >= MOST_DEATHS:
+            named = f"with shard {shard}" if actor.given else "before a model was open"
+            raise ToolError(f"{MOST_DEATHS} workers were lost {named}; the last {where}: {reason} {RESUME}")
+        self._say(f"warning: a worker was lost {where}, and is replaced: {reason}")
+        self._left.extendleft(reversed(actor.given))
+        while self._idle and self._left:
+            self._feed(self._idle.pop())
+        self._open(_start(self._job, self._size))
+
+
+def _start(job: Job, size: Size) -> Any:
+    resources = {NPU: size.npus} if size.npus else {}
+    return ray.remote(ShardWorker).options(num_cpus=size.cpus, resources=resources).remote(job)
+
+
+def _result(call: Any) -> Any:
+    """Return what a call gave; raises the error itself, where Ray would add a traceback."""
+    try:
+        return ray.get(call)
+    except RayTaskError as error:
+        if isinstance(error.cause, YolactAscendError):
+            raise error.cause from None
+        raise
+
+
+def say_on_stderr(sentence: str) -> None:
+    """Print a sentence beside the progress bar."""
+    print(sentence, file=sys.stderr, flush=True)
