@@ -10,6 +10,9 @@ import pytest
 from factories import TINY_CONFIG, write_coco
 
 from yolact_ascend.cli.main import main
+from yolact_ascend.environment import silence_ray
+
+silence_ray(is_alone=True)  # Ray reads this when it is imported, as by a file of tests here
 
 
 @pytest.fixture(scope="session")
@@ -32,3 +35,17 @@ def streamed(tiny_onnx, tmp_path_factory):
         model=tiny_onnx,
         **{name: p.read_bytes() for name, p in vars(files).items()},
     )
+
+
+@pytest.fixture(scope="session")
+def ray_cluster():
+    """A head without cores, and two raylets of two cores each, as two hosts; all on 127.0.0.1."""
+    pytest.importorskip("ray")
+    from ray.cluster_utils import Cluster
+
+    options = {"node_ip_address": "127.0.0.1", "include_dashboard": False, "object_store_memory": 80 * 2**20}
+    cluster = Cluster(initialize_head=True, head_node_args={**options, "num_cpus": 0})
+    for _ in range(2):
+        cluster.add_node(**options, num_cpus=2)
+    yield cluster
+    cluster.shutdown()

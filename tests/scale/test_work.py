@@ -3,6 +3,7 @@
 import errno
 import subprocess
 import sys
+from concurrent.futures import Future
 
 import numpy as np
 import pytest
@@ -17,7 +18,7 @@ from yolact_ascend.scale.places import find_place
 from yolact_ascend.scale.plan import Plan, place_plan
 from yolact_ascend.scale.reading import Reader
 from yolact_ascend.scale.source import Entry
-from yolact_ascend.scale.work import do_shards
+from yolact_ascend.scale.work import Tools, do_shards
 
 SHARD_SIZE, IMAGES = 4, 10  # so the third shard is short
 
@@ -47,6 +48,18 @@ class Streaming:
                 yield Detected(source, (6, 8), found_in(source.name))
 
 
+class Packer:
+    """In place of the process that packs parts: does so at once."""
+
+    def submit(self, work, *words):
+        call = Future()
+        call.set_result(work(*words))
+        return call
+
+    def result(self, call):
+        return call.result()
+
+
 @pytest.fixture
 def planned(tmp_path):
     images = number_images([Entry(f"{number}.png", f"{number}.png") for number in range(IMAGES)])
@@ -63,7 +76,8 @@ def do(planned, tmp_path):
 
     def do(*shards):
         model = Streaming()
-        return model.streams, list(do_shards(planned, model, reader, iter(shards), Spent()))
+        tools = Tools(model, reader, Packer())
+        return model.streams, list(do_shards(planned, tools, iter(shards), Spent()))
 
     return do
 

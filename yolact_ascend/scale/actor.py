@@ -16,9 +16,7 @@ from yolact_ascend.host.overlap import Spent
 from yolact_ascend.scale.places import find_place
 from yolact_ascend.scale.plan import Plan, Planned, place_plan, read_plan
 from yolact_ascend.scale.planning import ScaleRequest, batch_size_of, describe_engine, hash_model, prepare_plan
-from yolact_ascend.scale.reading import Reader
-from yolact_ascend.scale.run import Worked, open_model, write_log
-from yolact_ascend.scale.source import folder_of
+from yolact_ascend.scale.run import Worked, open_tools, write_log
 from yolact_ascend.scale.work import Done, do_shards
 
 
@@ -63,10 +61,9 @@ class ShardWorker:
         self._planned = Planned(out, read_plan(out))
         chosen = choose_model(self._job.model)
         require_same(self._planned.plan, chosen)
-        self._model = self._stack.enter_context(open_model(self._planned, chosen))
-        self._reader = Reader(folder_of(self._job.request.source), self._model.config.preprocessing)
+        self._tools = self._stack.enter_context(open_tools(self._planned, chosen, self._job.request.source))
         self._start = time.perf_counter()
-        return Opened(platform.node(), self._model.device, os.getpid())
+        return Opened(platform.node(), self._tools.model.device, os.getpid())
 
     def do(self, shards: Sequence[int]) -> Done | None:
         """Take further shards, and return when one more part is written; None when there is no shard left."""
@@ -74,9 +71,7 @@ class ShardWorker:
         done = next(self._finished, None)
         if done is None and self._given:
             numbers = iter(lambda: self._given.popleft() if self._given else None, None)
-            self._finished = do_shards(
-                self._planned, self._model, self._reader, numbers, self._spent, self._job.workers
-            )
+            self._finished = do_shards(self._planned, self._tools, numbers, self._spent, self._job.workers)
             done = next(self._finished, None)
         if done is not None:
             self._done.append(done)
@@ -84,7 +79,7 @@ class ShardWorker:
 
     def close(self) -> Worked:
         """Close the model, and return and log what was done."""
-        worked = Worked.of(self._done, time.perf_counter() - self._start, self._spent, self._model.device)
+        worked = Worked.of(self._done, time.perf_counter() - self._start, self._spent, self._tools.model.device)
         self._stack.close()
         write_log(self._planned.out, worked)
         return worked

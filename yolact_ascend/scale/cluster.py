@@ -6,7 +6,9 @@ Only numbers and words cross Ray, never pixels. What is finished lies in the pla
 from __future__ import annotations
 
 import contextlib
+import shutil
 import sys
+import tempfile
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -55,22 +57,24 @@ def joined(cluster: str) -> Iterator[None]:
 
     Raises ToolError when that fails.
     """
-    options: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
-    if cluster == LOCAL_CLUSTER:
-        options.update(num_cpus=count_cores(), include_dashboard=False, _node_ip_address="127.0.0.1")
-    else:
-        options["address"] = "auto" if cluster == JOINED_CLUSTER else cluster
-    try:
-        ray.init(**options)
-    except (ConnectionError, RuntimeError, ValueError, OSError) as error:
-        reason = str(error).splitlines()[0].rstrip(".")
-        raise ToolError(
-            f"Cannot use the cluster {cluster}: {reason}. Is it started, and of Ray {ray.__version__}?"
-        ) from error
-    try:
+    with contextlib.ExitStack() as stack:
+        options: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
+        if cluster == LOCAL_CLUSTER:
+            folder = tempfile.mkdtemp(prefix="ray-")
+            stack.callback(shutil.rmtree, folder, ignore_errors=True)  # Ray's processes may still write to it
+            options.update(num_cpus=count_cores(), include_dashboard=False)
+            options.update(_node_ip_address="127.0.0.1", _temp_dir=folder)
+        else:
+            options["address"] = "auto" if cluster == JOINED_CLUSTER else cluster
+        try:
+            stack.callback(ray.shutdown)
+            ray.init(**options)
+        except (ConnectionError, RuntimeError, ValueError, OSError) as error:
+            reason = str(error).splitlines()[0].rstrip(".")
+            raise ToolError(
+                f"Cannot use the cluster {cluster}: {reason}. Is it started, and of Ray {ray.__version__}?"
+            ) from error
         yield
-    finally:
-        ray.shutdown()
 
 
 def size_of_cluster(job: Job, actors: int | None) -> Size:

@@ -5,6 +5,7 @@ Source: cocodataset/cocoapi, PythonAPI/pycocotools/cocoeval.py (`evaluateImg`, `
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -15,9 +16,12 @@ from pycocotools import mask as coco_mask
 from yolact_ascend.detection.matches import IOU_THRESHOLDS, Pair, match_overlaps, pair_by_class
 from yolact_ascend.detection.tasks import BOX
 from yolact_ascend.scale.manifest import Image
+from yolact_ascend.targets.target import batches
 
 AREAS = ((0, 1e5**2), (0, 32**2), (32**2, 96**2), (96**2, 1e5**2))  # in square pixels: all, small, medium, large
 BITS = 1 << np.arange(len(IOU_THRESHOLDS), dtype=np.uint16)  # of a number that holds a yes or no for each overlap
+MOST_MASKS = 255  # that pycocotools 2.0.11 takes at once with NumPy 2: it counts them in a uint8
+ALL_BITS = BITS.sum(dtype=np.uint16)
 
 
 class ImageMatches(NamedTuple):
@@ -58,42 +62,49 @@ def match_shard(
         "annotations": [entry for image in images for entry in json.loads(image.truth or "[]")],
         "categories": [{"id": category_id} for category_id in category_ids],
     }
-    by_image: dict[int, list[ImageMatches]] = {image.image_id: [] for image in images}
-    for pair in pair_by_class(annotations, [*by_image], results, task):
-        if pair.found:
-            by_image[images[pair.place[0]].image_id].append(_match(pair, task))
-    return {image_id: _join(matches) for image_id, matches in by_image.items()}
+    ids = [image.image_id for image in images]
+    pairs = [pair for pair in pair_by_class(annotations, ids, results, task) if pair.found]
+    found = [entry for pair in pairs for entry in pair.found]  # [D] by image and class
+    counts = [len(pair.found) for pair in pairs]
+    owners, classes = (np.repeat([pair.place[axis] for pair in pairs], counts).astype(np.intp) for axis in (0, 1))
+    areas = _areas(found, task)
+    ignored = np.array([_is_outside(areas, area) for area in AREAS]) * ALL_BITS  # [A,D]
+    hits = np.zeros_like(ignored)
+    for pair, end in zip(pairs, itertools.accumulate(counts)):
+        if pair.overlaps.max(initial=0) >= IOU_THRESHOLDS[0]:  # most classes that are found have no object there
+            part = slice(end - len(pair.found), end)
+            _match(pair, hits[:, part], ignored[:, part])
+    scores = np.array([entry["score"] for entry in found], np.float32)
+    ends = np.searchsorted(owners, np.arange(len(ids) + 1))
+    parts = {image_id: slice(*ends[row : row + 2]) for row, image_id in enumerate(ids)}
+    return {
+        image_id: ImageMatches(classes[part], scores[part], hits[:, part].ravel(), ignored[:, part].ravel())
+        for image_id, part in parts.items()
+    }
 
 
-def _match(pair: Pair, task: str) -> ImageMatches:
+def _match(pair: Pair, hits: np.ndarray, ignored: np.ndarray) -> None:
+    """Put the matches of one class in one image into [A,N], where `ignored` has the detections of other sizes."""
     object_areas = np.array([entry["area"] for entry in pair.truth], np.float64)
-    areas = np.array([_area(entry, task) for entry in pair.found], np.float64)
-    hits, ignored = [], []
-    for area in AREAS:
+    matched: dict[bytes, list[np.ndarray]] = {}  # by which objects do not count: often the same in two areas
+    for row, area in enumerate(AREAS):
         is_outside = _is_outside(object_areas, area)
-        is_hit, is_ignored = match_overlaps(pair.overlaps, pair.is_crowd, IOU_THRESHOLDS, is_outside)
-        is_ignored |= ~is_hit & _is_outside(areas, area)
-        hits.append(_pack(is_hit))
-        ignored.append(_pack(is_ignored))
-    count = len(pair.found)
-    scores = np.array([entry["score"] for entry in pair.found], np.float32)
-    return ImageMatches(np.full(count, pair.place[1], np.int16), scores, np.array(hits), np.array(ignored))
+        key = is_outside.tobytes()
+        if key not in matched:
+            flags = match_overlaps(pair.overlaps, pair.is_crowd, IOU_THRESHOLDS, is_outside)
+            matched[key] = [_pack(each) for each in flags]
+        hits[row] = matched[key][0]
+        ignored[row] = (ignored[row] & ~hits[row]) | matched[key][1]
 
 
-def _join(matches: Sequence[ImageMatches]) -> ImageMatches:
-    """Return those of an image's classes as one, flat as a part has them."""
-    if not matches:
-        none = np.zeros(0, np.uint16)
-        return ImageMatches(np.zeros(0, np.int16), np.zeros(0, np.float32), none, none)
-    classes, scores, hits, ignored = (np.concatenate(each, axis=-1) for each in zip(*matches))
-    return ImageMatches(classes, scores, hits.ravel(), ignored.ravel())
-
-
-def _area(entry: Mapping[str, Any], task: str) -> float:
-    """Return the area of a detection, as pycocotools' loadRes has it."""
+def _areas(found: Sequence[Mapping[str, Any]], task: str) -> np.ndarray:
+    """Return the areas of detections [N], as pycocotools' loadRes has them."""
+    if not found:
+        return np.zeros(0)
     if task == BOX:
-        return entry["bbox"][2] * entry["bbox"][3]
-    return float(coco_mask.area(entry["segmentation"]))
+        return np.prod(np.array([entry["bbox"] for entry in found], np.float64)[:, 2:], axis=1)
+    parts = batches((entry["segmentation"] for entry in found), MOST_MASKS)
+    return np.concatenate([coco_mask.area(part) for part in parts]).astype(np.float64)
 
 
 def _is_outside(areas: np.ndarray, area: tuple[float, float]) -> np.ndarray:

@@ -17,7 +17,6 @@ from typing import Any, NamedTuple
 from yolact_ascend.detection.thresholds import EVALUATION_SETTINGS
 from yolact_ascend.errors import UsageError
 from yolact_ascend.host.loading import ChosenModel
-from yolact_ascend.host.model import Model
 from yolact_ascend.host.overlap import Spent
 from yolact_ascend.progress import bar
 from yolact_ascend.scale.merge import Merged, merge
@@ -25,9 +24,10 @@ from yolact_ascend.scale.places import RESUME, Place
 from yolact_ascend.scale.plan import Planned
 from yolact_ascend.scale.reading import Reader
 from yolact_ascend.scale.source import folder_of
-from yolact_ascend.scale.work import Done, do_shards
+from yolact_ascend.scale.work import Done, Tools, do_shards
 from yolact_ascend.tables import counted
 from yolact_ascend.targets.folder import DETECTIONS_OF
+from yolact_ascend.workers import open_workers
 
 LOGS = "logs"  # of workers: hosts, times
 SCORES = "scores.json"
@@ -79,16 +79,16 @@ class Worked:
         return f"{self.host}, {self.device}: {done}{speed}."
 
 
-def open_model(planned: Planned, chosen: ChosenModel) -> Model:
+@contextlib.contextmanager
+def open_tools(planned: Planned, chosen: ChosenModel, source: str) -> Iterator[Tools]:
     """Open the model of a plan; raises UsageError when it takes other batches, and as `ChosenModel.open`."""
-    model = chosen.open(EVALUATION_SETTINGS)
-    if model.batch_size != planned.plan.engine["batch_size"]:
-        model.close()
-        raise UsageError(
-            f"{model.path} takes batches of {model.batch_size}, and its side-car does not say so. Pass "
-            f"--batch_size={model.batch_size} and a new --out."
-        )
-    return model
+    with chosen.open(EVALUATION_SETTINGS) as model, open_workers(1) as packer:
+        if model.batch_size != planned.plan.engine["batch_size"]:
+            raise UsageError(
+                f"{model.path} takes batches of {model.batch_size}, and its side-car does not say so. Pass "
+                f"--batch_size={model.batch_size} and a new --out."
+            )
+        yield Tools(model, Reader(folder_of(source), model.config.preprocessing), packer)
 
 
 def work(
@@ -96,18 +96,17 @@ def work(
 ) -> Worked:
     """Do shards on the devices of this process; raises as `do_shards`. After an interrupt, finished shards are kept."""
     spent, done = Spent(), list[Done]()
-    with open_model(planned, chosen) as model:
-        reader = Reader(folder_of(source), model.config.preprocessing)
+    with open_tools(planned, chosen, source) as tools:
         total = sum(map(planned.plan.count, shards))
         start = time.perf_counter()
         try:
             with bar(desc="scale", unit="image", total=total) as shown:
-                for each in do_shards(planned, model, reader, iter(shards), spent, workers):
+                for each in do_shards(planned, tools, iter(shards), spent, workers):
                     done.append(each)
                     shown.update(each.images)
         except KeyboardInterrupt:
             raise KeyboardInterrupt(f"{len(done)} of {counted(len(shards), 'shard')} are done. {RESUME}") from None
-    worked = Worked.of(done, time.perf_counter() - start, spent, model.device)
+    worked = Worked.of(done, time.perf_counter() - start, spent, tools.model.device)
     write_log(planned.out, worked)
     return worked
 

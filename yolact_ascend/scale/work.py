@@ -5,8 +5,9 @@ from __future__ import annotations
 import contextlib
 from collections import deque
 from collections.abc import Iterator
+from concurrent.futures import Future
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from yolact_ascend.detection.detections import RESULTS_OF, Detections
 from yolact_ascend.host.overlap import Detected, Spent
@@ -16,9 +17,12 @@ from yolact_ascend.scale.matching import ImageMatches, match_shard, objects_of
 from yolact_ascend.scale.parts import Row, part_of
 from yolact_ascend.scale.plan import Plan, Planned
 from yolact_ascend.scale.reading import Reader
+from yolact_ascend.workers import Workers
 
 if TYPE_CHECKING:
     from yolact_ascend.host.model import Model
+
+MOST_PACKED = 2  # shards that wait for their parts, before the stream does
 
 
 @dataclass(frozen=True)
@@ -30,20 +34,28 @@ class Done:
     failed: int
 
 
+class Tools(NamedTuple):
+    """What shards are done with: an open model, the reader of the source, and a process that packs parts."""
+
+    model: Model
+    reader: Reader
+    packer: Workers
+
+
 def do_shards(
-    planned: Planned, model: Model, reader: Reader, shards: Iterator[int], spent: Spent, workers: int | None = None
+    planned: Planned, tools: Tools, shards: Iterator[int], spent: Spent, workers: int | None = None
 ) -> Iterator[Done]:
     """Do shards as their numbers come, and give each when its part is written; `spent` is filled on the way.
 
-    Numbers are taken some batches ahead. Where they are waited for, the next must come before the one before is done.
+    Numbers are taken some batches ahead. Where there are none for the moment, the iteration ends; begin another.
     Raises ArtifactError when a store is lost or full, ToolError when a device or worker fails.
     """
     while True:
         first = next(shards, None)
         if first is None:
             return
-        stream = _Stream(planned, reader, first, shards)
-        with contextlib.closing(model.overlap(stream.sources(), spent, workers)) as found:
+        stream = _Stream(planned, tools, first, shards)
+        with contextlib.closing(tools.model.overlap(stream.sources(), spent, workers)) as found:
             yield from stream.commit(found)
 
 
@@ -53,9 +65,10 @@ class _Stream:
     So the batches of a shard are the same, whatever was done before it.
     """
 
-    def __init__(self, planned: Planned, reader: Reader, first: int, shards: Iterator[int]) -> None:
-        self._planned, self._reader, self._first, self._shards = planned, reader, first, shards
+    def __init__(self, planned: Planned, tools: Tools, first: int, shards: Iterator[int]) -> None:
+        self._planned, self._tools, self._first, self._shards = planned, tools, first, shards
         self._begun: deque[tuple[int, list[Image]]] = deque()
+        self._packed: deque[tuple[int, Future[Packed]]] = deque()
 
     def sources(self) -> Iterator[PictureSource]:
         """Give the pictures of the shards."""
@@ -63,26 +76,49 @@ class _Stream:
         while shard is not None:
             images = self._planned.images(shard)
             self._begun.append((shard, images))
-            yield from self._reader.read_all(images)
+            yield from self._tools.reader.read_all(images)
             if len(images) < self._planned.plan.shard_size:
                 return
             shard = next(self._shards, None)
 
     def commit(self, found: Iterator[Detected]) -> Iterator[Done]:
-        """Write a part as soon as all images of its shard are detected."""
+        """Have the part of each shard packed beside the stream, and write it."""
         there: list[Detected] = []
         for detected in found:
             there.append(detected._replace(source=_NOTHING))  # its pixels are not needed any more
             shard, images = self._begun[0]
             if len(there) == len(images):
-                rows = rows_of_shard(self._planned.plan, images, there)
-                self._planned.commit(shard, part_of(rows))
+                call = self._tools.packer.submit(pack, self._planned.plan, images, there)
+                self._packed.append((shard, call))
                 self._begun.popleft()
-                yield Done(shard, len(rows), sum(row.detections is None for row in rows))
                 there = []
+            if self._packed and (self._packed[0][1].done() or len(self._packed) > MOST_PACKED):
+                yield self._write()
+        while self._packed:
+            yield self._write()
+
+    def _write(self) -> Done:
+        shard, call = self._packed.popleft()
+        packed = self._tools.packer.result(call)
+        self._planned.commit(shard, packed.part)
+        return Done(shard, packed.images, packed.failed)
 
 
 _NOTHING = PictureSource(b"", "")
+
+
+class Packed(NamedTuple):
+    """A part that is not written yet."""
+
+    part: bytes
+    images: int
+    failed: int
+
+
+def pack(plan: Plan, images: list[Image], found: list[Detected]) -> Packed:
+    """Match a shard's detections, and return its part: some milliseconds an image, so in a process of its own."""
+    rows = rows_of_shard(plan, images, found)
+    return Packed(part_of(rows).to_pybytes(), len(rows), sum(row.detections is None for row in rows))
 
 
 def rows_of_shard(plan: Plan, images: list[Image], found: list[Detected]) -> list[Row]:
