@@ -109,6 +109,14 @@ def test_an_interrupt_says_what_is_done(ray_cluster, words, tmp_path):
     assert "Traceback" not in said
 
 
-def test_a_cluster_that_is_not_there_is_said(words, tmp_path, capsys):
-    assert main(words(tmp_path / "out", "--cluster=127.0.0.1:1")) == 1
-    assert capsys.readouterr().err.startswith("error: Cannot use the cluster 127.0.0.1:1: ")
+@pytest.mark.parametrize(
+    ("address", "said"),
+    [
+        ("127.0.0.1:1", "error: Cannot use the cluster 127.0.0.1:1: [Errno 111] Connection refused. Is it started"),
+        ("127.0.0.1:99999", "error: Cannot use the cluster 127.0.0.1:99999: "),
+        ("somewhere", "error: --cluster=somewhere: expected local, ray, or the head's HOST:PORT"),
+    ],
+)
+def test_a_cluster_that_is_not_there_is_said(words, tmp_path, capsys, address, said):
+    assert main(words(tmp_path / "out", f"--cluster={address}")) in (1, 2)
+    assert capsys.readouterr().err.startswith(said)

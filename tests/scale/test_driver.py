@@ -142,7 +142,7 @@ CARDS, HOST = {"CPU": 16, "NPU": 4}, {"CPU": 8}
         ("a.om", "npu", [CARDS], 3, Size(3, 4, 1)),
         ("a.om", "npu", [CARDS], 9, Size(4, 4, 1)),
         ("a.om", "emulation", [CARDS], None, Size(1, 16)),
-        ("a.onnx", "auto", [HOST, HOST], None, Size(2, 8)),
+        ("a.onnx", "auto", [{"memory": 1}, HOST, HOST], None, Size(2, 8)),
         ("a.onnx", "auto", [HOST, HOST], 3, Size(3, 4)),
         ("a.onnx", "auto", [{"CPU": 2}], 8, Size(8, 0.25)),
     ],
@@ -155,8 +155,15 @@ def test_a_card_has_one_worker_and_its_share_of_the_cores(model, device, hosts, 
     assert size.processes == max(1, int(size.cpus))
 
 
-def test_a_model_for_cards_on_a_cluster_without_is_refused(monkeypatch):
-    listed = [{"Alive": True, "Resources": HOST}]
+@pytest.mark.parametrize(
+    ("model", "resources", "said"),
+    [
+        ("a.om", HOST, "The cluster has no card: none of its 1 node has the resource NPU"),
+        ("a.onnx", {"memory": 1}, "The cluster has no CPUs for a worker"),
+    ],
+)
+def test_a_cluster_without_what_a_model_needs_is_refused(model, resources, said, monkeypatch):
+    listed = [{"Alive": True, "Resources": resources}]
     monkeypatch.setattr(cluster, "ray", SimpleNamespace(nodes=lambda: listed))
-    with pytest.raises(UsageError, match="The cluster has no card: none of its 1 node has the resource NPU"):
-        cluster.size_of_cluster(Job("o", ScaleRequest("s"), ModelRequest(Path("a.om"))), None)
+    with pytest.raises(UsageError, match=said):
+        cluster.size_of_cluster(Job("o", ScaleRequest("s"), ModelRequest(Path(model))), None)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import shutil
+import socket
 import sys
 import tempfile
 from collections import Counter, deque
@@ -35,6 +36,7 @@ NPU = "NPU"  # Ray's own name of a card: ray/_private/accelerators/npu.py
 LEAD = 2  # shards that an actor knows: one that it works on, and the next
 MOST_DEATHS = 3  # of actors with the same shard
 LOOK_S = 1.0  # between two looks at what is done
+HEAD_S = 10.0  # that a head may take to answer
 
 
 @dataclass(frozen=True)
@@ -67,14 +69,27 @@ def joined(cluster: str) -> Iterator[None]:
         else:
             options["address"] = "auto" if cluster == JOINED_CLUSTER else cluster
         try:
+            if cluster not in (LOCAL_CLUSTER, JOINED_CLUSTER):
+                require_head(cluster)
             stack.callback(ray.shutdown)
             ray.init(**options)
-        except (ConnectionError, RuntimeError, ValueError, OSError) as error:
+        except (ConnectionError, RuntimeError, ValueError, OSError, OverflowError) as error:
             reason = str(error).splitlines()[0].rstrip(".")
             raise ToolError(
                 f"Cannot use the cluster {cluster}: {reason}. Is it started, and of Ray {ray.__version__}?"
             ) from error
         yield
+
+
+def require_head(address: str) -> None:
+    """Raise UsageError for what is no address, OSError when nothing answers there: Ray 2.60 would try for minutes."""
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdigit():
+        raise UsageError(
+            f"--cluster={address}: expected {LOCAL_CLUSTER}, {JOINED_CLUSTER}, or the head's HOST:PORT, such as "
+            "10.0.0.1:6379."
+        )
+    socket.create_connection((host, int(port)), timeout=HEAD_S).close()
 
 
 def size_of_cluster(job: Job, actors: int | None) -> Size:
@@ -92,6 +107,9 @@ def size_of_cluster(job: Job, actors: int | None) -> Size:
             )
         cpus = min(_whole(node.get("CPU", 1) / count) for node, count in zip(nodes, cards) if count)
         return Size(min(actors or sum(cards), sum(cards)), cpus, 1)
+    nodes = [node for node in nodes if node.get("CPU")]  # a head may have none
+    if not nodes:
+        raise UsageError("The cluster has no CPUs for a worker. Add a host: ray start --address=HEAD.")
     per_node = -(-(actors or len(nodes)) // len(nodes))
     return Size(actors or len(nodes), min(_whole(node.get("CPU", 1) / per_node) for node in nodes))
 
