@@ -18,6 +18,7 @@ PACKAGES: dict[str, dict[str, str]] = {
     CORE: {
         "numpy": "numpy",
         "opencv-python-headless": "cv2",
+        "simplejpeg": "simplejpeg",
         "pillow": "PIL",
         "pycocotools": "pycocotools",
         "faster-coco-eval": "faster_coco_eval",

@@ -75,6 +75,14 @@ def atomic_path(path: Path, is_swept: bool = False, ending: str = PART) -> Itera
     are searched for, which takes milliseconds in a folder of thousands. `ending` is the temporary name's, for libraries
     that insist on one. Raises ArtifactError when the disk is full or not writable.
     """
+    with _atomic_file(path, is_swept, ending) as (temporary, descriptor):
+        os.close(descriptor)
+        yield temporary
+
+
+@contextlib.contextmanager
+def _atomic_file(path: Path, is_swept: bool, ending: str) -> Iterator[tuple[Path, int]]:
+    """Do what `atomic_path` says; yield also the descriptor of the temporary file, which the caller closes."""
     make_folder(path.parent)
     temporary = path.with_name(f".{path.name}.{os.getpid()}{ending}")
     try:
@@ -82,21 +90,19 @@ def atomic_path(path: Path, is_swept: bool = False, ending: str = PART) -> Itera
             for left_behind in path.parent.glob(f".{glob.escape(path.name)}.*{ending}"):  # by a run that was killed
                 left_behind.unlink()
         # With its mode from the start: ais_bench refuses a folder for one entry that group or others may write.
-        os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, FILE_MODE))
-        yield temporary
+        yield temporary, os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, FILE_MODE)
         temporary.replace(path)
-    except OSError as error:
-        if error.filename not in (None, str(path), str(temporary)):  # of the work inside: another file's trouble
-            raise
+    except BaseException as error:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+        if not isinstance(error, OSError) or error.filename not in (None, str(path), str(temporary)):
+            raise  # not of this file, but of the work inside
         if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             raise ArtifactError(
                 f"No room to write {path}: {error.strerror}. Free space or choose another work folder, then rerun the "
                 "same command; finished work is kept."
             ) from error
         raise ArtifactError(f"Cannot write {path}: {error.strerror or error}.") from error
-    finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
 
 
 @contextlib.contextmanager
@@ -111,8 +117,7 @@ def path_in_memory(name: str) -> Iterator[Path]:
 
 def write_bytes(path: Path, data: bytes | memoryview, is_swept: bool = False) -> None:
     """Write a whole file atomically."""
-    # Not "wb": a file that was cut to nothing is sent to the disk when it is closed (ext4), which is waited for.
-    with atomic_path(path, is_swept) as temporary, temporary.open("r+b") as file:
+    with _atomic_file(path, is_swept, PART) as (_, descriptor), os.fdopen(descriptor, "wb") as file:
         file.write(data)
 
 

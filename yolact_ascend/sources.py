@@ -19,6 +19,7 @@ LIBRARIES = {
     "onnxruntime": "onnxruntime",
     "numpy": "numpy",
     "opencv-python-headless": "cv2",
+    "simplejpeg": "simplejpeg",
     "pycocotools": "pycocotools",
     "faster-coco-eval": "faster_coco_eval",
 }

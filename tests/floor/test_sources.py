@@ -134,7 +134,7 @@ def test_work_depends_on_the_versions_of_libraries(monkeypatch):
 def test_work_depends_on_the_libraries_that_it_imports():
     """What was exported where PyTorch is, stays fresh on a card's host without it."""
     assert {"torch", "onnx", "onnxsim", "onnxruntime"} <= set(made_by(EXPORT)["libraries"])
-    after = {"numpy", "opencv-python-headless", "pycocotools"}
+    after = {"numpy", "opencv-python-headless", "pycocotools", "simplejpeg"}
     assert set(made_by(PREPROCESS)["libraries"]) == after
     assert set(made_by("host.infer", "targets.ascend.engine")["libraries"]) == {"numpy"}
     assert set(sources.library_versions()) == set(LIBRARIES)

@@ -45,6 +45,26 @@ def test_exif_rotation_is_applied(tmp_path, orientation, shape):
     assert dark.mean() < 15
 
 
+FORMS = {  # of a JPEG, by what Pillow calls it
+    **{f"subsampled {kind}": {"subsampling": kind} for kind in ("4:4:4", "4:2:2", "4:2:0")},
+    "progressive": {"progressive": True},
+    "tables of its own": {"optimize": True, "quality": 30},
+    "restarts": {"restart_marker_blocks": 3},
+    "red, green, blue": {"keep_rgb": True},
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("size", [(1, 1), (33, 17), (160, 121)])
+def test_simplejpeg_gives_opencvs_pixels(tmp_path, form, size, monkeypatch):
+    """Both wrap libjpeg-turbo: by its README (Mathematical Compatibility), this DCT and upsampling are libjpeg 6b's."""
+    noise = np.random.default_rng(0).integers(0, 256, (*size[::-1], 3), np.uint8)
+    Image.fromarray(noise).save(tmp_path / "a.jpg", **FORMS[form])
+    expected = cv2.imread(str(tmp_path / "a.jpg"))
+    monkeypatch.setattr(cv2, "imdecode", None)
+    np.testing.assert_array_equal(decode_image(tmp_path / "a.jpg"), expected)
+
+
 @pytest.mark.parametrize("content", [b"", b"no image"], ids=["empty", "text"])
 def test_an_image_that_cannot_be_decoded_is_named(tmp_path, content, capfd):
     (tmp_path / "a.jpg").write_bytes(content)

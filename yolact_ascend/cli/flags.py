@@ -199,11 +199,11 @@ def add_dataset(parser: argparse.ArgumentParser) -> None:
     add_switch(parser, "annotated_only", "leave out images without annotations, as Ascend ModelZoo's guide does")
 
 
-def chosen_dataset(arguments: argparse.Namespace) -> CocoDataset:
+def chosen_dataset(arguments: argparse.Namespace, with_masks: bool = True) -> CocoDataset:
     """Load the data set; raises DatasetError. What a verb uses of it is checked by `images.pictures`."""
     from yolact_ascend.images.coco import load_dataset
 
-    return load_dataset(arguments.json_file, arguments.image_path)
+    return load_dataset(arguments.json_file, arguments.image_path, with_masks)
 
 
 def say_warnings(dataset: CocoDataset) -> None:

@@ -42,7 +42,8 @@ def run(arguments: argparse.Namespace) -> None:
     from yolact_ascend.host.preprocess import preprocess
     from yolact_ascend.images.pictures import require_fitting, require_proportions, verify_pictures
 
-    dataset = verify_pictures(chosen_dataset(arguments), arguments.annotated_only, arguments.limit)
+    dataset = chosen_dataset(arguments, with_masks=False)  # who scores the detections reads them
+    dataset = verify_pictures(dataset, arguments.annotated_only, arguments.limit)
     say_warnings(dataset)
     dataset.require_readable()
     require_fitting(dataset.images, config.preprocessing)

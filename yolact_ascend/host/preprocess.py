@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
+import simplejpeg
 
 from yolact_ascend import flags
 from yolact_ascend.disk import free_bytes, in_gb, offer, plannable_bytes, size_of
@@ -153,6 +154,7 @@ def describe_inputs(
         "preprocessing": as_json(describe_preprocessing(preprocessing)),
         "code": digest_files([Path(transforms.__file__), Path(decode.__file__), Path(resized_size.__file__)]),
         "opencv": cv2.__version__,
+        "simplejpeg": simplejpeg.__version__,
         "numpy": np.__version__,
         "images": describe_images(images),
     }

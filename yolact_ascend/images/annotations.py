@@ -36,10 +36,13 @@ class Annotations:
     mask_fault: str | None = None
 
 
-def read_annotations(path: Path) -> Annotations:
-    """Read a COCO "instances" file; raises DatasetError with a sentence for each kind of fault."""
+def read_annotations(path: Path, with_masks: bool = True) -> Annotations:
+    """Read a COCO "instances" file; raises DatasetError with a sentence for each kind of fault.
+
+    Without `with_masks`, masks stay as they are, and boxes and areas that would follow from them stay None.
+    """
     with _without_collector():
-        return _read(path)
+        return _read(path, with_masks)
 
 
 @contextlib.contextmanager
@@ -54,7 +57,7 @@ def _without_collector() -> Iterator[None]:
             gc.enable()
 
 
-def _read(path: Path) -> Annotations:
+def _read(path: Path, with_masks: bool) -> Annotations:
     try:
         data = read_json(path, "COCO annotations")
     except ArtifactError as error:
@@ -67,6 +70,8 @@ def _read(path: Path) -> Annotations:
         raise DatasetError(f'{path} lists no images: "images" is empty.')
     _require_unique(path, images, categories)
     _require_listed(path, images, categories, annotations)
+    if not with_masks:
+        return Annotations(content, is_scored)
     masks = Segmentations({image["id"]: image for image in images}, annotations)
     masks.clean()
     masks.require_boxes(path)

@@ -127,14 +127,15 @@ class CocoDataset:
             raise DatasetError(self.mask_fault)
 
 
-def load_dataset(annotation_file: Path, image_folder: Path) -> CocoDataset:
+def load_dataset(annotation_file: Path, image_folder: Path, with_masks: bool = True) -> CocoDataset:
     """Read and check a COCO "instances" file; image files are looked at by `pictures.inspect`, not here.
 
+    `with_masks` is that of `read_annotations`.
     Raises DatasetError when the file or folder is missing or the file is not in COCO's format.
     """
     if not image_folder.is_dir():
         raise DatasetError(f"There is no image folder {image_folder}. Pass the folder that holds the .jpg files.")
-    read = read_annotations(annotation_file)
+    read = read_annotations(annotation_file, with_masks)
     by_id = {entry["id"]: entry for entry in read.data["images"]}
     names = {path.name for path in image_folder.iterdir()}  # one look at the folder, not one at each file
     images = tuple(_coco_image(by_id[image_id], image_folder, names) for image_id in order_images(read.data))

@@ -8,10 +8,11 @@ import threading
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 import cv2
 import numpy as np
+import simplejpeg
 from PIL import Image, ImageOps
 
 from yolact_ascend.environment import MEGAPIXELS_VARIABLE, most_pixels
@@ -32,6 +33,13 @@ _without_limit = threading.Lock()  # Pillow's limit is a global variable
 
 class PixelsError(DatasetError):
     """A picture has more pixels than are decoded."""
+
+
+class Header(NamedTuple):
+    """What Pillow finds in a picture's header; `size` is None when it does not know the format."""
+
+    size: tuple[int, int] | None = None  # width and height in pixels
+    is_plain_jpeg: bool = False  # grey or in colours, and without EXIF, which may turn it
 
 
 def decode_image(path: Path, is_turned: bool = True) -> np.ndarray:
@@ -89,16 +97,20 @@ def read_image(path: Path) -> bytes:
 
 def decode_bytes(data: bytes, path: Path | str, is_turned: bool = True) -> np.ndarray:
     """Decode what `read_image` gave, as `decode_image` does; `path` is for the sentence of its DatasetError."""
-    require_few_pixels(read_size(io.BytesIO(data)), path)
-    # A JPEG that is cut short: cv2.imread sees such an end, and keeps the rows before it; imdecode would not.
-    whole = data + JPEG_END if is_jpeg(data) else data
+    header = read_header(io.BytesIO(data))
+    require_few_pixels(header.size, path)
     try:
-        return _decode(whole, data, path, is_turned)
+        if header.is_plain_jpeg:  # what OpenCV decodes it by, with the same pixels, and in 0.9 of the time
+            with contextlib.suppress(ValueError):  # it is cut short, damaged, or in colours that are not converted
+                return simplejpeg.decode_jpeg(data, "BGR")
+        return _decode(data, path, is_turned)
     except MemoryError:
         raise DatasetError(f"{path} needs more memory to decode than there is. Scale it down, or free some.") from None
 
 
-def _decode(whole: bytes, data: bytes, path: Path | str, is_turned: bool) -> np.ndarray:
+def _decode(data: bytes, path: Path | str, is_turned: bool) -> np.ndarray:
+    # A JPEG that is cut short: cv2.imread sees such an end, and keeps the rows before it; imdecode would not.
+    whole = data + JPEG_END if is_jpeg(data) else data
     try:
         image = cv2.imdecode(np.frombuffer(whole, np.uint8), cv2.IMREAD_COLOR if is_turned else UNTURNED)
     except cv2.error as error:  # no bytes at all, or more pixels than OpenCV takes
@@ -139,11 +151,12 @@ def open_by_pillow(file: BinaryIO) -> Iterator[Image.Image]:
         yield picture
 
 
-def read_size(file: BinaryIO) -> tuple[int, int] | None:
-    """Return width and height as a picture's header states them; None when Pillow does not know the format."""
+def read_header(file: BinaryIO) -> Header:
+    """Return what a picture's header states."""
     with contextlib.suppress(OSError, ValueError, SyntaxError), open_by_pillow(file) as picture:
-        return picture.size
-    return None
+        is_plain = picture.format == "JPEG" and picture.mode in ("L", "RGB") and "exif" not in picture.info
+        return Header(picture.size, is_plain)
+    return Header()
 
 
 def require_few_pixels(size: tuple[int, int] | None, path: Path | str) -> None:

@@ -151,19 +151,19 @@ def look_at(content: Path | bytes, called: str = "") -> Picture:
     """
     name = called or (content if isinstance(content, Path) else "the picture")
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), _open(content) as file:
             warnings.simplefilter("ignore")  # of pictures with very many pixels
-            with _open(content) as file, open_by_pillow(file) as picture:
+            with open_by_pillow(file) as picture:
                 stored, orientation, kind = picture.size, picture.getexif().get(ORIENTATION), picture.format
+            file.seek(0)
+            is_a_jpeg = is_jpeg(file.read(4))
+            is_cut = is_a_jpeg and _is_cut(file)
     except (OSError, ValueError, SyntaxError):
         shown = _decoded_size(content, name)  # OpenCV knows formats that Pillow does not
         return Picture(shown, shown)
     require_few_pixels(stored, name)
     if kind in WITHOUT_CHECKSUMS:
         _decoded_size(content, name)
-    with _open(content) as file:
-        is_a_jpeg = is_jpeg(file.read(4))
-        is_cut = is_a_jpeg and _is_cut(file)
     shown = stored
     if orientation in SIDEWAYS:
         # Pillow turns TIFF itself, and which formats beside JPEG OpenCV turns differs from release to release.
