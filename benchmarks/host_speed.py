@@ -1,12 +1,13 @@
 """Time the guide's preprocess.py and postprocess.py and ours in turn, on the same images, and print the ratios.
 
-    python benchmarks/host_speed.py --guide DIR --upstream DIR --coco DIR [--before COMMIT] [--rounds 5] [--images N]
-        [--json FILE]
+    python benchmarks/host_speed.py --coco DIR [--guide DIR --upstream DIR] [--before COMMIT] [--rounds 5] [--images N]
+        [--config NAME --trained_model FILE] [--json FILE]
 
 DIR of --guide is ACL_PyTorch/built-in/cv/YolactEdge_for_PyTorch of Ascend/ModelZoo-PyTorch, DIR of --upstream a
 checkout that scripts/apply_patch.sh has patched. The guide's files run unedited, by this Python. Every command runs on
 all images and on a few, in every round: the difference is the time per image, without the start of the program.
---before times the scripts of an older commit of this checkout, too; new cuts are compared with its `heads`.
+Without --guide, ours alone are timed. --before times the scripts of an older commit of this checkout, too; new cuts are
+compared with its `heads`. A second table has the CPU time of each step, as our commands tell it themselves.
 CPU time is that of all cores; other load on the machine changes it less than the clock's.
 
 The network's outputs are computed here, in float32 on ONNX Runtime, from random ResNet-50 weights unless
@@ -17,6 +18,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import json
 import os
 import platform
 import statistics
@@ -25,10 +27,10 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from importlib import metadata
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(CHECKOUT), str(CHECKOUT / "tests")]
@@ -99,6 +101,15 @@ class Job:
     who: str
     images: int
     command: tuple[str, ...]
+    timings: Path | None = None  # where it tells the CPU time of its steps
+
+
+@dataclass
+class Times:
+    """What the rounds of one command took."""
+
+    seconds: list[tuple[float, float]] = field(default_factory=list)  # wall and CPU
+    steps: list[dict[str, float]] = field(default_factory=list)  # CPU milliseconds an image
 
 
 @dataclass(frozen=True)
@@ -115,21 +126,25 @@ def main() -> int:
     args = parse_args()
     with tempfile.TemporaryDirectory(dir=args.scratch) as folder, older_checkout(args.before) as before:
         jobs = prepare(args, Path(folder), before)
-        times = measure(jobs, args.rounds, {**os.environ, "PYTHONPATH": str(args.upstream.resolve())}, Path(folder))
+        env = {**os.environ, **({"PYTHONPATH": str(args.upstream.resolve())} if args.upstream else {})}
+        times = measure(jobs, args.rounds, env, Path(folder))
     speeds = {name: summarise(times, name) for name in dict.fromkeys((job.who, job.name) for job in jobs)}
     rows, result = compare(speeds)
     print(tabulate(rows, HEADINGS, floatfmt=".2f", missingval="-"))
+    steps = median_steps(times)
+    print(tabulate(steps, "keys", floatfmt=".2f", missingval="-"))
     images = max(job.images for job in jobs)
     print(f"{images} images, {args.rounds} rounds, medians; {platform.processor() or 'CPU'}, {count_cores()} cores")
     if args.json:
-        write_json(args.json, describe(args, images, result, times))
+        write_json(args.json, {**describe(args, images, result, times), "steps": steps})
     return 0 if all(is_reached(row) for row in result) else 1
 
 
 def is_reached(row: dict) -> bool:
     """Whether a row of the result reaches its goals."""
     faster = row.get("cpu_ratio_to_before")
-    return row["ratio"] >= row["goal"] and (None in (faster, row["goal_before"]) or faster >= row["goal_before"])
+    pairs = ((row.get("ratio"), row["goal"]), (faster, row["goal_before"]))
+    return all(None in pair or pair[0] >= pair[1] for pair in pairs)
 
 
 @contextlib.contextmanager
@@ -151,8 +166,8 @@ def older_checkout(commit: str | None) -> Iterator[Path | None]:
 def parse_args() -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--guide", type=Path, required=True, help="folder of the guide's scripts")
-    parser.add_argument("--upstream", type=Path, required=True, help="patched checkout of yolact_edge")
+    parser.add_argument("--guide", type=Path, help="folder of the guide's scripts")
+    parser.add_argument("--upstream", type=Path, help="patched checkout of yolact_edge, for the guide")
     parser.add_argument("--coco", type=Path, required=True, help="COCO folder with val2017 and annotations")
     parser.add_argument("--before", metavar="COMMIT", help="also time this older commit")
     parser.add_argument("--images", type=int, help="only the first N annotated images (default: all)")
@@ -161,7 +176,10 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--trained_model", type=Path, help="weights (default: random ones)")
     parser.add_argument("--scratch", type=Path, help="where the files between the stages go, about 25 MB an image")
     parser.add_argument("--json", type=Path, help="also write the result here")
-    return parser.parse_args()
+    args = parser.parse_args()
+    if (args.guide is None) != (args.upstream is None):
+        parser.error("pass --guide and --upstream together")
+    return args
 
 
 def prepare(args: argparse.Namespace, folder: Path, before: Path | None) -> list[Job]:
@@ -181,19 +199,23 @@ def prepare(args: argparse.Namespace, folder: Path, before: Path | None) -> list
         annotations = write_first_images(dataset, images, part / "instances.json")
         write_json(part / "ids.json", {"ids": [image.image_id for image in dataset.select(limit=images)]})
         data = (f"--image_path={image_folder.resolve()}", f"--json_file={annotations}")
+        scores = part / "scores.json"
         model = (f"--trained_model={weights}", f"--config={args.config}", f"--ids_path={part / 'ids.json'}")
-        guide = args.guide.resolve()
-        to_guide = command(guide / "preprocess.py", *data, f"--save_path={part / 'guide'}")
-        of_guide = command(guide / "postprocess.py", *data, *model, f"--file_path={part / 'fpn'}")
-        jobs += [Job("preprocess", GUIDE, images, to_guide), Job("postprocess", GUIDE, images, of_guide)]
+        if args.guide:
+            guide = args.guide.resolve()
+            to_guide = command(guide / "preprocess.py", *data, f"--save_path={part / 'guide'}")
+            of_guide = command(guide / "postprocess.py", *data, *model, f"--file_path={part / 'fpn'}")
+            jobs += [Job("preprocess", GUIDE, images, to_guide), Job("postprocess", GUIDE, images, of_guide)]
         for who, scripts in checkouts.items():
             for dtype in DTYPES:
                 words = (*data, f"--save_path={part / dtype}", f"--dtype={dtype}")
-                jobs.append(Job(f"preprocess, {dtype}", who, images, command(scripts / "preprocess.py", *words)))
+                timed = command(scripts / "preprocess.py", *words)
+                jobs.append(Job(f"preprocess, {dtype}", who, images, timed, part / dtype / "timings.json"))
             for cut in CUTS if who == OURS else CUTS_BEFORE:
                 files = (f"--bbox_det_file={part / 'bbox.json'}", f"--mask_det_file={part / 'mask.json'}")
-                words = (*data, *model, f"--file_path={part / cut}", f"--cut={cut}", *files)
-                jobs.append(Job(f"postprocess, cut {cut}", who, images, command(scripts / "postprocess.py", *words)))
+                words = (*data, *model, f"--file_path={part / cut}", f"--cut={cut}", *files, f"--scores_file={scores}")
+                timed = command(scripts / "postprocess.py", *words)
+                jobs.append(Job(f"postprocess, cut {cut}", who, images, timed, scores))
     write_outputs(args, weights, dataset, folder, count)
     return jobs
 
@@ -219,17 +241,19 @@ def write_outputs(args: argparse.Namespace, weights: Path, dataset: CocoDataset,
                 output_bin(few_outputs, index, k).symlink_to(output_bin(all_outputs, index, k))
 
 
-def measure(
-    jobs: Sequence[Job], rounds: int, env: dict[str, str], folder: Path
-) -> dict[tuple[str, str, int], list[tuple[float, float]]]:
-    """Run all commands in turn, `rounds` times; return wall and CPU seconds of each, by who, name and images."""
-    times: dict[tuple[str, str, int], list[tuple[float, float]]] = {}
+def measure(jobs: Sequence[Job], rounds: int, env: dict[str, str], folder: Path) -> dict[tuple[str, str, int], Times]:
+    """Run all commands in turn, `rounds` times; return the times of each, by who, name and images."""
+    times: dict[tuple[str, str, int], Times] = {}
     for _ in tqdm(range(rounds), desc="rounds"):
         for job in jobs:
             for made in ("guide", *DTYPES):  # otherwise preprocess keeps the inputs of the last round
                 subprocess.run(["rm", "-rf", str(folder / str(job.images) / made)], check=True)
             os.sync()  # this command does not wait for the previous one's writes
-            times.setdefault((job.who, job.name, job.images), []).append(run(job.command, env, folder))
+            found = times.setdefault((job.who, job.name, job.images), Times())
+            found.seconds.append(run(job.command, env, folder))
+            if job.timings:
+                told = json.loads(job.timings.read_text())
+                found.steps.append(told.get("host", told)["core_ms_per_image"])
     return times
 
 
@@ -247,9 +271,10 @@ def run(command: Sequence[str], env: dict[str, str], folder: Path) -> tuple[floa
     return seconds, usage.ru_utime + usage.ru_stime
 
 
-def summarise(times: dict[tuple[str, str, int], list[tuple[float, float]]], name: tuple[str, str]) -> Speed:
+def summarise(times: dict[tuple[str, str, int], Times], name: tuple[str, str]) -> Speed:
     """Return the medians over the rounds of one command."""
-    (few, short), (many, long) = sorted((images, values) for (*key, images), values in times.items() if (*key,) == name)
+    measured = {images: found.seconds for (*key, images), found in times.items() if (*key,) == name}
+    (few, short), (many, long) = sorted(measured.items())
     per_image = [[1000 * (after - before) / (many - few) for before, after in zip(*pair)] for pair in zip(short, long)]
     wall, cpu = (statistics.median(values) for values in zip(*per_image))
     return Speed(statistics.median(seconds for seconds, _ in long), wall, cpu)
@@ -259,20 +284,36 @@ def compare(speeds: dict[tuple[str, str], Speed]) -> tuple[list[list], list[dict
     """Return the rows of the table, and the same as JSON has it."""
     rows, result = [], []
     for name, goal in GOALS.items():
-        guide, ours = speeds[GUIDE, name.split(",")[0]], speeds[OURS, name]
+        guide, ours = speeds.get((GUIDE, name.split(",")[0])), speeds[OURS, name]
         before = speeds.get((BEFORE, goal.of_before or name))
-        row = {
-            **{"name": name, "ratio": guide.image_ms / ours.image_ms, "goal": goal.guide},
-            **{"ratio_with_start": guide.command_s / ours.command_s, "cpu_ratio": guide.cpu_ms / ours.cpu_ms},
-            **{"goal_before": goal.before, "guide": asdict(guide), "ours": asdict(ours)},
-        }
+        row = {"name": name, "goal": goal.guide, "goal_before": goal.before, "ours": asdict(ours)}
+        if guide:
+            row.update(ratio=guide.image_ms / ours.image_ms, ratio_with_start=guide.command_s / ours.command_s)
+            row.update(cpu_ratio=guide.cpu_ms / ours.cpu_ms, guide=asdict(guide))
         if before:
             row.update(before=asdict(before), cpu_ratio_to_before=before.cpu_ms / ours.cpu_ms)
         result.append(row)
-        clock = [name, guide.image_ms, ours.image_ms, row["ratio"], goal.guide, row["ratio_with_start"]]
-        cpu = [guide.cpu_ms, before and before.cpu_ms, ours.cpu_ms, row["cpu_ratio"]]
+        clock = [
+            name,
+            guide and guide.image_ms,
+            ours.image_ms,
+            row.get("ratio"),
+            goal.guide,
+            row.get("ratio_with_start"),
+        ]
+        cpu = [guide and guide.cpu_ms, before and before.cpu_ms, ours.cpu_ms, row.get("cpu_ratio")]
         rows.append([*clock, *cpu, row.get("cpu_ratio_to_before"), goal.before])
     return rows, result
+
+
+def median_steps(times: dict[tuple[str, str, int], Times]) -> list[dict[str, Any]]:
+    """Return a row for each of our commands on all images: the CPU milliseconds of its steps, medians of the rounds."""
+    most = max(images for *_, images in times)
+    return [
+        {"": name, "who": who, **{step: statistics.median(one[step] for one in found.steps) for step in found.steps[0]}}
+        for (who, name, images), found in sorted(times.items(), key=lambda item: (item[0][1], item[0][0]))
+        if images == most and found.steps
+    ]
 
 
 def describe(args: argparse.Namespace, images: int, result: list[dict], times: dict) -> dict:
@@ -287,15 +328,17 @@ def describe(args: argparse.Namespace, images: int, result: list[dict], times: d
         "machine": {"cpu": cpu[0].split(":", 1)[1].strip() if cpu else platform.machine(), "cores": count_cores()},
         "versions": {"python": platform.python_version(), **{name: metadata.version(name) for name in LIBRARIES}},
         "before": args.before,
-        "commits": {"upstream": commit(args.upstream), "guide": commit(args.guide)},
+        "commits": {
+            name: commit(folder) for name, folder in (("upstream", args.upstream), ("guide", args.guide)) if folder
+        },
         "config": args.config,
         "weights": "random" if args.trained_model is None else args.trained_model.name,
         "images": images,
         "rounds": args.rounds,
         "results": result,
         "seconds": [
-            {"who": who, "name": name, "images": count, "wall_and_cpu": values}
-            for (who, name, count), values in times.items()
+            {"who": who, "name": name, "images": count, "wall_and_cpu": found.seconds}
+            for (who, name, count), found in times.items()
         ],
     }
 
