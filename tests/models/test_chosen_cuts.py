@@ -10,6 +10,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 import torch
 from factories import TINY_CONFIG
@@ -209,7 +210,7 @@ def exported(tiny_weights, tmp_path_factory):
     small = dataclasses.replace(TINY_CONFIG.preprocessing, height_px=128, width_px=128)
     config, folder = dataclasses.replace(TINY_CONFIG, preprocessing=small), tmp_path_factory.mktemp("chosen")
     differences = {cut: export_onnx(tiny_weights, config, folder / f"{cut}.onnx", cut=cut) for cut in BOTH}
-    return folder, differences
+    return folder, differences, config
 
 
 @pytest.mark.parametrize("cut", BOTH)
@@ -227,6 +228,21 @@ def test_what_follows_the_heads_stays_float32_and_nothing_else(exported, cut):
     kinds = {node.op_type for node in graph.node if node.name in kept}
     assert {"Softmax", "TopK", "Exp", "ReduceSum", "Greater"} <= kinds
     assert not kinds & {"Conv", "Tanh", "Resize", "Constant"} and len(kept) < len(graph.node) / 2
+
+
+@pytest.mark.parametrize("cut", BOTH)
+def test_a_logit_that_is_no_number_is_seen_though_its_anchor_is_not_chosen(exported, cut):
+    """Minus infinity is a score of 0, which the graph passes over: behind the heads the host refuses it."""
+    model = onnx.load(exported[0] / f"{cut}.onnx")
+    (bias,) = (each for each in model.graph.initializer if each.name.endswith("conf_layer.bias"))
+    values = onnx.numpy_helper.to_array(bias).copy()
+    values[-1] = -np.inf
+    bias.CopyFrom(onnx.numpy_helper.from_array(values, bias.name))
+    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    outputs = [output[0] for output in session.run(None, {"image": np.zeros((1, 3, 128, 128), np.float32)})]
+    detector = family_of(exported[2]).make_detector(exported[2], cut, None, EVALUATION_SETTINGS, 1)
+    with pytest.raises(ArtifactError, match="not finite numbers"):
+        detector.detect(outputs, 60, 80, "outputs", "Remedy.", Timings())
 
 
 def test_all_candidates_are_compared_with_torch_even_where_none_passes(exported):

@@ -48,7 +48,8 @@ class WithCandidates(nn.Module):
         """Map images [B,3,S,S] to boxes, scores, the number of anchors that pass, coeffs and prototypes."""
         *heads, protos = self.with_heads(images)
         found = choose_candidates(HeadTensors(*heads), self.anchors.to(protos.device), self.rows)
-        return found.boxes, found.scores, found.passing, found.coeffs, protos
+        scores = found.scores + zero_of_numbers(heads[1])[:, None, None]
+        return found.boxes, scores, found.passing, found.coeffs, protos
 
 
 class WithDetections(nn.Module):
@@ -66,7 +67,8 @@ class WithDetections(nn.Module):
         """Map images [B,3,S,S] to boxes, scores, classes, count, coeffs and prototypes."""
         *heads, protos = self.with_heads(images)
         found = choose_candidates(HeadTensors(*heads), self.anchors.to(protos.device), self.rows)
-        return (*choose_detections(found, self.per_class, self.most), protos)
+        boxes, scores, *others = choose_detections(found, self.per_class, self.most)
+        return boxes, scores + zero_of_numbers(heads[1])[:, None], *others, protos
 
 
 def choose_candidates(heads: HeadTensors, anchors: torch.Tensor, rows: int) -> Candidates:
@@ -125,6 +127,14 @@ def fast_nms(boxes: torch.Tensor, iou_threshold: float) -> torch.Tensor:
     count = int(boxes.shape[2])
     is_better = torch.ones(count, count, device=boxes.device).triu(1)  # row than column
     return (_as_float(intersection > iou_threshold * union) * is_better).amax(2)
+
+
+def zero_of_numbers(logits: torch.Tensor) -> torch.Tensor:
+    """Return 0 for each image of logits [B,A,K+1], or NaN where one of them is not a finite number: [B].
+
+    TopK would pass over that anchor, or not, by engine, and the host would find something else without knowing.
+    """
+    return (logits * 0).sum((1, 2))
 
 
 def take_rows(values: torch.Tensor, ids: torch.Tensor) -> torch.Tensor:
