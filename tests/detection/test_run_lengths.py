@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import platform
 import shutil
 import subprocess
 
@@ -132,6 +133,16 @@ def test_the_library_is_compiled_from_the_source(machine):
     assert sha256.encode() in library_of(machine).read_bytes(), "run scripts/compile_run_lengths.py"
 
 
+@pytest.mark.parametrize("machine", MACHINES)
+def test_the_library_is_what_its_compiler_makes_of_the_source(machine, tmp_path):
+    """Byte for byte, by the gcc that scripts/compile_run_lengths.py names."""
+    compiler = shutil.which(f"{machine}-linux-gnu-gcc")
+    if compiler is None or "12.2.0" not in subprocess.check_output([compiler, "--version"], text=True):
+        pytest.skip(f"no {machine}-linux-gnu-gcc 12.2.0")
+    subprocess.run(compile_command(compiler, tmp_path / "run_lengths.so"), check=True)
+    assert (tmp_path / "run_lengths.so").read_bytes() == library_of(machine).read_bytes()
+
+
 def test_the_source_compiles_on_the_host_and_does_the_same(tmp_path, monkeypatch):
     """The command that a host with another processor is given."""
     if not shutil.which("cc"):
@@ -152,9 +163,21 @@ def test_a_processor_without_a_library_is_told_how_to_compile_it(monkeypatch):
         encode_pixels(np.zeros((1, 1), bool), 0, 0, 1, 1)
 
 
+@pytest.mark.parametrize("damage", ["cut short", "of older source"])
+def test_a_damaged_library_is_not_loaded(damage, tmp_path, monkeypatch):
+    """To load half of one ends the process by SIGBUS."""
+    path, data = tmp_path / "run_lengths.so", library_of(platform.machine()).read_bytes()
+    older = data.replace(hashlib.sha256(SOURCE.read_bytes()).hexdigest().encode(), b"0" * 64)
+    path.write_bytes(data[: len(data) // 2] if damage == "cut short" else older)
+    monkeypatch.setattr(run_lengths, "library_of", lambda machine: path)
+    load_library.cache_clear()
+    with pytest.raises(ToolError, match=r"is damaged, or was compiled from another run_lengths\.c .* compile it: cc "):
+        encode_pixels(np.zeros((1, 1), bool), 0, 0, 1, 1)
+
+
 def test_a_library_that_cannot_be_loaded_is_named(tmp_path, monkeypatch):
     path = tmp_path / "run_lengths.so"
-    path.write_bytes(b"")
+    path.write_text(hashlib.sha256(SOURCE.read_bytes()).hexdigest())
     monkeypatch.setattr(run_lengths, "library_of", lambda machine: path)
     load_library.cache_clear()
     with pytest.raises(ToolError, match=r"Cannot load .*run_lengths\.so, which encodes masks: .* mounted noexec"):

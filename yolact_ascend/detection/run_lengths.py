@@ -42,15 +42,21 @@ def compile_command(compiler: str, library: Path) -> list[str]:
 
 @cache
 def load_library() -> ctypes.CDLL:
-    """Load the library; raises ToolError where there is none for this processor."""
+    """Load the library; raises ToolError where there is none for this processor, or a damaged or an old one."""
     machine = platform.machine()
     path = library_of(machine)
+    command = shlex.join(compile_command("cc", path))
     if not path.is_file():
-        command = shlex.join(compile_command("cc", path))
         raise ToolError(
             f"Masks need a small compiled library, and none for {machine} comes with the package. Compile it: {command}"
         )
     try:
+        # A file that is cut short ends the process as it is loaded; one of older source takes other arguments.
+        if sha256_file(SOURCE).encode() not in path.read_bytes():
+            raise ToolError(
+                f"{path}, which encodes masks, is damaged, or was compiled from another {SOURCE.name} than the one "
+                f"beside it. Install the package again, or compile it: {command}"
+            )
         library = ctypes.CDLL(str(path))
     except OSError as error:
         raise ToolError(
