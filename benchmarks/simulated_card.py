@@ -16,6 +16,7 @@ Weights are random ones of ResNet-50 unless named; these find about 100 instance
 from __future__ import annotations
 
 import argparse
+import contextlib
 import itertools
 import json
 import math
@@ -193,9 +194,12 @@ def measure(args: argparse.Namespace) -> dict:
 
 
 def cpu_seconds() -> float:
-    """Return the CPU time of this process and its workers so far."""
-    stats = [Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split() for pid in family(os.getpid())]
-    return sum(int(stat[11]) + int(stat[12]) for stat in stats) / os.sysconf("SC_CLK_TCK")
+    """Return the CPU time of this process, its workers and those that have ended, so far."""
+    total = 0
+    for pid in family(os.getpid()):
+        with contextlib.suppress(OSError):  # it has ended
+            total += sum(map(int, Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[11:15]))
+    return total / os.sysconf("SC_CLK_TCK")
 
 
 def format_row(row: dict) -> list[str]:

@@ -51,10 +51,13 @@ def test_all_numbers_are_those_of_pycocotools(seed, most, tmp_path, monkeypatch)
     referee.assert_agrees(evaluation, annotations, [*ranks], boxes, masks)
 
 
-def test_ranges_split_scores_by_their_order(monkeypatch):
+def test_ranges_split_scores_by_their_order(tmp_path, monkeypatch):
     monkeypatch.setattr(precision, "MOST_SORTED", 10)
     scores = np.concatenate([np.linspace(0.01, 1, 60), np.full(25, 0.5), [0.0]]).astype(np.float32)
-    ranges = list(precision._ranges(scores))
+    records = np.zeros(len(scores), precision.RECORD)
+    records["score"] = scores
+    records.tofile(tmp_path / "0.bin")
+    ranges = list(precision._ranges(tmp_path / "0.bin"))
     held = [int(((scores >= low) & (scores < high)).sum()) for low, high in ranges]
     assert sum(held) == len(scores) and len(ranges) >= 5
     assert [high for _, high in ranges[1:]] == [low for low, _ in ranges[:-1]]

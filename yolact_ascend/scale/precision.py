@@ -79,32 +79,35 @@ class DetectionsOnDisk:
 
     def _sorted(self, number: int) -> Iterator[np.ndarray]:
         """Give the detections of a class, best first, some at a time; equal ones by image, then as they came."""
-        if not self._files[number].exists():
+        file = self._files[number]
+        if not file.exists():
             return
-        records = np.memmap(self._files[number], RECORD, "r")
-        for low, high in _ranges(records["score"]):
+        for low, high in _ranges(file):
             chosen = np.concatenate(
-                [block[(block["score"] >= low) & (block["score"] < high)] for block in _blocks(records)]
+                [block[(block["score"] >= low) & (block["score"] < high)] for block in _blocks(file)]
             )
             yield chosen[np.lexsort((chosen["image"], -chosen["score"]))]
 
 
-def _blocks(records: np.ndarray) -> Iterator[np.ndarray]:
-    return (records[start : start + MOST_SORTED] for start in range(0, len(records), MOST_SORTED))
+def _blocks(file: Path) -> Iterator[np.ndarray]:
+    """Give the records of a file, some at a time; a mapped file would count as memory of this process."""
+    with file.open("rb") as opened:
+        while len(block := np.fromfile(opened, RECORD, MOST_SORTED)):
+            yield block
 
 
-def _ranges(scores: np.ndarray) -> Iterator[tuple[float, float]]:
+def _ranges(file: Path) -> Iterator[tuple[float, float]]:
     """Give ranges of scores, the highest first, that have about `MOST_SORTED` each, if not more are nearly equal.
 
     The upper bits of floats above 0 are in their order.
     """
-    if len(scores) <= MOST_SORTED:
+    if file.stat().st_size <= MOST_SORTED * RECORD.itemsize:
         yield -np.inf, np.inf
         return
     counts = np.zeros(1 << 16, np.int64)
-    for start in range(0, len(scores), MOST_SORTED):
-        block = np.ascontiguousarray(scores[start : start + MOST_SORTED])
-        counts += np.bincount(np.maximum(block, 0).view(np.uint32) >> 16, minlength=len(counts))
+    for block in _blocks(file):
+        scores = np.ascontiguousarray(block["score"])
+        counts += np.bincount(np.maximum(scores, 0).view(np.uint32) >> 16, minlength=len(counts))
     high, held = np.inf, 0
     for upper in np.flatnonzero(counts)[::-1].tolist():
         if held and held + counts[upper] > MOST_SORTED:
