@@ -179,6 +179,32 @@ def test_one_work_folder_goes_from_cut_to_stream_to_aipp(copied):
     assert (sidecar["cut"], sidecar["input"]["dtype"]) == ("heads", "uint8")
 
 
+def require_alike(found, expected):
+    """Scores may differ by their last bits; else all is the same."""
+    for one, other in zip(map(json.loads, found), map(json.loads, expected)):
+        scores, others = ([entry.pop("score") for entry in entries] for entries in (one, other))
+        np.testing.assert_allclose(scores, others, rtol=1e-6)
+        assert one == other and len(one) > 100
+
+
+def test_the_graph_chooses_what_the_host_chooses(copied, capfd):
+    """Staged and streamed, with a last part batch; more than 1000 anchors of one of the images pass."""
+    words = {"precision": "fp32"}
+    copied(**words, stream="1")
+    expected = read_detections(copied)
+    for cut, overfull in (("candidates", 1), ("detections", 0)):
+        words["cut"] = cut
+        capfd.readouterr()
+        assert copied(**words) == ["export", *PER_BATCH]
+        require_alike(read_detections(copied), expected)
+        (result,) = copied.report()["results"]
+        assert (copied.sidecar(3)["cut"], result["overfull_images"]) == (cut, overfull)
+        assert ("1 of 4 images had more anchors" in capfd.readouterr().err) == bool(overfull)
+    staged = read_detections(copied)
+    assert copied(**words, stream="1") == ["stream bs3"]
+    assert read_detections(copied) == staged
+
+
 def test_a_stream_goes_on_without_an_image_that_cannot_be_decoded(copied, capfd):
     (copied.coco / "val2017" / "000000000003.jpg").write_bytes(b"no photograph")
     assert copied(stream="1") == ["stream bs3"]
