@@ -36,6 +36,10 @@ def test_nothing_named_and_nothing_found_is_a_demo(empty_folder):
     assert with_demo(parse_words(["target=onnxruntime", "device=cpu"])).is_demo
 
 
+def test_a_demo_takes_prototypes_of_the_type_that_is_asked_for(empty_folder):
+    assert with_demo(parse_words(["output_type=fp16"])).model_config.proto_dtype == "float16"
+
+
 @pytest.mark.parametrize("word", ["weights=a.pth", "coco=b", f"config={DEFAULT_CONFIG}", "upstream=u"])
 def test_what_the_user_names_is_not_replaced(empty_folder, word):
     settings = parse_words([word])

@@ -13,6 +13,7 @@ from yolact_ascend.errors import ArtifactError, DatasetError
 from yolact_ascend.files import digest_files, read_json, shipped, write_json
 from yolact_ascend.images.layout import SPLIT, TRAINING_SPLIT, find_split
 from yolact_ascend.models.config import CONFIGS, DEMO_CONFIG
+from yolact_ascend.models.output_type import with_output_type
 from yolact_ascend.pipeline.model_source import (
     find_exported,
     require_exported_fits,
@@ -43,7 +44,7 @@ def with_demo(settings: RunSettings) -> RunSettings:
     chosen = settings.given & _OWN_CHOICE
     has_ours = chosen == {"weights"} and settings.weights.resolve().parent == WEIGHTS.parent.resolve()
     is_named = has_ours or "config" in settings.given
-    config = settings.model_config if is_named else CONFIGS[DEMO_CONFIG]
+    config = settings.model_config if is_named else with_output_type(CONFIGS[DEMO_CONFIG], settings.output_type)
     if (chosen and not has_ours) or not (has_ours or config.source.is_shipped):
         return settings
     if not is_named and (settings.weights.is_file() or _has_split(settings.coco)):
