@@ -183,6 +183,15 @@ def test_words_that_do_not_fit_are_refused(words, said, capsys):
     assert said in refused(capsys, main(words))
 
 
+def test_without_annotations_images_are_numbered_and_nothing_is_scored(scale, tmp_path, capsys):
+    assert scale(tmp_path / "out", "--limit=1", annotations=None) == 0
+    said = capsys.readouterr().out
+    assert said.startswith("1 image in 1 shard, 0 of them done before.\n")
+    assert said.endswith("out.\nNothing is scored: there are no annotations.\n") and "mAP" not in said
+    found = json.loads((tmp_path / "out" / "bbox_detections.json").read_text())
+    assert {entry["image_id"] for entry in found} == {1}
+
+
 def test_all_that_failed_is_no_result(scale, streamed, tmp_path, capsys):
     images = tmp_path / "images"
     images.mkdir()

@@ -133,4 +133,7 @@ def _merge(planned: Planned) -> None:
     if merged.failed:
         print(f"warning: {merged.describe()}", file=sys.stderr)
     print(f"Results of {merged.evaluation.images} images are in {planned.out.name}.")
-    show_scores(merged.evaluation)
+    if planned.plan.category_ids:
+        show_scores(merged.evaluation)
+    else:
+        print("Nothing is scored: there are no annotations.")

@@ -14,6 +14,7 @@ from yolact_ascend.errors import ArtifactError, UsageError, show_value
 from yolact_ascend.files import parse_json
 from yolact_ascend.scale.manifest import Image, read_shard, write_manifest
 from yolact_ascend.scale.places import RESUME, Place
+from yolact_ascend.tables import counted
 
 SCHEMA = 1
 PLAN, MANIFEST, PARTS = "plan.json", "manifest.parquet", "parts"
@@ -43,7 +44,8 @@ class Plan:
 
     def describe_start(self, missing: int) -> str:
         """Return how much there is to do, of which so many shards are missing."""
-        return f"{self.images} images in {self.shards} shards, {self.shards - missing} of them done before."
+        images, shards = counted(self.images, "image"), counted(self.shards, "shard")
+        return f"{images} in {shards}, {self.shards - missing} of them done before."
 
     def count(self, shard: int) -> int:
         """Return how many images a shard has."""
