@@ -53,7 +53,7 @@ from yolact_ascend.targets.folder import bin_folder, output_bin  # noqa: E402
 from yolact_ascend.targets.onnxruntime.engine import OnnxEngine  # noqa: E402
 
 FEW = 8  # images of the short runs
-LIBRARIES = ("torch", "onnxruntime", "numpy", "opencv-python-headless", "pycocotools", "faster-coco-eval")
+LIBRARIES = ("torch", "onnxruntime", "numpy", "opencv-python-headless", "pycocotools")
 GUIDE, BEFORE, OURS = "guide", "before", "ours"
 
 

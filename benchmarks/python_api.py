@@ -29,11 +29,10 @@ from yolact_ascend.host.inference import detect_batch, input_dtype  # noqa: E402
 from yolact_ascend.host.loading import ModelRequest, choose_model  # noqa: E402
 from yolact_ascend.host.model import Model  # noqa: E402
 from yolact_ascend.host.overlap import Spent  # noqa: E402
-from yolact_ascend.host.stream import score_stream  # noqa: E402
+from yolact_ascend.host.stream import score_stream, scored_sources  # noqa: E402
 from yolact_ascend.images.coco import CocoDataset, load_dataset  # noqa: E402
 from yolact_ascend.images.decode import decode_image  # noqa: E402
 from yolact_ascend.images.pictures import verify  # noqa: E402
-from yolact_ascend.images.reader import source_of_image  # noqa: E402
 from yolact_ascend.images.transforms import prepare_pixels  # noqa: E402
 from yolact_ascend.models.config import ModelConfig  # noqa: E402
 
@@ -66,7 +65,7 @@ def compare_streams(model: Model, dataset: CocoDataset, config: ModelConfig, rou
 
     def by_verb() -> Used:
         spent = Spent()
-        sources = map(source_of_image, dataset.images)
+        sources = scored_sources(dataset, config)
         with tempfile.TemporaryDirectory() as folder:
             files = {task: Path(folder, f"{task}.json") for task in config.tasks}
             start = used()

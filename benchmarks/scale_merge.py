@@ -24,6 +24,7 @@ import pyarrow.parquet as pq
 from pycocotools import mask as coco_mask
 
 from yolact_ascend.detection.detections import Detections
+from yolact_ascend.detection.image_matches import match_image
 from yolact_ascend.files import write_json
 from yolact_ascend.host.overlap import Detected
 from yolact_ascend.images.reader import PictureSource
@@ -110,8 +111,13 @@ def draw_plan(out: str, count: int, found: int, shard_size: int = SHARD_SIZE) ->
     plan = Plan("drawn", count, "0" * 64, {}, "c", "0" * 64, {}, shard_size, ("box", "mask"), ids, ids)
     planned = place_plan(find_place(out), plan, images)
     drawn = [draw_detections(rng, truth, found) for truth in truths]
-    detected = [Detected(PictureSource(b"", ""), (SIDE, SIDE), each) for each in drawn]
-    part = part_of(rows_of_shard(plan, images[:shard_size], detected))
+    detected = []
+    for image, each in zip(images, drawn):
+        truth = image.truth_for(plan.scoring)
+        assert truth is not None
+        matched = match_image(truth, each)
+        detected.append(Detected(PictureSource(b"", ""), (SIDE, SIDE), each, matched=matched))
+    part = part_of(rows_of_shard(images[:shard_size], detected))
     return planned, pq.read_table(pa.BufferReader(part))
 
 

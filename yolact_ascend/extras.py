@@ -21,7 +21,6 @@ PACKAGES: dict[str, dict[str, str]] = {
         "simplejpeg": "simplejpeg",
         "pillow": "PIL",
         "pycocotools": "pycocotools",
-        "faster-coco-eval": "faster_coco_eval",
         "tabulate": "tabulate",
         "threadpoolctl": "threadpoolctl",
         "tqdm": "tqdm",

@@ -21,7 +21,6 @@ LIBRARIES = {
     "opencv-python-headless": "cv2",
     "simplejpeg": "simplejpeg",
     "pycocotools": "pycocotools",
-    "faster-coco-eval": "faster_coco_eval",
 }
 
 # Aarch64 has no wheel of onnxsim for Python 3.9: the export then leaves out its simplification.

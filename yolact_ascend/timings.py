@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+EVAL = "eval"  # the step of scoring, parts of which are in several rooms
+
 
 @dataclass
 class Timings:

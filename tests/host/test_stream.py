@@ -25,7 +25,7 @@ from yolact_ascend.errors import ArtifactError, DatasetError, ToolError
 from yolact_ascend.host.loading import load
 from yolact_ascend.host.overlap import Spent, overlap
 from yolact_ascend.host.postprocess import postprocess
-from yolact_ascend.host.stream import Streamed, score_stream
+from yolact_ascend.host.stream import Streamed, score_stream, scored_sources
 from yolact_ascend.images.coco import load_dataset
 from yolact_ascend.images.decode import decode_image
 from yolact_ascend.images.reader import source_of_image
@@ -46,7 +46,7 @@ def prepared(image):
 
 
 def stream(engines, images, detector, batch_size, workers, spent):
-    """What is found in images of a data set, as the verb asks for it."""
+    """What is found in images of a data set."""
     return overlap(engines, map(source_of_image, images), detector, batch_size, workers, spent, len(images))
 
 
@@ -82,8 +82,12 @@ def run(dataset, detector, tmp_path):
 
     def run(engines, batch_size, images=dataset.images, workers=2):
         files, spent = {BOX: tmp_path / "bbox.json", MASK: tmp_path / "mask.json"}, Spent()
-        with contextlib.closing(stream(engines, images, detector, batch_size, workers, spent)) as found:
-            streamed = score_stream(found, replace(dataset, images=tuple(images)), TINY_CONFIG, files, spent)
+        chosen = replace(dataset, images=tuple(images))
+        sources = scored_sources(chosen, TINY_CONFIG)
+        with contextlib.closing(
+            overlap(engines, sources, detector, batch_size, workers, spent, len(images))
+        ) as found:
+            streamed = score_stream(found, chosen, TINY_CONFIG, files, spent)
         return [file.read_text() for file in files.values()], streamed
 
     return run

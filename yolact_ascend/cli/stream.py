@@ -42,9 +42,8 @@ def run(arguments: argparse.Namespace) -> None:
     from yolact_ascend.files import write_json
     from yolact_ascend.host.loading import choose_model
     from yolact_ascend.host.overlap import Spent
-    from yolact_ascend.host.stream import score_stream
+    from yolact_ascend.host.stream import score_stream, scored_sources
     from yolact_ascend.images.pictures import require_proportions, verify
-    from yolact_ascend.images.reader import source_of_image
     from yolact_ascend.targets.summary import summarise
 
     take_coco(arguments)
@@ -55,7 +54,7 @@ def run(arguments: argparse.Namespace) -> None:
         require_proportions(dataset.pictures, config.preprocessing)
     files, spent, images = results_files(arguments, config), Spent(), dataset.images
     with chosen.open(EVALUATION_SETTINGS) as model:
-        sources = map(source_of_image, images)
+        sources = scored_sources(dataset, config)
         with contextlib.closing(model.overlap(sources, spent, arguments.workers, len(images))) as found:
             streamed = score_stream(found, dataset, config, files, spent)
     if arguments.scores_file:

@@ -1,19 +1,19 @@
-"""Box and mask mAP of COCO, and the tables that show it.
-
-Computed by faster-coco-eval, a COCOeval in C++; the tests hold its numbers to those of pycocotools.
-"""
+"""Box and mask mAP of COCO, and the tables that show it. The tests hold its numbers to those of pycocotools."""
 
 from __future__ import annotations
 
+import contextlib
+import tempfile
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Optional
 
 import numpy as np
-from faster_coco_eval import COCO, COCOeval_faster
-from pycocotools import mask as coco_mask
 
-from yolact_ascend.detection.matches import IOU_THRESHOLDS
+from yolact_ascend.detection.accumulate import Accumulated, Numbers
+from yolact_ascend.detection.image_matches import Matched, Scoring, Truth, match_entries, objects_of
+from yolact_ascend.detection.matches import IOU_THRESHOLDS, ids_of_classes
 from yolact_ascend.detection.tasks import BOX, MASK
 
 Value = Optional[float]  # percent; None where there is nothing to score against
@@ -93,102 +93,88 @@ def evaluate(
 ) -> Evaluation:
     """Score results against an annotation file's content, over the images of `image_ids`, found something or not.
 
-    `found` maps each task to entries of COCO's results format; those of other images do not count. They are taken one
-    by one, task after task. `annotations` None: there is nothing to score against.
+    `found` maps each task to entries of COCO's results format; those of other images do not count. To score while
+    images are processed, see `open_scorer`. `annotations` None: there is nothing to score against.
     """
     if not image_ids:
         raise ValueError("There are no images to score.")
     if annotations is None:
         return Evaluation({}, len(image_ids))
-    scores = {task: _score(annotations, image_ids, results, IOU_TYPES[task]) for task, results in found.items()}
-    return Evaluation(scores, len(image_ids))
+    scoring = scoring_of(annotations, found, ())
+    truths_by_id = truths_of(scoring, annotations, image_ids)
+    truths = list(truths_by_id.values())
+    with open_scorer(scoring, [*truths_by_id]) as scorer:
+        category_ids = ids_of_classes(annotations)
+        matches = [match_entries(truths, results, category_ids, task) for task, results in found.items()]
+        for truth, *own in zip(truths, *matches):
+            scorer.add(truth.image_id, Matched(objects_of(truth), dict(zip(found, own))))
+        return scorer.evaluation()
 
 
-def _score(
-    annotations: dict[str, Any], image_ids: Collection[int], results: Iterable[dict[str, Any]], iou_type: str
-) -> Score:
-    numbers = _Numbers(annotations)
-    entries = [numbers.of(entry, n) for n, entry in enumerate(annotations["annotations"], start=1)]
-    truth = _index({**numbers.listed, "annotations": entries})
-    found_entries = list(_found_entries(annotations, set(image_ids), results, iou_type, numbers))
-    found = _index({**numbers.listed, "annotations": found_entries})
-    scorer = COCOeval_faster(truth, found, iou_type)
-    scorer.rle_iou_max_workers = 1  # its threads cost more than they bring
-    scorer.params.imgIds = sorted(numbers.images[image_id] for image_id in set(image_ids))
-    scorer.run()
-    precision = scorer.eval["precision"][:, :, :, 0, -1]  # [IoU,recall,class] for all areas, 100 detections
-    return score_of(precision, scorer.stats, list(numbers.categories))
+def scoring_of(annotations: Mapping[str, Any] | None, tasks: Iterable[str], class_ids: Sequence[int]) -> Scoring | None:
+    """Return what is compared, if anything; `class_ids` [K] are those of the model's classes, in results."""
+    return None if annotations is None else Scoring(tuple(tasks), tuple(class_ids), ids_of_classes(annotations))
 
 
-def score_of(precision: np.ndarray, summary: Iterable[float], category_ids: Sequence[int]) -> Score:
-    """Return the score of COCOeval's precision [IoU,recall,class] for all areas, and of its 12 numbers.
+def truths_of(
+    scoring: Scoring | None, annotations: Mapping[str, Any] | None, image_ids: Collection[int]
+) -> dict[int, Truth]:
+    """Return what an annotation file says of images, in the order of their ids; nothing where nothing is compared."""
+    if scoring is None or annotations is None:
+        return {}
+    entries: dict[int, list[dict[str, Any]]] = {image_id: [] for image_id in sorted(image_ids)}
+    for entry in annotations["annotations"]:
+        if entry["image_id"] in entries:
+            entries[entry["image_id"]].append(entry)
+    sizes = {image["id"]: (image["height"], image["width"]) for image in annotations["images"]}
+    return {image_id: Truth(scoring, image_id, sizes[image_id], own) for image_id, own in entries.items()}
 
-    Both are fractions, -1 where there is no ground truth; `category_ids` [K] are in the order of the last axis.
-    """
-    return Score(
-        _table(precision),
-        tuple(_percent(value) for value in summary),
-        _by_class(precision, category_ids),
-        _curves(precision),
-    )
 
+class Scorer:
+    """Scores images as they come, or counts them where there is nothing to score against; `open_scorer` makes it."""
 
-class _Numbers:
-    """Small numbers for the ids of images and categories, in their order, which decides between equal scores.
+    def __init__(self, scoring: Scoring | None, image_ids: Sequence[int] | np.ndarray, folder: Path) -> None:
+        self._ids = np.sort(np.asarray(image_ids))
+        self._images = 0
+        self._category_ids = () if scoring is None else scoring.category_ids
+        self._by_task: dict[str, Accumulated] = {}
+        for task in () if scoring is None else scoring.tasks:
+            (folder / task).mkdir()
+            self._by_task[task] = Accumulated(folder / task, len(self._category_ids))
 
-    The library takes neither negative ids nor those beyond 32 bit, and may take a match with id 0 for none.
-    """
+    def add(self, image_id: int, matched: Matched | None) -> None:
+        """Take an image."""
+        self._images += 1
+        if not self._by_task:
+            return
+        assert matched is not None, "its truth was not sent along"
+        place = int(np.searchsorted(self._ids, image_id))
+        for task, accumulated in self._by_task.items():
+            accumulated.add(place, matched.objects, matched.matches[task])
 
-    def __init__(self, annotations: dict[str, Any]) -> None:
-        self.images, self.categories = (
-            {number: n for n, number in enumerate(sorted(entry["id"] for entry in annotations[section]), start=1)}
-            for section in ("images", "categories")
+    def evaluation(self) -> Evaluation:
+        """Return the scores of the images so far."""
+        found = {task: accumulated.numbers() for task, accumulated in self._by_task.items()}
+        return Evaluation(
+            {task: score_of(numbers, self._category_ids) for task, numbers in found.items()}, self._images
         )
-        self.listed = {
-            "images": [{**entry, "id": self.images[entry["id"]]} for entry in annotations["images"]],
-            "categories": [{**entry, "id": self.categories[entry["id"]]} for entry in annotations["categories"]],
-        }
-
-    def of(self, entry: dict[str, Any], number: int) -> dict[str, Any]:
-        """Return a copy of an entry, as the library writes into it, with small numbers for its ids."""
-        image_id, category_id = self.images[entry["image_id"]], self.categories[entry["category_id"]]
-        return {**entry, "id": number, "image_id": image_id, "category_id": category_id}
 
 
-def _found_entries(
-    annotations: dict[str, Any],
-    image_ids: Collection[int],
-    results: Iterable[dict[str, Any]],
-    iou_type: str,
-    numbers: _Numbers,
-) -> Iterator[dict[str, Any]]:
-    """Give the library's form of results of these images, with no more in it than it needs.
-
-    Where an image has no annotation of its class, a detection has nothing to overlap with, and only its area counts:
-    most of them, and their boxes and masks would take the most memory and time.
-    """
-    annotated = {(entry["image_id"], entry["category_id"]) for entry in annotations["annotations"]}
-    key, nowhere = {"bbox": ("bbox", [0, 0, 0, 0]), "segm": ("segmentation", {"size": [1, 1], "counts": "1"})}[iou_type]
-    # As pycocotools does: results of a class that the file does not list do not count.
-    wanted = (e for e in results if e["image_id"] in image_ids and e["category_id"] in numbers.categories)
-    for n, entry in enumerate(wanted, start=1):
-        image_id, category_id, shape = entry["image_id"], entry["category_id"], entry[key]
-        area = shape[2] * shape[3] if key == "bbox" else int(coco_mask.area(shape))
-        found = {
-            "image_id": image_id,
-            "category_id": category_id,
-            key: shape if (image_id, category_id) in annotated else nowhere,
-            "area": area,
-            "score": entry["score"],
-        }
-        yield numbers.of(found, n)
+@contextlib.contextmanager
+def open_scorer(scoring: Scoring | None, image_ids: Sequence[int] | np.ndarray) -> Iterator[Scorer]:
+    """Give what scores images of these ids, with a temporary folder for very many detections."""
+    with tempfile.TemporaryDirectory(prefix="yolact-ascend-") as folder:
+        yield Scorer(scoring, image_ids, Path(folder))
 
 
-def _index(dataset: dict[str, Any]) -> COCO:
-    coco = COCO()
-    coco.dataset = dataset
-    coco.createIndex()
-    return coco
+def score_of(numbers: Numbers, category_ids: Sequence[int]) -> Score:
+    """Return the score of COCOeval's numbers; `category_ids` [K] are those of the classes."""
+    return Score(
+        _table(numbers.precision),
+        tuple(_percent(value) for value in numbers.summary),
+        _by_class(numbers.precision, category_ids),
+        _curves(numbers.precision),
+    )
 
 
 def _table(precision: np.ndarray) -> dict[str, Value]:

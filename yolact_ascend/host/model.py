@@ -142,13 +142,13 @@ class Model:
     ) -> Generator[Found, None, None]:
         total = len(pictures) if isinstance(pictures, (list, tuple)) else None
         with contextlib.closing(self.overlap(_take_all(pictures), Spent(), workers, total)) as all_found:
-            for source, (height, width), detections, failure in all_found:
-                if detections is not None:
-                    yield self._found(detections, height, width, source)
+            for each in all_found:
+                if each.detections is not None:
+                    yield self._found(each.detections, *each.size, each.source)
                 elif on_unreadable is None:
-                    raise DatasetError(failure)
+                    raise DatasetError(each.failure)
                 else:
-                    on_unreadable(DatasetError(failure))
+                    on_unreadable(DatasetError(each.failure))
 
     def overlap(
         self, sources: Iterable[PictureSource], spent: Spent, workers: int | None = None, total: int | None = None

@@ -13,6 +13,7 @@ from typing import NamedTuple, Union
 import numpy as np
 
 from yolact_ascend.detection.detections import Detections
+from yolact_ascend.detection.image_matches import Matched, Truth, match_image
 from yolact_ascend.errors import DatasetError
 from yolact_ascend.host.inference import input_dtype
 from yolact_ascend.host.preprocess import prepare_image
@@ -22,7 +23,7 @@ from yolact_ascend.models.inputs import OWN_SIZE
 from yolact_ascend.slots import Slots, open_slots
 from yolact_ascend.targets.compiled import COMPILE_IN_FLOAT32
 from yolact_ascend.targets.target import Engine, Timing, batches
-from yolact_ascend.timings import Timings
+from yolact_ascend.timings import EVAL, Timings
 from yolact_ascend.workers import Workers, in_order, open_workers
 
 AHEAD = 2  # images for each worker that are prepared or detected, beyond the batches for the devices
@@ -30,12 +31,16 @@ Size = tuple[int, int]  # height and width in pixels
 
 
 class Detected(NamedTuple):
-    """One picture of a stream: its detections at `size`, or None and why it has none."""
+    """One picture of a stream: its detections at `size`, or None and why it has none.
+
+    Where the source came with its truth, `matched` is how these agree.
+    """
 
     source: PictureSource
     size: Size
     detections: Detections | None
     failure: str = ""
+    matched: Matched | None = None
 
 
 @dataclass
@@ -182,7 +187,7 @@ class _BatchRunner:
     def _detect(self, slot: int, sources: Sequence[PictureSource], prepared: Sequence[Prepared]) -> list[Detected]:
         sizes = {place: sources[place].size or own for place, own in enumerate(prepared) if not isinstance(own, str)}
         calls = {
-            place: self._pool.submit(_detect_in_worker, slot, place, size, sources[place].name)
+            place: self._pool.submit(_detect_in_worker, slot, place, size, sources[place].name, sources[place].truth)
             for place, size in sizes.items()
         }
         found = []
@@ -190,9 +195,9 @@ class _BatchRunner:
             if isinstance(own, str):
                 found.append(Detected(source, (0, 0), None, own))
                 continue
-            detections, spent = self._pool.result(calls[place])
+            detections, matched, spent = self._pool.result(calls[place])
             self._count(spent)
-            found.append(Detected(source, sizes[place], detections))
+            found.append(Detected(source, sizes[place], detections, matched=matched))
         return found
 
     def _count(self, spent: Timings) -> None:
@@ -227,8 +232,18 @@ def _prepare(
     return size, timings
 
 
-def _detect_in_worker(slot: int, place: int, size: Size, name: str) -> tuple[Detections, Timings]:
+def _detect_in_worker(
+    slot: int, place: int, size: Size, name: str, truth: Truth | None
+) -> tuple[Detections, Matched | None, Timings]:
     timings = Timings()
     outputs = [output[place] for output in _slots.results(slot)]
     found = _detector.detect(outputs, *size, f"The outputs for {name}", f"{COMPILE_IN_FLOAT32}.", timings)
-    return found, timings
+    return found, match_timed(truth, found, timings), timings
+
+
+def match_timed(truth: Truth | None, found: Detections, timings: Timings) -> Matched | None:
+    """Match what was found with its truth, where there is one."""
+    if truth is None:
+        return None
+    with timings.timed(EVAL):
+        return match_image(truth, found)

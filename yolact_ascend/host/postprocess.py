@@ -2,27 +2,28 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from yolact_ascend.detection.detections import Detections
-from yolact_ascend.detection.results import Findings, ResultsFiles
+from yolact_ascend.detection.evaluate import Evaluation, open_scorer, scoring_of, truths_of
+from yolact_ascend.detection.image_matches import Matched, Truth
+from yolact_ascend.detection.results import ResultsFiles
 from yolact_ascend.errors import ArtifactError
 from yolact_ascend.files import read_json
+from yolact_ascend.host.overlap import match_timed
 from yolact_ascend.images.coco import CocoDataset
 from yolact_ascend.models.family import Detector
 from yolact_ascend.progress import bar, clock
 from yolact_ascend.targets.compiled import COMPILE_IN_FLOAT32
 from yolact_ascend.targets.folder import output_bin
 from yolact_ascend.tensors import read_tensor
-from yolact_ascend.timings import Timings
+from yolact_ascend.timings import EVAL, Timings
 from yolact_ascend.workers import open_workers, together_of
-
-if TYPE_CHECKING:
-    from yolact_ascend.detection.evaluate import Evaluation
 
 
 class Scored(NamedTuple):
@@ -47,8 +48,6 @@ def postprocess(
     the images without annotations, as the guide does. `files` are by task, written when all images are done.
     Raises ArtifactError when outputs are missing, of the wrong size, not numbers, or of other images.
     """
-    from yolact_ascend.detection.evaluate import evaluate  # here: the workers do without
-
     require_outputs_of(output_folder, image_ids)
     sizes = {image.image_id: (image.height, image.width) for image in dataset.select(annotated_only)}
     chosen = [(index, image_id) for index, image_id in enumerate(image_ids) if image_id in sizes]
@@ -56,24 +55,34 @@ def postprocess(
         raise ArtifactError(
             "None of the images in ids.json is annotated, so there is nothing to score. Leave out --annotated_only."
         )
-    category_ids = detector.config.category_ids
-    findings, timings = Findings(category_ids), Timings()
-    jobs = [(output_folder, index, *sizes[image_id]) for index, image_id in chosen]
-    workers = min(workers, len(jobs))
-    with (
-        ResultsFiles(files, category_ids) as results_files,
-        open_workers(workers, _take_detector, detector) as pool,
-    ):
+    class_ids, ids = detector.config.category_ids, [image_id for _, image_id in chosen]
+    scoring = scoring_of(dataset.truth, files, class_ids)
+    truths = truths_of(scoring, dataset.truth, ids)
+    jobs = [_Job(output_folder, index, *sizes[image_id], truths.get(image_id)) for index, image_id in chosen]
+    workers, timings = min(workers, len(jobs)), Timings()
+    with contextlib.ExitStack() as stack:
+        results_files = stack.enter_context(ResultsFiles(files, class_ids))
+        scorer = stack.enter_context(open_scorer(scoring, ids))
+        pool = stack.enter_context(open_workers(workers, _take_detector, detector))
         detected = pool.map(_detect_job, jobs, together_of(len(jobs), workers))
         results = bar(detected, desc="postprocess", unit="image", total=len(jobs))
-        for (found, spent), (_, image_id) in zip(results, chosen):
+        for (found, matched, spent), image_id in zip(results, ids):
             results_files.add(image_id, found)
-            findings.add(image_id, found)
+            with timings.timed(EVAL):
+                scorer.add(image_id, matched)
             timings.add(spent)
-    with timings.timed("eval"), clock("COCOeval"):
-        images = [image_id for _, image_id in chosen]
-        evaluation = evaluate(dataset.truth, images, {task: findings.entries(task) for task in files})
-    return Scored(evaluation, timings)
+        with timings.timed(EVAL), clock("COCOeval"):
+            return Scored(scorer.evaluation(), timings)
+
+
+class _Job(NamedTuple):
+    """The outputs of one image, and what they are scored against."""
+
+    folder: Path
+    number: int
+    height: int
+    width: int
+    truth: Truth | None
 
 
 _detector: Detector  # of this worker
@@ -84,9 +93,10 @@ def _take_detector(detector: Detector) -> None:
     _detector = detector
 
 
-def _detect_job(job: tuple[Path, int, int, int]) -> tuple[Detections, Timings]:
+def _detect_job(job: _Job) -> tuple[Detections, Matched | None, Timings]:
     timings = Timings()
-    return detect_image(*job[:2], _detector, *job[2:], timings), timings
+    found = detect_image(job.folder, job.number, _detector, job.height, job.width, timings)
+    return found, match_timed(job.truth, found, timings), timings
 
 
 def detect_image(

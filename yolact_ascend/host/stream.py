@@ -5,22 +5,22 @@ from __future__ import annotations
 import signal
 import sys
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from tqdm import tqdm
 
-from yolact_ascend.detection.results import Findings, ResultsFiles
+from yolact_ascend.detection.evaluate import Evaluation, open_scorer, scoring_of, truths_of
+from yolact_ascend.detection.results import ResultsFiles
 from yolact_ascend.errors import DatasetError
 from yolact_ascend.host.overlap import Detected, Spent
 from yolact_ascend.images.coco import CocoDataset, CocoImage
+from yolact_ascend.images.reader import PictureSource, source_of_image
 from yolact_ascend.models.config import ModelConfig
 from yolact_ascend.progress import bar, clock
-
-if TYPE_CHECKING:
-    from yolact_ascend.detection.evaluate import Evaluation
+from yolact_ascend.timings import EVAL
 
 NAMED = 5  # images that a message lists
 
@@ -53,6 +53,13 @@ class Streamed:
         return "\n".join(lines)
 
 
+def scored_sources(dataset: CocoDataset, config: ModelConfig) -> Iterator[PictureSource]:
+    """Give a data set's images with what they are scored against; `config` has the data set's ids for its classes."""
+    scoring = scoring_of(dataset.truth, config.tasks, config.category_ids)
+    truths = truths_of(scoring, dataset.truth, [image.image_id for image in dataset.images])
+    return (source_of_image(image, truths.get(image.image_id)) for image in dataset.images)
+
+
 def score_stream(
     found: Iterable[Detected],
     dataset: CocoDataset,
@@ -60,39 +67,40 @@ def score_stream(
     files: Mapping[str, Path],
     spent: Spent,
 ) -> Streamed:
-    """Write what a stream of the data set's images finds as COCO results files, by task, and score it.
+    """Write what a stream of `scored_sources` finds as COCO results files, by task, and score it.
 
     An image that failed is named, and not scored. When the user interrupts, the files hold the images done until then.
     Raises DatasetError when every image failed.
     """
-    from yolact_ascend.detection.evaluate import evaluate  # here: the workers do without
-
-    scored: list[int] = []
+    done = 0
     failed: list[CocoImage] = []
-    findings = Findings(config.category_ids)
+    scoring = scoring_of(dataset.truth, config.tasks, config.category_ids)
+    ids = [image.image_id for image in dataset.images]
     start = time.perf_counter()
-    with ResultsFiles(files, config.category_ids) as results:
+    with open_scorer(scoring, ids) as scorer, ResultsFiles(files, config.category_ids) as results:
         try:
             shown = bar(found, desc="stream", unit="image", total=len(dataset.images))
-            for (_, _, detections, failure), image in zip(shown, dataset.images):
-                if detections is None:
+            for found_in, image in zip(shown, dataset.images):
+                if found_in.detections is None:
                     failed.append(image)
-                    tqdm.write(f"failed: {failure}", file=sys.stderr)
+                    tqdm.write(f"failed: {found_in.failure}", file=sys.stderr)
                     continue
-                results.add(image.image_id, detections)
-                findings.add(image.image_id, detections)
-                scored.append(image.image_id)
+                results.add(image.image_id, found_in.detections)
+                with spent.host.timed(EVAL):
+                    scorer.add(image.image_id, found_in.matched)
+                done += 1
         except KeyboardInterrupt:
             for number in (signal.SIGINT, signal.SIGTERM):  # the first was heard; now the files are finished
                 signal.signal(number, signal.SIG_IGN)
             results.finish()
             raise KeyboardInterrupt(
-                f"{' and '.join(map(str, files.values()))} hold the {len(scored)} images done so far; "
+                f"{' and '.join(map(str, files.values()))} hold the {done} images done so far; "
                 "the same command begins with the first one again."
             ) from None
         seconds = time.perf_counter() - start
-        if not scored:
+        if not done:
             raise DatasetError(f"None of the {len(failed)} images could be decoded; the first: {failed[0].path}.")
-    with spent.host.timed("eval"), clock("COCOeval"):
-        evaluation = evaluate(dataset.truth, scored, {task: findings.entries(task) for task in files})
+        results.finish()
+        with spent.host.timed(EVAL), clock("COCOeval"):
+            evaluation = scorer.evaluation()
     return Streamed(evaluation, tuple(failed), seconds, spent)

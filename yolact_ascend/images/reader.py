@@ -15,6 +15,7 @@ import cv2
 import numpy as np
 from PIL import Image, ImageOps
 
+from yolact_ascend.detection.image_matches import Truth
 from yolact_ascend.errors import DatasetError, show_name, show_value
 from yolact_ascend.images.coco import CocoImage
 from yolact_ascend.images.decode import decode_bytes, is_cut_short, is_jpeg, read_image, require_few_pixels
@@ -40,6 +41,7 @@ class PictureSource:
     is_turned: bool = True  # by EXIF
     is_cut_taken: bool = False  # a JPEG that is cut short is read as far as it goes
     failure: str = ""  # why there is nothing to read
+    truth: Truth | None = None  # what is found in it will be compared with
 
     def read(self) -> np.ndarray:
         """Return the pixels, BGR uint8 [H,W,3]; raises DatasetError when there are none."""
@@ -58,9 +60,10 @@ class PictureSource:
         return not isinstance(self.content, np.ndarray)
 
 
-def source_of_image(image: CocoImage) -> PictureSource:
+def source_of_image(image: CocoImage, truth: Truth | None = None) -> PictureSource:
     """Return an image of a data set, whose size is the annotated one."""
-    return PictureSource(image.path, str(image.path), (image.height, image.width), image.is_turned, is_cut_taken=True)
+    size = (image.height, image.width)
+    return PictureSource(image.path, str(image.path), size, image.is_turned, is_cut_taken=True, truth=truth)
 
 
 def take_picture(picture: Picture, name: str = "the picture") -> PictureSource:

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from yolact_ascend.detection.image_matches import Scoring, Truth
 from yolact_ascend.errors import DatasetError, show_name
 from yolact_ascend.images.coco import list_some, order_images, other_names
 from yolact_ascend.scale.places import Place
@@ -36,6 +37,12 @@ class Image(NamedTuple):
     image_id: int
     size: tuple[int, int] | None  # height and width in pixels, as annotated; None: those of the pixels
     truth: str | None  # its annotations, as a JSON list; None: there are none to score against
+
+    def truth_for(self, scoring: Scoring | None) -> Truth | None:
+        """Return what its detections are compared with, if anything."""
+        if scoring is None or self.truth is None or self.size is None:
+            return None
+        return Truth(scoring, self.image_id, self.size, json.loads(self.truth))
 
 
 def number_images(entries: Sequence[Entry]) -> list[Image]:

@@ -6,7 +6,7 @@ Times, hosts and attempts are not in it.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -14,8 +14,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from yolact_ascend.detection.detections import Detections
+from yolact_ascend.detection.image_matches import ImageMatches, ImageObjects, Matched
 from yolact_ascend.detection.tasks import BOX, MASK
-from yolact_ascend.scale.matching import ImageMatches, ImageObjects
 from yolact_ascend.scale.places import Place
 
 TASKS = (BOX, MASK)
@@ -50,7 +50,7 @@ SCHEMA = pa.schema(
 class Row:
     """One image of a part: what was found in it, or why nothing was.
 
-    `matches` are by task, where there are annotations to score against.
+    It is `matched` where there are annotations to score against.
     """
 
     image_id: int
@@ -58,8 +58,7 @@ class Row:
     size: tuple[int, int]  # height and width in pixels that boxes and masks are for
     detections: Detections | None
     error: str = ""
-    objects: ImageObjects | None = None
-    matches: dict[str, ImageMatches] = field(default_factory=dict)
+    matched: Matched | None = None
 
 
 def part_of(rows: Sequence[Row]) -> pa.Buffer:
@@ -78,12 +77,11 @@ def read_part(place: Place) -> pa.Table:
 
 
 def rows_of(part: pa.Table) -> Iterator[Row]:
-    """Give the rows of a part, without what is scored."""
-    scored = (*TASKS, "object_classes", "object_areas")
-    for value in part.drop_columns([name for name in SCHEMA.names if name in scored]).to_pylist():
+    """Give the rows of a part."""
+    for value in part.to_pylist():
         detections = None if value["error"] is not None else _detections(value)
         size = (value["height"], value["width"])
-        yield Row(value["image_id"], value["name"], size, detections, value["error"] or "")
+        yield Row(value["image_id"], value["name"], size, detections, value["error"] or "", _matched(value))
 
 
 def _to_json(row: Row) -> dict[str, Any]:
@@ -102,9 +100,10 @@ def _to_json(row: Row) -> dict[str, Any]:
             has_whole_boxes=bool(np.issubdtype(found.boxes_xyxy_px.dtype, np.integer)),
             masks=None if found.masks is None else [mask["counts"] for mask in found.masks],
         )
-    if row.objects is not None:
-        value.update(object_classes=row.objects.classes, object_areas=row.objects.areas)
-    value.update({task: matches._asdict() for task, matches in row.matches.items()})
+    if row.matched is not None:
+        objects, matches = row.matched
+        value.update(object_classes=objects.classes, object_areas=objects.areas)
+        value.update({task: each._asdict() for task, each in matches.items()})
     return value
 
 
@@ -120,3 +119,20 @@ def _detections(value: dict[str, Any]) -> Detections:
         boxes.astype(np.int64) if value["has_whole_boxes"] else boxes,
         masks,
     )
+
+
+def _matched(value: dict[str, Any]) -> Matched | None:
+    if value["object_classes"] is None:
+        return None
+    objects = ImageObjects(np.array(value["object_classes"], np.int16), np.array(value["object_areas"], np.uint8))
+    matches = {
+        task: ImageMatches(
+            np.array(value[task]["classes"], np.int16),
+            np.array(value[task]["scores"], np.float32),
+            np.array(value[task]["hits"], np.uint16),
+            np.array(value[task]["ignored"], np.uint16),
+        )
+        for task in TASKS
+        if value[task] is not None
+    }
+    return Matched(objects, matches)

@@ -10,6 +10,7 @@ from typing import Any
 
 from pyarrow import fs
 
+from yolact_ascend.detection.image_matches import Scoring
 from yolact_ascend.errors import ArtifactError, UsageError, show_value
 from yolact_ascend.files import parse_json
 from yolact_ascend.scale.manifest import Image, read_shard, write_manifest
@@ -41,6 +42,11 @@ class Plan:
     def shards(self) -> int:
         """How many shards there are."""
         return -(-self.images // self.shard_size)
+
+    @property
+    def scoring(self) -> Scoring | None:
+        """How what is found is compared with the annotations; None: there are none."""
+        return Scoring(self.tasks, self.class_ids, self.category_ids) if self.category_ids else None
 
     def describe_start(self, missing: int) -> str:
         """Return how much there is to do, of which so many shards are missing."""

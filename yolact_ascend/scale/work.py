@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
-from yolact_ascend.detection.detections import RESULTS_OF, Detections
 from yolact_ascend.host.overlap import Detected, Spent
 from yolact_ascend.images.reader import PictureSource
 from yolact_ascend.scale.manifest import Image
-from yolact_ascend.scale.matching import ImageMatches, match_shard, objects_of
 from yolact_ascend.scale.parts import Row, part_of
-from yolact_ascend.scale.plan import Plan, Planned
+from yolact_ascend.scale.plan import Planned
 from yolact_ascend.scale.reading import Reader
 from yolact_ascend.workers import Workers
 
@@ -76,7 +75,8 @@ class _Stream:
         while shard is not None:
             images = self._planned.images(shard)
             self._begun.append((shard, images))
-            yield from self._tools.reader.read_all(images)
+            for image, source in zip(images, self._tools.reader.read_all(images)):
+                yield dataclasses.replace(source, truth=image.truth_for(self._planned.plan.scoring))
             if len(images) < self._planned.plan.shard_size:
                 return
             shard = next(self._shards, None)
@@ -88,7 +88,7 @@ class _Stream:
             there.append(detected._replace(source=_NOTHING))  # its pixels are not needed any more
             shard, images = self._begun[0]
             if len(there) == len(images):
-                call = self._tools.packer.submit(pack, self._planned.plan, images, there)
+                call = self._tools.packer.submit(pack, images, there)
                 self._packed.append((shard, call))
                 self._begun.popleft()
                 there = []
@@ -115,35 +115,15 @@ class Packed(NamedTuple):
     failed: int
 
 
-def pack(plan: Plan, images: list[Image], found: list[Detected]) -> Packed:
-    """Match a shard's detections, and return its part: some milliseconds an image, so in a process of its own."""
-    rows = rows_of_shard(plan, images, found)
+def pack(images: list[Image], found: list[Detected]) -> Packed:
+    """Return a shard's part: it takes as long as some images, so in a process of its own."""
+    rows = rows_of_shard(images, found)
     return Packed(part_of(rows).to_pybytes(), len(rows), sum(row.detections is None for row in rows))
 
 
-def rows_of_shard(plan: Plan, images: list[Image], found: list[Detected]) -> list[Row]:
+def rows_of_shard(images: list[Image], found: list[Detected]) -> list[Row]:
     """Return the rows of a shard's part."""
-    detections = {image.image_id: each.detections for image, each in zip(images, found) if each.detections is not None}
-    matches: dict[int, dict[str, ImageMatches]] = {image_id: {} for image_id in detections}
-    if plan.category_ids:
-        chosen = [image for image in images if image.image_id in detections]
-        for task in plan.tasks:
-            results = _results(detections, plan.class_ids, task)
-            for image_id, each in match_shard(chosen, results, plan.category_ids, task).items():
-                matches[image_id][task] = each
     return [
-        Row(
-            image.image_id,
-            image.entry.name,
-            each.size,
-            each.detections,
-            each.failure,
-            objects_of(image, plan.category_ids) if plan.category_ids else None,
-            matches.get(image.image_id, {}),
-        )
+        Row(image.image_id, image.entry.name, each.size, each.detections, each.failure, each.matched)
         for image, each in zip(images, found)
     ]
-
-
-def _results(detections: dict[int, Detections], class_ids: tuple[int, ...], task: str) -> Iterator[dict]:
-    return (entry for i, found in detections.items() for entry in RESULTS_OF[task](found, i, class_ids))

@@ -5,47 +5,75 @@ Source: cocodataset/cocoapi, PythonAPI/pycocotools/cocoeval.py (`accumulate`, `s
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
 from yolact_ascend.detection.average_precision import RECALLS
-from yolact_ascend.detection.evaluate import Score, score_of
+from yolact_ascend.detection.image_matches import AREAS, BITS, ImageMatches, ImageObjects
 from yolact_ascend.detection.matches import IOU_THRESHOLDS
-from yolact_ascend.scale.matching import AREAS, BITS
+from yolact_ascend.errors import ArtifactError
 
 RECORD = np.dtype(
     [("score", "<f4"), ("image", "<i4"), ("hits", "<u2", (len(AREAS),)), ("ignored", "<u2", (len(AREAS),))]
 )
 MOST_SORTED = 1 << 20  # detections of a class that are in memory at once
-MOST_HELD = 1 << 20  # detections that wait to be written
+MOST_HELD = 1 << 20  # detections that wait to be written; fewer stay in memory
+MOST_GATHERED = 1 << 12  # detections that are divided by class at once
 MOST_FOUND = (1, 10, 100)  # COCOeval's maxDets, of a class in an image
 
 
-class DetectionsOnDisk:
-    """Detections of images, a file for each class in a folder, and how many objects there are."""
+class Numbers(NamedTuple):
+    """What COCOeval computes, as fractions; -1 where there is no object."""
+
+    precision: np.ndarray  # [T,R,K] for all areas and 100 detections
+    summary: list[float]  # its 12 numbers
+
+
+class Accumulated:
+    """What was found in images so far, a file for each class in a folder that exists, and how many objects there are.
+
+    Its methods raise ArtifactError when there is no room for the files.
+    """
 
     def __init__(self, folder: Path, classes: int) -> None:
         self._files = [folder / f"{number}.bin" for number in range(classes)]
+        self._gathered: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
         self._waiting: list[list[np.ndarray]] = [[] for _ in range(classes)]
-        self._held = 0
-        self.objects = np.zeros((len(AREAS), classes), np.int64)
-        self.recalled = np.zeros((len(MOST_FOUND), len(IOU_THRESHOLDS), classes), np.int64)  # hits of the best so many
+        self._count, self._held = 0, 0  # gathered, and waiting
+        self._is_on_disk = False
+        self._objects = np.zeros((len(AREAS), classes), np.int64)
+        self._recalled = np.zeros((len(MOST_FOUND), len(IOU_THRESHOLDS), classes), np.int64)  # hits of the best so many
 
-    def add_objects(self, classes: np.ndarray, areas: np.ndarray) -> None:
-        """Count objects [G], by their class and the bits of the areas in which they count."""
+    def add(self, image: int, objects: ImageObjects, matches: ImageMatches) -> None:
+        """Take an image; `image` decides between equal scores, as the order of ids does in COCOeval."""
         for area in range(len(AREAS)):
-            self.objects[area] += np.bincount(classes[areas >> area & 1 == 1], minlength=self.objects.shape[1])
+            np.add.at(self._objects[area], objects.classes[objects.areas >> area & 1 == 1], 1)
+        records = np.zeros(len(matches.classes), RECORD)
+        records["score"], records["image"] = matches.scores, image
+        for name in ("hits", "ignored"):
+            records[name] = getattr(matches, name).reshape(len(AREAS), -1).T
+        ranks = np.arange(len(records)) - np.searchsorted(matches.classes, matches.classes)  # they are in that order
+        self._gathered.append((matches.classes, ranks, records))
+        self._count += len(records)
+        if self._count > MOST_GATHERED:
+            self._divide()
 
-    def add(self, classes: np.ndarray, ranks: np.ndarray, records: np.ndarray) -> None:
-        """Take detections [N] of images, and the rank of each among those of its class in its image."""
+    def _divide(self) -> None:
+        """Count the gathered detections, and divide them by class."""
+        if not self._count:
+            return
+        classes, ranks, records = (np.concatenate(each) for each in zip(*self._gathered))
+        self._gathered.clear()
+        self._count = 0
         order = np.argsort(classes, kind="stable")
         classes, ranks, records = classes[order], ranks[order], records[order]
         is_hit = (records["hits"][:, 0] & BITS[:, None]) > 0  # [T,N]
         for place, most in enumerate(MOST_FOUND):
             for threshold, hits in enumerate(is_hit & (ranks < most)):
-                self.recalled[place, threshold] += np.bincount(classes[hits], minlength=len(self._files))
+                self._recalled[place, threshold] += np.bincount(classes[hits], minlength=len(self._files))
         present, starts = np.unique(classes, return_index=True)
         for number, each in zip(present.tolist(), np.split(records, starts[1:])):
             self._waiting[number].append(each)
@@ -54,39 +82,57 @@ class DetectionsOnDisk:
             self._write()
 
     def _write(self) -> None:
-        for file, waiting in zip(self._files, self._waiting):
-            if waiting:
-                with file.open("ab") as opened:
-                    opened.writelines(each.tobytes() for each in waiting)
-                waiting.clear()
-        self._held = 0
+        """Append what waits to the files."""
+        try:
+            for file, waiting in zip(self._files, self._waiting):
+                if waiting:
+                    with file.open("ab") as opened:
+                        opened.writelines(each.tobytes() for each in waiting)
+                    waiting.clear()
+        except OSError as error:
+            raise ArtifactError(
+                f"Cannot write what is scored to {self._files[0].parent}: {error.strerror}. Free some room there, or "
+                "set TMPDIR to another folder."
+            ) from error
+        self._held, self._is_on_disk = 0, True
 
-    def score(self, category_ids: Sequence[int]) -> Score:
-        """Return COCOeval's numbers; `category_ids` [K] are those of the classes."""
-        self._write()
-        classes = range(len(self._files))
-        found = [precision_of(self._sorted(number), self.objects[:, number]) for number in classes]
-        precision = np.stack([each for each, _ in found], axis=-1)  # [A,T,R,K]
-        recall = np.stack([each for _, each in found], axis=-1)  # [A,T,K]
+    def numbers(self) -> Numbers:
+        """Return COCOeval's numbers."""
+        self._divide()
+        if self._is_on_disk:
+            self._write()
+        shape = (len(AREAS), len(IOU_THRESHOLDS))
+        precision = np.zeros((*shape, len(RECALLS), len(self._files)))
+        recall = np.zeros((*shape, len(self._files)))
+        for number in range(len(self._files)):
+            found = precision_of(self._sorted(number), self._objects[:, number])
+            precision[..., number], recall[..., number] = found
         with np.errstate(divide="ignore", invalid="ignore"):
-            best = np.where(self.objects[0] > 0, self.recalled / self.objects[0], -1)  # [M,T,K]
+            best = np.where(self._objects[0] > 0, self._recalled / self._objects[0], -1)  # [M,T,K]
         at = {threshold: round((threshold - 0.5) / 0.05) for threshold in (0.5, 0.75)}
         summary = [
             *(_mean(each) for each in (precision[0], precision[0, at[0.5]], precision[0, at[0.75]], *precision[1:])),
             *(_mean(each) for each in (*best, *recall[1:])),
         ]
-        return score_of(precision[0], summary, category_ids)
+        return Numbers(precision[0], summary)
 
     def _sorted(self, number: int) -> Iterator[np.ndarray]:
         """Give the detections of a class, best first, some at a time; equal ones by image, then as they came."""
+        if not self._is_on_disk:
+            if self._waiting[number]:
+                yield _in_order(np.concatenate(self._waiting[number]))
+            return
         file = self._files[number]
         if not file.exists():
             return
         for low, high in _ranges(file):
-            chosen = np.concatenate(
-                [block[(block["score"] >= low) & (block["score"] < high)] for block in _blocks(file)]
+            yield _in_order(
+                np.concatenate([block[(block["score"] >= low) & (block["score"] < high)] for block in _blocks(file)])
             )
-            yield chosen[np.lexsort((chosen["image"], -chosen["score"]))]
+
+
+def _in_order(records: np.ndarray) -> np.ndarray:
+    return records[np.lexsort((records["image"], -records["score"]))]
 
 
 def _blocks(file: Path) -> Iterator[np.ndarray]:
@@ -137,7 +183,7 @@ def precision_of(detections: Iterator[np.ndarray], objects: np.ndarray) -> tuple
             if objects[area]:
                 true, false = true[is_hit], false[is_hit]
                 reached = np.searchsorted(RECALLS, true / objects[area], side="right") - 1
-                np.maximum.at(best[area, threshold], reached, true / (true + false + np.spacing(1)))
+                np.maximum.at(best[area, threshold], reached, true / (true + false))
     best = np.maximum.accumulate(best[..., ::-1], axis=-1)[..., ::-1]
     recall = right / np.maximum(objects, 1)[:, None]
     has_objects = objects > 0
