@@ -84,9 +84,7 @@ def run(dataset, detector, tmp_path):
         files, spent = {BOX: tmp_path / "bbox.json", MASK: tmp_path / "mask.json"}, Spent()
         chosen = replace(dataset, images=tuple(images))
         sources = scored_sources(chosen, TINY_CONFIG)
-        with contextlib.closing(
-            overlap(engines, sources, detector, batch_size, workers, spent, len(images))
-        ) as found:
+        with contextlib.closing(overlap(engines, sources, detector, batch_size, workers, spent, len(images))) as found:
             streamed = score_stream(found, chosen, TINY_CONFIG, files, spent)
         return [file.read_text() for file in files.values()], streamed
 
