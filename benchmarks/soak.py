@@ -171,7 +171,7 @@ class Soak:
             raise Refused(f"{kill} always comes too late:\n{process.output()[-2000:]}")
         hit = process.kill(kill.victim)
         waited, faults = process.end(kill.victim)
-        faults += [f"killed: {line}" for line in tracebacks(process.output()) if not is_of_tracker(line, hit)]
+        faults += [f"killed: {line}" for line in tracebacks(process.output())]
         make_older(folder / "tmp", SHARED_MEMORY, before)
         again = Process(command, folder, str(kill.number))
         code = again.wait()
@@ -224,14 +224,6 @@ def left_behind(temporary: Path, usual: Path, shared: Path, before: set[str]) ->
     found = [path for path in temporary.rglob("*") if path.relative_to(temporary) not in known]
     found += [*temporary.parent.rglob("*.part"), *_new_in(shared, before)]
     return [f"left behind: {path}" for path in found]
-
-
-def is_of_tracker(line: str, hit: str) -> bool:
-    """Whether a traceback is that of Python's resource tracker, which was killed itself and then started again.
-
-    The new one does not know the semaphores that it is to forget (CPython 3.11, multiprocessing/resource_tracker.py).
-    """
-    return "resource_tracker" in hit and line.startswith("traceback: KeyError: '/yolact-ascend-")
 
 
 def tracebacks(output: str) -> Iterator[str]:

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import math
 import mmap
 import os
 import sys
 import tempfile
-import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -22,8 +20,6 @@ from yolact_ascend.errors import ArtifactError
 from yolact_ascend.tensors import TensorSpec
 
 SHARED_MEMORY = Path("/dev/shm")  # a file there never reaches a disk
-PREFIX = "yolact-ascend-slots-"
-NEW_S = 60  # seconds in which a file may not be locked yet
 ALIGNMENT = 64  # bytes; of each array
 
 
@@ -97,23 +93,21 @@ class Slots:
 def open_slots(
     count: int, batch_size: int, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]
 ) -> Iterator[Slots]:
-    """Create a file for `count` slots in memory, or, with a warning, on disk when memory is full; remove it at the end.
+    """Create a file for `count` slots in memory, or, with a warning, on disk when memory is full.
 
+    The file has no name in a folder, so that nothing is left of it, whatever ends this process.
     Raises ArtifactError when the disk is full, too.
     """
     layout = Slots(Path(), count, batch_size, tuple(inputs), tuple(outputs))
     with _make_file(count * layout.slot_bytes) as file:
-        yield replace(layout, path=Path(file.name))
+        yield replace(layout, path=Path(f"/proc/{os.getpid()}/fd/{file.fileno()}"))
 
 
 def _make_file(size: int) -> IO[bytes]:
-    """Return a locked file of that many bytes; its lock ends with this process, so that others may then remove it."""
     for folder in (SHARED_MEMORY, Path(tempfile.gettempdir())):
         try:
-            _sweep(folder)
             with contextlib.ExitStack() as stack:
-                file = stack.enter_context(tempfile.NamedTemporaryFile(dir=folder, prefix=PREFIX))
-                fcntl.flock(file, fcntl.LOCK_EX)
+                file = stack.enter_context(tempfile.TemporaryFile(dir=folder))
                 os.posix_fallocate(file.fileno(), 0, size)  # writing to memory that is full would kill the process
                 stack.pop_all()  # the caller closes it
                 return file
@@ -121,12 +115,3 @@ def _make_file(size: int) -> IO[bytes]:
             refused = f"{folder} cannot hold batches of {size / 1e6:.0f} MB in all: {error.strerror}."
             print(f"warning: {refused}", file=sys.stderr)
     raise ArtifactError(f"{refused} Use a smaller batch size, fewer workers, or another temporary folder (TMPDIR).")
-
-
-def _sweep(folder: Path) -> None:
-    """Remove the files of processes that were killed: no process holds their locks."""
-    for path in folder.glob(f"{PREFIX}*"):
-        with contextlib.suppress(OSError), path.open("rb") as file:  # removed meanwhile, another user's, or locked
-            if time.time() - path.stat().st_mtime > NEW_S:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                path.unlink()

@@ -10,13 +10,12 @@ import pickle
 import signal
 import sys
 import threading
-import time
 import types
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from multiprocessing import resource_tracker
 from multiprocessing.connection import wait
 from multiprocessing.context import SpawnContext, SpawnProcess
@@ -29,7 +28,7 @@ from threadpoolctl import threadpool_limits
 
 from yolact_ascend.errors import ToolError
 from yolact_ascend.files import path_in_memory
-from yolact_ascend.slots import NEW_S, SHARED_MEMORY
+from yolact_ascend.tokens import TokenSemaphore
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -39,7 +38,6 @@ KILLED = (
     "A worker process ended without an error message. Was it killed because memory ran out? Use fewer workers "
     "(--workers)."
 )
-SEMAPHORES = "yolact-ascend-"  # how their names begin; the number of the process follows
 _starting = threading.Lock()  # of a process, which changes what all of this one sees
 IN_FLIGHT = 3  # hand-overs a worker has at most: one that it works on, others so that it never waits
 MOST_TOGETHER = 4  # short items in one
@@ -65,39 +63,14 @@ def open_workers(workers: int, start: Callable[..., None] | None = None, *argume
 
 
 def _make_pool(workers: int, given: Path) -> ProcessPoolExecutor:
-    context = _Spawning()
     resource_tracker.ensure_running()  # would unblock interrupts while the first worker is started
-    sweep_semaphores()
-    process = multiprocessing.current_process()
-    with _semaphores_named(process, f"/{SEMAPHORES}{os.getpid()}"):
-        try:
-            return ProcessPoolExecutor(workers, context, _start_worker, (given,))
-        except OSError as error:
-            raise ToolError(
-                f"Cannot make the semaphores of {workers} worker processes in {SHARED_MEMORY}: {error.strerror}. "
-                f"{SHARED_MEMORY} must be a writable tmpfs with some room (docker run --shm-size=1g)."
-            ) from error
-
-
-@contextmanager
-def _semaphores_named(process: Any, prefix: str) -> Iterator[None]:
-    """Have multiprocessing begin the names of semaphores so that they can be told from other programs'."""
-    before = process._config["semprefix"]
-    process._config["semprefix"] = prefix
     try:
-        yield
-    finally:
-        process._config["semprefix"] = before
-
-
-def sweep_semaphores() -> None:
-    """Remove the semaphores of processes that were killed together with the process that would have removed them."""
-    for path in SHARED_MEMORY.glob(f"sem.{SEMAPHORES}*"):
-        owner = path.name[len(f"sem.{SEMAPHORES}") :].split("-")[0]
-        with suppress(OSError):  # removed meanwhile, or another user's
-            # The age: in another container the owner has another number. Its workers have opened it long ago.
-            if not Path("/proc", owner).exists() and time.time() - path.stat().st_mtime > NEW_S:
-                path.unlink()
+        return ProcessPoolExecutor(workers, _Spawning(), _start_worker, (given,))
+    except OSError as error:
+        raise ToolError(
+            f"Cannot make the pipes of {workers} worker processes: {error.strerror}. Is the limit of open files too "
+            "low (ulimit -n)?"
+        ) from error
 
 
 class _WorkerProcess(SpawnProcess):
@@ -114,9 +87,18 @@ class _WorkerProcess(SpawnProcess):
 
 
 class _Spawning(SpawnContext):
-    """Not forked: the libraries have threads here, which a fork would leave in an undefined state."""
+    """Not forked: the libraries have threads here, which a fork would leave in an undefined state.
+
+    Nothing that it makes has a name, so that nothing is left, whatever ends these processes.
+    """
 
     Process = _WorkerProcess
+
+    def Lock(self) -> Any:
+        return TokenSemaphore(self)
+
+    def BoundedSemaphore(self, value: int = 1) -> Any:
+        return TokenSemaphore(self, value)
 
 
 class Workers:

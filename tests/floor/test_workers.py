@@ -1,11 +1,12 @@
 """The processes among which images are divided."""
 
+import errno
 import os
 import resource
 import signal
 import subprocess
 import sys
-import time
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -13,8 +14,8 @@ import pytest
 from threadpoolctl import threadpool_info
 
 from yolact_ascend.errors import ToolError
-from yolact_ascend.slots import NEW_S, SHARED_MEMORY
-from yolact_ascend.workers import IN_FLIGHT, SEMAPHORES, open_workers, sweep_semaphores, together_of
+from yolact_ascend.slots import SHARED_MEMORY
+from yolact_ascend.workers import IN_FLIGHT, open_workers, together_of
 
 PAGE = resource.getpagesize()
 ARRAY_BYTES, ARRAYS, ROUNDS = 3_630_000, 4, 20  # what an image takes on its way to the network's input
@@ -49,8 +50,8 @@ if __name__ == "__main__":
 """
 
 
-def test_a_kill_leaves_no_file_and_its_semaphores_are_swept(tmp_path):
-    """Killed as a whole, with the process of multiprocessing that would remove its semaphores."""
+def test_a_kill_leaves_no_file_and_no_semaphore(tmp_path):
+    """Killed as a whole, with the process of multiprocessing that would remove semaphores: there are none."""
     script = tmp_path / "hold.py"
     script.write_text(HOLD)
     scratch = tmp_path / "scratch"
@@ -63,25 +64,18 @@ def test_a_kill_leaves_no_file_and_its_semaphores_are_swept(tmp_path):
         start_new_session=True,
     )
     assert run.stdout.readline() == b"[1]\n"
+    mapped = Path(f"/proc/{run.pid}/maps").read_text()
     os.killpg(run.pid, signal.SIGKILL)
     run.communicate()
-    left = list(SHARED_MEMORY.glob(f"sem.{SEMAPHORES}{run.pid}-*"))
-    assert left and not list(scratch.iterdir())
-    sweep_semaphores()
-    assert all(path.exists() for path in left)  # young: of another container, perhaps
-    for path in left:
-        os.utime(path, (time.time() - NEW_S - 1,) * 2)
-    with open_workers(1) as pool:
-        assert list(pool.map(abs, [-1])) == [1]
-    assert not any(path.exists() for path in left)
+    assert str(SHARED_MEMORY) not in mapped and not list(scratch.iterdir())
 
 
-def test_semaphores_that_cannot_be_made_name_shared_memory(monkeypatch):
+def test_pipes_that_cannot_be_made_name_the_limit(monkeypatch):
     def full(*_, **__):
-        raise OSError(28, "No space left on device")
+        raise OSError(errno.EMFILE, "Too many open files")
 
     monkeypatch.setattr("yolact_ascend.workers.ProcessPoolExecutor", full)
-    said = r"semaphores of 2 worker processes in /dev/shm: No space left on device\. /dev/shm must be a writable tmpfs"
+    said = r"pipes of 2 worker processes: Too many open files\. Is the limit of open files too low \(ulimit -n\)\?"
     with pytest.raises(ToolError, match=said), open_workers(2):
         pass
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import multiprocessing
 import os
 import platform
 import sys
@@ -191,19 +190,15 @@ def check_work_folder(settings: RunSettings) -> Check:
 
 def check_scratch() -> Check:
     """Whether there is room in shared memory and in the temporary folder, which workers and tools use."""
-    with contextlib.suppress(OSError):
-        multiprocessing.get_context("spawn").Semaphore()
-        free = {str(folder): free_bytes(folder) for folder in (SHARED_MEMORY, Path(tempfile.gettempdir()))}
-        facts = {"free_bytes": free}
-        found = ", ".join(f"{in_gb(size)} GB free at {folder}" for folder, size in free.items())
-        tight = [folder for folder, size in free.items() if size < LEAST_SCRATCH_BYTES]
-        if tight:
-            text = f"{found}: less than {in_gb(LEAST_SCRATCH_BYTES)} GB at {' and '.join(tight)} may be too little."
-            remedy = "Free some, or choose another temporary folder (TMPDIR=DIR; docker run --shm-size=1g)."
-            return Check("scratch", WARN, f"{text} {remedy}", facts)
-        return Check("scratch", OK, found, facts)
-    text = f"No semaphore can be made in {SHARED_MEMORY}, and there is no worker process without one."
-    return Check("scratch", FAIL, f"{text} It must be a writable tmpfs with some room (docker run --shm-size=1g).")
+    free = {str(folder): free_bytes(folder) for folder in (SHARED_MEMORY, Path(tempfile.gettempdir()))}
+    facts = {"free_bytes": free}
+    found = ", ".join(f"{in_gb(size)} GB free at {folder}" for folder, size in free.items())
+    tight = [folder for folder, size in free.items() if size < LEAST_SCRATCH_BYTES]
+    if tight:
+        text = f"{found}: less than {in_gb(LEAST_SCRATCH_BYTES)} GB at {' and '.join(tight)} may be too little."
+        remedy = "Free some, or choose another temporary folder (TMPDIR=DIR; docker run --shm-size=1g)."
+        return Check("scratch", WARN, f"{text} {remedy}", facts)
+    return Check("scratch", OK, found, facts)
 
 
 def check_disk(settings: RunSettings, images: int | None) -> Check:
