@@ -7,7 +7,7 @@ from factories import CHECKOUT
 
 sys.path.insert(0, str(CHECKOUT / "benchmarks"))  # its scripts import each other by name
 
-from soak import Kill, Soak, delay_of, draw_kills, is_of_tracker, table, tracebacks
+from soak import Kill, Soak, delay_of, draw_kills, table, tracebacks
 from soak_commands import BATCH_SIZES, WHOLE, Command, all_commands
 from soak_compare import differences, is_same
 from soak_process import ALL, COMMAND, ONE, Process
@@ -77,14 +77,6 @@ def test_files_too_many_and_missing_are_named(tmp_path):
 def test_tracebacks_are_found():
     output = 'error: x\nTraceback (most recent call last):\n  File "a.py"\nKeyError: 1\nTraceback (most'
     assert list(tracebacks(output)) == ["traceback: KeyError: 1", "traceback: it is cut short"]
-
-
-def test_pythons_own_traceback_is_told_from_ours():
-    """As kill 18 of seed 0 brought it: Python's resource tracker was the victim."""
-    line, tracker = "traceback: KeyError: '/yolact-ascend-22423-keu83ami'", "-c from multiprocessing.resource_tracker …"
-    assert is_of_tracker(line, tracker)
-    assert not is_of_tracker(line, "-m yolact_ascend run")
-    assert not is_of_tracker("traceback: KeyError: 'names'", tracker)
 
 
 @pytest.fixture
