@@ -115,6 +115,7 @@ def test_an_interrupt_says_what_is_done(ray_cluster, words, tmp_path):
         ("127.0.0.1:1", "error: Cannot use the cluster 127.0.0.1:1: [Errno 111] Connection refused. Is it started"),
         ("127.0.0.1:99999", "error: Cannot use the cluster 127.0.0.1:99999: "),
         ("somewhere", "error: --cluster=somewhere: expected local, ray, or the head's HOST:PORT"),
+        ("ray://127.0.0.1:10001", "error: --cluster=ray://127.0.0.1:10001: expected local, ray, or the head"),
     ],
 )
 def test_a_cluster_that_is_not_there_is_said(words, tmp_path, capsys, address, said):

@@ -160,6 +160,7 @@ def test_a_card_has_one_worker_and_its_share_of_the_cores(model, device, hosts, 
     [
         ("a.om", HOST, "The cluster has no card: none of its 1 node has the resource NPU"),
         ("a.onnx", {"memory": 1}, "The cluster has no CPUs for a worker"),
+        ("a.pth", HOST, "a.pth are weights, and hosts .* Pass --target=, one of ascend, .* or --model=FILE"),
     ],
 )
 def test_a_cluster_without_what_a_model_needs_is_refused(model, resources, said, monkeypatch):

@@ -21,7 +21,7 @@ from ray.exceptions import RayActorError, RayTaskError
 from yolact_ascend.cores import count_cores
 from yolact_ascend.errors import ToolError, UsageError, YolactAscendError
 from yolact_ascend.flags import JOINED_CLUSTER, LOCAL_CLUSTER
-from yolact_ascend.host.loading import model_in
+from yolact_ascend.host.loading import WEIGHTS_SUFFIXES, model_in
 from yolact_ascend.progress import bar
 from yolact_ascend.scale.actor import Job, Opened, ShardWorker
 from yolact_ascend.scale.places import RESUME, find_place
@@ -31,6 +31,7 @@ from yolact_ascend.scale.work import Done
 from yolact_ascend.tables import counted
 from yolact_ascend.targets.ascend.target import AscendTarget
 from yolact_ascend.targets.ascend.tools import ON_EMULATION
+from yolact_ascend.targets.registry import TARGETS
 
 NPU = "NPU"  # Ray's own name of a card: ray/_private/accelerators/npu.py
 LEAD = 2  # shards that an actor knows: one that it works on, and the next
@@ -76,7 +77,8 @@ def joined(cluster: str) -> Iterator[None]:
         except (ConnectionError, RuntimeError, ValueError, OSError, OverflowError) as error:
             reason = str(error).splitlines()[0].rstrip(".")
             raise ToolError(
-                f"Cannot use the cluster {cluster}: {reason}. Is it started, and of Ray {ray.__version__}?"
+                f"Cannot use the cluster {cluster}: {reason}. Is it started, and of Ray {ray.__version__}? If it takes "
+                "tokens only, set RAY_AUTH_MODE=token."
             ) from error
         yield
 
@@ -84,7 +86,7 @@ def joined(cluster: str) -> Iterator[None]:
 def require_head(address: str) -> None:
     """Raise UsageError for what is no address, OSError when nothing answers there: Ray 2.60 would try for minutes."""
     host, _, port = address.rpartition(":")
-    if not host or not port.isdigit():
+    if not host or "/" in host or not port.isdigit():  # ray://, Ray's client, is another protocol
         raise UsageError(
             f"--cluster={address}: expected {LOCAL_CLUSTER}, {JOINED_CLUSTER}, or the head's HOST:PORT, such as "
             "10.0.0.1:6379."
@@ -95,8 +97,13 @@ def require_head(address: str) -> None:
 def size_of_cluster(job: Job, actors: int | None) -> Size:
     """Return how many actors fit: one for each card, or one for each host where a CPU computes.
 
-    Raises UsageError where a model for a card finds none.
+    Raises UsageError where a model for a card finds none, and for weights that might become models of several targets.
     """
+    if job.model.target is None and job.model.path.suffix in WEIGHTS_SUFFIXES:
+        raise UsageError(
+            f"{job.model.path} are weights, and hosts of a cluster may run them on different targets. Pass --target=, "
+            "one of " + ", ".join(TARGETS) + ", or --model=FILE, which is exported or compiled before."
+        )
     nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
     if is_of_ascend(job) and job.model.devices.device != ON_EMULATION:
         cards = [int(node.get(NPU, 0)) for node in nodes]
