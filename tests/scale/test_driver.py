@@ -22,8 +22,11 @@ class Actor:
 
     def __init__(self, number, fails):
         self.number, self.fails, self.given, self.killed = number, fails, deque(), False
-        names = {name: SimpleNamespace(remote=getattr(self, f"_{name}")) for name in ("open", "do", "close")}
+        names = {name: SimpleNamespace(remote=getattr(self, f"_{name}")) for name in ("plan", "open", "do", "close")}
         vars(self).update(names)
+
+    def _plan(self):
+        return self.fails("plan") or ["odd"]
 
     def _open(self):
         return self.fails(None) or Opened("host", "device", self.number)
@@ -33,7 +36,7 @@ class Actor:
         return self.fails(self.given[0]) or Done(self.given.popleft(), 2, 0)
 
     def _close(self):
-        return f"closed {self.number}"
+        return self.fails("close") or f"closed {self.number}"
 
 
 class Ray:
@@ -49,7 +52,7 @@ class Ray:
     def start(self):
         number = len(self.actors)
         actor = Actor(number, lambda shard: self.fails(number, shard))
-        for name in ("open", "do"):
+        for name in ("plan", "open", "do", "close"):
             real = getattr(actor, name).remote
             setattr(actor, name, SimpleNamespace(remote=lambda *words, real=real: Call(real(*words))))
         self.actors.append(actor)
@@ -83,7 +86,7 @@ def drive():
 
 def test_each_shard_is_done_once_by_as_many_actors_as_fit(drive, monkeypatch):
     done = []
-    ray = Ray(monkeypatch, lambda number, shard: done.append((number, shard)) if shard is not None else None)
+    ray = Ray(monkeypatch, lambda number, shard: done.append((number, shard)) if isinstance(shard, int) else None)
     closed, said = drive(ray, 3, list(range(10)))
     assert sorted(shard for _, shard in done) == list(range(10))
     assert {number for number, _ in done} == {0, 1, 2} and len(ray.actors) == 3
@@ -102,7 +105,7 @@ def test_shards_of_a_lost_worker_are_done_by_others(drive, monkeypatch):
     def fails(number, shard):
         if number == 0 and shard == 1:
             return RayActorError(error_msg="The actor died.\nwith details")
-        if shard is not None:
+        if isinstance(shard, int):
             done.append(shard)
         return None
 
@@ -123,6 +126,28 @@ def test_workers_that_cannot_open_the_model_end_the_run(drive, monkeypatch):
     ray = Ray(monkeypatch, lambda number, shard: ToolError("There is no card.") if shard is None else None)
     with pytest.raises(ToolError, match=r"3 workers were lost before a model was open; the last before its model"):
         drive(ray, 2, [0, 1, 2])
+
+
+DIED = RayActorError(error_msg="The actor died.\nwith details")
+
+
+@pytest.mark.parametrize("lost", [0, 2, 3])
+def test_a_worker_that_is_killed_as_it_plans_is_replaced(lost, monkeypatch):
+    ray, said = Ray(monkeypatch, lambda number, shard: DIED if shard == "plan" and number < lost else None), []
+    if lost == 3:
+        with pytest.raises(ToolError, match=r"3 workers were lost before there was a plan: The actor died\."):
+            cluster._plan(None, None, said.append)
+        return
+    assert cluster._plan(None, None, said.append) is ray.actors[lost]
+    one = "warning: a worker was lost before there was a plan: The actor died. It is replaced."
+    assert said == [*[one] * lost, "warning: odd"]
+
+
+def test_of_a_worker_that_is_killed_as_it_closes_only_the_log_is_lost(drive, monkeypatch):
+    ray = Ray(monkeypatch, lambda number, shard: DIED if (number, shard) == (0, "close") else None)
+    closed, said = drive(ray, 2, [0, 1, 2])
+    assert closed == ["closed 1"]
+    assert said == ["warning: a worker was lost after its last shard, and has no log: The actor died."]
 
 
 def test_what_no_other_worker_could_do_better_ends_the_run_at_once(drive, monkeypatch):

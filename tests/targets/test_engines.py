@@ -102,6 +102,18 @@ def test_a_short_batch_is_filled_up_with_its_own_images(on_device, images):
         assert not before.any()
 
 
+def test_each_file_of_slots_is_mapped_anew(on_device, images):
+    """A stream's file goes with it, and that of the next may have the number of its descriptor."""
+    expected, paths = on_device.infer([images[:2]])[0], []
+    for _ in range(2):
+        with open_slots(1, 2, on_device.inputs, on_device.outputs) as slots:
+            on_device.infer_slot(slots, 0, 2, [images[:2]])
+            assert np.array_equal(slots.results(0)[0], expected)
+            paths.append(slots.path)
+        del slots
+    assert paths[0] == paths[1]
+
+
 @pytest.mark.parametrize("count", [0, 3])
 def test_the_device_refuses_another_number_of_images(on_device, images, count):
     with pytest.raises(ArtifactError, match=f"A batch of {count} images has .* takes 2 images, each image of 3630000"):

@@ -153,9 +153,7 @@ def run_on_cluster(job: Job, actors: int | None, say: Callable[[str], None]) -> 
     if not is_of_ascend(job) and job.model.devices.threads is None:
         # Containers' quotas are not seen by all libraries (ray-project/ray#28044): threads are what Ray granted.
         job = replace(job, model=replace(job.model, devices=replace(job.model.devices, threads=size.processes)))
-    first = _start(job, size)
-    for warning in _result(first.plan.remote()):
-        say(f"warning: {warning}")
+    first = _plan(job, size, say)
     out = find_place(job.out)
     planned = Planned(out, read_plan(out))
     missing = planned.missing()
@@ -163,6 +161,25 @@ def run_on_cluster(job: Job, actors: int | None, say: Callable[[str], None]) -> 
     if not missing:
         return planned, []
     return planned, _Driver(planned, job, size, say).run(first, missing)
+
+
+def _plan(job: Job, size: Size, say: Callable[[str], None]) -> Any:
+    """Have an actor put the plan into its place, and return the actor; one that is killed meanwhile is replaced."""
+    for deaths in range(MOST_DEATHS):
+        actor = _start(job, size)
+        try:
+            for warning in _result(actor.plan.remote()):
+                say(f"warning: {warning}")
+            return actor
+        except RayActorError as error:
+            lost = f"lost before there was a plan: {_first_line(error)}"
+            if deaths + 1 < MOST_DEATHS:
+                say(f"warning: a worker was {lost} It is replaced.")
+    raise ToolError(f"{MOST_DEATHS} workers were {lost}")
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).splitlines()[0]
 
 
 class _Driver:
@@ -193,7 +210,15 @@ class _Driver:
                             shown.set_postfix_str(self._speeds(), refresh=False)
         except KeyboardInterrupt:
             raise KeyboardInterrupt(f"{done} of {counted(len(shards), 'shard')} are done. {RESUME}") from None
-        return [_result(actor.handle.close.remote()) for actor in self._idle]
+        return list(self._close())
+
+    def _close(self) -> Iterator[Worked]:
+        """Have the actors close their models; of one that is killed now, only its log is lost."""
+        for actor in self._idle:
+            try:
+                yield _result(actor.handle.close.remote())
+            except RayActorError as error:
+                self._say(f"warning: a worker was lost after its last shard, and has no log: {_first_line(error)}")
 
     def _is_unfinished(self) -> bool:
         return bool(self._left) or any(actor.given for actor in self._calls.values())
@@ -238,7 +263,7 @@ class _Driver:
         where = f"on {actor.place.host}" if actor.place else "before its model was open"
         shard = actor.given[0] if actor.given else -1  # of an actor that could not start
         self._deaths[shard] += 1
-        reason = str(error).splitlines()[0]
+        reason = _first_line(error)
         if self._deaths[shard] >= MOST_DEATHS:
             named = f"with shard {shard}" if actor.given else "before a model was open"
             raise ToolError(f"{MOST_DEATHS} workers were lost {named}; the last {where}: {reason} {RESUME}")

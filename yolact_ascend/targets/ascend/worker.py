@@ -34,12 +34,10 @@ def main(model, device, commands, answers):
         for line in requests:
             try:
                 request = json.loads(line)
-                path = request["file"]
-                if path not in files:
-                    files[path] = map_file(path)
-                inputs = [np.frombuffer(files[path], np.uint8, size, start) for start, size in request["inputs"]]
+                memory = mapped(request["file"], files)
+                inputs = [np.frombuffer(memory, np.uint8, size, start) for start, size in request["inputs"]]
                 outputs = session.infer(inputs)
-                write_outputs(files[path], request["outputs"], outputs)
+                write_outputs(memory, request["outputs"], outputs)
                 reply(ms=last_execution(session))
             except Exception as error:
                 reply(error=f"{type(error).__name__}: {error}")
@@ -67,10 +65,17 @@ def describe(tensors):
     ]
 
 
-def map_file(path):
-    """Map the shared file, which the engine has made as large as the model needs."""
-    with Path(path).open("r+b") as file:
-        return mmap.mmap(file.fileno(), 0)
+def mapped(path, files):
+    """Map the shared file, which the engine has made as large as the model needs, once.
+
+    The path is of a descriptor (/proc/PID/fd/N): when one file is closed, the next may have the same.
+    """
+    there = Path(path).stat()
+    found = there.st_dev, there.st_ino
+    if path not in files or files[path][0] != found:
+        with Path(path).open("r+b") as file:
+            files[path] = found, mmap.mmap(file.fileno(), 0)
+    return files[path][1]
 
 
 def write_outputs(memory, places, outputs):
