@@ -90,6 +90,7 @@ def _run_here(arguments: argparse.Namespace) -> Planned | None:
     from yolact_ascend.scale.plan import place_plan
     from yolact_ascend.scale.planning import prepare_plan
     from yolact_ascend.scale.run import Group, shards_of, work
+    from yolact_ascend.tables import counted
 
     chosen = choose_model(requested_model(arguments))
     prepared = prepare_plan(_request(arguments), chosen)
@@ -106,7 +107,8 @@ def _run_here(arguments: argparse.Namespace) -> Planned | None:
     if arguments.shard is None:
         return planned
     left = len(planned.missing())
-    print(f"{left} shards are left to others." if left else "All parts are there: merge them without --shard.")
+    others = f"{counted(left, 'shard')} left to others."
+    print(others if left else "All parts are there: merge them without --shard.")
     return None
 
 

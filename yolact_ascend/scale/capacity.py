@@ -80,7 +80,7 @@ def describe_capacity(images: int, measured: Measured, hosts: Hosts) -> str:
         "",
         markdown_table(heads, rows),
         "",
-        f"Results: {in_gb(int(images * measured.result_bytes_per_image))} GB of JSON, and no more again as parts.",
+        f"Results: {in_gb(int(images * measured.result_bytes_per_image))} GB of JSON, and no more than that in parts.",
     ]
     return "\n".join([*lines, *([f"Note: {measured.note}"] if measured.note else [])])
 
