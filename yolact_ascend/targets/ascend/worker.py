@@ -30,7 +30,7 @@ def main(model, device, commands, answers):
         except Exception as error:  # whatever the tool raises becomes the engine's message
             reply(error=f"{type(error).__name__}: {error}")
             return 1
-        files = {}
+        files: dict = {}
         for line in requests:
             try:
                 request = json.loads(line)
