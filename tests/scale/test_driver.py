@@ -181,6 +181,21 @@ def test_a_card_has_one_worker_and_its_share_of_the_cores(model, device, hosts, 
 
 
 @pytest.mark.parametrize(
+    ("model", "asked", "given"), [("a.onnx", None, 4), ("a.xml", 3, 3), ("a.om", None, None)], ids=str
+)
+def test_a_model_has_as_many_threads_as_ray_grants_cores(model, asked, given, monkeypatch):
+    """Of a container's quota libraries do not know (ray-project/ray#28044); a card takes no threads."""
+    seen = []
+    monkeypatch.setattr(cluster, "size_of_cluster", lambda job, actors: Size(1, 4))
+    monkeypatch.setattr(cluster, "_plan", lambda job, size, say: seen.append(job))
+    monkeypatch.setattr(cluster, "read_plan", lambda out: SimpleNamespace(describe_start=str))
+    monkeypatch.setattr(cluster.Planned, "missing", lambda planned: [])
+    request = ModelRequest(Path(model), devices=DeviceRequest(threads=asked))
+    cluster.run_on_cluster(Job("o", ScaleRequest("s"), request), None, print)
+    assert (seen[0].model.devices.threads, seen[0].workers) == (given, 4)
+
+
+@pytest.mark.parametrize(
     ("model", "resources", "said"),
     [
         ("a.om", HOST, "The cluster has no card: none of its 1 node has the resource NPU"),
