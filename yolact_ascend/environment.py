@@ -14,6 +14,7 @@ from yolact_ascend.words import decimal
 RUN_VARIABLE = "YOLACT_ASCEND_RUN"  # set for the stages of a run
 TERMINAL_VARIABLE = "YOLACT_ASCEND_TERMINAL"  # the same, of a run on a terminal
 MEGAPIXELS_VARIABLE = "YOLACT_ASCEND_MAX_MEGAPIXELS"
+CARDS_VARIABLE = "ASCEND_RT_VISIBLE_DEVICES"  # CANN's: its runtime numbers these from 0
 CACHE_VARIABLE = "XDG_CACHE_HOME"
 # Of oneDNN, which OpenVINO, PyTorch and ONNX Runtime compute by (oneDNN's documentation, "CPU Dispatcher Control").
 CPU_LIMITS = ("ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA", "ONEDNN_DEFAULT_FPMATH_MODE", "ATEN_CPU_CAPABILITY")
@@ -70,6 +71,14 @@ def silence_ray(is_alone: bool) -> None:
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     if is_alone:
         os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
+
+
+def visible_cards() -> str:
+    """Return the numbers of the cards that this process may use, as whoever started it says; "" where all.
+
+    Ray gives each actor its card by this variable. Source: ray 2.60, _private/accelerators/npu.py.
+    """
+    return os.environ.get(CARDS_VARIABLE, "")
 
 
 def has_display() -> bool:

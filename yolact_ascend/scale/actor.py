@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from yolact_ascend.environment import visible_cards
 from yolact_ascend.errors import UsageError
 from yolact_ascend.host.loading import ChosenModel, ModelRequest, choose_model
 from yolact_ascend.host.overlap import Spent
@@ -37,6 +38,11 @@ class Opened:
     host: str
     device: str
     pid: int
+    card: str = ""  # that Ray gave to this process; "" where it gave none
+
+    def describe(self) -> str:
+        """Return where that is, in words that differ from those of other actors."""
+        return f"{self.host}, {self.device}, {f'card {self.card}' if self.card else f'process {self.pid}'}"
 
 
 class ShardWorker:
@@ -63,7 +69,7 @@ class ShardWorker:
         require_same(self._planned.plan, chosen)
         self._tools = self._stack.enter_context(open_tools(self._planned, chosen, self._job.request.source))
         self._start = time.perf_counter()
-        return Opened(platform.node(), self._tools.model.device, os.getpid())
+        return Opened(platform.node(), self._tools.model.device, os.getpid(), visible_cards())
 
     def do(self, shards: Sequence[int]) -> Done | None:
         """Take further shards, and return when one more part is written; None when there is no shard left."""

@@ -17,13 +17,14 @@ from typing import Any
 
 import ray
 from ray.exceptions import RayActorError, RayTaskError
+from tqdm import tqdm
 
 from yolact_ascend.cores import count_cores
 from yolact_ascend.errors import ToolError, UsageError, YolactAscendError
 from yolact_ascend.flags import JOINED_CLUSTER, LOCAL_CLUSTER
 from yolact_ascend.host.loading import WEIGHTS_SUFFIXES, model_in
-from yolact_ascend.progress import bar
 from yolact_ascend.scale.actor import Job, Opened, ShardWorker
+from yolact_ascend.scale.course import Course
 from yolact_ascend.scale.places import RESUME, find_place
 from yolact_ascend.scale.plan import Planned, read_plan
 from yolact_ascend.scale.run import Worked
@@ -139,7 +140,6 @@ class _Actor:
     handle: Any
     given: deque[int] = field(default_factory=deque)  # shards that are not done yet
     place: Opened | None = None  # None: its model is not open yet
-    images: int = 0
 
 
 def run_on_cluster(job: Job, actors: int | None, say: Callable[[str], None]) -> tuple[Planned, list[Worked]]:
@@ -199,15 +199,17 @@ class _Driver:
             self._open(handle)
         total, done = sum(map(self._planned.plan.count, shards)), 0
         try:
-            with bar(desc="scale", unit="image", total=total) as shown:
+            with Course(total) as course:
                 while self._is_unfinished():
                     ready, _ = ray.wait(list(self._calls), num_returns=1, timeout=LOOK_S)
                     for call in ready:
-                        finished = self._take(self._calls.pop(call), call)
-                        if finished is not None:
+                        actor = self._calls.pop(call)
+                        finished = self._take(actor, call)
+                        if finished is not None and actor.place is not None:
                             done += 1
-                            shown.update(finished.images)
-                            shown.set_postfix_str(self._speeds(), refresh=False)
+                            course.add(actor.place, finished)
+                            if finished.failed:
+                                self._say(f"warning: {finished.describe_failures()}")
         except KeyboardInterrupt:
             raise KeyboardInterrupt(f"{done} of {counted(len(shards), 'shard')} are done. {RESUME}") from None
         return list(self._close())
@@ -223,13 +225,6 @@ class _Driver:
     def _is_unfinished(self) -> bool:
         return bool(self._left) or any(actor.given for actor in self._calls.values())
 
-    def _speeds(self) -> str:
-        """Return how many images each host did."""
-        hosts: Counter[str] = Counter()
-        for actor in (*self._calls.values(), *self._idle):
-            hosts[actor.place.host if actor.place else ""] += actor.images
-        return ", ".join(f"{host} {images}" for host, images in hosts.items() if images)
-
     def _open(self, handle: Any) -> None:
         self._calls[handle.open.remote()] = _Actor(handle)
 
@@ -242,7 +237,6 @@ class _Driver:
             return None
         if isinstance(answer, Done):
             actor.given.remove(answer.shard)
-            actor.images += answer.images
         elif isinstance(answer, Opened):
             actor.place = answer
         self._feed(actor)
@@ -290,5 +284,5 @@ def _result(call: Any) -> Any:
 
 
 def say_on_stderr(sentence: str) -> None:
-    """Print a sentence beside the progress bar."""
-    print(sentence, file=sys.stderr, flush=True)
+    """Print a sentence beside the progress bars."""
+    tqdm.write(sentence, file=sys.stderr)

@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import platform
+import sys
 import tempfile
 import time
 import uuid
@@ -104,6 +105,8 @@ def work(
                 for each in do_shards(planned, tools, iter(shards), spent, workers):
                     done.append(each)
                     shown.update(each.images)
+                    if each.failed:
+                        shown.write(f"warning: {each.describe_failures()}", file=sys.stderr)
         except KeyboardInterrupt:
             raise KeyboardInterrupt(f"{len(done)} of {counted(len(shards), 'shard')} are done. {RESUME}") from None
     worked = Worked.of(done, time.perf_counter() - start, spent, tools.model.device)

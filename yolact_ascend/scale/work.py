@@ -16,6 +16,7 @@ from yolact_ascend.scale.manifest import Image
 from yolact_ascend.scale.parts import Row, part_of
 from yolact_ascend.scale.plan import Planned
 from yolact_ascend.scale.reading import Reader
+from yolact_ascend.tables import counted
 from yolact_ascend.workers import Workers
 
 if TYPE_CHECKING:
@@ -31,6 +32,13 @@ class Done:
     shard: int
     images: int
     failed: int
+    failure: str = ""  # the first that failed, and why
+
+    def describe_failures(self) -> str:
+        """Return a sentence about the images that failed."""
+        return (
+            f"{self.failed} of {counted(self.images, 'image')} of shard {self.shard} failed; the first: {self.failure}"
+        )
 
 
 class Tools(NamedTuple):
@@ -101,7 +109,7 @@ class _Stream:
         shard, call = self._packed.popleft()
         packed = self._tools.packer.result(call)
         self._planned.commit(shard, packed.part)
-        return Done(shard, packed.images, packed.failed)
+        return Done(shard, packed.images, packed.failed, packed.failure)
 
 
 _NOTHING = PictureSource(b"", "")
@@ -113,12 +121,14 @@ class Packed(NamedTuple):
     part: bytes
     images: int
     failed: int
+    failure: str  # the first; "" where none failed
 
 
 def pack(images: list[Image], found: list[Detected]) -> Packed:
     """Return a shard's part: it takes as long as some images, so in a process of its own."""
     rows = rows_of_shard(images, found)
-    return Packed(part_of(rows).to_pybytes(), len(rows), sum(row.detections is None for row in rows))
+    failed = [row for row in rows if row.detections is None]
+    return Packed(part_of(rows).to_pybytes(), len(rows), len(failed), failed[0].error if failed else "")
 
 
 def rows_of_shard(images: list[Image], found: list[Detected]) -> list[Row]:

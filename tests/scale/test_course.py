@@ -1,0 +1,36 @@
+"""What a terminal shows of a run on a cluster."""
+
+import re
+
+import pytest
+
+from yolact_ascend import environment, progress
+
+pytestmark = pytest.mark.needs("pyarrow")
+
+
+def test_a_line_for_each_card_and_the_speed_of_each_host(monkeypatch, capsys):
+    from yolact_ascend.scale.actor import Opened
+    from yolact_ascend.scale.course import Course
+    from yolact_ascend.scale.work import Done
+
+    monkeypatch.setattr(progress, "is_shown", lambda: True)
+    monkeypatch.setenv(environment.CARDS_VARIABLE, "1")
+    first = Opened("one", "NPU 0 (310P3)", 7, environment.visible_cards())
+    second, third = Opened("one", "NPU 0 (310P3)", 8, "0"), Opened("two", "the CPU", 9)
+    with Course(40) as course:
+        for shard, place in enumerate((first, second, first, third)):
+            course.add(place, Done(shard, 10, 0))
+        speeds = re.fullmatch(r"one (\d+\.\d)/s, two (\d+\.\d)/s", course.speeds())
+        assert float(speeds[1]) == pytest.approx(3 * float(speeds[2]), rel=0.01)
+    lines = capsys.readouterr().err
+    assert "scale: 100%" in lines and "40/40" in lines
+    for label in ("one, NPU 0 (310P3), card 1: 20 images", "card 0: 10 images", "two, the CPU, process 9: 10 images"):
+        assert label in lines
+
+
+def test_failures_are_counted_and_the_first_is_named():
+    from yolact_ascend.scale.work import Done
+
+    said = Done(3, 10, 2, "broken.jpg is no picture.").describe_failures()
+    assert said == "2 of 10 images of shard 3 failed; the first: broken.jpg is no picture."
