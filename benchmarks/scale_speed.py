@@ -140,9 +140,17 @@ def measure_devices(job: Job, devices: int, out: Path) -> dict[str, Any]:
         "images": sum(images for each in shards for _, images in each),
         "images_per_s": sum(speeds),
         "core_ms_per_image": 1000 * (inside[-1][1] - inside[0][1]) / done,
+        "core_ms_of_steps": core_ms_of_steps(out),
         "start_s": opened - start,
         "seconds": max(each[-1][0] for each in shards) - opened,
     }
+
+
+def core_ms_of_steps(out: Path) -> float:
+    """Return what the workers' logs say, as a run's report does: each step of the host's work, and nothing else."""
+    logs = [json.loads(file.read_text()) for file in (out / "logs").iterdir()]
+    total = sum(log["images"] * sum(log["host_work"]["core_ms_per_image"].values()) for log in logs)
+    return total / sum(log["images"] for log in logs)
 
 
 def measure_overhead(args: argparse.Namespace, folder: Path) -> dict[str, Any]:

@@ -14,7 +14,7 @@ CHECKOUT = Path(__file__).resolve().parent.parent
 SCHEMAS = CHECKOUT / "yolact_ascend" / "schemas"
 PAGE = CHECKOUT / "docs" / "formats.md"
 BEGIN, END = "<!-- begin: scripts/format_tables.py -->", "<!-- end -->"
-ORDER = ("report", "detections", "video", "live", "verify", "pack", "sidecar", "description", "int8")
+ORDER = ("report", "detections", "video", "live", "verify", "plan", "pack", "sidecar", "description", "int8")
 VERSION_KEYS = ("schema_version", "schema")
 SINCE = "x-since"  # the version of the format that first had a key; 1 where nothing else is stated
 

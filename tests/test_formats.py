@@ -36,6 +36,7 @@ VERSIONS = {
     "video": ("schema_version", predict.SCHEMA_VERSION),
     "live": ("schema_version", predict.SCHEMA_VERSION),
     "verify": ("schema_version", verdict.SCHEMA_VERSION),
+    "plan": ("schema", 1),  # of scale/plan.py, which needs pyarrow: tests/scale holds it to that
     "pack": ("schema", pack.SCHEMA),
     "sidecar": ("schema", compiled.SCHEMA),
     "description": ("schema", description.SCHEMA),

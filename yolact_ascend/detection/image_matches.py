@@ -16,6 +16,7 @@ from pycocotools import mask as coco_mask
 from yolact_ascend.detection.detections import RESULTS_OF, Detections
 from yolact_ascend.detection.matches import IOU_THRESHOLDS, Pair, match_overlaps, pair_by_class
 from yolact_ascend.detection.tasks import BOX
+from yolact_ascend.timings import EVAL, Timings
 
 AREAS = ((0, 1e5**2), (0, 32**2), (32**2, 96**2), (96**2, 1e5**2))  # in square pixels: all, small, medium, large
 BITS = 1 << np.arange(len(IOU_THRESHOLDS), dtype=np.uint16)  # of a number that holds a yes or no for each overlap
@@ -71,6 +72,14 @@ def match_image(truth: Truth, detections: Detections) -> Matched:
         results = RESULTS_OF[task](detections, truth.image_id, truth.scoring.class_ids)
         (matches[task],) = match_entries([truth], results, truth.scoring.category_ids, task)
     return Matched(objects_of(truth), matches)
+
+
+def match_timed(truth: Truth | None, found: Detections, timings: Timings) -> Matched | None:
+    """Match what was found with its truth, where there is one."""
+    if truth is None:
+        return None
+    with timings.timed(EVAL):
+        return match_image(truth, found)
 
 
 def objects_of(truth: Truth) -> ImageObjects:

@@ -13,7 +13,7 @@ from typing import NamedTuple, Union
 import numpy as np
 
 from yolact_ascend.detection.detections import Detections
-from yolact_ascend.detection.image_matches import Matched, Truth, match_image
+from yolact_ascend.detection.image_matches import Matched, Truth, match_timed
 from yolact_ascend.errors import DatasetError
 from yolact_ascend.host.inference import input_dtype
 from yolact_ascend.host.preprocess import prepare_image
@@ -23,7 +23,7 @@ from yolact_ascend.models.inputs import OWN_SIZE
 from yolact_ascend.slots import Slots, open_slots
 from yolact_ascend.targets.compiled import COMPILE_IN_FLOAT32
 from yolact_ascend.targets.target import Engine, Timing, batches
-from yolact_ascend.timings import EVAL, Timings
+from yolact_ascend.timings import Timings
 from yolact_ascend.workers import Workers, in_order, open_workers
 
 AHEAD = 2  # images for each worker that are prepared or detected, beyond the batches for the devices
@@ -239,11 +239,3 @@ def _detect_in_worker(
     outputs = [output[place] for output in _slots.results(slot)]
     found = _detector.detect(outputs, *size, f"The outputs for {name}", f"{COMPILE_IN_FLOAT32}.", timings)
     return found, match_timed(truth, found, timings), timings
-
-
-def match_timed(truth: Truth | None, found: Detections, timings: Timings) -> Matched | None:
-    """Match what was found with its truth, where there is one."""
-    if truth is None:
-        return None
-    with timings.timed(EVAL):
-        return match_image(truth, found)

@@ -11,11 +11,10 @@ from typing import NamedTuple
 
 from yolact_ascend.detection.detections import Detections
 from yolact_ascend.detection.evaluate import Evaluation, open_scorer, scoring_of, truths_of
-from yolact_ascend.detection.image_matches import Matched, Truth
+from yolact_ascend.detection.image_matches import Matched, Truth, match_timed
 from yolact_ascend.detection.results import ResultsFiles
 from yolact_ascend.errors import ArtifactError
 from yolact_ascend.files import read_json
-from yolact_ascend.host.overlap import match_timed
 from yolact_ascend.images.coco import CocoDataset
 from yolact_ascend.models.family import Detector
 from yolact_ascend.progress import bar, clock

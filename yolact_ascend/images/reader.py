@@ -9,16 +9,18 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Union
+from typing import TYPE_CHECKING, Any, Union
 
 import cv2
 import numpy as np
 from PIL import Image, ImageOps
 
-from yolact_ascend.detection.image_matches import Truth
 from yolact_ascend.errors import DatasetError, show_name, show_value
 from yolact_ascend.images.coco import CocoImage
 from yolact_ascend.images.decode import decode_bytes, is_cut_short, is_jpeg, read_image, require_few_pixels
+
+if TYPE_CHECKING:
+    from yolact_ascend.detection.image_matches import Truth
 
 # A file, an encoded file in memory, BGR uint8 [H,W,3] (or grey [H,W], or BGRA [H,W,4]), or a Pillow image.
 Picture = Union[str, "os.PathLike[str]", bytes, bytearray, memoryview, np.ndarray, Image.Image]
