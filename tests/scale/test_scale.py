@@ -9,7 +9,7 @@ import sys
 
 import pyarrow.parquet as pq
 import pytest
-from factories import CHECKOUT
+from factories import CHECKOUT, TINY_CONFIG
 from formats import SCHEMAS, require_valid
 
 from yolact_ascend.cli import main as main_module
@@ -72,6 +72,21 @@ def test_the_merged_files_are_those_of_stream(by_shards, streamed):
     assert {key: found[key] for key in ("box", "mask", "metrics", "curves", "classes")} == {
         key: expected[key] for key in ("box", "mask", "metrics", "curves", "classes")
     }
+
+
+@pytest.mark.needs("torch")
+def test_a_card_finds_the_same(compiled, tiny_weights, streamed, tmp_path, capsys):
+    """On the CPU emulation in float32, by a model whose side-car was lost: its weights and batch size are named."""
+    data = [str(streamed.images), f"--json_file={streamed.annotations}", "--workers=1", "--shard_size=2"]
+    words = ["scale", *data, f"--model={compiled}", f"--weights={tiny_weights}", f"--config={TINY_CONFIG.name}"]
+    assert main([*words, f"--out={tmp_path / 'new'}"]) == 2
+    assert "takes batches of 2, and its side-car does not say so. Pass --batch_size=2" in capsys.readouterr().err
+    out = tmp_path / "out"
+    assert main([*words, f"--out={out}", "--bs=2"]) == 0
+    assert (out / "bbox_detections.json").read_bytes() == streamed.box
+    assert (out / "mask_detections.json").read_bytes() == streamed.mask
+    engine = json.loads((out / "plan.json").read_text())["engine"]
+    assert (engine["target"], engine["kind"], engine["batch_size"]) == ("ascend", "cpu-emulation", 2)
 
 
 def test_one_process_writes_the_same_parts_and_does_only_what_is_missing(scale, by_shards, copied, capsys):
