@@ -113,10 +113,13 @@ def test_a_store_is_a_place_for_results_too(tmp_path):
         (out / "none").read()
 
 
-def test_passwords_are_not_shown():
+def test_passwords_are_not_shown(tmp_path):
     assert without_secrets("s3://KEY:SECRET@bucket/a?endpoint_override=x") == "s3://bucket/a"
     with pytest.raises(UsageError, match="Cannot use nothing://bucket/a: .*Pass a path, or a URI"):
         find_place("nothing://KEY:SECRET@bucket/a")
+    (tmp_path / "list.txt").write_text("s3://bucket/a@b:c.jpg\ns3://KEY:SECRET@bucket/d.jpg\n")
+    with pytest.raises(DatasetError, match=r"list\.txt lists a URI with a password, .*: s3://bucket/d\.jpg\. "):
+        list_source(str(tmp_path / "list.txt"))
 
 
 @pytest.mark.parametrize(

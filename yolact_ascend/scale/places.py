@@ -114,6 +114,11 @@ def find_place(word: str) -> Place:
         raise UsageError(f"Cannot use {name}: {reason}. Pass a path, or a URI that pyarrow or fsspec knows.") from error
 
 
+def has_password(uri: str) -> bool:
+    """Whether a path or URI has a user's password in it."""
+    return re.search(r"://[^/@]*:[^/@]*@", uri) is not None
+
+
 def without_secrets(uri: str) -> str:
     """Return a URI without user, password and options."""
     return re.sub(r"://[^/@]*@", "://", uri.partition("?")[0])

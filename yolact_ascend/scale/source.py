@@ -15,7 +15,7 @@ from pyarrow import fs
 from yolact_ascend.errors import DatasetError, show_name
 from yolact_ascend.images.coco import list_some
 from yolact_ascend.images.decode import IMAGE_SUFFIXES
-from yolact_ascend.scale.places import Place, find_place
+from yolact_ascend.scale.places import Place, find_place, has_password, without_secrets
 
 ARCHIVE, TABLE, LIST = ".tar", ".parquet", ".txt"
 WHOLE = -1  # the place of a picture that is a file
@@ -35,7 +35,9 @@ class Entry(NamedTuple):
 
 
 def list_source(word: str) -> list[Entry]:
-    """Return the pictures of a source by name; raises DatasetError for a source without, or with a name twice."""
+    """Return the pictures of a source by name; raises DatasetError for a source without them, with a name
+    twice, or with a password.
+    """
     root = find_place(word)
     kind = root.kind
     if kind == fs.FileType.NotFound:
@@ -48,6 +50,12 @@ def list_source(word: str) -> list[Entry]:
     if not entries:
         raise DatasetError(f"{root.name} holds no images. Pass {ACCEPTED}.")
     twice = [name for name, count in Counter(entry.name for entry in entries).items() if count > 1]
+    secret = next((entry.file for entry in entries if has_password(entry.file)), None)
+    if secret is not None:
+        raise DatasetError(
+            f"{root.name} lists a URI with a password, which plan and parts would repeat: {without_secrets(secret)}. "
+            "Leave it out, and pass it as the store's library takes it, such as by AWS_SECRET_ACCESS_KEY."
+        )
     if twice:
         names = list_some([show_name(name) for name in twice])
         raise DatasetError(f"{root.name} has {len(twice)} names more than once: {names}. Give each image a name.")
