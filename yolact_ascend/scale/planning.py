@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from yolact_ascend.cores import describe_cpu
+from yolact_ascend.disk import in_gb, size_of
 from yolact_ascend.environment import cpu_limits
 from yolact_ascend.errors import NotDescribedError, UsageError
 from yolact_ascend.files import digest, sha256_file
@@ -27,6 +28,8 @@ from yolact_ascend.targets.compiled import read_sidecar
 from yolact_ascend.targets.described import read_description
 
 SHARD_IMAGES = 256  # about, by default: some seconds of a card
+BYTES_IN_MEMORY = 8  # of each byte of an annotation file, while planning: benchmarks/scale_orchestration.py
+LARGE_BYTES = 2**30  # in memory, from which on that is said
 
 
 @dataclass(frozen=True)
@@ -87,6 +90,14 @@ def prepare_plan(request: ScaleRequest, chosen: ChosenModel) -> Prepared:
         category_ids=category_ids,
     )
     return Prepared(plan, images, warnings)
+
+
+def describe_memory(annotation_file: Path | None) -> str:
+    """Return what reading an annotation file takes, "" when that is little; only the process that plans reads it."""
+    size = size_of(annotation_file) * BYTES_IN_MEMORY if annotation_file is not None else 0
+    if size < LARGE_BYTES:
+        return ""
+    return f"Planning holds all annotations of {annotation_file} in memory, about {in_gb(size)} GB."
 
 
 def _match_classes(read: Annotations, file: Path, config: ModelConfig) -> tuple[ModelConfig, tuple[str, ...]]:
