@@ -1,111 +1,129 @@
-"""Shards on a real Ray cluster of two raylets: the same parts as without, whoever is killed."""
+"""Shards on a real Ray cluster of two raylets: the same parts and files as without, whoever is killed.
+
+`SCALE_KILLS=10` kills at ten moments of each kind in place of one (CONTRIBUTING.md).
+"""
 
 import os
+import random
 import signal
-import subprocess
-import sys
 import time
 
+import pyarrow.parquet as pq
 import pytest
+from hosts import command, is_alive, kill, named_in_memory, parent, parts_in, start, wait_until
 
 from yolact_ascend.cli.main import main
-from yolact_ascend.scale.places import find_place
-from yolact_ascend.scale.plan import Planned, read_plan
+from yolact_ascend.scale.cluster import LEAD
 
 pytestmark = [pytest.mark.needs("pyarrow", "ray"), pytest.mark.cluster, pytest.mark.filterwarnings("ignore")]
-COPIES = 6  # of each of the four images
+KILLS = int(os.environ.get("SCALE_KILLS") or 1)
+VICTIMS = ("actor", "device", "raylet", "driver")
+FIRST_S = 2.0  # an actor opens its model within about this
 
 
-@pytest.fixture(scope="module")
-def photographs(streamed, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("many")
-    for path in streamed.images.iterdir():
-        for copy in range(COPIES):
-            (folder / f"{copy}_{path.name}").symlink_to(path)
-    return folder
+def require_whole(out, many):
+    """Parts, their rows and the merged files are those of one process."""
+    assert parts_in(out) == many.parts
+    found = pq.read_table(out / "parts", columns=["image_id"])[0].to_pylist()
+    planned = pq.read_table(out / "manifest.parquet", columns=["image_id"])[0].to_pylist()
+    assert found == planned and len(set(planned)) == 2 * many.shards
+    assert (out / "bbox_detections.json").read_bytes() == many.box
+    assert (out / "mask_detections.json").read_bytes() == many.mask
 
 
-@pytest.fixture(scope="module")
-def words(streamed, photographs):
-    def words(out, *more):
-        return [
-            *("scale", str(photographs), f"--out={out}", f"--model={streamed.model}", "--bs=2", "--shard_size=2"),
-            *("--workers=1", *more),
-        ]
-
-    return words
+@pytest.fixture
+def words(hosts, many):
+    return lambda out, *more: many.words(out, f"--cluster={hosts.address}", *more)
 
 
-@pytest.fixture(scope="module")
-def alone(words, tmp_path_factory):
-    """The parts without a cluster."""
-    out = tmp_path_factory.mktemp("alone") / "out"
+def test_two_hosts_write_the_files_of_one_process(hosts, words, many, tmp_path, capsys):
+    out = tmp_path / "out"
     assert main(words(out)) == 0
-    return parts_in(out)
-
-
-def parts_in(out):
-    return {path.name: path.read_bytes() for path in sorted((out / "parts").iterdir())}
-
-
-def wait_until(condition, what):
-    deadline = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < deadline, what
-        time.sleep(0.02)
-
-
-def actors():
-    found = subprocess.run(["pgrep", "-f", "^ray::ShardWorker"], capture_output=True, text=True, check=False)
-    return [int(pid) for pid in found.stdout.split()]
-
-
-def start(command):
-    return subprocess.Popen([sys.executable, "-m", "yolact_ascend", *command], stderr=subprocess.PIPE, text=True)
-
-
-def test_two_hosts_write_the_parts_of_one_process(ray_cluster, words, alone, tmp_path, capsys):
-    out = tmp_path / "out"
-    assert main(words(out, f"--cluster={ray_cluster.address}")) == 0
-    assert parts_in(out) == alone
+    require_whole(out, many)
     said = capsys.readouterr()
-    assert said.err.startswith("24 images in 12 shards, 0 of them done before.")
-    assert said.out.count("ONNX Runtime on the CPU: ") == 2  # each host did some
-    assert main(words(out, f"--cluster={ray_cluster.address}", "--bs=1")) == 2
-    assert "is another plan: batch_size 2, now 1" in capsys.readouterr().err
+    assert said.err.startswith(f"{2 * many.shards} images in {many.shards} shards, 0 of them done before.")
+    assert said.out.count(" shards with ") == 2  # each host did some
 
 
-def test_a_killed_worker_is_replaced(ray_cluster, words, alone, tmp_path):
-    out = tmp_path / "out"
-    process = start(words(out, f"--cluster={ray_cluster.address}", "--actors=1"))
-    wait_until(lambda: list(out.glob("parts/part-*")), "the first part")
-    os.kill(actors()[0], signal.SIGKILL)
+class TooLate(Exception):
+    """The run had ended before its kill."""
+
+
+def strike(kind, hosts, process, out, moment, many):
+    """Kill one process of a run at a moment: a share of its opening, or of its parts.
+
+    Returns the parts that were there, and the files in shared memory that had a name.
+    """
+    opening, share = moment
+    if opening:
+        wait_until(lambda: hosts.actors() or not is_alive(process.pid), "an actor")
+        time.sleep(share * FIRST_S)
+    else:
+        count = 1 + int(share * (many.shards - 2))
+        wait_until(lambda: len(list(out.glob("parts/part-*"))) >= count or not is_alive(process.pid), "parts")
+
+    def victims():
+        if kind == "driver":
+            return [process.pid] if is_alive(process.pid) else []
+        if kind == "raylet":
+            return [pid for pid in hosts.raylets() if pid in map(parent, hosts.actors())]
+        return hosts.actors() if kind == "actor" else [p for p in hosts.started() if "ascend/worker.py" in command(p)]
+
+    wait_until(lambda: victims() or not is_alive(process.pid), kind)
+    victim = next(iter(victims()), None)
+    if victim is None:
+        raise TooLate
+    os.kill(victim, signal.SIGSTOP)  # so that what it has written is known
+    written = {path: path.stat().st_ino for path in out.glob("parts/part-*")}
+    named = named_in_memory([process.pid, *hosts.actors(), *hosts.started()])
+    kill(victim)
+    hosts.reap(victim)
+    return written, named
+
+
+@pytest.mark.parametrize("number", range(KILLS))
+@pytest.mark.parametrize("kind", VICTIMS)
+def test_a_kill_loses_nothing(kind, number, hosts, words, many, tmp_path):
+    random_ = random.Random(f"{kind} {number}")
+    moment = (random_.random() < 0.3, random_.random())
+    for attempt in range(6):
+        out = tmp_path / f"{attempt}"
+        process = start(words(out))
+        try:
+            written, named = strike(kind, hosts, process, out, moment, many)
+            break
+        except TooLate:
+            _, said = process.communicate()
+            moment = (moment[0], moment[1] / 2)
+    else:
+        pytest.fail(f"{moment} is too late: {said}")
     _, said = process.communicate(timeout=120)
+    assert "Traceback" not in said, said
+    if kind == "driver":
+        assert process.returncode == -signal.SIGKILL
+        wait_until(lambda: not hosts.actors(), "the end of the actors")
+        process = start(words(out))
+        _, said = process.communicate(timeout=120)
     assert process.returncode == 0, said
-    assert "warning: a worker was lost on" in said and "Traceback" not in said
-    assert parts_in(out) == alone
+    require_whole(out, many)
+    redone = [path.name for path, inode in written.items() if path.stat().st_ino != inode]
+    assert len(redone) <= (1 if kind == "actor" else LEAD), redone
+    wait_until(lambda: not hosts.left(), hosts.left)
+    assert not [path for path in named if path.exists()]
+    print(
+        f"\n{kind} {number}: opening {moment[0]}, {moment[1]:.2f}; {len(written)} parts before, {len(redone)} redone;"
+        f" {said.count('warning: a worker was lost')} warnings"
+    )
+    hosts.replace_lost()
 
 
-def test_a_killed_driver_leaves_what_the_next_one_completes(ray_cluster, words, alone, tmp_path):
+def test_an_interrupt_says_what_is_done(hosts, words, many, tmp_path):
     out = tmp_path / "out"
-    process = start(words(out, f"--cluster={ray_cluster.address}"))
-    wait_until(lambda: list(out.glob("parts/part-*")), "the first part")
-    process.kill()
-    process.communicate()
-    place = find_place(str(out))
-    assert 0 < len(Planned(place, read_plan(place)).missing()) < 12
-    wait_until(lambda: not actors(), "the end of the actors")
-    assert main(words(out, f"--cluster={ray_cluster.address}")) == 0
-    assert parts_in(out) == alone
-
-
-def test_an_interrupt_says_what_is_done(ray_cluster, words, tmp_path):
-    out = tmp_path / "out"
-    process = start(words(out, f"--cluster={ray_cluster.address}"))
+    process = start(words(out))
     wait_until(lambda: list(out.glob("parts/part-*")), "the first part")
     process.send_signal(signal.SIGINT)
     _, said = process.communicate(timeout=60)
-    assert process.returncode == 130 and "of 12 shards are done. Finished shards are kept" in said
+    assert process.returncode == 130 and f"of {many.shards} shards are done. Finished shards are kept" in said
     assert "Traceback" not in said
 
 
@@ -118,6 +136,6 @@ def test_an_interrupt_says_what_is_done(ray_cluster, words, tmp_path):
         ("ray://127.0.0.1:10001", "error: --cluster=ray://127.0.0.1:10001: expected local, ray, or the head"),
     ],
 )
-def test_a_cluster_that_is_not_there_is_said(words, tmp_path, capsys, address, said):
-    assert main(words(tmp_path / "out", f"--cluster={address}")) in (1, 2)
+def test_a_cluster_that_is_not_there_is_said(many, tmp_path, capsys, address, said):
+    assert main(many.words(tmp_path / "out", f"--cluster={address}")) in (1, 2)
     assert capsys.readouterr().err.startswith(said)
