@@ -1,4 +1,4 @@
-"""Images and results in S3, by moto's server on 127.0.0.1: the files of `stream`, though the store is lost meanwhile."""
+"""Images and results in S3, by moto's server on 127.0.0.1: the files of `stream`, though the store is lost once."""
 
 from types import SimpleNamespace
 
