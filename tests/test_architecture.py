@@ -42,7 +42,7 @@ ROOMS = {
 # Above all rooms stand `__main__` and the package's own `__init__`, which names what Python's callers use.
 # What needs PyTorch when it is imported or called: export and training, and no stage after the export.
 TORCH = {
-    *("models.export", "models.exporter", "models.weights", "models.weights_values"),
+    *("models.export", "models.exporter", "models.finite", "models.weights", "models.weights_values"),
     *("models.yolact.backbones", "models.yolact.network", "models.yolact.head_export", "models.yolact.upstream"),
     "models.yolact.select",
     *(

@@ -6,12 +6,14 @@ from dataclasses import replace
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 import torch
 from factories import random_rcnn_state_dict, tiny_rcnn
 
 from yolact_ascend.cli.main import main
 from yolact_ascend.detection.sets import pair_rows
+from yolact_ascend.detection.thresholds import EVALUATION_SETTINGS
 from yolact_ascend.errors import ArtifactError, UsageError, WeightsError
 from yolact_ascend.models import export
 from yolact_ascend.models.config import CONFIGS
@@ -24,6 +26,7 @@ from yolact_ascend.models.rcnn.box_operators import box_operators
 from yolact_ascend.models.rcnn.samples import draw_inputs
 from yolact_ascend.models.weights import load_network
 from yolact_ascend.targets.onnxruntime.engine import OnnxEngine
+from yolact_ascend.timings import Timings
 
 NAMES = ("mask_rcnn_R_50_FPN_3x", "resnet50_fpn_mask_rcnn", "faster_rcnn_R_50_FPN_1x")
 BOXES_PX, MASKS = 1e-3, 4e-4  # random masks are steep: a box that is 2e-4 px off moves them by 2e-4; see issue 26
@@ -129,6 +132,21 @@ def test_a_black_picture_gives_finite_values(models, engine, name, height, width
     assert 0 <= count <= 20 and (height or not count or config.rcnn.dialect == "detectron1")
     for values in (*outputs[:3], *outputs[4:]):
         assert not values[count:].any()
+
+
+@pytest.mark.parametrize("layer", ["cls_score", "objectness_logits"])
+def test_a_logit_that_is_no_number_is_seen(models, layer):
+    """Comparisons with NaN are false: an overflow of float16 would be fewer detections, or none."""
+    config, _, path = models["faster_rcnn_R_50_FPN_1x"]
+    model = onnx.load(path)
+    (bias,) = (each for each in model.graph.initializer if each.name.endswith(f"{layer}.bias"))
+    bias.CopyFrom(onnx.numpy_helper.from_array(np.full_like(onnx.numpy_helper.to_array(bias), np.inf), bias.name))
+    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    inputs = draw_inputs(config.preprocessing, np.random.default_rng(0), 1)
+    outputs = [each[0] for each in session.run(None, dict(zip(("image", "image_size"), inputs)))]
+    detector = family_of(config).make_detector(config, "detections", None, EVALUATION_SETTINGS, 1)
+    with pytest.raises(ArtifactError, match="not finite numbers"):
+        detector.detect(outputs, 60, 80, "outputs", "Remedy.", Timings())
 
 
 def test_the_canvas_is_not_padding_to_32():

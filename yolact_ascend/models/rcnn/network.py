@@ -10,6 +10,7 @@ from torch import nn
 
 from yolact_ascend.detection.tasks import MASK
 from yolact_ascend.models.family import ONNX
+from yolact_ascend.models.finite import zero_of_numbers
 from yolact_ascend.models.rcnn.anchors import make_anchors
 from yolact_ascend.models.rcnn.backbone import FPN
 from yolact_ascend.models.rcnn.cuts import ASCEND_UNALIGNED, POOLED_LEVELS, rcnn_of
@@ -110,17 +111,21 @@ class RcnnNetwork(nn.Module):
             self.rcnn,
             on_ascend=self.is_for_ascend,
         )
-        found = self._detect(levels, proposals, image_size[0])
+        found, class_logits = self._detect(levels, proposals, image_size[0])
+        scores = found.scores + zero_of_numbers(*logits, class_logits[None])
         count = found.is_real.to(torch.int32).sum(0, True, dtype=torch.int32)
-        outputs: tuple[torch.Tensor, ...] = (found.boxes, found.scores, found.classes.to(torch.int32), count)
+        outputs: tuple[torch.Tensor, ...] = (found.boxes, scores, found.classes.to(torch.int32), count)
         if self.roi_heads.mask_head is not None:
             outputs = (*outputs, self._masks(levels, found, self.roi_heads.mask_head))
         return tuple(output[None] for output in outputs)
 
-    def _detect(self, levels: Sequence[torch.Tensor], proposals: Chosen, image_size: torch.Tensor) -> Found:
+    def _detect(
+        self, levels: Sequence[torch.Tensor], proposals: Chosen, image_size: torch.Tensor
+    ) -> tuple[Found, torch.Tensor]:
+        """Return the detections among proposals, and the class logits [N,K+1] that they are chosen by."""
         first = torch.zeros(len(proposals.boxes), dtype=torch.int64, device=proposals.boxes.device)
         logits, deltas = self.score_boxes(levels, proposals.boxes, first)
-        return choose_detections(proposals, logits, deltas, image_size, self.rcnn, self.is_for_ascend)
+        return choose_detections(proposals, logits, deltas, image_size, self.rcnn, self.is_for_ascend), logits
 
     def _masks(self, levels: Sequence[torch.Tensor], found: Found, head: MaskHead) -> torch.Tensor:
         """Return the probabilities [N,28,28] of the found classes; zeros where there is no detection."""

@@ -15,6 +15,7 @@ from torch import nn
 
 from yolact_ascend.detection.boxes import MAX_LOG_SIZE
 from yolact_ascend.models.config import ModelConfig
+from yolact_ascend.models.finite import zero_of_numbers
 from yolact_ascend.models.yolact.anchors import make_anchors
 from yolact_ascend.models.yolact.cuts import SETTINGS, candidate_rows, detection_rows, image_size_px, rows_per_class
 from yolact_ascend.models.yolact.network import HasHead, HeadTensors, WithHeads, decode_on_device
@@ -127,14 +128,6 @@ def fast_nms(boxes: torch.Tensor, iou_threshold: float) -> torch.Tensor:
     count = int(boxes.shape[2])
     is_better = torch.ones(count, count, device=boxes.device).triu(1)  # row than column
     return (_as_float(intersection > iou_threshold * union) * is_better).amax(2)
-
-
-def zero_of_numbers(logits: torch.Tensor) -> torch.Tensor:
-    """Return 0 for each image of logits [B,A,K+1], or NaN where one of them is not a finite number: [B].
-
-    TopK would pass over that anchor, or not, by engine, and the host would find something else without knowing.
-    """
-    return (logits * 0).sum((1, 2))
 
 
 def take_rows(values: torch.Tensor, ids: torch.Tensor) -> torch.Tensor:
