@@ -16,6 +16,7 @@ import pytest
 import referee
 from factories import CHECKOUT, ORACLE_HEADS, SMALL_CONFIG, write_coco
 
+from yolact_ascend.detection.evaluate import Scorer
 from yolact_ascend.detection.tasks import BOX, MASK
 from yolact_ascend.detection.thresholds import EVALUATION_SETTINGS
 from yolact_ascend.environment import TERMINAL_VARIABLE
@@ -66,6 +67,16 @@ def test_finds_what_is_annotated(run, capsys, monkeypatch):
     assert evaluation.scores[BOX].table["75"] == evaluation.scores[MASK].table["75"] == pytest.approx(100)
     captured = capsys.readouterr()
     assert captured.out == "" and "4/4" in captured.err
+
+
+def test_detections_are_kept_when_they_cannot_be_scored(run, tmp_path, monkeypatch):
+    def fail(_):
+        raise ArtifactError("no room")
+
+    monkeypatch.setattr(Scorer, "evaluation", fail)
+    with pytest.raises(ArtifactError, match="no room"):
+        run([3, 1])
+    assert all(json.loads((tmp_path / f"{task}_detections.json").read_text()) for task in (BOX, MASK))
 
 
 def test_results_are_in_cocos_format(run):

@@ -70,6 +70,7 @@ def postprocess(
             with timings.timed(EVAL):
                 scorer.add(image_id, matched)
             timings.add(spent)
+        results_files.finish()
         with timings.timed(EVAL), clock("COCOeval"):
             return Scored(scorer.evaluation(), timings)
 

@@ -68,6 +68,7 @@ def merge(planned: Planned, files: Mapping[str, Path]) -> Merged:
                     scorer.add(row.image_id, row.matched)
         if len(failed) == planned.plan.images:
             raise DatasetError(f"None of the {len(failed)} images could be read; the first: {failed[0][1]}")
+        results.finish()
         return Merged(scorer.evaluation(), tuple(failed))
 
 
