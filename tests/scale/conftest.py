@@ -21,7 +21,7 @@ from yolact_ascend.targets.compiled import Need, describe_model, write_sidecar
 from yolact_ascend.targets.described import read_description
 
 silence_ray(is_alone=True)  # Ray reads this when it is imported, as by a file of tests here
-COPIES = 8  # of each of the four images, where there are to be many shards
+COPIES = 6  # of each of the four images, where there are to be many shards
 
 
 @pytest.fixture(scope="session")

@@ -5,6 +5,7 @@
 
 import os
 import random
+import re
 import signal
 import time
 
@@ -13,11 +14,10 @@ import pytest
 from hosts import command, is_alive, kill, named_in_memory, parent, parts_in, start, wait_until
 
 from yolact_ascend.cli.main import main
-from yolact_ascend.scale.cluster import LEAD
 
 pytestmark = [pytest.mark.needs("pyarrow", "ray"), pytest.mark.cluster, pytest.mark.filterwarnings("ignore")]
 KILLS = int(os.environ.get("SCALE_KILLS") or 1)
-VICTIMS = ("actor", "device", "raylet", "driver")
+VICTIMS = ["actor", "device", "raylet", "driver"] if KILLS > 1 else ["device actor driver"]  # the latter in one run
 FIRST_S = 2.0  # an actor opens its model within about this
 
 
@@ -36,13 +36,20 @@ def words(hosts, many):
     return lambda out, *more: many.words(out, f"--cluster={hosts.address}", *more)
 
 
-def test_two_hosts_write_the_files_of_one_process(hosts, words, many, tmp_path, capsys):
+@pytest.mark.parametrize("actors", [2] if KILLS == 1 else [1, 2, 8])
+def test_an_interrupted_run_is_completed_to_the_files_of_one_process(actors, hosts, words, many, tmp_path, capsys):
     out = tmp_path / "out"
-    assert main(words(out)) == 0
+    process = start(words(out, f"--actors={actors}"))
+    wait_until(lambda: list(out.glob("parts/part-*")), "the first part")
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 130 and f"of {many.shards} shards are done. Finished shards are kept" in said
+    assert "Traceback" not in said
+    assert main(words(out, f"--actors={actors}")) == 0
     require_whole(out, many)
     said = capsys.readouterr()
-    assert said.err.startswith(f"{2 * many.shards} images in {many.shards} shards, 0 of them done before.")
-    assert said.out.count(" shards with ") == 2  # each host did some
+    assert re.match(rf"{2 * many.shards} images in {many.shards} shards, [1-9]\d* of them done before\.", said.err)
+    assert 1 <= len(re.findall(r"shards? with", said.out)) <= actors  # one that opens late finds nothing to do
 
 
 class TooLate(Exception):
@@ -81,25 +88,34 @@ def strike(kind, hosts, process, out, moment, many):
     return written, named
 
 
+def strike_all(kinds, seed, hosts, process, out, many, sooner):
+    """Kill one process of each kind, the first perhaps while models are opened; return what `strike` does, of all."""
+    random_, written, named = random.Random(seed), {}, set()
+    for place, kind in enumerate(kinds):
+        moment = (place == 0 and random_.random() < 0.3, (place + random_.random()) / len(kinds) * sooner)
+        parts, names = strike(kind, hosts, process, out, moment, many)
+        written, named = {**parts, **written}, named | names
+        print(f"\n{kind}, {seed}: {'opening' if moment[0] else 'parts'} {moment[1]:.2f}, {len(parts)} parts there")
+    return written, named
+
+
 @pytest.mark.parametrize("number", range(KILLS))
-@pytest.mark.parametrize("kind", VICTIMS)
-def test_a_kill_loses_nothing(kind, number, hosts, words, many, tmp_path):
-    random_ = random.Random(f"{kind} {number}")
-    moment = (random_.random() < 0.3, random_.random())
+@pytest.mark.parametrize("victims", VICTIMS)
+def test_a_kill_loses_nothing(victims, number, hosts, words, many, tmp_path):
+    kinds = victims.split()
     for attempt in range(6):
         out = tmp_path / f"{attempt}"
         process = start(words(out))
         try:
-            written, named = strike(kind, hosts, process, out, moment, many)
+            written, named = strike_all(kinds, f"{victims} {number}", hosts, process, out, many, 0.5**attempt)
             break
         except TooLate:
             _, said = process.communicate()
-            moment = (moment[0], moment[1] / 2)
     else:
-        pytest.fail(f"{moment} is too late: {said}")
+        pytest.fail(f"All moments are too late: {said}")
     _, said = process.communicate(timeout=120)
     assert "Traceback" not in said, said
-    if kind == "driver":
+    if "driver" in kinds:
         assert process.returncode == -signal.SIGKILL
         wait_until(lambda: not hosts.actors(), "the end of the actors")
         process = start(words(out))
@@ -107,24 +123,31 @@ def test_a_kill_loses_nothing(kind, number, hosts, words, many, tmp_path):
     assert process.returncode == 0, said
     require_whole(out, many)
     redone = [path.name for path, inode in written.items() if path.stat().st_ino != inode]
-    assert len(redone) <= (1 if kind == "actor" else LEAD), redone
+    assert len(redone) <= len(kinds), redone
     wait_until(lambda: not hosts.left(), hosts.left)
     assert not [path for path in named if path.exists()]
-    print(
-        f"\n{kind} {number}: opening {moment[0]}, {moment[1]:.2f}; {len(written)} parts before, {len(redone)} redone;"
-        f" {said.count('warning: a worker was lost')} warnings"
-    )
+    print(f"{len(redone)} redone, {said.count('warning: a worker was lost')} warnings")
     hosts.replace_lost()
 
 
-def test_an_interrupt_says_what_is_done(hosts, words, many, tmp_path):
-    out = tmp_path / "out"
+@pytest.mark.parametrize("number", range(KILLS))
+def test_a_zombie_changes_nothing(number, hosts, words, many, tmp_path):
+    """Workers of a raylet that is killed go on for some seconds (11 s were seen with Ray 2.60)."""
+    out, count = tmp_path / "out", 1 + random.Random(f"zombie {number}").randrange(many.shards - 4)
     process = start(words(out))
-    wait_until(lambda: list(out.glob("parts/part-*")), "the first part")
-    process.send_signal(signal.SIGINT)
-    _, said = process.communicate(timeout=60)
-    assert process.returncode == 130 and f"of {many.shards} shards are done. Finished shards are kept" in said
-    assert "Traceback" not in said
+    wait_until(lambda: len(list(out.glob("parts/part-*"))) >= count, "parts")
+    zombie = hosts.actors()[0]
+    raylet = parent(zombie)
+    kill(raylet)
+    hosts.reap(raylet)
+    os.kill(zombie, signal.SIGSTOP)  # not before: the kernel ends stopped processes that become orphans (setpgid(2))
+    _, said = process.communicate(timeout=120)
+    assert process.returncode == 0 and is_alive(zombie), said
+    require_whole(out, many)
+    os.kill(zombie, signal.SIGCONT)
+    wait_until(lambda: not is_alive(zombie) and not hosts.left(), "the end of the zombie")
+    require_whole(out, many)
+    hosts.replace_lost()
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """The driver of a cluster, on a played Ray: who gets which shard, and what happens when workers are lost."""
 
+import os
 from collections import deque
 from pathlib import Path
 from types import SimpleNamespace
@@ -14,6 +15,7 @@ from yolact_ascend.scale.actor import Job, Opened
 from yolact_ascend.scale.cluster import Size
 from yolact_ascend.scale.planning import ScaleRequest
 from yolact_ascend.scale.work import Done
+from yolact_ascend.targets.ascend.cards import VISIBLE_DEVICES, Chip, visible_chips
 from yolact_ascend.targets.target import DeviceRequest
 
 
@@ -208,3 +210,34 @@ def test_a_cluster_without_what_a_model_needs_is_refused(model, resources, said,
     monkeypatch.setattr(cluster, "ray", SimpleNamespace(nodes=lambda: listed))
     with pytest.raises(UsageError, match=said):
         cluster.size_of_cluster(Job("o", ScaleRequest("s"), ModelRequest(Path(model))), None)
+
+
+@pytest.mark.parametrize(("word", "devices"), [("1,0", ["npu-smi's 1", "npu-smi's 0"]), ("0,9", ["npu-smi's 0", None])])
+def test_an_actor_opens_device_0_of_the_one_card_that_ray_shows_it(word, devices, monkeypatch):
+    """vllm-ascend#10227, verl#7507: CANN hides all cards where a list does not ascend, and drops unknown numbers.
+
+    Ray's own code for NPUs (ray/_private/accelerators/npu.py) gives each actor a list of one.
+    """
+    from ray._private.accelerators.npu import NPUAcceleratorManager
+
+    monkeypatch.setenv(VISIBLE_DEVICES, word)
+    for number, device in zip(NPUAcceleratorManager.get_current_process_visible_accelerator_ids(), devices):
+        NPUAcceleratorManager.set_current_process_visible_accelerator_ids([number])
+        seen = {VISIBLE_DEVICES: os.environ[VISIBLE_DEVICES]}
+        chips = [Chip(0, 0, "310P3"), Chip(1, 1, "310P3")]
+        if device is None:
+            with pytest.raises(ToolError, match="names no device that is there"):
+                visible_chips(chips, seen)
+        else:
+            found, said = visible_chips(chips, seen)
+            assert [chip.device_id for chip in found] == [0] and f"device 0 is {device}." in said
+
+
+def test_libraries_get_as_many_threads_as_ray_grants_cores(monkeypatch):
+    """ray-project/ray#28044: they would take all of the host."""
+    jobs = []
+    monkeypatch.setattr(cluster, "ray", SimpleNamespace(nodes=lambda: [{"Alive": True, "Resources": {"CPU": 3}}]))
+    monkeypatch.setattr(cluster, "_plan", lambda job, size, say: jobs.append(job) or (_ for _ in ()).throw(KeyError()))
+    with pytest.raises(KeyError):
+        cluster.run_on_cluster(Job("o", ScaleRequest("s"), ModelRequest(Path("a.onnx"))), None, print)
+    assert jobs[0].workers == 3 and jobs[0].model.devices.threads == 3

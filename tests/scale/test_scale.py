@@ -3,10 +3,13 @@
 import json
 import os
 import pickle
+import re
+import resource
 import shutil
 import subprocess
 import sys
 
+import pyarrow
 import pyarrow.parquet as pq
 import pytest
 from factories import CHECKOUT, TINY_CONFIG
@@ -148,6 +151,70 @@ def test_a_worker_with_other_instructions_is_refused(scale, by_shards, monkeypat
     monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "AVX")
     code = scale(by_shards)
     assert "ONEDNN_MAX_CPU_ISA None, now 'AVX'" in refused(capsys, code)
+
+
+def test_another_model_and_other_libraries_are_another_plan(scale, by_shards, tiny_heads_onnx, monkeypatch, capsys):
+    """apache/arrow#39399: versions of pyarrow write other bytes."""
+    code = scale(by_shards, f"--model={tiny_heads_onnx}")
+    assert "plan.json is another plan: " in refused(capsys, code)
+    monkeypatch.setattr("yolact_ascend.scale.planning.library_versions", lambda names: dict.fromkeys(names, "1"))
+    code = scale(by_shards)
+    assert f"pyarrow '{pyarrow.__version__}', now '1'" in refused(capsys, code)
+
+
+def test_a_full_disk_is_one_sentence_and_the_same_command_resumes(scale, by_shards, tmp_path, monkeypatch, capsys):
+    """The system refuses what is larger than a limit, as it does where a disk is full."""
+    commit, before = Planned.commit, resource.getrlimit(resource.RLIMIT_FSIZE)
+
+    def commit_on_full_disk(planned, shard, part):
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1000 if shard else before[0], before[1]))
+        try:
+            commit(planned, shard, part)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+    out = tmp_path / "out"
+    monkeypatch.setattr(Planned, "commit", commit_on_full_disk)
+    code = scale(out)
+    assert re.match(r"error: No room to write .*part-000001\.parquet: ", refused(capsys, code))
+    assert list(parts_in(out)) == ["part-000000.parquet"]
+    monkeypatch.undo()
+    assert scale(out) == 0
+    assert "1 of them done before." in capsys.readouterr().out and parts_in(out) == parts_in(by_shards)
+
+
+def test_an_actor_has_the_threads_that_it_was_granted(streamed, tmp_path):
+    """openvino#37838, ray-project/ray#28044: quotas are not seen, and ONNX Runtime ignores OMP_NUM_THREADS."""
+    code = f"""
+import pathlib
+from yolact_ascend.host.loading import ModelRequest
+from yolact_ascend.scale.actor import Job, ShardWorker
+from yolact_ascend.scale.planning import ScaleRequest
+from yolact_ascend.targets.target import RUN, DeviceRequest
+request, found, opened = ScaleRequest({str(streamed.images)!r}, None), [], []
+for threads in (1, 1, 3):  # the first starts what stays, too
+    devices = DeviceRequest(threads=threads, work=frozenset((RUN,)))
+    model = ModelRequest(pathlib.Path({str(streamed.model)!r}), devices=devices, batch_size=2)
+    worker = ShardWorker(Job({str(tmp_path / "out")!r}, request, model, workers=1))
+    worker.plan()
+    before = len(list(pathlib.Path("/proc/self/task").iterdir()))
+    worker.open()
+    found.append(len(list(pathlib.Path("/proc/self/task").iterdir())) - before)
+    opened.append(worker)  # its threads stay, so that none ends meanwhile
+print(found[2] - found[1])
+for worker in opened:
+    worker.close()
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=CHECKOUT, check=False)
+    assert done.stdout == "2\n", done.stderr
+
+
+def test_other_images_are_another_plan(scale, streamed, tmp_path, capsys):
+    images, out = shutil.copytree(streamed.images, tmp_path / "images"), tmp_path / "out"
+    assert scale(out, source=images, annotations=None) == 0
+    (images / "000000000004.jpg").rename(images / "5.jpg")
+    code = scale(out, source=images, annotations=None)
+    assert "plan.json is another plan: other images or annotations" in refused(capsys, code)
 
 
 def test_a_shard_size_that_is_no_multiple_is_refused(scale, tmp_path, capsys):
