@@ -197,6 +197,20 @@ def test_a_model_has_as_many_threads_as_ray_grants_cores(model, asked, given, mo
     assert (seen[0].model.devices.threads, seen[0].workers) == (given, 4)
 
 
+def test_paths_do_not_depend_on_the_current_folder(tmp_path, monkeypatch):
+    """An actor has the folder in which its host joined the cluster."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "names.txt").write_text("ball")
+    model = ModelRequest(Path("a.onnx"), Path("a.pth"), "yolact_edge_demo_config", "names.txt")
+    job = Job("out", ScaleRequest("photos", Path("a.json")), model).absolute()
+    assert (job.out, job.request.source) == (f"{tmp_path}/out", f"{tmp_path}/photos")
+    paths = (job.request.annotation_file, job.model.path, job.model.weights, job.model.classes)
+    assert paths == (tmp_path / "a.json", tmp_path / "a.onnx", tmp_path / "a.pth", f"{tmp_path}/names.txt")
+    assert job.model.config == "yolact_edge_demo_config"
+    elsewhere = Job("s3://b/out", ScaleRequest("s3://b/photos"), ModelRequest(tmp_path / "a.onnx"))
+    assert elsewhere.absolute() == elsewhere
+
+
 @pytest.mark.parametrize(
     ("model", "resources", "said"),
     [

@@ -129,7 +129,7 @@ def _run_on_cluster(arguments: argparse.Namespace) -> Planned:
     from yolact_ascend.scale.cluster import joined, run_on_cluster, say_on_stderr
 
     _say_memory(arguments)
-    job = Job(arguments.out, _request(arguments), requested_model(arguments), arguments.workers)
+    job = Job(arguments.out, _request(arguments), requested_model(arguments), arguments.workers).absolute()
     with joined(arguments.cluster):
         planned, workers = run_on_cluster(job, arguments.actors, say_on_stderr)
     for worked in workers:

@@ -8,13 +8,14 @@ import platform
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 from yolact_ascend.environment import visible_cards
 from yolact_ascend.errors import UsageError
 from yolact_ascend.host.loading import ChosenModel, ModelRequest, choose_model
 from yolact_ascend.host.overlap import Spent
-from yolact_ascend.scale.places import find_place
+from yolact_ascend.scale.places import absolute, find_place
 from yolact_ascend.scale.plan import Plan, Planned, place_plan, read_plan
 from yolact_ascend.scale.planning import ScaleRequest, batch_size_of, describe_engine, hash_model, prepare_plan
 from yolact_ascend.scale.run import Worked, open_tools, write_log
@@ -29,6 +30,25 @@ class Job:
     request: ScaleRequest
     model: ModelRequest
     workers: int | None = None  # processes for the host's work; None: as many as Ray grants cores
+
+    def absolute(self) -> Job:
+        """Return the same, of paths that do not depend on the current folder: an actor has its cluster's."""
+        request, model = self.request, self.model
+        names = [model.config, model.classes]  # of files, or not
+        config, classes = (name and (absolute(name) if Path(name).is_file() else name) for name in names)
+        file, weights = request.annotation_file, model.weights
+        return replace(
+            self,
+            out=absolute(self.out),
+            request=replace(request, source=absolute(request.source), annotation_file=file and file.absolute()),
+            model=replace(
+                model,
+                path=model.path.absolute(),
+                weights=weights and weights.absolute(),
+                config=config,
+                classes=classes,
+            ),
+        )
 
 
 @dataclass(frozen=True)

@@ -99,7 +99,7 @@ class Place:
 def find_place(word: str) -> Place:
     """Return the place that a path or URI names; raises UsageError when no library knows such a URI."""
     if "://" not in word:
-        return Place(fs.LocalFileSystem(), str(Path(word).expanduser().absolute()), word)
+        return Place(fs.LocalFileSystem(), absolute(word), word)
     scheme, name = word.split("://")[0], without_secrets(word)
     try:
         if scheme in SCHEMES_OF_ARROW:
@@ -112,6 +112,11 @@ def find_place(word: str) -> Place:
     except (OSError, ValueError, ImportError, pa.ArrowException) as error:
         reason = str(error).splitlines()[0].rstrip(".")
         raise UsageError(f"Cannot use {name}: {reason}. Pass a path, or a URI that pyarrow or fsspec knows.") from error
+
+
+def absolute(word: str) -> str:
+    """Return a path as one that names the same from each current folder; a URI as it is."""
+    return word if "://" in word else str(Path(word).expanduser().absolute())
 
 
 def has_password(uri: str) -> bool:

@@ -20,7 +20,7 @@ from yolact_ascend.images.pictures import verify_annotations
 from yolact_ascend.models.config import ModelConfig
 from yolact_ascend.models.config_json import config_to_json
 from yolact_ascend.scale.manifest import Image, hash_images, match_images, number_images
-from yolact_ascend.scale.places import without_secrets
+from yolact_ascend.scale.places import absolute, without_secrets
 from yolact_ascend.scale.plan import Plan
 from yolact_ascend.scale.source import list_source
 from yolact_ascend.sources import library_versions, made_by
@@ -63,7 +63,7 @@ def prepare_plan(request: ScaleRequest, chosen: ChosenModel) -> Prepared:
             f"--shard_size={shard_size}: expected a multiple of the batch size, {batch_size}, such as "
             f"{-(-shard_size // batch_size) * batch_size}."
         )
-    entries, name = list_source(request.source), without_secrets(request.source)
+    entries, name = list_source(request.source), without_secrets(absolute(request.source))
     config = chosen.config
     warnings: tuple[str, ...] = ()
     category_ids: tuple[int, ...] = ()
