@@ -124,11 +124,6 @@ def environment(pid: int) -> list[str]:
     return _read(pid, "environ").split("\0")
 
 
-def threads(pid: int) -> int:
-    """Return how many threads a process has."""
-    return len(list(Path(f"/proc/{pid}/task").iterdir()))
-
-
 def named_in_memory(processes: list[int]) -> set[Path]:
     """Return the files in shared memory that processes map and that have a name, but for Ray's object store."""
     words = {line.split()[-1] for pid in processes for line in _read(pid, "maps").splitlines()}
