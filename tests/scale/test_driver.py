@@ -245,13 +245,3 @@ def test_an_actor_opens_device_0_of_the_one_card_that_ray_shows_it(word, devices
         else:
             found, said = visible_chips(chips, seen)
             assert [chip.device_id for chip in found] == [0] and f"device 0 is {device}." in said
-
-
-def test_libraries_get_as_many_threads_as_ray_grants_cores(monkeypatch):
-    """ray-project/ray#28044: they would take all of the host."""
-    jobs = []
-    monkeypatch.setattr(cluster, "ray", SimpleNamespace(nodes=lambda: [{"Alive": True, "Resources": {"CPU": 3}}]))
-    monkeypatch.setattr(cluster, "_plan", lambda job, size, say: jobs.append(job) or (_ for _ in ()).throw(KeyError()))
-    with pytest.raises(KeyError):
-        cluster.run_on_cluster(Job("o", ScaleRequest("s"), ModelRequest(Path("a.onnx"))), None, print)
-    assert jobs[0].workers == 3 and jobs[0].model.devices.threads == 3
