@@ -103,7 +103,7 @@ SHARD = Flag(
 REPORT = Flag("report", path, "report.json of a finished run, whose speeds --plan_only counts with")
 IMAGES = Flag("images", COUNT, "how many images --plan_only counts with (default: those of SOURCE)")
 HOST_CORES = Flag("host_cores", COUNT, "cores of each host, for --plan_only (default: those of this host)")
-HOST_CARDS = Flag("host_cards", COUNT, "cards of each host, for --plan_only (default: as many as its cores keep busy)")
+HOST_CARDS = Flag("host_cards", COUNT, "cards of each host, for --plan_only (default: as its cores keep busy, up to 8)")
 LOCAL_CLUSTER, JOINED_CLUSTER = "local", "ray"
 CLUSTER = Flag(
     "cluster",

@@ -27,6 +27,12 @@ def test_cards_are_put_into_hosts_as_the_cores_allow():
     assert "Results: 3.60 GB of JSON" in text
 
 
+def test_a_host_has_slots_for_eight_cards():
+    text = describe_capacity(100, MEASURED, Hosts(cores=64))
+    assert "Hosts of 64 cores with 8 cards each." in text
+    assert rows(text)[4][:2] == ["16", "2"]
+
+
 def test_too_few_cores_are_the_limit():
     text = describe_capacity(3_600_000, MEASURED, Hosts(cores=8, cards=8))
     assert "the cores are the limit" in text

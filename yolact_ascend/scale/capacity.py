@@ -11,11 +11,13 @@ from yolact_ascend.detection.tasks import BOX, MASK
 from yolact_ascend.disk import in_gb, size_of
 from yolact_ascend.errors import ArtifactError
 from yolact_ascend.files import read_json
-from yolact_ascend.tables import markdown_table
+from yolact_ascend.tables import counted, markdown_table
 from yolact_ascend.targets.folder import WorkFolder
 
 CARDS = (1, 2, 4, 8, 16, 32, 64)
 SECONDS_PER_HOUR = 3600
+# An Atlas 800 (model 3000) takes no more: MindCluster 7.3.0, "Inference Server (with Atlas 300I Inference Cards)".
+MOST_CARDS = 8
 
 
 @dataclass(frozen=True)
@@ -31,7 +33,7 @@ class Measured:
 
 @dataclass(frozen=True)
 class Hosts:
-    """What a host has; `cards` None: as many as its cores keep busy."""
+    """What a host has; `cards` None: as many as its cores keep busy, `MOST_CARDS` at most."""
 
     cores: int
     cards: int | None = None
@@ -69,13 +71,13 @@ def _result_bytes(folder: Path, batch_size: int) -> int:
 def describe_capacity(images: int, measured: Measured, hosts: Hosts) -> str:
     """Return a table of cards, hosts, cores and hours for so many images, and what it is made from."""
     cores_per_card = measured.card_images_per_s * measured.core_ms_per_image / 1000
-    per_host = hosts.cards or max(1, int(hosts.cores / cores_per_card))
+    per_host = hosts.cards or max(1, min(MOST_CARDS, int(hosts.cores / cores_per_card)))
     rows = [_row(images, cards, measured, hosts, per_host) for cards in CARDS]
     heads = ["cards", "hosts", "cores kept busy", "images/s", "hours"]
     lines = [
         f"{images} images by what {measured.device} measured: {measured.card_images_per_s:.2f} images/s per card, "
         f"{measured.core_ms_per_image:.2f} core-ms of the host per image ({cores_per_card:.2f} cores per card).",
-        f"Hosts of {hosts.cores} cores with {per_host} cards each"
+        f"Hosts of {counted(hosts.cores, 'core')} with {counted(per_host, 'card')} each"
         + (": the cores are the limit." if per_host * cores_per_card > hosts.cores else "."),
         "",
         markdown_table(heads, rows),
