@@ -1,6 +1,6 @@
 """Speed of `scale`: linear with the number of devices, and as fast as `stream`. Devices of the first are simulated.
 
-    python benchmarks/scale_speed.py --coco DIR [--measure scaling overhead] [--seconds 45] [--json FILE]
+    python benchmarks/scale_speed.py --coco DIR [--measure scaling overhead] [--seconds 64] [--json FILE]
 
 `scaling`: 1, 2, 4 and 8 simulated devices of 8 images/s on a Ray cluster of two raylets of this machine. Each gives
 outputs that YOLACT with random weights computed before, about 100 detections in an image; all else is real: images
@@ -48,7 +48,7 @@ from yolact_ascend.scale.planning import ScaleRequest  # noqa: E402
 
 BATCH_SIZE = 8
 DEVICES = (1, 2, 4, 8)
-SHARD_SIZE = 16  # two seconds of a simulated device
+SHARD_SIZE = 64  # eight seconds of a simulated device
 VARIANTS = ("stream", "scale", "cluster")
 SCENES = 250  # drawn; links to them make more
 
@@ -59,7 +59,7 @@ def main() -> None:
     parser.add_argument("--coco", type=Path, help="COCO folder with val2017 and annotations, for `scaling`")
     parser.add_argument("--measure", nargs="+", choices=("scaling", "overhead"), default=["scaling", "overhead"])
     parser.add_argument("--devices", type=int, nargs="+", default=DEVICES)
-    parser.add_argument("--seconds", type=int, default=45, help="of each number of devices, multiples of a shard")
+    parser.add_argument("--seconds", type=int, default=64, help="of each number of devices, multiples of a shard")
     parser.add_argument("--images", type=int, default=2000, help="of each run of `overhead`")
     parser.add_argument("--repeats", type=int, default=2, help="of `overhead`")
     parser.add_argument("--json", type=Path, help="also write the result here, beside what it has of others")

@@ -16,8 +16,9 @@ from yolact_ascend.targets.folder import WorkFolder
 
 CARDS = (1, 2, 4, 8, 16, 32, 64)
 SECONDS_PER_HOUR = 3600
-# An Atlas 800 (model 3000) takes no more: MindCluster 7.3.0, "Inference Server (with Atlas 300I Inference Cards)".
-MOST_CARDS = 8
+        f"{measured.core_ms_per_image:.2f} core-ms of the host per image, "
+        f"{BESIDE_STEPS_CORE_MS} of them beside the report's steps ({cores_per_card:.2f} cores per card).",
+        f"Hosts of {counted(hosts.cores, 'core')} with {counted(per_host, 'card')} each"
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,7 @@ def read_measured(path: Path) -> Measured:
         device = report["device"]
         return Measured(
             best["throughput_images_per_s"] / len(best["npus"]),
-            core_ms,
+            core_ms + BESIDE_STEPS_CORE_MS,
             _result_bytes(path.parent, best["batch_size"]) / best["images"],
             f"{device['target']}, {device['chip']}, bs={best['batch_size']}, {best['precision']}",
             device.get("note", ""),
@@ -76,7 +77,8 @@ def describe_capacity(images: int, measured: Measured, hosts: Hosts) -> str:
     heads = ["cards", "hosts", "cores kept busy", "images/s", "hours"]
     lines = [
         f"{images} images by what {measured.device} measured: {measured.card_images_per_s:.2f} images/s per card, "
-        f"{measured.core_ms_per_image:.2f} core-ms of the host per image ({cores_per_card:.2f} cores per card).",
+        f"{measured.core_ms_per_image:.2f} core-ms of the host per image, "
+        f"{BESIDE_STEPS_CORE_MS} of them beside the report's steps ({cores_per_card:.2f} cores per card).",
         f"Hosts of {counted(hosts.cores, 'core')} with {counted(per_host, 'card')} each"
         + (": the cores are the limit." if per_host * cores_per_card > hosts.cores else "."),
         "",
