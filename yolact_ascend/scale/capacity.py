@@ -16,9 +16,11 @@ from yolact_ascend.targets.folder import WorkFolder
 
 CARDS = (1, 2, 4, 8, 16, 32, 64)
 SECONDS_PER_HOUR = 3600
-        f"{measured.core_ms_per_image:.2f} core-ms of the host per image, "
-        f"{BESIDE_STEPS_CORE_MS} of them beside the report's steps ({cores_per_card:.2f} cores per card).",
-        f"Hosts of {counted(hosts.cores, 'core')} with {counted(per_host, 'card')} each"
+# An Atlas 800 (model 3000) takes no more: MindCluster 7.3.0, "Inference Server (with Atlas 300I Inference Cards)".
+MOST_CARDS = 8
+# Of the host per image, beside the steps that a report counts: reading, copies, hand-overs, parts and Ray. Measured
+# with 8 simulated devices (benchmarks/scale_speed.py: 11.3 core-ms of all processes, 5.8 of the steps).
+BESIDE_STEPS_CORE_MS = 5.5
 
 
 @dataclass(frozen=True)
