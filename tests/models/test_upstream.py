@@ -211,7 +211,7 @@ def test_our_network_gives_what_patched_upstream_gives(checkout_with, tmp_path, 
     lines = [line.split() for line in result.stdout.splitlines()]
     relative = [float(value) for _, value in lines]
     print(f"parity: {config.name}: the network's outputs differ by {max(relative):.1e} of their largest value at most")
-    assert [word for word, _ in lines] == ["True"] * (6 + 4 + 4)
+    assert [word for word, _ in lines] == ["True"] * (6 + 4 + 4 + 5 + 6)  # fpn, heads, boxes, candidates, detections
     assert max(relative) == 0
 
 
