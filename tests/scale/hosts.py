@@ -82,7 +82,7 @@ def start(words: list[str], **options) -> subprocess.Popen:
 
 
 def wait_until(condition: Callable[[], object], what: str | Callable[[], object]) -> None:
-    """Wait until a condition holds; it takes too long: an error that says what was awaited."""
+    """Wait until a condition holds. Raises AssertionError, which names what was awaited, after `LIMIT_S` seconds."""
     deadline = time.monotonic() + LIMIT_S
     while not condition():
         assert time.monotonic() < deadline, what() if callable(what) else what

@@ -94,7 +94,7 @@ def _part_name(shard: int) -> str:
 def place_plan(out: Place, plan: Plan, images: Sequence[Image]) -> Planned:
     """Write a plan, its manifest first, or take the same one that is there.
 
-    Several processes may do so at once. Raises UsageError that says what differs when another plan is there.
+    Several processes may place the same plan at once. Another plan there raises UsageError, which says what differs.
     """
     there = out / PLAN
     kind = there.kind
