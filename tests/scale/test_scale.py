@@ -242,18 +242,49 @@ def test_a_broken_image_is_a_row_with_its_error(scale, streamed, tmp_path, capsy
         assert json.loads((out / name).read_text()) == kept and kept
 
 
-def test_parts_of_others_and_missing_ones_are_not_merged(scale, copied, capsys):
-    (first, second) = sorted((copied / "parts").iterdir())
+def test_missing_parts_are_not_merged(scale, copied, capsys):
+    (_, second) = files_of(copied)
     assert scale(copied, "--shard=0/1") == 0
     assert "All parts are there: merge them without --shard." in capsys.readouterr().out
-    table = pq.read_table(first)
-    pq.write_table(table.slice(0, 1), first)
-    code = scale(copied)
-    assert "part-000000.parquet has 1 rows, expected 2: it is not of this plan." in refused(capsys, code)
     second.unlink()
     with pytest.raises(ArtifactError, match="1 of 2 parts are not in .*out yet: shard 1"):
         out = find_place(str(copied))
         merge(Planned(out, read_plan(out)), {})
+
+
+def cut_short(first, second):
+    second.write_bytes(second.read_bytes()[:300])
+
+
+def other_table(first, second):
+    pq.write_table(pyarrow.table({"image_id": [1]}), second)
+
+
+def fewer_rows(first, second):
+    pq.write_table(pq.read_table(second).slice(0, 1), second)
+
+
+def of_another_shard(first, second):
+    shutil.copyfile(first, second)
+
+
+@pytest.mark.parametrize(
+    ("harm", "said"),
+    [
+        (cut_short, "part-000001.parquet is damaged: Parquet magic bytes not found in footer. "),
+        (other_table, "part-000001.parquet is a table of another kind: ['image_id']."),
+        (fewer_rows, "part-000001.parquet has other images than shard 1 of this plan."),
+        (of_another_shard, "part-000001.parquet has other images than shard 1 of this plan."),
+    ],
+)
+def test_a_part_that_was_harmed_is_not_merged_and_done_again(harm, said, scale, copied, by_shards, capsys):
+    harm(*files_of(copied))
+    code = scale(copied)
+    told = refused(capsys, code)
+    assert said in told and told.endswith("Remove it, and rerun the same command.\n")
+    files_of(copied)[1].unlink()
+    assert scale(copied) == 0
+    assert parts_in(copied) == parts_in(by_shards)
 
 
 @pytest.mark.parametrize("word", ["4/4", "1", "a/b", "0/0", "-1/2"])
@@ -269,6 +300,8 @@ def test_a_share_is_a_number_and_how_many_there_are(word, capsys):
     [
         (["scale", "photos"], "Pass SOURCE, the images, and --out=URI"),
         (["scale", "photos", "--out=o", "--cluster=local", "--shard=0/2"], "Pass either --cluster or --shard"),
+        (["scale", "photos", "--out=photos/o"], "--out=photos/o lies in photos. Pass a folder elsewhere."),
+        (["scale", "s3://KEY:SECRET@b/a", "--out=s3://b/a/o"], "--out=s3://b/a/o lies in s3://b/a. Pass a folder"),
     ],
 )
 def test_words_that_do_not_fit_are_refused(words, said, capsys):

@@ -2,6 +2,7 @@
 
 import io
 import tarfile
+from types import SimpleNamespace
 
 import cv2
 import fsspec
@@ -10,9 +11,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from factories import TINY_CONFIG
+from pyarrow import fs
 
 from yolact_ascend.errors import ArtifactError, DatasetError, UsageError
 from yolact_ascend.models.config import CONFIGS
+from yolact_ascend.scale import places
 from yolact_ascend.scale.manifest import match_images, number_images
 from yolact_ascend.scale.places import find_place, without_secrets
 from yolact_ascend.scale.reading import Reader
@@ -111,6 +114,27 @@ def test_a_store_is_a_place_for_results_too(tmp_path):
     assert (out / "copied.json").read() == b"[]"
     with pytest.raises(ArtifactError, match="Cannot read memory://.*/none: .* Is the store reachable"):
         (out / "none").read()
+
+
+@pytest.mark.parametrize("uri", ["gs://anonymous@b/a", "gs://anonymous@b/a?scheme=http"])
+def test_a_store_of_google_may_be_silent_for_a_minute(uri, monkeypatch):
+    """Arrow 26 asks for 15 minutes where the URI has no limit: nothing was said for 4 minutes without a network."""
+    seen, really = [], fs.FileSystem.from_uri
+    played = SimpleNamespace(from_uri=lambda word: seen.append(word) or really(word))
+    monkeypatch.setattr(places.fs, "FileSystem", played)
+    assert find_place(uri).path == "b/a"
+    find_place("gs://anonymous@b/a?retry_limit_seconds=5")
+    mark = "&" if "?" in uri else "?"
+    assert seen == [f"{uri}{mark}retry_limit_seconds=60", "gs://anonymous@b/a?retry_limit_seconds=5"]
+
+
+def test_a_store_that_cannot_be_reached_is_said(monkeypatch):
+    def fail(word):
+        raise OSError("AWS Error NETWORK_CONNECTION during HeadBucket operation")
+
+    monkeypatch.setattr(places.fs, "FileSystem", SimpleNamespace(from_uri=fail))
+    with pytest.raises(ArtifactError, match=r"^Cannot use s3://b/a: AWS Error NETWORK.* Is the store reachable, with"):
+        find_place("s3://KEY:SECRET@b/a?region=x")
 
 
 def test_passwords_are_not_shown(tmp_path):

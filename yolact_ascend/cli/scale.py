@@ -56,6 +56,9 @@ def run(arguments: argparse.Namespace) -> None:
     require_module("pyarrow")
     if arguments.cluster is not None:
         require_module("ray")
+    from yolact_ascend.scale.places import require_apart
+
+    require_apart(arguments.source, arguments.out)
     planned = _run_on_cluster(arguments) if arguments.cluster is not None else _run_here(arguments)
     if planned is not None:
         _merge(planned)
@@ -140,11 +143,12 @@ def _run_on_cluster(arguments: argparse.Namespace) -> Planned:
 
 def _merge(planned: Planned) -> None:
     from yolact_ascend.scale.run import finish
+    from yolact_ascend.tables import counted
 
     merged = finish(planned)
     if merged.failed:
         print(f"warning: {merged.describe()}", file=sys.stderr)
-    print(f"Results of {merged.evaluation.images} images are in {planned.out.name}.")
+    print(f"Results of {counted(merged.evaluation.images, 'image')} are in {planned.out.name}.")
     if planned.plan.category_ids:
         show_scores(merged.evaluation)
     else:

@@ -15,7 +15,7 @@ from yolact_ascend.errors import ArtifactError, DatasetError
 from yolact_ascend.images.coco import list_some
 from yolact_ascend.progress import bar
 from yolact_ascend.scale.manifest import read_ids
-from yolact_ascend.scale.parts import read_part, rows_of
+from yolact_ascend.scale.parts import REMOVE_PART, read_part, rows_of
 from yolact_ascend.scale.places import RESUME
 from yolact_ascend.scale.plan import MANIFEST, Planned
 from yolact_ascend.tables import counted
@@ -57,9 +57,9 @@ def merge(planned: Planned, files: Mapping[str, Path]) -> Merged:
         )
     failed: list[tuple[int, str]] = []
     scoring = planned.plan.scoring
-    ids = [] if scoring is None else read_ids(planned.out / MANIFEST).to_numpy()
-    with open_scorer(scoring, ids) as scorer, ResultsFiles(files, planned.plan.class_ids) as results:
-        for part in bar(_parts(planned), desc="merge", unit="shard", total=planned.plan.shards):
+    ids = read_ids(planned.out / MANIFEST)
+    with open_scorer(scoring, ids.to_numpy()) as scorer, ResultsFiles(files, planned.plan.class_ids) as results:
+        for part in bar(_parts(planned, ids), desc="merge", unit="shard", total=planned.plan.shards):
             for row in rows_of(part):
                 if row.detections is None:
                     failed.append((row.image_id, row.error))
@@ -72,13 +72,12 @@ def merge(planned: Planned, files: Mapping[str, Path]) -> Merged:
         return Merged(scorer.evaluation(), tuple(failed))
 
 
-def _parts(planned: Planned) -> Iterator[pa.Table]:
+def _parts(planned: Planned, ids: pa.ChunkedArray) -> Iterator[pa.Table]:
+    """Give the parts in order; raises ArtifactError for one that has other images than its shard."""
+    size = planned.plan.shard_size
     for shard in range(planned.plan.shards):
         place = planned.part(shard)
         part = read_part(place)
-        if part.num_rows != planned.plan.count(shard):
-            raise ArtifactError(
-                f"{place.name} has {part.num_rows} rows, expected {planned.plan.count(shard)}: it is not of this plan. "
-                "Remove it, and rerun the same command."
-            )
+        if part["image_id"].combine_chunks() != ids.slice(shard * size, size).combine_chunks():
+            raise ArtifactError(f"{place.name} has other images than shard {shard} of this plan. {REMOVE_PART}")
         yield part

@@ -16,9 +16,11 @@ import pyarrow.parquet as pq
 from yolact_ascend.detection.detections import Detections
 from yolact_ascend.detection.image_matches import ImageMatches, ImageObjects, Matched
 from yolact_ascend.detection.tasks import BOX, MASK
+from yolact_ascend.errors import ArtifactError
 from yolact_ascend.scale.places import Place
 
 TASKS = (BOX, MASK)
+REMOVE_PART = "Remove it, and rerun the same command."
 _MATCHES = pa.struct(
     [
         ("classes", pa.list_(pa.int16())),
@@ -71,9 +73,15 @@ def part_of(rows: Sequence[Row]) -> pa.Buffer:
 
 
 def read_part(place: Place) -> pa.Table:
-    """Return the content of a part."""
+    """Return the content of a part; raises ArtifactError when it is none."""
     with place.opened() as file:
-        return pq.ParquetFile(file).read()
+        try:
+            part = pq.ParquetFile(file).read()
+        except pa.ArrowInvalid as error:
+            raise ArtifactError(f"{place.name} is damaged: {str(error).splitlines()[0]} {REMOVE_PART}") from error
+    if part.schema != SCHEMA:
+        raise ArtifactError(f"{place.name} is a table of another kind: {part.schema.names}. {REMOVE_PART}")
+    return part
 
 
 def rows_of(part: pa.Table) -> Iterator[Row]:

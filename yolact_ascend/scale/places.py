@@ -17,6 +17,7 @@ from yolact_ascend.errors import ArtifactError, UsageError
 from yolact_ascend.files import PART, atomic_path
 
 SCHEMES_OF_ARROW = ("file", "s3", "gs", "gcs", "hdfs", "viewfs", "abfs", "abfss")  # pyarrow's own; the rest: fsspec
+GOOGLE_S = 60  # that Google's store may not answer: Arrow tries for 15 minutes (GcsOptions, retry_limit_seconds)
 RESUME = "Finished shards are kept; rerun the same command to resume."
 
 
@@ -83,35 +84,58 @@ class Place:
         with self._spoken("write"), path.open("rb") as source, self.system.open_output_stream(self.path) as file:
             shutil.copyfileobj(source, file, 1 << 20)
 
-    @contextlib.contextmanager
-    def _spoken(self, what: str) -> Iterator[None]:
-        """Turn errors of the store into a sentence; what an inner block raises of ours passes."""
-        try:
-            yield
-        except (OSError, pa.ArrowException) as error:
-            reason = str(error).splitlines()[0].rstrip(".") if str(error) else type(error).__name__
-            raise ArtifactError(
-                f"Cannot {what} {self.name}: {reason}. Is the store reachable, with room in it and access for this "
-                f"user? {RESUME}"
-            ) from error
+    def _spoken(self, what: str) -> contextlib.AbstractContextManager[None]:
+        return _spoken(f"{what} {self.name}")
+
+
+@contextlib.contextmanager
+def _spoken(what: str) -> Iterator[None]:
+    """Turn errors of a store into a sentence; what an inner block raises of ours passes."""
+    try:
+        yield
+    except (OSError, pa.ArrowException) as error:
+        reason = str(error).splitlines()[0].rstrip(".") if str(error) else type(error).__name__
+        raise ArtifactError(
+            f"Cannot {what}: {reason}. Is the store reachable, with room in it and access for this user? {RESUME}"
+        ) from error
 
 
 def find_place(word: str) -> Place:
-    """Return the place that a path or URI names; raises UsageError when no library knows such a URI."""
+    """Return the place that a path or URI names.
+
+    Raises UsageError when no library knows such a URI, ArtifactError when its store does not answer.
+    """
     if "://" not in word:
         return Place(fs.LocalFileSystem(), absolute(word), word)
     scheme, name = word.split("://")[0], without_secrets(word)
-    try:
-        if scheme in SCHEMES_OF_ARROW:
-            known, path = fs.FileSystem.from_uri(word)
-            return Place(known, path, name)
-        from fsspec.core import url_to_fs
+    with _spoken(f"use {name}"):
+        try:
+            if scheme in SCHEMES_OF_ARROW:
+                known, path = fs.FileSystem.from_uri(_with_limit(word) if scheme in ("gs", "gcs") else word)
+                return Place(known, path, name)
+            from fsspec.core import url_to_fs
 
-        system, path = url_to_fs(word)
-        return Place(fs.PyFileSystem(fs.FSSpecHandler(system)), path, name)
-    except (OSError, ValueError, ImportError, pa.ArrowException) as error:
-        reason = str(error).splitlines()[0].rstrip(".")
-        raise UsageError(f"Cannot use {name}: {reason}. Pass a path, or a URI that pyarrow or fsspec knows.") from error
+            system, path = url_to_fs(word)
+            return Place(fs.PyFileSystem(fs.FSSpecHandler(system)), path, name)
+        except (ValueError, ImportError) as error:
+            reason = str(error).splitlines()[0].rstrip(".")
+            raise UsageError(
+                f"Cannot use {name}: {reason}. Pass a path, or a URI that pyarrow or fsspec knows."
+            ) from error
+
+
+def require_apart(source: str, out: str) -> None:
+    """Raise UsageError where `out` is the source or lies in it: parts would be listed as tables of pictures."""
+    folder, below = (f"{without_secrets(absolute(word)).rstrip('/')}/" for word in (source, out))
+    if below.startswith(folder):
+        raise UsageError(f"--out={without_secrets(out)} lies in {without_secrets(source)}. Pass a folder elsewhere.")
+
+
+def _with_limit(uri: str) -> str:
+    """Return a URI of Google's store with a limit of time, if it has none."""
+    if "retry_limit_seconds=" in uri:
+        return uri
+    return f"{uri}{'&' if '?' in uri else '?'}retry_limit_seconds={GOOGLE_S}"
 
 
 def absolute(word: str) -> str:
