@@ -11,7 +11,7 @@ from ray.exceptions import RayActorError
 from yolact_ascend.errors import ArtifactError, ToolError, UsageError
 from yolact_ascend.host.loading import ModelRequest
 from yolact_ascend.scale import cluster
-from yolact_ascend.scale.actor import Job, Opened
+from yolact_ascend.scale.actor import Job, Opened, lead_of
 from yolact_ascend.scale.cluster import Size
 from yolact_ascend.scale.planning import ScaleRequest
 from yolact_ascend.scale.work import Done
@@ -22,6 +22,9 @@ from yolact_ascend.targets.target import DeviceRequest
 class Actor:
     """Does its shards in order; `fails(shard)` is an exception in place of the one that it is at, or None."""
 
+    lead = 2
+    most = 0  # shards that it has known at once
+
     def __init__(self, number, fails):
         self.number, self.fails, self.given, self.killed = number, fails, deque(), False
         names = {name: SimpleNamespace(remote=getattr(self, f"_{name}")) for name in ("plan", "open", "do", "close")}
@@ -31,10 +34,11 @@ class Actor:
         return self.fails("plan") or ["odd"]
 
     def _open(self):
-        return self.fails(None) or Opened("host", "device", self.number)
+        return self.fails(None) or Opened("host", "device", self.number, lead=self.lead)
 
     def _do(self, shards):
         self.given.extend(shards)
+        self.most = max(self.most, len(self.given))
         return self.fails(self.given[0]) or Done(self.given.popleft(), 2, 0)
 
     def _close(self):
@@ -93,6 +97,15 @@ def test_each_shard_is_done_once_by_as_many_actors_as_fit(drive, monkeypatch):
     assert sorted(shard for _, shard in done) == list(range(10))
     assert {number for number, _ in done} == {0, 1, 2} and len(ray.actors) == 3
     assert sorted(closed) == ["closed 0", "closed 1", "closed 2"] and said == []
+
+
+@pytest.mark.parametrize(("ahead", "size", "lead"), [(24, 256, 2), (24, 48, 2), (24, 16, 4), (24, 8, 7)])
+def test_an_actor_knows_twice_the_images_that_its_stream_takes_ahead(ahead, size, lead, drive, monkeypatch):
+    assert lead_of(ahead, size) == lead
+    monkeypatch.setattr(Actor, "lead", lead)
+    ray = Ray(monkeypatch)
+    drive(ray, 2, list(range(30)))
+    assert [actor.most for actor in ray.actors] == [lead, lead]
 
 
 def test_no_more_actors_are_started_than_there_are_shards(drive, monkeypatch):

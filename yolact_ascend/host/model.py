@@ -22,7 +22,7 @@ from yolact_ascend.flags import MAX_WORKERS
 from yolact_ascend.host import arguments
 from yolact_ascend.host.found import Found
 from yolact_ascend.host.inference import detect_batch, input_dtype, prepare_batch, require_fit
-from yolact_ascend.host.overlap import Detected, Spent, overlap
+from yolact_ascend.host.overlap import Detected, Spent, batches_ahead, overlap
 from yolact_ascend.images.reader import Picture, PictureSource, take_picture
 from yolact_ascend.models.config import ModelConfig
 from yolact_ascend.models.family import Detector
@@ -149,6 +149,10 @@ class Model:
                     raise DatasetError(each.failure)
                 else:
                     on_unreadable(DatasetError(each.failure))
+
+    def images_ahead(self, workers: int | None = None) -> int:
+        """Return how many images `overlap` takes before it gives the first."""
+        return self.batch_size * batches_ahead(self._engines, self.batch_size, workers or count_cores())
 
     def overlap(
         self, sources: Iterable[PictureSource], spent: Spent, workers: int | None = None, total: int | None = None

@@ -71,7 +71,7 @@ def overlap(
     spent.devices = [[] for _ in engines]
     dtype = input_dtype(engines[0], detector.config)
     workers = workers if total is None else min(workers, total)
-    count = 2 * sum(engine.at_once for engine in engines) + -(-AHEAD * workers // batch_size)
+    count = batches_ahead(engines, batch_size, workers)
     count = count if total is None else min(count, -(-total // batch_size))
     with contextlib.ExitStack() as stack:
         # Pictures of any size come from this process: a slot has one size.
@@ -89,6 +89,11 @@ def overlap(
             raise
     if ended:
         raise ended[0]
+
+
+def batches_ahead(engines: Sequence[Engine], batch_size: int, workers: int) -> int:
+    """Return how many batches a stream has on their way: as many as keep engines and workers busy."""
+    return 2 * sum(engine.at_once for engine in engines) + -(-AHEAD * workers // batch_size)
 
 
 def _until_failure(sources: Iterable[PictureSource], ended: list[Exception]) -> Iterator[PictureSource]:

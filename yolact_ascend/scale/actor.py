@@ -51,14 +51,26 @@ class Job:
         )
 
 
+LEAD = 2  # shards that an actor knows at least: one that it works on, and the next
+
+
+def lead_of(ahead: int, shard_size: int) -> int:
+    """Return how many shards an actor is to know whose stream takes so many images ahead.
+
+    With fewer, the stream would end, and begin anew with new processes: so twice as many images, and one shard.
+    """
+    return 1 + -(-2 * ahead // shard_size)
+
+
 @dataclass(frozen=True)
 class Opened:
-    """Where an actor's model is open."""
+    """Where an actor's model is open, and how many shards it is to know."""
 
     host: str
     device: str
     pid: int
     card: str = ""  # that Ray gave to this process; "" where it gave none
+    lead: int = LEAD
 
     def describe(self) -> str:
         """Return where that is, in words that differ from those of other actors."""
@@ -89,7 +101,8 @@ class ShardWorker:
         require_same(self._planned.plan, chosen)
         self._tools = self._stack.enter_context(open_tools(self._planned, chosen, self._job.request.source))
         self._start = time.perf_counter()
-        return Opened(platform.node(), self._tools.model.device, os.getpid(), visible_cards())
+        lead = lead_of(self._tools.model.images_ahead(self._job.workers), self._planned.plan.shard_size)
+        return Opened(platform.node(), self._tools.model.device, os.getpid(), visible_cards(), lead)
 
     def do(self, shards: Sequence[int]) -> Done | None:
         """Take further shards, and return when one more part is written; None when there is no shard left."""

@@ -23,7 +23,7 @@ from yolact_ascend.cores import count_cores
 from yolact_ascend.errors import ToolError, UsageError, YolactAscendError
 from yolact_ascend.flags import JOINED_CLUSTER, LOCAL_CLUSTER
 from yolact_ascend.host.loading import WEIGHTS_SUFFIXES, model_in
-from yolact_ascend.scale.actor import Job, Opened, ShardWorker
+from yolact_ascend.scale.actor import LEAD, Job, Opened, ShardWorker
 from yolact_ascend.scale.course import Course
 from yolact_ascend.scale.places import RESUME, find_place
 from yolact_ascend.scale.plan import Planned, read_plan
@@ -35,7 +35,6 @@ from yolact_ascend.targets.ascend.tools import ON_EMULATION
 from yolact_ascend.targets.registry import TARGETS
 
 NPU = "NPU"  # Ray's own name of a card: ray/_private/accelerators/npu.py
-LEAD = 2  # shards that an actor knows: one that it works on, and the next
 MOST_DEATHS = 3  # of actors with the same shard
 LOOK_S = 1.0  # between two looks at what is done
 HEAD_S = 10.0  # that a head may take to answer
@@ -243,7 +242,8 @@ class _Driver:
         return answer if isinstance(answer, Done) else None
 
     def _feed(self, actor: _Actor) -> None:
-        new = [self._left.popleft() for _ in range(min(LEAD - len(actor.given), len(self._left)))]
+        lead = actor.place.lead if actor.place else LEAD
+        new = [self._left.popleft() for _ in range(min(lead - len(actor.given), len(self._left)))]
         actor.given.extend(new)
         if actor.given:
             self._calls[actor.handle.do.remote(new)] = actor
