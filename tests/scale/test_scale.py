@@ -300,6 +300,8 @@ def test_a_share_is_a_number_and_how_many_there_are(word, capsys):
     [
         (["scale", "photos"], "Pass SOURCE, the images, and --out=URI"),
         (["scale", "photos", "--out=o", "--cluster=local", "--shard=0/2"], "Pass either --cluster or --shard"),
+        (["scale", "photos", "--out=o", "--actors=2"], "--actors says nothing without --cluster. Leave it out"),
+        (["scale", "photos", "--out=o", "--images=2"], "--images says nothing without --plan_only. Leave it out"),
         (["scale", "photos", "--out=photos/o"], "--out=photos/o lies in photos. Pass a folder elsewhere."),
         (["scale", "s3://KEY:SECRET@b/a", "--out=s3://b/a/o"], "--out=s3://b/a/o lies in s3://b/a. Pass a folder"),
     ],

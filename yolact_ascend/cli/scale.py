@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from yolact_ascend.scale.plan import Planned
     from yolact_ascend.scale.planning import ScaleRequest
 
+ONLY_WITH = {"actors": "cluster", **dict.fromkeys(("report", "images", "host_cores", "host_cards"), "plan_only")}
 HELP = "Run very many images in shards, on this host or several, and merge their results."
 
 
@@ -46,6 +47,9 @@ def run(arguments: argparse.Namespace) -> None:
     """Do the work of the verb."""
     from yolact_ascend.extras import require_module
 
+    for name, other in ONLY_WITH.items():
+        if getattr(arguments, name) is not None and not getattr(arguments, other):
+            raise UsageError(f"--{name} says nothing without --{other}. Leave it out, or pass both.")
     if arguments.plan_only:
         _plan_capacity(arguments)
         return
