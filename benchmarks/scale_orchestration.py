@@ -5,7 +5,7 @@
 `handing`: 20000 images in shards of 10 by 16 workers on a Ray cluster of two raylets of this machine, each of which
 writes the same detections under other ids. `listing`: from the start of `scale` on a place with 10000 parts to its
 first word, without the merge; by `--s3`, too, where moto serves a bucket on 127.0.0.1. `planning`: an annotation file
-of 7 objects an image, which is read whole.
+of 7 objects an image.
 """
 
 from __future__ import annotations
@@ -36,13 +36,13 @@ from scale_merge import SIDE, draw_plan, draw_truth, peak_mb  # noqa: E402
 from yolact_ascend.cores import count_cores  # noqa: E402
 from yolact_ascend.files import write_json  # noqa: E402
 from yolact_ascend.host.loading import ModelRequest  # noqa: E402
-from yolact_ascend.images.annotations import read_annotations  # noqa: E402
 from yolact_ascend.scale.actor import Job  # noqa: E402
 from yolact_ascend.scale.manifest import hash_images, match_images, read_shard, write_manifest  # noqa: E402
 from yolact_ascend.scale.places import find_place  # noqa: E402
 from yolact_ascend.scale.plan import Planned, read_plan  # noqa: E402
 from yolact_ascend.scale.planning import SHARD_IMAGES, ScaleRequest  # noqa: E402
-from yolact_ascend.scale.source import Entry  # noqa: E402
+from yolact_ascend.scale.source import list_source  # noqa: E402
+from yolact_ascend.scale.truths import read_truths  # noqa: E402
 
 ACTORS, IMAGES, SHARD_SIZE, FOUND = 16, 20000, 10, 8
 PARTS = 10000
@@ -169,12 +169,12 @@ def measure_planning(args: argparse.Namespace, folder: Path) -> dict[str, Any]:
         done = subprocess.run(command, stdout=subprocess.PIPE, check=True)
         rows.append({"images": count, "annotations_gb": file.stat().st_size / 1e9, **json.loads(done.stdout)})
         file.unlink()
-    per_million = 1e6 * (rows[-1]["peak_mb"] - rows[0]["peak_mb"]) / (rows[-1]["images"] - rows[0]["images"])
-    return {"results": rows, "gb_per_million_images": per_million / 1000}
+    return {"results": rows}
 
 
 def write_annotations(file: Path, count: int) -> None:
-    """Write an annotation file of so many images."""
+    """Write an annotation file of so many images, and a list of them."""
+    file.with_suffix(".txt").write_text("\n".join(f"{n:012d}.jpg" for n in range(count)))
     rng, number = np.random.default_rng(0), 0
     truths = [draw_truth(rng) for _ in range(1000)]
     with file.open("w") as opened:
@@ -189,19 +189,22 @@ def write_annotations(file: Path, count: int) -> None:
 
 
 def measure_plan(file: Path) -> dict[str, float]:
-    """Do what planning does with an annotation file, up to the manifest; and read a shard of that."""
-    before, start = peak_mb(), time.perf_counter()
-    read = read_annotations(file)
-    after_reading, seconds = peak_mb(), time.perf_counter() - start
-    entries = [Entry(image["file_name"], image["file_name"]) for image in read.data["images"]]
-    images = match_images(entries, read.data, True, "drawn")
+    """Do what planning does with a list and an annotation file, up to the manifest; and read a shard of that."""
+    source, before = file.with_suffix(".txt"), peak_mb()
+    start, core_start = time.perf_counter(), time.process_time()
+    entries = list_source(str(source))
+    listed, after_listing = time.perf_counter() - start, peak_mb()
+    read = read_truths(file)
+    read_s, after_reading = time.perf_counter() - start - listed, peak_mb()
+    images = match_images(entries, read, "drawn")
     hash_images(images)
     manifest = find_place(str(file.parent / "manifest.parquet"))
     write_manifest(manifest, images, SHARD_IMAGES)
     planned = time.perf_counter() - start
     read_shard(manifest, 0)
     return {
-        **{"read_s": seconds, "seconds": planned, "before_mb": before, "read_mb": after_reading, "peak_mb": peak_mb()},
+        **{"list_s": listed, "read_s": read_s, "seconds": planned, "core_s": time.process_time() - core_start},
+        **{"before_mb": before, "listed_mb": after_listing, "read_mb": after_reading, "peak_mb": peak_mb()},
         "shard_ms": 1000 * (time.perf_counter() - start - planned),
         "manifest_gb": Path(manifest.path).stat().st_size / 1e9,
     }

@@ -9,7 +9,7 @@ import hashlib
 import itertools
 import json
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -128,8 +128,15 @@ def write_json(path: Path, value: Any, indent: int | None = 2) -> None:
 
 def read_json(path: Path, what: str) -> Any:
     """Read a JSON file; raises ArtifactError, naming `what` the file is, when it is missing or not JSON."""
-    try:
+    with json_errors(path, what):
         return parse_json(path.read_text(encoding="utf-8-sig"))  # with a byte-order mark, or without
+
+
+@contextlib.contextmanager
+def json_errors(path: Path, what: str) -> Iterator[None]:
+    """Turn the errors of reading a JSON file into the sentence that `read_json` raises."""
+    try:
+        yield
     except FileNotFoundError:
         raise ArtifactError(f"There is no {path} ({what}).") from None
     except ValueError as error:
@@ -141,10 +148,10 @@ def read_json(path: Path, what: str) -> Any:
         raise ArtifactError(f"Cannot read {path} ({what}): {error.strerror}.") from error
 
 
-def parse_json(text: str | bytes) -> Any:
+def parse_json(text: str | bytes, decode: Callable[[Any], Any] = json.loads) -> Any:
     """Return the value of a JSON text; raises ValueError that says why it has none, or none that Python can hold."""
     try:
-        return json.loads(text)
+        return decode(text)
     except RecursionError:
         raise ValueError("it is nested too deeply to be read") from None
     except (UnicodeDecodeError, json.JSONDecodeError):

@@ -136,10 +136,10 @@ def test_every_kind_of_fault_is_a_sentence(read):
     counts = re.findall(r"(\d) of 6 annotations (have .*?);", fault)
     assert counts == [
         ("1", "have no mask"),
+        ("1", "have a damaged string of run lengths"),
         ("2", "have a mask that is empty, or has fewer than three points"),
         ("1", "have a mask that is no list of polygons"),
         ("1", "have run lengths that do not add up to the picture"),
-        ("1", "have a damaged string of run lengths"),
     ]
 
 

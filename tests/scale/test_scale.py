@@ -24,7 +24,7 @@ from yolact_ascend.scale.merge import merge
 from yolact_ascend.scale.parts import rows_of
 from yolact_ascend.scale.places import find_place
 from yolact_ascend.scale.plan import SCHEMA, Planned, read_plan
-from yolact_ascend.scale.planning import ScaleRequest, describe_memory
+from yolact_ascend.scale.planning import ScaleRequest
 
 
 @pytest.fixture(scope="session")
@@ -102,15 +102,6 @@ def test_one_process_writes_the_same_parts_and_does_only_what_is_missing(scale, 
     assert "4 images in 2 shards, 1 of them done before." in capsys.readouterr().out
     assert {name: data for name, data in parts_in(copied).items() if name[0] != "."} == parts_in(by_shards)
     assert kept.stat().st_mtime_ns == before
-
-
-def test_large_annotations_are_said(tmp_path):
-    file = tmp_path / "annotations.json"
-    with file.open("wb") as opened:
-        opened.truncate(10**9)  # of a sparse file
-    assert describe_memory(file) == f"Planning holds all annotations of {file} in memory, about 8.00 GB."
-    file.write_text("{}")
-    assert describe_memory(file) == describe_memory(None) == ""
 
 
 def test_the_plan_has_its_published_form(by_shards):

@@ -1,6 +1,7 @@
 """Sources: each kind lists the same pictures, and reads the same bytes; what is none is said."""
 
 import io
+import json
 import tarfile
 from types import SimpleNamespace
 
@@ -20,6 +21,7 @@ from yolact_ascend.scale.manifest import match_images, number_images
 from yolact_ascend.scale.places import find_place, without_secrets
 from yolact_ascend.scale.reading import Reader
 from yolact_ascend.scale.source import Entry, folder_of, list_source
+from yolact_ascend.scale.truths import read_truths
 
 SIZE = (12, 16)  # height and width
 
@@ -173,21 +175,23 @@ def test_a_name_twice_and_a_table_without_pictures_are_said(tmp_path):
         list_source(str(as_table(tmp_path, {"label": [1]})))
 
 
-def annotations_of(names, size=SIZE):
+def annotations_of(tmp_path, names, size=SIZE):
     images = [
         {"id": 10 * number, "file_name": name, "height": size[0], "width": size[1]}
         for number, name in enumerate(names, 1)
     ]
-    return {"images": images, "annotations": [], "categories": [{"id": 1}]}
+    file = tmp_path / "annotations.json"
+    file.write_text(json.dumps({"images": images, "annotations": [], "categories": [{"id": 1}]}))
+    return read_truths(file)
 
 
-def test_images_are_found_by_their_names_or_those_without_folders():
+def test_images_are_found_by_their_names_or_those_without_folders(tmp_path):
     entries = [Entry(name, name) for name in ("0.tar/a.jpg", "b.jpg", "x/000000000007.jpg", "y/two.jpg", "z/two.jpg")]
-    found = match_images(entries, annotations_of(["c/b.jpg", "COCO_val2014_000000000007.jpg", "a.jpg"]), True, "s")
+    found = match_images(entries, annotations_of(tmp_path, ["c/b.jpg", "COCO_val2014_000000000007.jpg", "a.jpg"]), "s")
     assert [image.entry.name for image in found] == ["b.jpg", "x/000000000007.jpg", "0.tar/a.jpg"]
     assert [image.image_id for image in found] == [10, 20, 30] and found[0].truth == "[]" and found[0].size == SIZE
     with pytest.raises(DatasetError, match="2 of 3 images that the annotation file lists are not in s: two.jpg, q.jpg"):
-        match_images(entries, annotations_of(["two.jpg", "b.jpg", "q.jpg"]), True, "s")
+        match_images(entries, annotations_of(tmp_path, ["two.jpg", "b.jpg", "q.jpg"]), "s")
 
 
 def test_a_missing_image_is_its_own_failure_and_a_lost_source_is_everybodys(tmp_path):
@@ -204,7 +208,7 @@ def test_a_missing_image_is_its_own_failure_and_a_lost_source_is_everybodys(tmp_
 def test_other_proportions_than_annotated_are_a_failure_where_boxes_would_be_wrong(tmp_path):
     """R-CNN pads, so that boxes are scaled by the picture's own proportions; YOLACT stretches."""
     source = as_folder(tmp_path)
-    (image,) = match_images(list_source(str(source)), annotations_of(["a.png"], (16, 40)), True, "s")
+    (image,) = match_images(list_source(str(source)), annotations_of(tmp_path, ["a.png"], (16, 40)), "s")
     folder = find_place(str(source))
     assert Reader(folder, TINY_CONFIG.preprocessing).read(image).failure == ""
     failure = Reader(folder, CONFIGS["mask_rcnn_R_50_FPN_3x"].preprocessing).read(image).failure

@@ -99,7 +99,6 @@ def _run_here(arguments: argparse.Namespace) -> Planned | None:
     from yolact_ascend.scale.run import Group, shards_of, work
     from yolact_ascend.tables import counted
 
-    _say_memory(arguments)
     chosen = choose_model(requested_model(arguments))
     prepared = prepare_plan(_request(arguments), chosen)
     for warning in prepared.warnings:
@@ -120,14 +119,6 @@ def _run_here(arguments: argparse.Namespace) -> Planned | None:
     return None
 
 
-def _say_memory(arguments: argparse.Namespace) -> None:
-    from yolact_ascend.scale.planning import describe_memory
-
-    said = describe_memory(arguments.json_file)
-    if said:
-        print(said, file=sys.stderr, flush=True)
-
-
 def _run_on_cluster(arguments: argparse.Namespace) -> Planned:
     from yolact_ascend.environment import silence_ray
 
@@ -135,7 +126,6 @@ def _run_on_cluster(arguments: argparse.Namespace) -> Planned:
     from yolact_ascend.scale.actor import Job
     from yolact_ascend.scale.cluster import joined, run_on_cluster, say_on_stderr
 
-    _say_memory(arguments)
     job = Job(arguments.out, _request(arguments), requested_model(arguments), arguments.workers).absolute()
     with joined(arguments.cluster):
         planned, workers = run_on_cluster(job, arguments.actors, say_on_stderr)

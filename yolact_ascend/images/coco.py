@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import errno
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -154,9 +154,14 @@ def load_dataset(annotation_file: Path, image_folder: Path, with_masks: bool = T
 
 def order_images(annotations: Mapping[str, Any]) -> list[int]:
     """Return the ids of an annotation file's images in the order of `CocoDataset.images`."""
-    annotated = dict.fromkeys(annotation["image_id"] for annotation in annotations["annotations"])
-    listed = (entry["id"] for entry in annotations["images"])
-    return [*annotated, *(image_id for image_id in listed if image_id not in annotated)]
+    annotated = (annotation["image_id"] for annotation in annotations["annotations"])
+    return annotated_first(annotated, (entry["id"] for entry in annotations["images"]))
+
+
+def annotated_first(annotated: Iterable[int], listed: Iterable[int]) -> list[int]:
+    """Return the images that annotations have, once each and as these come, and then the others that are listed."""
+    first = dict.fromkeys(annotated)
+    return [*first, *(image for image in listed if image not in first)]
 
 
 def _require_own_files(

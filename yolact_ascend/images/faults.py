@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +18,7 @@ NAME = {"images": "file_name", "categories": "name"}
 class _Fault:
     count: int
     number: int  # of the first entry
+    entry: Entry
     expected: str
     found: str
 
@@ -32,27 +33,34 @@ class Faults:
     def __bool__(self) -> bool:
         return bool(self._kinds)
 
-    def note(self, number: int, kind: str, expected: str, found: str) -> None:
-        """Count a fault of entry `number`; `kind` is what follows "3 of 8 annotations"."""
-        self._kinds.setdefault(kind, _Fault(0, number, expected, found)).count += 1
+    def note(self, number: int, entry: Entry, kind: str, expected: str, found: str) -> None:
+        """Count a fault of the entry `number`; `kind` is what follows "3 of 8 annotations"."""
+        fault = self._kinds.get(kind)
+        if fault is None or number < fault.number:
+            fault = _Fault(fault.count if fault else 0, number, entry, expected, found)
+            self._kinds[kind] = fault
+        fault.count += 1
 
-    def describe(self, entries: Sequence[Entry], images: Sequence[Entry]) -> str:
-        """Return a sentence for each kind, "" when there is none."""
+    def describe(self, count: int, name_of: Callable[[int], Any]) -> str:
+        """Return a sentence for each kind, in the order of their first entries, "" when there is none.
+
+        `count` is that of all entries; `name_of` gives the name of the image that has an id, if any.
+        """
         return " ".join(
-            f"{fault.count} of {len(entries)} {self._section} {kind}; the first is "
-            f"{self._label(entries[fault.number], fault.number, images)}: expected {fault.expected}, "
-            f"found {fault.found}."
-            for kind, fault in self._kinds.items()
+            f"{fault.count} of {count} {self._section} {kind}; the first is {self._label(fault, name_of)}: expected "
+            f"{fault.expected}, found {fault.found}."
+            for kind, fault in sorted(self._kinds.items(), key=lambda each: each[1].number)
         )
 
-    def _label(self, entry: Entry, number: int, images: Sequence[Entry]) -> str:
+    def _label(self, fault: _Fault, name_of: Callable[[int], Any]) -> str:
         """Return which entry that is: "annotation 7 of image 139 (000000000139.jpg)"."""
-        label = f'entry {number} of "{self._section}"'
+        entry = fault.entry
+        label = f'entry {fault.number} of "{self._section}"'
         if type(entry.get("id")) in (int, str):
             label = f"{SINGULAR[self._section]} {show_name(entry['id'])}"
         name, image_id = entry.get(NAME.get(self._section, "")), entry.get("image_id")
         if isinstance(image_id, int):
-            name = next((image.get("file_name") for image in images if image.get("id") == image_id), None)
+            name = name_of(image_id)
             label = f"{label} of image {show_value(image_id)}"
         return f"{label} ({show_name(name)})" if name and isinstance(name, str) else label
 

@@ -115,12 +115,12 @@ FIELDS: dict[str, dict[str, Field]] = {
 }
 
 
-def read_fields(entries: Sequence[Entry], section: str, faults: Faults) -> list[Entry]:
-    """Return copies of a section's entries with their fields read; others stay as they are."""
+def read_fields(entries: Sequence[Entry], section: str, faults: Faults, first: int = 0) -> list[Entry]:
+    """Return copies of a section's entries, from number `first` on, with their fields read; others stay as they are."""
     found = [dict(entry) for entry in entries]
     for key, field in FIELDS[section].items():
         read = field.read
-        for number, entry in enumerate(found):
+        for number, entry in enumerate(found, first):
             value = entry.get(key)
             if value is None and field.is_optional:
                 entry[key] = field.default
@@ -129,14 +129,18 @@ def read_fields(entries: Sequence[Entry], section: str, faults: Faults) -> list[
                 entry[key] = read(value)
             except ValueError:
                 place = show(value) if key in entry else "nothing"
-                faults.note(number, f'have no usable "{key}"', field.expected, place)
-    if section == "images" and not faults:
-        _limit_pixels(found, faults)
+                faults.note(number, entry, f'have no usable "{key}"', field.expected, place)
+    if section == "images":
+        _limit_pixels(found, faults, first)
     return found
 
 
-def _limit_pixels(images: Sequence[Entry], faults: Faults) -> None:
-    for number, image in enumerate(images):
-        if image["width"] * image["height"] > MOST_PIXELS:
+def _limit_pixels(images: Sequence[Entry], faults: Faults, first: int) -> None:
+    for number, image in enumerate(images, first):
+        try:
+            pixels = _side(image.get("width")) * _side(image.get("height"))
+        except ValueError:  # which is noted
+            continue
+        if pixels > MOST_PIXELS:
             found = f"{image['width']}×{image['height']}"
-            faults.note(number, "have too many pixels", f"{MOST_PIXELS} at most", found)
+            faults.note(number, image, "have too many pixels", f"{MOST_PIXELS} at most", found)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,40 +33,44 @@ class _Unusable(Exception):
 class Segmentations:
     """The masks of a file's annotations, what is wrong with them, and the boxes and areas that follow from them."""
 
-    def __init__(self, images: Mapping[int, Entry], annotations: Sequence[Entry]) -> None:
-        self._images, self._annotations = images, annotations
+    def __init__(self) -> None:
+        self._count = 0  # of annotations
         self._faults, self._boxless = Faults("annotations"), Faults("annotations")
         self._slivers = 0  # pieces of polygons that were dropped
         self._polygons = 0
         self._furthest = 0.0  # largest coordinate of all polygons
         self._least_side_px = math.inf  # of the pictures with polygons
-        self._strings: list[tuple[int, str, int]] = []  # number of the annotation, run lengths, pixels of its picture
+        self._strings: list[tuple[int, Entry, str, int]] = []  # with number, run lengths, pixels of the picture
         self._waiting = 0  # characters in them
 
-    def clean(self) -> None:
-        """Clean the masks in place, None for those that cannot be used, and derive boxes and areas that are missing."""
-        for number, annotation in enumerate(self._annotations):
-            self._clean(number, annotation)
-        self._check_strings()
-        for number, annotation in enumerate(self._annotations):
-            if annotation["bbox"] is None or annotation["area"] is None:
-                self._derive(number, annotation)
+    def clean(self, annotations: Sequence[Entry], sizes: Sequence[tuple[int, int]]) -> None:
+        """Clean the masks in place, None for those that cannot be used, and derive boxes and areas that are missing.
 
-    def _clean(self, number: int, annotation: Entry) -> None:
-        image = self._images[annotation["image_id"]]
-        height, width = image["height"], image["width"]
+        `annotations` are the file's next ones; `sizes` are the height and width of each one's picture.
+        """
+        incomplete = []
+        for number, annotation, (height, width) in zip(itertools.count(self._count), annotations, sizes):
+            self._clean(number, annotation, height, width)
+            if annotation["bbox"] is None or annotation["area"] is None:
+                incomplete.append((number, annotation, height, width))
+        self._check_strings()
+        for each in incomplete:
+            self._derive(*each)
+        self._count += len(annotations)
+
+    def _clean(self, number: int, annotation: Entry, height: int, width: int) -> None:
         mask = annotation.get("segmentation")
         try:
             if isinstance(mask, list):
                 annotation["segmentation"] = self._clean_polygons(mask, height, width)
             elif isinstance(mask, dict):
-                annotation["segmentation"] = self._clean_run_lengths(number, mask, height, width)
+                annotation["segmentation"] = self._clean_run_lengths(number, annotation, height, width)
             else:
                 kind = "have no mask" if mask is None else NEITHER
                 raise _Unusable(kind, EITHER, show(mask) if "segmentation" in annotation else "nothing")
         except _Unusable as fault:
             annotation["segmentation"] = None
-            self._faults.note(number, *fault.args)
+            self._faults.note(number, annotation, *fault.args)
 
     def _clean_polygons(self, mask: list[Any], height: int, width: int) -> list[list[float]]:
         """Return the polygons without slivers."""
@@ -92,8 +97,9 @@ class Segmentations:
             raise _Unusable("have a mask outside of the picture", f"polygons within {width}×{height} pixels", place)
         return pieces
 
-    def _clean_run_lengths(self, number: int, mask: dict[str, Any], height: int, width: int) -> dict[str, Any]:
+    def _clean_run_lengths(self, number: int, annotation: Entry, height: int, width: int) -> dict[str, Any]:
         """Return the run lengths with whole numbers; compressed ones are checked later, many in one go."""
+        mask = annotation["segmentation"]
         size, counts = mask.get("size"), mask.get("counts")
         if not isinstance(size, list) or len(size) != 2 or not isinstance(counts, (str, list)):
             raise _Unusable(NEITHER, EITHER, show(mask))
@@ -102,7 +108,7 @@ class Segmentations:
         if isinstance(counts, str):
             if self._waiting > TOGETHER:
                 self._check_strings()
-            self._strings.append((number, counts, height * width))
+            self._strings.append((number, annotation, counts, height * width))
             self._waiting += len(counts)
         else:
             counts = _whole_counts(counts)
@@ -111,37 +117,38 @@ class Segmentations:
         return {"size": [height, width], "counts": counts}
 
     def _check_strings(self) -> None:
-        sums = sum_run_lengths([counts for _, counts, _ in self._strings])
-        for (number, counts, pixels), found in zip(self._strings, sums):
+        sums = sum_run_lengths([counts for _, _, counts, _ in self._strings])
+        for (number, annotation, counts, pixels), found in zip(self._strings, sums):
             if found == pixels:
                 continue
-            self._annotations[number]["segmentation"] = None
+            annotation["segmentation"] = None
             if found is None:
-                self._faults.note(number, DAMAGED, "COCO's compressed form", show(counts))
+                self._faults.note(number, annotation, DAMAGED, "COCO's compressed form", show(counts))
             else:
-                self._faults.note(number, NOT_ALL, f"{pixels} pixels", show(found))
+                self._faults.note(number, annotation, NOT_ALL, f"{pixels} pixels", show(found))
         self._strings.clear()
         self._waiting = 0
 
-    def _derive(self, number: int, annotation: Entry) -> None:
-        image = self._images[annotation["image_id"]]
+    def _derive(self, number: int, annotation: Entry, height: int, width: int) -> None:
         box, area = annotation["bbox"], annotation["area"]
         if annotation["segmentation"] is not None:
-            rle = encode_annotation(annotation, image["height"], image["width"])
+            rle = encode_annotation(annotation, height, width)
             pixels = float(coco_mask.area(rle))
             area = pixels if area is None else area
             # pycocotools' box of a mask without pixels is that of an overflow when its runs end with an empty one.
             box = box or ([float(value) for value in coco_mask.toBbox(rle)] if pixels else [0.0] * 4)
         elif box is None:
-            self._boxless.note(number, "have neither a box nor a mask that can be used", "one of them", "none")
+            self._boxless.note(
+                number, annotation, "have neither a box nor a mask that can be used", "one of them", "none"
+            )
         elif area is None:
             area = box[2] * box[3]
         annotation.update(bbox=box, area=area)
 
-    def require_boxes(self, path: Path) -> None:
-        """Raise DatasetError when there are annotations with neither a box nor a mask."""
+    def require_boxes(self, path: Path, name_of: Callable[[int], Any]) -> None:
+        """Raise DatasetError when there are annotations with neither a box nor a mask; `name_of` is an image's."""
         if self._boxless:
-            raise DatasetError(f"{path}: {self._describe(self._boxless)} Fix or remove them.")
+            raise DatasetError(f"{path}: {self._boxless.describe(self._count, name_of)} Fix or remove them.")
 
     def warnings(self, path: Path) -> list[str]:
         """Return what was left out."""
@@ -149,7 +156,7 @@ class Segmentations:
             return []
         return [f"{path.name}: pieces of masks with fewer than three points are left out: {self._slivers}."]
 
-    def fault(self, path: Path) -> str | None:
+    def fault(self, path: Path, name_of: Callable[[int], Any]) -> str | None:
         """Return what is wrong with the masks, a sentence for each kind and a next step; None when nothing is."""
         if self._polygons and self._furthest <= RELATIVE_MOST < self._least_side_px:
             return (
@@ -165,10 +172,8 @@ class Segmentations:
             )
         if not self._faults:
             return None
-        return f"{path}: {self._describe(self._faults)} Fix or remove these annotations. {WHAT_STILL_WORKS}"
-
-    def _describe(self, faults: Faults) -> str:
-        return faults.describe(self._annotations, list(self._images.values()))
+        described = self._faults.describe(self._count, name_of)
+        return f"{path}: {described} Fix or remove these annotations. {WHAT_STILL_WORKS}"
 
 
 def _extent(piece: list[Any]) -> tuple[float, float, float, float]:

@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
+import itertools
 import json
-from collections.abc import Iterable, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, overload
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from yolact_ascend.detection.image_matches import Scoring, Truth
 from yolact_ascend.errors import DatasetError, show_name
-from yolact_ascend.images.coco import list_some, order_images, other_names
+from yolact_ascend.images.coco import list_some, other_names
+from yolact_ascend.images.listed import ListedImages
 from yolact_ascend.scale.places import Place
 from yolact_ascend.scale.source import Entry
+from yolact_ascend.scale.truths import ReadTruths, Truths
 
+TOGETHER = 256  # images that are made at once
 SCHEMA = pa.schema(
     [
         ("name", pa.string()),
@@ -50,37 +57,76 @@ def number_images(entries: Sequence[Entry]) -> list[Image]:
     return [Image(entry, number, None, None) for number, entry in enumerate(entries, start=1)]
 
 
-def match_images(entries: Sequence[Entry], annotations: dict[str, Any], is_scored: bool, source: str) -> list[Image]:
-    """Return the images that an annotation file lists, in `stream`'s order; entries that it does not list are left out.
+@dataclass(frozen=True, eq=False)
+class AnnotatedImages(Sequence[Image]):
+    """Images whose annotations are on disk: each image is made when it is asked for."""
+
+    entries: list[Entry]  # [N]
+    rows: np.ndarray  # [N] of each in the annotation file
+    listed: ListedImages
+    truths: Truths | None  # None: there are none to score against
+
+    def __len__(self) -> int:
+        return len(self.entries)
+
+    @overload
+    def __getitem__(self, which: int) -> Image: ...
+
+    @overload
+    def __getitem__(self, which: slice) -> list[Image]: ...
+
+    def __getitem__(self, which: int | slice) -> Image | list[Image]:
+        if isinstance(which, int):
+            number = range(len(self))[which]
+            return self[number : number + 1][0]
+        rows = self.rows[which]
+        sizes, ids = self.listed.sizes_of(rows), self.listed.ids[rows].tolist()
+        truths = map(self.truths.of, rows.tolist()) if self.truths else itertools.repeat(None)
+        return list(map(Image, self.entries[which], ids, sizes, truths))
+
+    def __iter__(self) -> Iterator[Image]:
+        for start in range(0, len(self), TOGETHER):
+            yield from self[start : start + TOGETHER]
+
+
+def match_images(entries: Sequence[Entry], read: ReadTruths, source: str, limit: int | None = None) -> AnnotatedImages:
+    """Return the first images that an annotation file lists, in `stream`'s order; entries that it does not list are
+    left out.
 
     An image is found by its `file_name`, or by that without folders. Raises DatasetError that names what is missing.
     """
-    by_name = {entry.name: entry for entry in entries}
-    by_base: dict[str, Entry | None] = {}
-    for entry in entries:
-        base = entry.name.rpartition("/")[2]
-        by_base[base] = None if base in by_base else entry  # of two with that name it would be anyone's guess
-    listed = {image["id"]: image for image in annotations["images"]}
-    truth: dict[int, list[dict[str, Any]]] = {image_id: [] for image_id in listed}
-    for annotation in annotations["annotations"]:
-        truth[annotation["image_id"]].append(annotation)
-    found, missing = [], []
-    for image_id in order_images(annotations):
-        image = listed[image_id]
-        names = [image["file_name"], *other_names(image["file_name"])]
-        choices = (by_name.get(name) or by_base.get(name) for name in names)
-        match = next((entry for entry in choices if entry is not None), None)
-        if match is None:
-            missing.append(image["file_name"])
-            continue
-        text = json.dumps(truth.pop(image_id)) if is_scored else None
-        found.append(Image(match, image_id, (image["height"], image["width"]), text))
+    names, rows = read.checked.images.names, read.rows_in_order()
+    find = _finder(entries)
+    found = [find(names[row]) for row in rows]
+    missing = [show_name(names[row]) for row, entry in zip(rows, found) if entry is None]
     if missing:
         raise DatasetError(
-            f"{len(missing)} of {len(listed)} images that the annotation file lists are not in {source}: "
-            f"{list_some([show_name(name) for name in missing])}. Complete the source, or use another annotation file."
+            f"{len(missing)} of {len(names)} images that the annotation file lists are not in {source}: "
+            f"{list_some(missing)}. Complete the source, or use another annotation file."
         )
-    return found
+    taken = [entry for entry in found[:limit] if entry]
+    truths = read.truths if read.checked.is_scored else None
+    return AnnotatedImages(taken, np.array(rows[:limit], np.int32), read.checked.images, truths)
+
+
+def _finder(entries: Sequence[Entry]) -> Callable[[str], Entry | None]:
+    """Return a function that finds an image in a source by a `file_name`."""
+    by_name = {entry.name: entry for entry in entries}
+
+    @functools.cache
+    def by_base() -> dict[str, Entry | None]:  # a large table, which most sources do not need
+        found: dict[str, Entry | None] = {}
+        for entry in entries:
+            base = entry.name.rpartition("/")[2]
+            found[base] = None if base in found else entry  # of two with that name it would be anyone's guess
+        return found
+
+    def find(file_name: str) -> Entry | None:
+        names = [file_name, *other_names(file_name)]
+        choices = (by_name.get(name) or by_base().get(name) for name in names)
+        return next((entry for entry in choices if entry is not None), None)
+
+    return find
 
 
 def hash_images(images: Iterable[Image]) -> str:
@@ -93,8 +139,7 @@ def hash_images(images: Iterable[Image]) -> str:
 
 def write_manifest(place: Place, images: Sequence[Image], shard_size: int) -> None:
     """Write the images, a shard in each row group."""
-    sink = pa.BufferOutputStream()
-    with pq.ParquetWriter(sink, SCHEMA, compression="zstd") as writer:
+    with place.aside() as path, pq.ParquetWriter(path, SCHEMA, compression="zstd") as writer:
         for start in range(0, len(images), shard_size):
             shard = images[start : start + shard_size]
             sizes = [image.size or (0, 0) for image in shard]
@@ -106,7 +151,6 @@ def write_manifest(place: Place, images: Sequence[Image], shard_size: int) -> No
             ]
             arrays = [pa.array(values, field.type) for values, field in zip(columns, SCHEMA)]
             writer.write_table(pa.Table.from_arrays(arrays, schema=SCHEMA), row_group_size=shard_size)
-    place.write(sink.getvalue())
 
 
 def read_shard(place: Place, shard: int) -> list[Image]:

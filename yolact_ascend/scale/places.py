@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import re
 import shutil
+import tempfile
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -69,20 +70,37 @@ class Place:
         Several processes may write the same file; each has a temporary file of its own.
         """
         if self.is_local:
-            own = f".{uuid.uuid4().hex}{PART}"
-            with atomic_path(Path(self.path), is_swept=True, ending=own) as aside, aside.open("r+b") as local:
+            with self.aside() as path, path.open("r+b") as local:
                 local.write(data)
             return
+        with self._opened_anew() as file:
+            file.write(data)
+
+    @contextlib.contextmanager
+    def aside(self) -> Iterator[Path]:
+        """Give the path of a local file; when the block ends, its content is written like that of `write`."""
+        if self.is_local:
+            own = f".{uuid.uuid4().hex}{PART}"
+            with atomic_path(Path(self.path), is_swept=True, ending=own) as path:
+                yield path
+            return
+        with tempfile.TemporaryDirectory(prefix="yolact-ascend-") as folder:
+            path = Path(folder) / "aside"
+            yield path
+            self.copy_from(path)
+
+    def copy_from(self, path: Path) -> None:
+        """Write what a local file holds."""
+        with path.open("rb") as source, self._opened_anew() as file:
+            shutil.copyfileobj(source, file, 1 << 20)
+
+    @contextlib.contextmanager
+    def _opened_anew(self) -> Iterator[pa.NativeFile]:
         with self._spoken("write"):
             if not isinstance(self.system, fs.S3FileSystem):  # which has no folders
                 self.system.create_dir(self.path.rpartition("/")[0], recursive=True)
             with self.system.open_output_stream(self.path) as file:
-                file.write(data)
-
-    def copy_from(self, path: Path) -> None:
-        """Write what a local file holds."""
-        with self._spoken("write"), path.open("rb") as source, self.system.open_output_stream(self.path) as file:
-            shutil.copyfileobj(source, file, 1 << 20)
+                yield file
 
     def _spoken(self, what: str) -> contextlib.AbstractContextManager[None]:
         return _spoken(f"{what} {self.name}")

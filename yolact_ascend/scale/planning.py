@@ -8,13 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from yolact_ascend.cores import describe_cpu
-from yolact_ascend.disk import in_gb, size_of
 from yolact_ascend.environment import cpu_limits
 from yolact_ascend.errors import NotDescribedError, UsageError
 from yolact_ascend.files import digest, sha256_file
 from yolact_ascend.host.loading import ChosenModel
 from yolact_ascend.host.pack import model_files
-from yolact_ascend.images.annotations import Annotations, read_annotations
 from yolact_ascend.images.coco import CocoDataset
 from yolact_ascend.images.pictures import verify_annotations
 from yolact_ascend.models.config import ModelConfig
@@ -23,13 +21,12 @@ from yolact_ascend.scale.manifest import Image, hash_images, match_images, numbe
 from yolact_ascend.scale.places import absolute, without_secrets
 from yolact_ascend.scale.plan import Plan
 from yolact_ascend.scale.source import list_source
+from yolact_ascend.scale.truths import ReadTruths, read_truths
 from yolact_ascend.sources import library_versions, made_by
 from yolact_ascend.targets.compiled import read_sidecar
 from yolact_ascend.targets.described import read_description
 
 SHARD_IMAGES = 256  # about, by default: some seconds of a card
-BYTES_IN_MEMORY = 8  # of each byte of an annotation file, while planning: benchmarks/scale_orchestration.py
-LARGE_BYTES = 2**30  # in memory, from which on that is said
 
 
 @dataclass(frozen=True)
@@ -67,15 +64,15 @@ def prepare_plan(request: ScaleRequest, chosen: ChosenModel) -> Prepared:
     config = chosen.config
     warnings: tuple[str, ...] = ()
     category_ids: tuple[int, ...] = ()
+    images: Sequence[Image]
     if request.annotation_file is None:
-        images = number_images(entries)
+        images = number_images(entries[: request.limit])
     else:
-        read = read_annotations(request.annotation_file)
+        read = read_truths(request.annotation_file)
         config, warnings = _match_classes(read, request.annotation_file, config)
-        images = match_images(entries, read.data, read.is_scored, name)
-        if read.is_scored:
-            category_ids = tuple(sorted(category["id"] for category in read.data["categories"]))
-    images = images[: request.limit]
+        images = match_images(entries, read, name, request.limit)
+        if read.checked.is_scored:
+            category_ids = tuple(sorted(category["id"] for category in read.checked.categories))
     plan = Plan(
         source=name,
         images=len(images),
@@ -92,19 +89,14 @@ def prepare_plan(request: ScaleRequest, chosen: ChosenModel) -> Prepared:
     return Prepared(plan, images, warnings)
 
 
-def describe_memory(annotation_file: Path | None) -> str:
-    """Return what reading an annotation file takes, "" when that is little; only the process that plans reads it."""
-    size = size_of(annotation_file) * BYTES_IN_MEMORY if annotation_file is not None else 0
-    if size < LARGE_BYTES:
-        return ""
-    return f"Planning holds all annotations of {annotation_file} in memory, about {in_gb(size)} GB."
-
-
-def _match_classes(read: Annotations, file: Path, config: ModelConfig) -> tuple[ModelConfig, tuple[str, ...]]:
+def _match_classes(read: ReadTruths, file: Path, config: ModelConfig) -> tuple[ModelConfig, tuple[str, ...]]:
     """Return the config with the file's ids for its classes, and what is odd about the file."""
-    dataset = CocoDataset(file, Path(), read.data, (), 0, read.is_scored, read.warnings, read.mask_fault)
-    checked, matched = verify_annotations(dataset, config)
-    return matched, checked.warnings
+    checked = read.checked
+    used = [{"category_id": category_id} for category_id in checked.used]  # one annotation of each says as much as all
+    content = {"images": [], "annotations": used, "categories": checked.categories}
+    dataset = CocoDataset(file, Path(), content, (), 0, checked.is_scored, checked.warnings, checked.mask_fault)
+    verified, matched = verify_annotations(dataset, config)
+    return matched, verified.warnings
 
 
 def batch_size_of(chosen: ChosenModel) -> int:
