@@ -29,11 +29,11 @@ silence_ray(is_alone=True)  # before Ray is imported
 
 from yolact_ascend.detection.thresholds import EVALUATION_SETTINGS  # noqa: E402
 from yolact_ascend.host.loading import ChosenModel, ModelRequest, choose_model  # noqa: E402
-from yolact_ascend.scale import actor, cluster  # noqa: E402
-from yolact_ascend.scale.actor import Job, Opened, ShardWorker  # noqa: E402
+from yolact_ascend.scale import actor, cluster, driver  # noqa: E402
+from yolact_ascend.scale.actor import Job, ShardWorker  # noqa: E402
 from yolact_ascend.scale.places import find_place  # noqa: E402
 from yolact_ascend.scale.plan import Planned, read_plan  # noqa: E402
-from yolact_ascend.scale.work import Done  # noqa: E402
+from yolact_ascend.scale.work import Done, Opened  # noqa: E402
 from yolact_ascend.targets.onnxruntime.target import OnnxRuntimeTarget  # noqa: E402
 
 SPEED = 8.0  # images/s of a simulated device
@@ -150,7 +150,7 @@ def two_hosts(cores: int) -> Iterator[str]:
 
 def run_workers(kind: type[ShardWorker], job: Job, actors: int, address: str) -> None:
     """Do a job on a cluster with workers of a kind."""
-    cluster.ShardWorker = kind  # type: ignore[misc]
+    driver.ShardWorker = kind  # type: ignore[misc]
     with cluster.joined(address):
         cluster.run_on_cluster(job, actors, lambda _: None)
 

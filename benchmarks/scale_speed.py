@@ -42,7 +42,7 @@ from yolact_ascend.files import write_json  # noqa: E402
 from yolact_ascend.host.loading import ChosenModel, ModelRequest  # noqa: E402
 from yolact_ascend.models.config import CONFIGS, DEFAULT_CONFIG, DEMO_CONFIG  # noqa: E402
 from yolact_ascend.pipeline.demo import SEED, WEIGHTS  # noqa: E402
-from yolact_ascend.scale import cluster  # noqa: E402
+from yolact_ascend.scale import cluster, driver  # noqa: E402
 from yolact_ascend.scale.actor import Job  # noqa: E402
 from yolact_ascend.scale.planning import ScaleRequest  # noqa: E402
 
@@ -234,7 +234,7 @@ def run_timed_cluster(words: list[str], out: Path) -> dict[str, float]:
             time.sleep(0.05)
         opened.append(now())
 
-    cluster.ShardWorker = TimedWorker  # type: ignore[misc]
+    driver.ShardWorker = TimedWorker  # type: ignore[misc]
     cluster.joined = join_timed
     waiting = threading.Thread(target=wait_until_open, daemon=True)
     waiting.start()

@@ -73,6 +73,16 @@ def silence_ray(is_alone: bool) -> None:
         os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
 
 
+def ray_address() -> str:
+    """Return the address of the Ray cluster that the user has set for all programs; "" where none is."""
+    return os.environ.get("RAY_ADDRESS", "")
+
+
+def is_ray_encrypted() -> bool:
+    """Whether Ray uses TLS. Source: ray 2.60, _common/tls_utils.py."""
+    return os.environ.get("RAY_USE_TLS", "0").lower() in ("1", "true")
+
+
 def visible_cards() -> str:
     """Return the numbers of the cards that this process may use, as whoever started it says; "" where all.
 

@@ -8,6 +8,7 @@ import os
 import random
 import re
 import signal
+import threading
 import time
 
 import pyarrow.parquet as pq
@@ -15,6 +16,7 @@ import pytest
 from hosts import command, is_alive, kill, named_in_memory, parent, parts_in, start, wait_until
 
 from yolact_ascend.cli.main import main
+from yolact_ascend.scale import driver
 
 pytestmark = [pytest.mark.needs("pyarrow", "ray"), pytest.mark.cluster, pytest.mark.filterwarnings("ignore")]
 KILLS = int(os.environ.get("SCALE_KILLS") or 1)
@@ -156,6 +158,25 @@ def test_a_zombie_changes_nothing(number, hosts, words, many, tmp_path):
     os.kill(zombie, signal.SIGCONT)
     wait_until(lambda: not is_alive(zombie) and not hosts.left(), "the end of the zombie")
     require_whole(out, many)
+
+
+def test_a_worker_that_hangs_is_ended_and_replaced(hosts, words, many, tmp_path, capsys, monkeypatch):
+    """Its raylet lives, so that Ray sees nothing; a stopped process is one whose store or device never answers."""
+    monkeypatch.setitem(driver.LIMITS_S, "do", 3.0)
+    out, stopped = tmp_path / "out", []
+
+    def stop():
+        wait_until(lambda: list(out.glob("parts/part-*")), "the first part")
+        stopped.append(hosts.actors()[0])
+        os.kill(stopped[0], signal.SIGSTOP)
+
+    stopping = threading.Thread(target=stop)
+    stopping.start()
+    assert main(words(out)) == 0
+    stopping.join()
+    assert "and is replaced: It gave no news for 3 s: its process, device or store hangs." in capsys.readouterr().err
+    require_whole(out, many)
+    wait_until(lambda: not is_alive(stopped[0]) and not hosts.left(), "the end of the stopped worker")
 
 
 @pytest.mark.parametrize(

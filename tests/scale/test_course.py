@@ -10,22 +10,27 @@ pytestmark = pytest.mark.needs("pyarrow")
 
 
 def test_a_line_for_each_card_and_the_speed_of_each_host(monkeypatch, capsys):
-    from yolact_ascend.scale.actor import Opened
     from yolact_ascend.scale.course import Course
-    from yolact_ascend.scale.work import Done
+    from yolact_ascend.scale.work import Done, Going, Opened
 
     monkeypatch.setattr(progress, "is_shown", lambda: True)
     monkeypatch.setenv(environment.CARDS_VARIABLE, "1")
     first = Opened("one", "NPU 0 (310P3)", 7, environment.visible_cards())
     second, third = Opened("one", "NPU 0 (310P3)", 8, "0"), Opened("two", "the CPU", 9)
     with Course(40) as course:
-        for shard, place in enumerate((first, second, first, third)):
-            course.add(place, Done(shard, 10, 0))
+        for place, news in (
+            *((first, Done(0, 10, 0)), (second, Going(4)), (second, Going(12)), (second, Done(1, 10, 0))),
+            *((first, Going(7)), (first, Done(2, 10, 0)), (third, Done(3, 10, 0))),
+        ):
+            course.add(place, news)
+        assert (course._all.n, course._lines[second.describe()].n) == (42, 12)
+        course.drop(second)  # its two images will be found again
+        assert (course._all.n, course._lines[second.describe()].n) == (40, 10)
         speeds = re.fullmatch(r"one (\d+\.\d)/s, two (\d+\.\d)/s", course.speeds())
         assert float(speeds[1]) == pytest.approx(3 * float(speeds[2]), rel=0.01)
     lines = capsys.readouterr().err
     assert "scale: 100%" in lines and "40/40" in lines
-    for label in ("one, NPU 0 (310P3), card 1: 20 images", "card 0: 10 images", "two, the CPU, process 9: 10 images"):
+    for label in ("one, NPU 0 (310P3), card 1: 20 images", "card 0: 12 images", "two, the CPU, process 9: 10 images"):
         assert label in lines
 
 

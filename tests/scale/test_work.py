@@ -12,13 +12,14 @@ from factories import CHECKOUT, TINY_CONFIG
 from yolact_ascend.detection.detections import Detections
 from yolact_ascend.errors import ArtifactError
 from yolact_ascend.host.overlap import Detected, Spent
+from yolact_ascend.scale import work
 from yolact_ascend.scale.manifest import number_images
 from yolact_ascend.scale.parts import Row, part_of, read_part, rows_of
 from yolact_ascend.scale.places import find_place
 from yolact_ascend.scale.plan import Plan, place_plan
 from yolact_ascend.scale.reading import Reader
 from yolact_ascend.scale.source import Entry
-from yolact_ascend.scale.work import Tools, do_shards
+from yolact_ascend.scale.work import Done, Going, Tools, do_shards
 
 SHARD_SIZE, IMAGES = 4, 10  # so the third shard is short
 
@@ -95,6 +96,15 @@ def test_a_short_shard_ends_a_stream_so_that_batches_are_those_of_shards(do, pla
     before = parts_of(planned)
     do(0, 1, 2)
     assert parts_of(planned) == before
+
+
+def test_news_come_between_parts_and_change_none(do, planned, monkeypatch):
+    do(0, 1)
+    before = planned.part(0).read()
+    monkeypatch.setattr(work, "NEWS_S", 0.0)
+    _, news = do(0, 1)
+    assert [each.images for each in news] == [1, 2, 3, 4, 1, 2, 3, 4]
+    assert [type(each) for each in news] == [Going, Going, Going, Done] * 2 and planned.part(0).read() == before
 
 
 def test_a_part_says_what_was_found_and_why_not(do, planned):

@@ -30,6 +30,7 @@ from yolact_ascend.targets.layer_times import LayerTime, layer_times, require_la
 from yolact_ascend.targets.target import Engine, batches
 
 AnyPicture = TypeVar("AnyPicture", bound=Picture)
+BETWEEN_DEVICES = "; "  # of a model on several
 ONE_PICTURE = (str, os.PathLike, bytes, bytearray, memoryview)
 FRAMES_NDIM = 4  # of an array of several pictures [B,H,W,3]
 Timed = Callable[[str], AbstractContextManager[Any]]
@@ -64,6 +65,11 @@ class Model:
         self._is_closed, self._users = False, 0
         self._streams: weakref.WeakSet[Generator[Detected, None, None]] = weakref.WeakSet()
         self._pid = os.getpid()
+
+    @property
+    def devices(self) -> list[str]:
+        """Its devices, each in words."""
+        return self.device.split(BETWEEN_DEVICES)
 
     @property
     def config(self) -> ModelConfig:

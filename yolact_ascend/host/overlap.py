@@ -68,7 +68,7 @@ def overlap(
     `sources` comes after the pictures before it.
     Raises ToolError when a device or worker fails, ArtifactError when outputs are not finite.
     """
-    spent.devices = [[] for _ in engines]
+    spent.devices = spent.devices or [[] for _ in engines]  # a stream may go on where another has ended
     dtype = input_dtype(engines[0], detector.config)
     workers = workers if total is None else min(workers, total)
     count = batches_ahead(engines, batch_size, workers)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import platform
 import time
 from collections import deque
@@ -11,7 +10,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from yolact_ascend.environment import visible_cards
 from yolact_ascend.errors import UsageError
 from yolact_ascend.host.loading import ChosenModel, ModelRequest, choose_model
 from yolact_ascend.host.overlap import Spent
@@ -19,7 +17,7 @@ from yolact_ascend.scale.places import absolute, find_place
 from yolact_ascend.scale.plan import Plan, Planned, place_plan, read_plan
 from yolact_ascend.scale.planning import ScaleRequest, batch_size_of, describe_engine, hash_model, prepare_plan
 from yolact_ascend.scale.run import Worked, open_tools, write_log
-from yolact_ascend.scale.work import Done, do_shards
+from yolact_ascend.scale.work import Done, News, Opened, do_shards
 
 
 @dataclass(frozen=True)
@@ -51,9 +49,6 @@ class Job:
         )
 
 
-LEAD = 2  # shards that an actor knows at least: one that it works on, and the next
-
-
 def lead_of(ahead: int, shard_size: int) -> int:
     """Return how many shards an actor is to know whose stream takes so many images ahead.
 
@@ -62,19 +57,25 @@ def lead_of(ahead: int, shard_size: int) -> int:
     return 1 + -(-2 * ahead // shard_size)
 
 
-@dataclass(frozen=True)
-class Opened:
-    """Where an actor's model is open, and how many shards it is to know."""
+NPU = "NPU"  # Ray's own name of a card: ray/_private/accelerators/npu.py
 
-    host: str
-    device: str
-    pid: int
-    card: str = ""  # that Ray gave to this process; "" where it gave none
-    lead: int = LEAD
+
+@dataclass(frozen=True)
+class Size:
+    """How many actors, and what each needs."""
+
+    actors: int
+    cpus: float  # less than 1 where there are more actors than cores
+    npus: int = 0
+
+    @property
+    def processes(self) -> int:
+        """How many processes or threads an actor may have."""
+        return max(1, int(self.cpus))
 
     def describe(self) -> str:
-        """Return where that is, in words that differ from those of other actors."""
-        return f"{self.host}, {self.device}, {f'card {self.card}' if self.card else f'process {self.pid}'}"
+        """Return what one actor needs."""
+        return f"{self.cpus:g} CPU" + (f" and {self.npus} {NPU}" if self.npus else "")
 
 
 class ShardWorker:
@@ -85,7 +86,11 @@ class ShardWorker:
         self._given: deque[int] = deque()
         self._stack = contextlib.ExitStack()
         self._spent, self._done, self._start = Spent(), list[Done](), 0.0
-        self._finished: Iterator[Done] = iter(())
+        self._news: Iterator[News] = iter(())
+
+    def host(self) -> str:
+        """Return the name of this host: the first call, which is answered when Ray has found a place for the actor."""
+        return platform.node()
 
     def plan(self) -> tuple[str, ...]:
         """Put the plan into its place, on a host that has the model and its device; return what is odd."""
@@ -102,23 +107,23 @@ class ShardWorker:
         self._tools = self._stack.enter_context(open_tools(self._planned, chosen, self._job.request.source))
         self._start = time.perf_counter()
         lead = lead_of(self._tools.model.images_ahead(self._job.workers), self._planned.plan.shard_size)
-        return Opened(platform.node(), self._tools.model.device, os.getpid(), visible_cards(), lead)
+        return Opened.here(self._tools.model.device, lead)
 
-    def do(self, shards: Sequence[int]) -> Done | None:
-        """Take further shards, and return when one more part is written; None when there is no shard left."""
+    def do(self, shards: Sequence[int]) -> News | None:
+        """Take further shards, and return when there is news of them; None when there is no shard left."""
         self._given.extend(shards)
-        done = next(self._finished, None)
-        if done is None and self._given:
+        news = next(self._news, None)
+        if news is None and self._given:
             numbers = iter(lambda: self._given.popleft() if self._given else None, None)
-            self._finished = do_shards(self._planned, self._tools, numbers, self._spent, self._job.workers)
-            done = next(self._finished, None)
-        if done is not None:
-            self._done.append(done)
-        return done
+            self._news = do_shards(self._planned, self._tools, numbers, self._spent, self._job.workers)
+            news = next(self._news, None)
+        if isinstance(news, Done):
+            self._done.append(news)
+        return news
 
     def close(self) -> Worked:
         """Close the model, and return and log what was done."""
-        worked = Worked.of(self._done, time.perf_counter() - self._start, self._spent, self._tools.model.device)
+        worked = Worked.of(self._done, time.perf_counter() - self._start, self._spent, self._tools.model)
         self._stack.close()
         write_log(self._planned.out, worked)
         return worked

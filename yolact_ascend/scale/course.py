@@ -1,16 +1,15 @@
-"""What a terminal shows of a run on a cluster: all images with the time that is left, and a line for each card."""
+"""What a terminal shows of a scaled run: all images with the time that is left, and a line for each card."""
 
 from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Hashable
+from collections.abc import Mapping
 from types import TracebackType
 from typing import Any
 
 from yolact_ascend.progress import bar
-from yolact_ascend.scale.actor import Opened
-from yolact_ascend.scale.work import Done
+from yolact_ascend.scale.work import Done, News, Opened
 
 OF_A_CARD = "{desc}: {n_fmt} images, {rate_fmt}"  # tqdm's words; there is no end that is a card's own
 
@@ -20,36 +19,55 @@ class Course:
 
     def __init__(self, total: int) -> None:
         self._total, self._start = total, time.monotonic()
-        self._hosts: Counter[str] = Counter()
-        self._cards: dict[Hashable, Any] = {}
+        self._done: Counter[Opened] = Counter()  # images that have a part
+        self._going: Counter[Opened] = Counter()  # images that were found beside these
+        self._lines: dict[str, Any] = {}
 
     def __enter__(self) -> Course:
         self._all = bar(desc="scale", unit="image", total=self._total)
         return self
 
-    def add(self, place: Opened, done: Done) -> None:
-        """Count a shard that was done at a place."""
-        if place not in self._cards:
-            # Of more cards than the terminal has lines, tqdm hides the rest.
-            line: dict[str, Any] = {
-                "position": len(self._cards) + 1,
-                "leave": False,
-                "mininterval": 0,
-                "bar_format": OF_A_CARD,
-            }
-            self._cards[place] = bar(desc=place.describe(), unit="image", **line)
-        self._cards[place].update(done.images)
-        self._hosts[place.host] += done.images
-        self._all.set_postfix_str(self.speeds(), refresh=False)
-        self._all.update(done.images)
+    def add(self, place: Opened, news: News, lines: Mapping[str, int] | None = None) -> None:
+        """Count what is new at a place; its images are shown in one line, or those of its cards in several."""
+        if isinstance(news, Done):
+            self._done[place] += news.images
+            self._going[place] = max(0, self._going[place] - news.images)
+        else:
+            self._going[place] = news.images
+        self._show({place.describe(): self._count(place)} if lines is None else lines)
+
+    def drop(self, place: Opened) -> None:
+        """Forget the images of a place that is lost, but for those that have a part."""
+        del self._going[place]
+        self._show({place.describe(): self._count(place)})
 
     def speeds(self) -> str:
         """Return the images/s of each host."""
-        seconds = time.monotonic() - self._start
-        return ", ".join(f"{host} {images / seconds:.1f}/s" for host, images in self._hosts.items())
+        seconds, hosts = time.monotonic() - self._start, Counter[str]()
+        for place in self._done | self._going:
+            hosts[place.host] += self._count(place)
+        return ", ".join(f"{host} {images / seconds:.1f}/s" for host, images in hosts.items())
+
+    def _count(self, place: Opened) -> int:
+        return self._done[place] + self._going[place]
+
+    def _show(self, lines: Mapping[str, int]) -> None:
+        for name, images in lines.items():
+            if name not in self._lines:
+                # Of more cards than the terminal has lines, tqdm hides the rest.
+                options: dict[str, Any] = {
+                    "position": len(self._lines) + 1,
+                    "leave": False,
+                    "mininterval": 0,
+                    "bar_format": OF_A_CARD,
+                }
+                self._lines[name] = bar(desc=name, unit="image", **options)
+            self._lines[name].update(images - self._lines[name].n)
+        self._all.set_postfix_str(self.speeds(), refresh=False)
+        self._all.update(sum(self._done.values()) + sum(self._going.values()) - self._all.n)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for each in (*self._cards.values(), self._all):
+        for each in (*self._lines.values(), self._all):
             each.close()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import platform
 import sys
 import tempfile
@@ -13,22 +12,27 @@ import uuid
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from tqdm import tqdm
 
 from yolact_ascend.detection.thresholds import EVALUATION_SETTINGS
 from yolact_ascend.errors import UsageError
 from yolact_ascend.host.loading import ChosenModel
 from yolact_ascend.host.overlap import Spent
-from yolact_ascend.progress import bar
+from yolact_ascend.scale.course import Course
 from yolact_ascend.scale.merge import Merged, merge
 from yolact_ascend.scale.places import RESUME, Place
 from yolact_ascend.scale.plan import Planned
 from yolact_ascend.scale.reading import Reader
 from yolact_ascend.scale.source import folder_of
-from yolact_ascend.scale.work import Done, Tools, do_shards
+from yolact_ascend.scale.work import Done, Opened, Tools, do_shards
 from yolact_ascend.tables import counted
 from yolact_ascend.targets.folder import DETECTIONS_OF
 from yolact_ascend.workers import open_workers
+
+if TYPE_CHECKING:
+    from yolact_ascend.host.model import Model
 
 LOGS = "logs"  # of workers: hosts, times
 SCORES = "scores.json"
@@ -45,8 +49,7 @@ class Group(NamedTuple):
 class Worked:
     """What one worker did."""
 
-    host: str
-    device: str
+    place: Opened
     shards: int
     images: int
     failed: int
@@ -54,17 +57,18 @@ class Worked:
     spent: Spent
 
     @classmethod
-    def of(cls, done: Sequence[Done], seconds: float, spent: Spent, device: str) -> Worked:
-        """Return what a worker did that gave these shards."""
+    def of(cls, done: Sequence[Done], seconds: float, spent: Spent, model: Model) -> Worked:
+        """Return what this process did with a model that gave these shards."""
         images, failed = sum(each.images for each in done), sum(each.failed for each in done)
-        return cls(platform.node(), device, len(done), images, failed, seconds, spent)
+        return cls(Opened.here(model.device), len(done), images, failed, seconds, spent)
 
     def to_json(self) -> dict[str, Any]:
         """Return the value as a worker's log holds it."""
         return {
-            "host": self.host,
-            "device": self.device,
-            "pid": os.getpid(),
+            "host": self.place.host,
+            "device": self.place.device,
+            "card": self.place.card,
+            "pid": self.place.pid,
             "shards": self.shards,
             "images": self.images,
             "failed": self.failed,
@@ -75,9 +79,12 @@ class Worked:
 
     def describe(self) -> str:
         """Return what was done, and how fast."""
+        where = f"{self.place.host}, {self.place.device}" + (f", card {self.place.card}" if self.place.card else "")
         speed = f", {self.images / self.seconds:.2f} images/s" if self.images else ""
         done = f"{counted(self.shards, 'shard')} with {counted(self.images, 'image')} done"
-        return f"{self.host}, {self.device}: {done}{speed}."
+        batches = [len(times) for times in self.spent.devices]
+        cards = f"; batches by device: {', '.join(map(str, batches))}" if len(batches) > 1 else ""
+        return f"{where}: {done}{speed}{cards}."
 
 
 @contextlib.contextmanager
@@ -98,20 +105,28 @@ def work(
     """Do shards on the devices of this process; raises as `do_shards`. After an interrupt, finished shards are kept."""
     spent, done = Spent(), list[Done]()
     with open_tools(planned, chosen, source) as tools:
-        total = sum(map(planned.plan.count, shards))
+        place = Opened.here(tools.model.device)
         start = time.perf_counter()
         try:
-            with bar(desc="scale", unit="image", total=total) as shown:
-                for each in do_shards(planned, tools, iter(shards), spent, workers):
-                    done.append(each)
-                    shown.update(each.images)
-                    if each.failed:
-                        shown.write(f"warning: {each.describe_failures()}", file=sys.stderr)
+            with Course(sum(map(planned.plan.count, shards))) as course:
+                for news in do_shards(planned, tools, iter(shards), spent, workers):
+                    course.add(place, news, images_by_device(tools.model, spent))
+                    if isinstance(news, Done):
+                        done.append(news)
+                        if news.failed:
+                            tqdm.write(f"warning: {news.describe_failures()}", file=sys.stderr)
         except KeyboardInterrupt:
             raise KeyboardInterrupt(f"{len(done)} of {counted(len(shards), 'shard')} are done. {RESUME}") from None
-    worked = Worked.of(done, time.perf_counter() - start, spent, tools.model.device)
+    worked = Worked.of(done, time.perf_counter() - start, spent, tools.model)
     write_log(planned.out, worked)
     return worked
+
+
+def images_by_device(model: Model, spent: Spent) -> dict[str, int]:
+    """Return how many images each of several devices computed, short batches as whole ones; {} where there is one."""
+    if len(model.devices) == 1:
+        return {}
+    return {name: len(times) * model.batch_size for name, times in zip(model.devices, spent.devices)}
 
 
 def write_log(out: Place, worked: Worked) -> None:
