@@ -1,6 +1,7 @@
 """What a terminal shows of a run on a cluster."""
 
 import re
+from types import SimpleNamespace
 
 import pytest
 
@@ -39,3 +40,23 @@ def test_failures_are_counted_and_the_first_is_named():
 
     said = Done(3, 10, 2, "broken.jpg is no picture.").describe_failures()
     assert said == "2 of 10 images of shard 3 failed; the first: broken.jpg is no picture."
+
+
+def test_a_process_with_several_cards_has_a_line_for_each_and_names_their_batches(monkeypatch, capsys):
+    from yolact_ascend.host.overlap import Spent
+    from yolact_ascend.scale.course import Course
+    from yolact_ascend.scale.run import Worked, images_by_device
+    from yolact_ascend.scale.work import Going, Opened
+
+    monkeypatch.setattr(progress, "is_shown", lambda: True)
+    spent = Spent(devices=[[(0.0, 1.0)] * 3, [(0.0, 1.0)] * 2])
+    model = SimpleNamespace(devices=["NPU 0 (310P3)", "NPU 1 (310P3)"], batch_size=8)
+    lines = images_by_device(model, spent)
+    with Course(40) as course:
+        course.add(Opened("one", "NPU 0 (310P3); NPU 1 (310P3)", 7), Going(39), lines)
+    shown = capsys.readouterr().err
+    assert "NPU 0 (310P3): 24 images" in shown and "NPU 1 (310P3): 16 images" in shown and "39/40" in shown
+    assert images_by_device(SimpleNamespace(devices=["the CPU"], batch_size=8), Spent(devices=[[(0.0, 1.0)]])) == {}
+    done = Worked(Opened("one", "NPU 0; NPU 1", 7, "4,5"), 1, 40, 0, 2.0, spent)
+    said = "one, NPU 0; NPU 1, card 4,5: 1 shard with 40 images done, 20.00 images/s; batches by device: 3, 2."
+    assert done.describe() == said

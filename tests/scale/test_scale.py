@@ -19,6 +19,7 @@ from yolact_ascend.cli import main as main_module
 from yolact_ascend.cli.main import main
 from yolact_ascend.errors import ArtifactError, UsageError
 from yolact_ascend.host.loading import ModelRequest
+from yolact_ascend.scale import planning
 from yolact_ascend.scale.actor import Job, ShardWorker
 from yolact_ascend.scale.merge import merge
 from yolact_ascend.scale.parts import rows_of
@@ -198,6 +199,35 @@ for worker in opened:
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=CHECKOUT, check=False)
     assert done.stdout == "2\n", done.stderr
+
+
+ENGINE = {"target": "onnxruntime", "code": "0", "libraries": {"numpy": "2.0", "onnxruntime": "1.20"}}
+OTHER = {"target": "openvino", "code": "1", "libraries": {"numpy": "2.0", "onnxruntime": "1.19"}}
+
+
+@pytest.mark.parametrize(
+    ("what", "change", "said"),
+    [
+        ("config_to_json", lambda config: {"nms_threshold": 0.4}, "another config"),
+        *(
+            ("describe_engine", lambda chosen, size, engine=engine: engine, said)
+            for engine, said in (
+                ({**ENGINE, "target": OTHER["target"]}, "target 'onnxruntime', now 'openvino'"),
+                ({**ENGINE, "code": OTHER["code"]}, "code '0', now '1'"),
+                ({**ENGINE, "libraries": OTHER["libraries"]}, "onnxruntime '1.20', now '1.19'"),
+            )
+        ),
+    ],
+    ids=["config", "target", "code", "library"],
+)
+def test_what_differs_from_the_plan_is_named(what, change, said, scale, copied, monkeypatch, capsys):
+    plan = copied / "plan.json"
+    value = json.loads(plan.read_text())
+    if what == "describe_engine":
+        plan.write_text(json.dumps({**value, "engine": ENGINE}))
+    monkeypatch.setattr(planning, what, change)
+    code = scale(copied)
+    assert f"plan.json is another plan: {said}. Pass another --out=URI." in refused(capsys, code)
 
 
 def test_other_images_are_another_plan(scale, streamed, tmp_path, capsys):

@@ -14,7 +14,7 @@ from yolact_ascend.errors import UsageError
 from yolact_ascend.host.loading import ChosenModel, ModelRequest, choose_model
 from yolact_ascend.host.overlap import Spent
 from yolact_ascend.scale.places import absolute, find_place
-from yolact_ascend.scale.plan import Plan, Planned, place_plan, read_plan
+from yolact_ascend.scale.plan import Plan, Planned, differences, place_plan, read_plan
 from yolact_ascend.scale.planning import ScaleRequest, batch_size_of, describe_engine, hash_model, prepare_plan
 from yolact_ascend.scale.run import Worked, open_tools, write_log
 from yolact_ascend.scale.work import Done, News, Opened, do_shards
@@ -132,9 +132,8 @@ class ShardWorker:
 def require_same(plan: Plan, chosen: ChosenModel) -> None:
     """Raise UsageError that names the host when it would compute with something else than the plan states."""
     engine, model = describe_engine(chosen, batch_size_of(chosen)), hash_model(chosen)
-    there = [(name, plan.engine.get(name), engine.get(name)) for name in sorted({*plan.engine, *engine})]
-    there += [(name, plan.model.get(name), model.get(name)) for name in sorted({*plan.model, *model})]
-    differing = [f"{name} is {now}, planned {planned}" for name, planned, now in there if planned != now]
+    there = (*differences(plan.engine, engine), *differences(plan.model, model))
+    differing = [f"{name} is {now}, planned {planned}" for name, planned, now in there]
     if differing:
         raise UsageError(
             f"The host {platform.node()} differs from the plan: {'; '.join(differing)}. Its results could differ, too: "

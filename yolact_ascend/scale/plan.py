@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -134,10 +134,21 @@ def _describe_difference(found: Plan, wanted: Plan) -> str:
         if before == now:
             continue
         if isinstance(now, dict):
-            keys = sorted(key for key in {*before, *now} if before.get(key) != now.get(key))
-            said += [f"{key} {show_value(before.get(key))}, now {show_value(now.get(key))}" for key in keys]
+            said += [
+                f"{key} {show_value(was)}, now {show_value(value)}" for key, was, value in differences(before, now)
+            ]
         elif each.name.endswith("sha256"):
             said.append("other images or annotations" if each.name.startswith("manifest") else "another config")
         else:
             said.append(f"{each.name} {show_value(before)}, now {show_value(now)}")
     return "; ".join(said)
+
+
+def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[tuple[str, Any, Any]]:
+    """Give the names that have other values, and both values; those inside a value that is a mapping, one by one."""
+    for name in sorted({*before, *now}):
+        was, value = before.get(name), now.get(name)
+        if isinstance(was, dict) and isinstance(value, dict):
+            yield from differences(was, value)
+        elif was != value:
+            yield name, was, value
