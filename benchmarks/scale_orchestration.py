@@ -174,13 +174,16 @@ def measure_planning(args: argparse.Namespace, folder: Path) -> dict[str, Any]:
 
 def write_annotations(file: Path, count: int) -> None:
     """Write an annotation file of so many images, and a list of them."""
-    file.with_suffix(".txt").write_text("\n".join(f"{n:012d}.jpg" for n in range(count)))
+    with file.with_suffix(".txt").open("w") as listed:
+        listed.writelines(f"{n:012d}.jpg\n" for n in range(count))
     rng, number = np.random.default_rng(0), 0
     truths = [draw_truth(rng) for _ in range(1000)]
     with file.open("w") as opened:
         opened.write('{"categories": ' + json.dumps([{"id": n, "name": f"class {n}"} for n in range(80)]))
         names = ({"id": n, "file_name": f"{n:012d}.jpg", "height": SIDE, "width": SIDE} for n in range(count))
-        opened.write(', "images": [' + ", ".join(map(json.dumps, names)) + '], "annotations": [')
+        opened.write(', "images": [')
+        opened.writelines((", " if image["id"] else "") + json.dumps(image) for image in names)
+        opened.write('], "annotations": [')
         for n in range(count):
             for entry in truths[n % len(truths)]:
                 number += 1

@@ -31,7 +31,7 @@ def image(**fields):
 def reader(folder):
     """Return a function that writes a.json in a folder and reads it; a section that is ... is left out.
 
-    It is read whole, and in pieces as `scale` does it; both must find the same.
+    It is read whole, and in pieces as `scale` does it, also with its annotations first; all must find the same.
     """
 
     def read(*annotations, images=None, categories=None, encoding="utf-8", **more):
@@ -42,12 +42,13 @@ def reader(folder):
             **more,
         }
         data = {key: value for key, value in data.items() if value is not ...}
-        path = folder / "a.json"
-        path.write_text(json.dumps(data), encoding=encoding)
-        with mock.patch.multiple("yolact_ascend.long_json", BLOCK=7, MOST_ENTRIES=2):
-            in_pieces = outcome(lambda: read_in_pieces(path))
+        path, found = folder / "a.json", []
+        for ordered in (dict(reversed(data.items())), data):
+            path.write_text(json.dumps(ordered), encoding=encoding)
+            with mock.patch.multiple("yolact_ascend.long_json", BLOCK=7, MOST_ENTRIES=2):
+                found.append(repr(outcome(lambda: read_in_pieces(path))))
         whole = outcome(lambda: read_annotations(path))
-        assert repr(in_pieces) == repr(comparable(whole))
+        assert found == [repr(comparable(whole))] * 2
         if isinstance(whole, DatasetError):
             raise whole
         return whole

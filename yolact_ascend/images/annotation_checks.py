@@ -38,16 +38,21 @@ class Checked:
 
 
 def check(path: Path, pieces: Callable[[], Iterable[Piece]], keep: Keep, with_masks: bool = True) -> Checked:
-    """Check the pieces of a file, which are gone through twice: annotations may come before their images.
+    """Check the pieces of a file, which are gone through twice where annotations come before their images.
 
     Raises DatasetError with a sentence for each kind of fault.
     """
     lists = _Lists(path, keep)
+    checks = _Checks(path, lists, keep, with_masks)
+    is_checked = False
     for piece in pieces():
         lists.add(piece)
+        if piece.first == 0 and piece.key in (IMAGES, ANNOTATIONS):
+            is_checked = piece.key == ANNOTATIONS and IMAGES in lists.sections
+        if is_checked and piece.key == ANNOTATIONS:
+            checks.add(piece)
     lists.require()
-    checks = _Checks(path, lists, keep, with_masks)
-    if lists.is_scored:
+    if lists.is_scored and not is_checked:
         for piece in pieces():
             if piece.key == ANNOTATIONS:
                 checks.add(piece)
@@ -89,7 +94,7 @@ class _Section:
 
 
 class _Lists:
-    """What the first pass finds: images and categories, and whether all sections are lists of objects."""
+    """Images and categories, and whether all sections are lists of objects."""
 
     def __init__(self, path: Path, keep: Keep) -> None:
         self._path, self._keep = path, keep
@@ -144,12 +149,10 @@ class _Lists:
 
 
 class _Checks:
-    """What the second pass finds: the annotations, by what the first one knows."""
+    """The annotations, by the images that are listed before."""
 
     def __init__(self, path: Path, lists: _Lists, keep: Keep, with_masks: bool) -> None:
         self._path, self._lists, self._keep, self._with_masks = path, lists, keep, with_masks
-        self._is_right = not any(section.faults for section in lists.sections.values())
-        self._categories = {category["id"] for category in lists.categories} if self._is_right else set()
         self._begin()
 
     def _begin(self) -> None:
@@ -160,17 +163,19 @@ class _Checks:
     def add(self, piece: Piece) -> None:
         """Take the next piece of the annotations."""
         section = self._lists.sections[ANNOTATIONS]
+        if section.oddness:
+            return
         if piece.first == 0:
             self._begin()
             section.faults = Faults(ANNOTATIONS)
         found = read_fields(piece.entries or [], ANNOTATIONS, section.faults, piece.first)
-        if section.faults or not self._is_right:
+        if section.faults or self._lists.sections[IMAGES].faults:
             return
         image_ids = [entry["image_id"] for entry in found]
         rows = self._lists.images.rows_of(image_ids)
         self._unlisted.update(itertools.compress(image_ids, rows == UNLISTED))
         self._used.update(entry["category_id"] for entry in found)
-        if self._unlisted or not self._used <= self._categories:
+        if self._unlisted:
             return
         if self._with_masks:
             self._masks.clean(found, self._lists.images.sizes_of(rows))
@@ -220,9 +225,10 @@ class _Checks:
 
     def _require_listed(self) -> None:
         """Refuse annotations of images and classes that the file does not list."""
+        categories = {category["id"] for category in self._lists.categories}
         for unlisted, said in (
             (self._unlisted, 'annotates image {}, which its "images" do not list ({} such).'),
-            (self._used - self._categories, 'uses category_id {}, which its "categories" do not list ({} such).'),
+            (self._used - categories, 'uses category_id {}, which its "categories" do not list ({} such).'),
         ):
             if unlisted:
                 raise DatasetError(f"{self._path} " + said.format(min(unlisted), len(unlisted)))
