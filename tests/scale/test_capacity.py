@@ -1,6 +1,7 @@
 """Capacity from one run's report, by figures that can be counted in the head."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -39,10 +40,19 @@ def test_too_few_cores_are_the_limit():
     assert rows(text)[3] == ["8", "1", "8.0", "400.0", "2.50"]
 
 
+def test_a_host_without_cards_takes_its_cores_for_the_model_and_the_rest():
+    """10 ms of all cores for the model, and then 20 core-ms by two cores."""
+    text = describe_capacity(3_600_000, replace(MEASURED, is_host=True), Hosts(cores=2))
+    assert "the model takes 10.0 ms of a host like that per image, and the rest 20.00 core-ms" in text
+    assert rows(text)[:2] == [["1", "50.0", "20.00"], ["2", "100.0", "10.00"]]
+    assert "Results: 3.60 GB of JSON" in text
+
+
 def test_by_the_command_line(tmp_path, capsys):
     way = {"total_core_ms_per_image": 20.0 - BESIDE_STEPS_CORE_MS}
     result = {"batch_size": 8, "images": 10, "throughput_images_per_s": 200.0, "npus": [0, 1], "precision": "fp16"}
-    report = {"results": [{**result, "way": way}], "device": {"target": "ascend", "chip": "310P3", "note": "emulated"}}
+    device = {"target": "ascend", "kind": "npu", "chip": "310P3", "note": "emulated"}
+    report = {"results": [{**result, "way": way}], "device": device}
     (tmp_path / "report.json").write_text(json.dumps(report))
     (tmp_path / "bs8").mkdir()
     (tmp_path / "bs8" / "bbox_detections.json").write_bytes(b" " * 5000)

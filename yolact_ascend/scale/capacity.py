@@ -14,6 +14,7 @@ from yolact_ascend.files import read_json
 from yolact_ascend.tables import counted, markdown_table
 from yolact_ascend.targets.folder import WorkFolder
 
+CPU = "cpu"  # kind of a device that is the host's own processor
 CARDS = (1, 2, 4, 8, 16, 32, 64)
 SECONDS_PER_HOUR = 3600
 # An Atlas 800 (model 3000) takes no more: MindCluster 7.3.0, "Inference Server (with Atlas 300I Inference Cards)".
@@ -32,6 +33,7 @@ class Measured:
     result_bytes_per_image: float  # of the results files
     device: str  # in words
     note: str  # what the figures are of; "" where they are a card's
+    is_host: bool = False  # the device is the host's own CPU, which the host's work shares
 
 
 @dataclass(frozen=True)
@@ -60,6 +62,7 @@ def read_measured(path: Path) -> Measured:
             _result_bytes(path.parent, best["batch_size"]) / best["images"],
             f"{device['target']}, {device['chip']}, bs={best['batch_size']}, {best['precision']}",
             device.get("note", ""),
+            device["kind"] == CPU,
         )
     except (KeyError, TypeError, ValueError) as error:
         raise ArtifactError(
@@ -73,6 +76,8 @@ def _result_bytes(folder: Path, batch_size: int) -> int:
 
 def describe_capacity(images: int, measured: Measured, hosts: Hosts) -> str:
     """Return a table of cards, hosts, cores and hours for so many images, and what it is made from."""
+    if measured.is_host:
+        return _describe_hosts(images, measured, hosts)
     cores_per_card = measured.card_images_per_s * measured.core_ms_per_image / 1000
     per_host = hosts.cards or max(1, min(MOST_CARDS, int(hosts.cores / cores_per_card)))
     rows = [_row(images, cards, measured, hosts, per_host) for cards in CARDS]
@@ -85,10 +90,35 @@ def describe_capacity(images: int, measured: Measured, hosts: Hosts) -> str:
         + (": the cores are the limit." if per_host * cores_per_card > hosts.cores else "."),
         "",
         markdown_table(heads, rows),
-        "",
-        f"Results: {in_gb(int(images * measured.result_bytes_per_image))} GB of JSON, and no more than that in parts.",
+        *_describe_results(images, measured),
     ]
-    return "\n".join([*lines, *([f"Note: {measured.note}"] if measured.note else [])])
+    return "\n".join(lines)
+
+
+def _describe_hosts(images: int, measured: Measured, hosts: Hosts) -> str:
+    """Return the same for hosts without cards: each image takes the cores twice, for the model and for the rest."""
+    model_ms = 1000 / measured.card_images_per_s
+    ms = model_ms + measured.core_ms_per_image / hosts.cores
+    rows = [[str(count), f"{1000 * count / ms:.1f}", _hours(images, 1000 * count / ms)] for count in CARDS]
+    lines = [
+        f"{images} images by what {measured.device} measured: the model takes {model_ms:.1f} ms of a host "
+        f"like that per image, and the rest {measured.core_ms_per_image:.2f} core-ms, "
+        f"{BESIDE_STEPS_CORE_MS} of them beside the report's steps, by {counted(hosts.cores, 'core')}.",
+        "",
+        markdown_table(["hosts", "images/s", "hours"], rows),
+        *_describe_results(images, measured),
+    ]
+    return "\n".join(lines)
+
+
+def _describe_results(images: int, measured: Measured) -> list[str]:
+    size = in_gb(int(images * measured.result_bytes_per_image))
+    said = ["", f"Results: {size} GB of JSON, and no more than that in parts."]
+    return [*said, *([f"Note: {measured.note}"] if measured.note else [])]
+
+
+def _hours(images: int, rate: float) -> str:
+    return f"{images / rate / SECONDS_PER_HOUR:.2f}"
 
 
 def _row(images: int, cards: int, measured: Measured, hosts: Hosts, per_host: int) -> list[Any]:
@@ -97,4 +127,4 @@ def _row(images: int, cards: int, measured: Measured, hosts: Hosts, per_host: in
     by_cores = 1000 * hosts.cores / measured.core_ms_per_image / min(per_host, cards)
     rate = cards * min(measured.card_images_per_s, by_cores)
     cores = rate * measured.core_ms_per_image / 1000
-    return [str(cards), str(count), f"{cores:.1f}", f"{rate:.1f}", f"{images / rate / SECONDS_PER_HOUR:.2f}"]
+    return [str(cards), str(count), f"{cores:.1f}", f"{rate:.1f}", _hours(images, rate)]
