@@ -116,6 +116,7 @@ def test_an_actor_opens_device_0_of_the_one_card_that_ray_shows_it(word, devices
             "",
             "in several clusters: 10.0.0.1:6379, 10.0.0.2:6379. Pass one, as",
         ),
+        ({"10.0.0.2:6379", "10.0.0.1:6379"}, "auto", "in several clusters"),
         ({"10.0.0.2:6379", "10.0.0.1:6379"}, "10.0.0.2:6379", "10.0.0.2:6379"),
         (set(), "", "Could not find any running Ray instance"),
     ],
@@ -161,3 +162,13 @@ def test_of_an_encrypted_head_only_the_port_is_tried(monkeypatch):
     monkeypatch.setattr(cluster, "HEAD_S", 0.2)
     with socket.create_server(("127.0.0.1", 0)) as server:
         cluster.require_head(f"127.0.0.1:{server.getsockname()[1]}")
+
+
+def test_a_cluster_of_this_host_alone_is_started_wherever_others_are(monkeypatch):
+    """Ray 2.60 joins what RAY_ADDRESS names where no address is passed (`ray.init`)."""
+    seen = {}
+    monkeypatch.setattr(cluster, "ray", SimpleNamespace(init=lambda **words: seen.update(words), shutdown=lambda: None))
+    with cluster.joined("local"):
+        assert (seen["address"], seen["_node_ip_address"], seen["include_dashboard"]) == ("local", "127.0.0.1", False)
+        assert Path(seen["_temp_dir"]).is_dir()
+    assert not Path(seen["_temp_dir"]).exists()

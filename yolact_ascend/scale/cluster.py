@@ -48,7 +48,7 @@ def joined(cluster: str) -> Iterator[None]:
         if cluster == LOCAL_CLUSTER:
             folder = tempfile.mkdtemp(prefix="ray-")
             stack.callback(shutil.rmtree, folder, ignore_errors=True)  # Ray's processes may still write to it
-            options.update(num_cpus=count_cores(), include_dashboard=False)
+            options.update(address="local", num_cpus=count_cores(), include_dashboard=False)  # whatever RAY_ADDRESS is
             options.update(_node_ip_address="127.0.0.1", _temp_dir=folder)
         else:
             options["address"] = "auto" if cluster == JOINED_CLUSTER else cluster
@@ -72,7 +72,7 @@ def address_of_host() -> str:
     Ray 2.60 would warn of several, and take the last that was started (`get_ray_address_from_environment`).
     """
     named, found = ray_address(), sorted(services.find_gcs_addresses())
-    if not named and len(found) > 1:
+    if named in ("", "auto") and len(found) > 1:
         raise UsageError(f"This host is in several clusters: {', '.join(found)}. Pass one, as --cluster={found[0]}.")
     return services.get_ray_address_from_environment(named or "auto", None)
 
