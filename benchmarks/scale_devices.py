@@ -82,12 +82,12 @@ class TimedWorker(ShardWorker):
         self._note("open", 0)
         return opened
 
-    def do(self, shards: Sequence[int]) -> Done | None:
+    def do(self, shards: Sequence[int]) -> News | None:
         """Do shards."""
-        done = super().do(shards)
-        if done is not None:
-            self._note("shard", done.images)
-        return done
+        news = super().do(shards)
+        if isinstance(news, Done):
+            self._note("shard", news.images)
+        return news
 
     def _note(self, what: str, images: int) -> None:
         folder = Path(self._job.out).parent / MOMENTS
