@@ -33,7 +33,7 @@ from yolact_ascend.scale import actor, cluster, driver  # noqa: E402
 from yolact_ascend.scale.actor import Job, ShardWorker  # noqa: E402
 from yolact_ascend.scale.places import find_place  # noqa: E402
 from yolact_ascend.scale.plan import Planned, read_plan  # noqa: E402
-from yolact_ascend.scale.work import Done, Opened  # noqa: E402
+from yolact_ascend.scale.work import Done, News, Opened  # noqa: E402
 from yolact_ascend.targets.onnxruntime.target import OnnxRuntimeTarget  # noqa: E402
 
 SPEED = 8.0  # images/s of a simulated device
