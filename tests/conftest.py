@@ -195,7 +195,8 @@ def made(tmp_path_factory, once):
 
     def fill(name: str, folder: Path) -> None:
         if name in CUTS:
-            shutil.copytree(get(TINY_WEIGHTS).parent, (folder / TINY_WEIGHTS).parent)
+            weights, _ = CUTS[name]
+            shutil.copytree(get(weights).parent, (folder / weights).parent)
         make_model(name, folder)
 
     def get(name: str) -> Path:

@@ -21,6 +21,7 @@ import pytest
 from pycocotools import mask as coco_mask
 
 from yolact_ascend.detection.run_lengths import Rle
+from yolact_ascend.models.class_record import add_classes
 from yolact_ascend.models.config import CONFIGS, DEMO_CONFIG, ModelConfig
 from yolact_ascend.models.description import KEY, Description, HostPart, to_json
 from yolact_ascend.models.families import family_of
@@ -40,6 +41,13 @@ CHECKOUT = Path(__file__).resolve().parent.parent
 SMALL_CONFIG = CONFIGS["yolact_edge_mobilenetv2_config"]  # the smallest that upstream has
 # A tenth of the work, for tests that run whatever network there is: its weights are random here, not the demo's.
 TINY_CONFIG = CONFIGS[DEMO_CONFIG]
+# The same on a sixteenth of the pixels, for whole runs: its weights record it, as they do a user's own config.
+QUICK_CONFIG = replace(
+    TINY_CONFIG,
+    name="quick_config",
+    preprocessing=replace(TINY_CONFIG.preprocessing, height_px=138, width_px=138),
+    anchors=replace(TINY_CONFIG.anchors, scales_px=(6, 12, 24, 48, 96)),
+)
 
 
 # By the name of the upstream: the marker of tests that need its checkout, and the fixture that is a patched one.
@@ -177,9 +185,20 @@ def random_rcnn_state_dict(config: ModelConfig, seed: int = 0) -> dict[str, torc
 # Files that many tests use, by their path in a folder. With eight classes the background has a larger share than with
 # eighty: without a bias all 19248 anchors are candidates.
 SMALL_WEIGHTS, TINY_WEIGHTS = "small/yolact_edge_mobilenetv2_0_0.pth", "tiny/yolact_edge_tiny.pth"
-WEIGHTS = {SMALL_WEIGHTS: (SMALL_CONFIG, 0.0), TINY_WEIGHTS: (TINY_CONFIG, 8.0)}  # config, bias of the background
+QUICK_WEIGHTS = "quick/yolact_edge_quick.pth"
+WEIGHTS = {  # config, bias of the background
+    SMALL_WEIGHTS: (SMALL_CONFIG, 0.0),
+    TINY_WEIGHTS: (TINY_CONFIG, 8.0),
+    QUICK_WEIGHTS: (QUICK_CONFIG, 3.15),  # more than 1000 of the 1329 anchors pass in one image of `write_coco`
+}
 TINY_ONNX, TINY_HEADS_ONNX = "exported/yolact_edge.onnx", "exported_heads/yolact_edge.onnx"
-CUTS = {TINY_ONNX: "fpn", TINY_HEADS_ONNX: "heads"}
+QUICK_ONNX, QUICK_HEADS_ONNX = "quick_exported/yolact_edge.onnx", "quick_heads/yolact_edge.onnx"
+CUTS = {  # weights, cut
+    TINY_ONNX: (TINY_WEIGHTS, "fpn"),
+    TINY_HEADS_ONNX: (TINY_WEIGHTS, "heads"),
+    QUICK_ONNX: (QUICK_WEIGHTS, "fpn"),
+    QUICK_HEADS_ONNX: (QUICK_WEIGHTS, "heads"),
+}
 DEMO_ONNX = "demo/yolact_edge.onnx"  # of the weights that come with the repository
 ORACLE_HEADS = "oracle/heads.onnx"  # the heads of `oracle.head_state`, as the host runs them
 MODELS = (*WEIGHTS, *CUTS, DEMO_ONNX, ORACLE_HEADS)
@@ -187,8 +206,6 @@ MODELS = (*WEIGHTS, *CUTS, DEMO_ONNX, ORACLE_HEADS)
 
 def make_model(name: str, root: Path) -> Path:
     """Make one of `MODELS` in a folder, by PyTorch: weights, or ONNX; return the file."""
-    import torch
-
     from yolact_ascend.models.export import export_onnx
 
     path = root / name
@@ -200,12 +217,24 @@ def make_model(name: str, root: Path) -> Path:
     elif name == DEMO_ONNX:
         export_onnx(demo.WEIGHTS, TINY_CONFIG, path)
     elif name in CUTS:
-        weights = root / TINY_WEIGHTS
-        export_onnx(weights if weights.exists() else make_model(TINY_WEIGHTS, root), TINY_CONFIG, path, cut=CUTS[name])
+        of, cut = CUTS[name]
+        weights = root / of
+        export_onnx(weights if weights.exists() else make_model(of, root), WEIGHTS[of][0], path, cut=cut)
     else:
         config, background = WEIGHTS[name]
-        torch.save(random_state_dict(config, background=background), path)
+        save_weights(random_state_dict(config, background=background), config, path)
     return path
+
+
+def save_weights(state: dict[str, torch.Tensor], config: ModelConfig, path: Path) -> None:
+    """Save as upstream does; `QUICK_CONFIG` travels inside, also where a test has listed it."""
+    import torch
+
+    torch.save(state, path)
+    if config is QUICK_CONFIG:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.delitem(CONFIGS, config.name, raising=False)
+            add_classes(path, config)
 
 
 def as_published_by_yolact(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from factories import CHECKOUT, TINY_CONFIG
+from factories import CHECKOUT, QUICK_CONFIG, save_weights
 from formats import require_valid
 
 from yolact_ascend import process
@@ -38,7 +38,7 @@ class Run:
         self.coco = coco
         self.words = {
             "bs": "3",
-            "config": TINY_CONFIG.name,
+            "config": QUICK_CONFIG.name,
             "weights": str(weights),
             "coco": str(coco),
             "out": str(self.out),
@@ -63,7 +63,7 @@ class Run:
         return require_valid(json.loads(sidecar_file(self.om(batch_size)).read_text()), "sidecar")
 
     def detections(self, batch_size: int) -> dict[str, Path]:
-        return self.folder.detections(batch_size, TINY_CONFIG.tasks)
+        return self.folder.detections(batch_size, QUICK_CONFIG.tasks)
 
     def markdown(self) -> str:
         """The report as text, without what aligns its tables."""
@@ -133,7 +133,14 @@ def change_weights(run):
 
     state = torch.load(run.weights, weights_only=True)
     state["prediction_layers.0.conf_layer.bias"] += 0.1
-    torch.save(state, run.weights)
+    save_weights(state, QUICK_CONFIG, run.weights)
+
+
+def forget_classes(run):
+    """Make the weights upstream's, which name no classes."""
+    import torch
+
+    torch.save(torch.load(run.weights, weights_only=True), run.weights)
 
 
 def change_image(run):

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from factories import CHECKOUT, TINY_CONFIG
+from factories import CHECKOUT, QUICK_CONFIG
 
 from yolact_ascend.cli.orchestration import run_stages
 from yolact_ascend.detection.tasks import BOX, MASK
@@ -19,7 +19,7 @@ def test_the_report_has_its_contract(finished):
     report = finished.report()
     assert report["schema_version"] == 1
     assert report["device"]["kind"] == "cpu-emulation" and report["device"]["soc_version"] == "Ascend310P3"
-    assert report["model"]["config"] == TINY_CONFIG.name and report["model"]["cut"] == "fpn"
+    assert report["model"]["config"] == QUICK_CONFIG.name and report["model"]["cut"] == "fpn"
     assert report["model"]["network"] == "yolact_ascend"
     as_compiled = {"precision": "fp16", "aipp": False, "input_dtype": "float32"}
     assert as_compiled.items() <= report["model"].items() and as_compiled.items() <= report["results"][0].items()
@@ -81,7 +81,7 @@ def test_the_model_has_its_side_car(finished):
     assert (sidecar["schema"], sidecar["target"], sidecar["batch_size"]) == (SCHEMA, "ascend", 3)
     assert (sidecar["cut"], sidecar["precision"]) == ("fpn", "fp16")
     assert sidecar["made_for"] == {"soc_version": "Ascend310P3", "cann": "none, CPU emulation"}
-    assert sidecar["input"] == {"name": "image", "shape": [3, 3, 550, 550], "dtype": "float32", "layout": "NCHW"}
+    assert sidecar["input"] == {"name": "image", "shape": [3, 3, 138, 138], "dtype": "float32", "layout": "NCHW"}
     assert sidecar["command"].startswith("atc --model yolact_edge.onnx --framework 5 --output yolact_edge_bs3 ")
     assert f"$ atc --model {folder.onnx} --framework 5 " in folder.log("compile_bs3").read_text()
     assert sidecar["flags"][0] == "atc" and not any("/" in word for word in sidecar["flags"])
@@ -114,15 +114,16 @@ def test_the_guides_commands_pasted_one_by_one_end_in_the_same_results(finished,
         set -e
         source {CHECKOUT}/emulation/set_env.sh
         npu-smi info
-        python3 {CHECKOUT}/pth2onnx.py --config={TINY_CONFIG.name} --trained_model={weights}
+        python3 {CHECKOUT}/pth2onnx.py --config={QUICK_CONFIG.name} --trained_model={weights}
         atc --model yolact_edge.onnx --framework 5 --output yolact_edge_bs3 --log error --soc_version Ascend310P3 \
-            --input_shape "image:3,3,550,550"
+            --input_shape "image:3,3,138,138"
         python3 {CHECKOUT}/preprocess.py --image_path {coco}/val2017 \
-            --json_file {coco}/annotations/instances_val2017.json --save_path ./inputs
+            --json_file {coco}/annotations/instances_val2017.json --save_path ./inputs \
+            --model yolact_edge.onnx
         mkdir -m 750 run
         python3 -m ais_bench --model yolact_edge_bs3.om --input inputs/bin_file/ --output ./run --output_dirname output
         python3 {CHECKOUT}/postprocess.py --file_path run/output --trained_model {weights} \
-            --config {TINY_CONFIG.name} --image_path {coco}/val2017 \
+            --config {QUICK_CONFIG.name} --image_path {coco}/val2017 \
             --json_file {coco}/annotations/instances_val2017.json --ids_path ./inputs/ids.json
         python3 -m ais_bench --model=yolact_edge_bs3.om --loop=2 --batchsize=3
     """

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from factories import TINY_CONFIG
+from factories import QUICK_CONFIG
 from runs import (
     change_image,
 )
@@ -51,10 +51,10 @@ def test_a_benchmark_of_random_values_or_images_leaves_only_its_timings(copied, 
         if "--input" in command:
             batch = Path(command[command.index("--input") + 1])
             assert batch.stat().st_mode & 0o777 == 0o640 and batch.parent.stat().st_mode & 0o777 == 0o750
-            first = np.fromfile(batch, np.float32, input_tensor(TINY_CONFIG).size_bytes // 4).tobytes()
+            first = np.fromfile(batch, np.float32, input_tensor(QUICK_CONFIG).size_bytes // 4).tobytes()
             seen.append(
                 (
-                    batch.stat().st_size / input_tensor(TINY_CONFIG).size_bytes,
+                    batch.stat().st_size / input_tensor(QUICK_CONFIG).size_bytes,
                     first == before,
                     "--batchsize=5" in command,
                 )

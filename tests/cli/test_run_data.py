@@ -4,9 +4,12 @@ import json
 import shutil
 
 import pytest
+from runs import forget_classes
 
 from yolact_ascend.cli.orchestration import run_stages
 from yolact_ascend.errors import DatasetError, UsageError, WeightsError
+
+OWN_CLASSES = [f"part {n}" for n in range(8)]
 
 
 def annotation_file(run):
@@ -107,15 +110,16 @@ def test_masks_that_cannot_be_scored_end_a_run_that_scores(copied):
     assert len(list(copied.folder.outputs(3).glob("*.bin"))) == 4 * 6
 
 
-def forget_classes(run, names=None):
+@pytest.fixture
+def own_classes(copied):
     """Make the weights upstream's, which name no classes, and give the data set's categories other names."""
-    if names:
-        change(run, lambda data: [c.update(name=name) for c, name in zip(data["categories"], names)] and None)
+    forget_classes(copied)
+    change(copied, lambda data: [c.update(name=name) for c, name in zip(data["categories"], OWN_CLASSES)] and None)
 
 
+@pytest.mark.usefixtures("own_classes")
 def test_weights_of_own_classes_are_named_by_the_annotation_file(copied):
     """yolact_edge#27, #10: trained in upstream, whose files hold no names."""
-    forget_classes(copied, [f"part {n}" for n in range(8)])
     assert copied() == ["export", "compile bs3", "infer bs3", "postprocess bs3"]
     model = copied.report()["model"]
     assert (model["classes"], model["classes_from"]) == (8, "instances_val2017.json")
@@ -123,10 +127,9 @@ def test_weights_of_own_classes_are_named_by_the_annotation_file(copied):
     assert "- Classes: 8, from instances_val2017.json\n" in copied.markdown()
 
 
+@pytest.mark.usefixtures("own_classes")
 def test_a_list_of_names_stands_for_them(copied):
-    names = [f"part {n}" for n in range(8)]
-    forget_classes(copied, names)
-    copied(classes=",".join(names))
+    copied(classes=",".join(OWN_CLASSES))
     assert copied.report()["model"]["classes_from"] == "the list of names"
     with pytest.raises(WeightsError, match="has 8 classes, but the list of names has 2") as caught:
         copied(classes="screw,nut")

@@ -10,7 +10,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from factories import CHECKOUT, TINY_CONFIG
+from factories import CHECKOUT, QUICK_CONFIG
 from runs import (
     ALL,
     PER_BATCH,
@@ -27,6 +27,7 @@ from yolact_ascend.cli.orchestration import run_stages
 from yolact_ascend.detection.tasks import BOX, MASK
 from yolact_ascend.errors import ToolError
 from yolact_ascend.models.config import CONFIGS
+from yolact_ascend.models.inputs import input_tensor
 from yolact_ascend.process import Runner
 
 
@@ -132,8 +133,8 @@ def test_an_interrupt_ends_with_a_word_and_no_half_stage(copied):
     change_weights(copied)
     command = [sys.executable, "-m", "yolact_ascend", "run", *copied.command()]
     process = subprocess.Popen(command, cwd=CHECKOUT, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL)
-    while b"[export" not in process.stderr.readline():
-        pass
+    while b"[export" not in (line := process.stderr.readline()):
+        assert line
     process.send_signal(signal.SIGTERM)
     _, stderr = process.communicate(timeout=60)
     assert process.returncode == 130
@@ -195,16 +196,16 @@ def test_a_comment_in_a_module_redoes_only_the_stages_that_import_it(copied, mon
 def test_two_configs_with_other_means_do_not_share_inputs(copied, monkeypatch):
     """The recipe of the inputs holds the preprocessing: a wrong mAP would be the price."""
     before = (copied.folder.inputs / "bin_file" / "0.bin").read_bytes()
-    other = replace(TINY_CONFIG, preprocessing=replace(TINY_CONFIG.preprocessing, mean_rgb=(100.0, 100.0, 100.0)))
-    monkeypatch.setitem(CONFIGS, TINY_CONFIG.name, other)
+    other = replace(QUICK_CONFIG, preprocessing=replace(QUICK_CONFIG.preprocessing, mean_rgb=(100.0, 100.0, 100.0)))
+    monkeypatch.setitem(CONFIGS, QUICK_CONFIG.name, other)
     monkeypatch.setattr(Runner, "run_own", run_in_this_process)
     run_stages(copied.command(to="preprocess"))
-    after = np.fromfile(copied.folder.inputs / "bin_file" / "0.bin", np.float32).reshape(3, 550, 550)
-    were = np.frombuffer(before, np.float32).reshape(3, 550, 550)
-    means, std = np.float32(TINY_CONFIG.preprocessing.mean_rgb), np.float32(TINY_CONFIG.preprocessing.std_rgb)
-    np.testing.assert_allclose(
-        after - were, ((means - 100) / std)[:, None, None].repeat(550, 1).repeat(550, 2), atol=1e-5
-    )
+    shape = input_tensor(QUICK_CONFIG).shape
+    after = np.fromfile(copied.folder.inputs / "bin_file" / "0.bin", np.float32).reshape(shape)
+    were = np.frombuffer(before, np.float32).reshape(shape)
+    means, std = np.float32(QUICK_CONFIG.preprocessing.mean_rgb), np.float32(QUICK_CONFIG.preprocessing.std_rgb)
+    expected = ((means - 100) / std)[:, None, None]
+    np.testing.assert_allclose(after - were, np.broadcast_to(expected, shape), atol=1e-5)
 
 
 def run_in_this_process(runner, command, log=None):

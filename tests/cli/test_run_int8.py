@@ -8,7 +8,7 @@ import subprocess
 import sys
 
 import pytest
-from factories import TINY_CONFIG, write_coco
+from factories import QUICK_CONFIG, write_coco
 from formats import require_valid
 from runs import start_own_verbs_here
 
@@ -25,14 +25,15 @@ TARGET_WORDS = {"onnxruntime": [], "openvino": ["device=cpu"], "ascend": ["devic
 
 
 @pytest.mark.parametrize("target", TARGET_WORDS)
-def test_a_run_quantises_compiles_and_reports(target, tiny_heads_onnx, tmp_path, capfd, monkeypatch):
+def test_a_run_quantises_compiles_and_reports(target, quick_heads_onnx, tmp_path, capfd, monkeypatch):
     """The exported model stands in for weights, as on a host without PyTorch."""
     pytest.importorskip("onnx")
     pytest.importorskip(target if target != "ascend" else "onnxruntime")
-    coco, recipe, folder = write_coco(tmp_path / "coco", TINY_CONFIG), tmp_path / "own.yaml", WorkFolder(tmp_path / "r")
+    coco, folder = write_coco(tmp_path / "coco", QUICK_CONFIG), WorkFolder(tmp_path / "r")
+    recipe = tmp_path / "own.yaml"
     recipe.write_text(RECIPE)
     folder.root.mkdir()
-    shutil.copy(tiny_heads_onnx, folder.onnx)
+    shutil.copy(quick_heads_onnx, folder.onnx)
     words = [f"out={folder.root}", f"target={target}", *TARGET_WORDS[target], "precision=int8", f"recipe={recipe}"]
     words += [f"coco={coco}", f"calibration={coco / 'val2017'}", "stream=1", "workers=1"]
     start_own_verbs_here(monkeypatch)
@@ -61,14 +62,15 @@ def test_a_run_quantises_compiles_and_reports(target, tiny_heads_onnx, tmp_path,
     assert "[quantize] running" in capfd.readouterr().err
 
 
-def test_a_model_with_ascends_operators_is_measured_on_a_second_export(tiny_heads_onnx, tmp_path, monkeypatch, capfd):
+def test_a_model_with_ascends_operators_is_measured_on_a_second_export(quick_heads_onnx, tmp_path, monkeypatch, capfd):
     """As an R-CNN's; both exported models stand in for weights."""
     onnx = pytest.importorskip("onnx")
     pytest.importorskip("onnxruntime")
-    coco, recipe, folder = write_coco(tmp_path / "coco", TINY_CONFIG), tmp_path / "own.yaml", WorkFolder(tmp_path / "r")
+    coco, folder = write_coco(tmp_path / "coco", QUICK_CONFIG), WorkFolder(tmp_path / "r")
+    recipe = tmp_path / "own.yaml"
     recipe.write_text(RECIPE)
     folder.root.mkdir()
-    model = onnx.load(tiny_heads_onnx)
+    model = onnx.load(quick_heads_onnx)
     model.metadata_props.add(key="operators", value="ascend")
     onnx.save(model, folder.onnx)
     words = [f"out={folder.root}", "target=ascend", "device=emulation", "precision=int8", f"recipe={recipe}"]
@@ -77,7 +79,7 @@ def test_a_model_with_ascends_operators_is_measured_on_a_second_export(tiny_head
     start_own_verbs_here(monkeypatch)
     with pytest.raises(ArtifactError, match=r"operators=ascend.* put that beside it as yolact_edge_runnable\.onnx"):
         run_stages(words)
-    shutil.copy(tiny_heads_onnx, folder.runnable_onnx)
+    shutil.copy(quick_heads_onnx, folder.runnable_onnx)
     run_stages(words)
     assert find_qdq_twin(QuantizedFiles(folder.onnx, folder.root).ascend) is not None
 
@@ -89,10 +91,10 @@ def test_a_model_with_ascends_operators_is_measured_on_a_second_export(tiny_head
         run_stages([*words, "force=quantize"])
 
 
-def test_a_recipe_that_needs_annotations_is_refused_before_the_export(tiny_heads_onnx, tmp_path):
-    coco, folder = write_coco(tmp_path / "coco", TINY_CONFIG), WorkFolder(tmp_path / "r")
+def test_a_recipe_that_needs_annotations_is_refused_before_the_export(quick_heads_onnx, tmp_path):
+    coco, folder = write_coco(tmp_path / "coco", QUICK_CONFIG), WorkFolder(tmp_path / "r")
     folder.root.mkdir()
-    shutil.copy(tiny_heads_onnx, folder.onnx)
+    shutil.copy(quick_heads_onnx, folder.onnx)
     own = tmp_path / "own" / "train"
     shutil.copytree(coco / "val2017", own)
     words = [f"out={folder.root}", "target=onnxruntime", "precision=int8", f"coco={coco}", f"calibration={own}"]
@@ -102,17 +104,17 @@ def test_a_recipe_that_needs_annotations_is_refused_before_the_export(tiny_heads
 
 
 @pytest.mark.parametrize("flag", ["--sensitivity", "--map_budget=1", "--held_out=5"])
-def test_what_measures_the_map_by_hand_needs_annotations(flag, tiny_heads_onnx, tmp_path, capfd):
-    write_coco(tmp_path / "coco", TINY_CONFIG)
-    words = [f"--model={tiny_heads_onnx}", f"--image_path={tmp_path / 'coco' / 'val2017'}", "--method=minmax", flag]
+def test_what_measures_the_map_by_hand_needs_annotations(flag, quick_heads_onnx, tmp_path, capfd):
+    write_coco(tmp_path / "coco", QUICK_CONFIG)
+    words = [f"--model={quick_heads_onnx}", f"--image_path={tmp_path / 'coco' / 'val2017'}", "--method=minmax", flag]
     assert main(["quantize", *words]) == 2
     assert f"{flag.split('=')[0]} is for measuring the mAP" in capfd.readouterr().err
 
 
-def test_by_hand_others_files_are_kept_and_one_program_at_a_time_works_in_a_folder(tiny_heads_onnx, tmp_path, capfd):
-    coco, out = write_coco(tmp_path / "coco", TINY_CONFIG), tmp_path / "out"
-    command = ["quantize", f"--model={tiny_heads_onnx}", f"--image_path={coco / 'val2017'}", f"--save_path={out}"]
-    files = QuantizedFiles(tiny_heads_onnx, out)
+def test_by_hand_others_files_are_kept_and_one_program_at_a_time_works_in_a_folder(quick_heads_onnx, tmp_path, capfd):
+    coco, out = write_coco(tmp_path / "coco", QUICK_CONFIG), tmp_path / "out"
+    command = ["quantize", f"--model={quick_heads_onnx}", f"--image_path={coco / 'val2017'}", f"--save_path={out}"]
+    files = QuantizedFiles(quick_heads_onnx, out)
     out.mkdir()
     files.record.write_text("mine")
     assert main([*command, "--method=minmax"]) == 2
@@ -128,41 +130,41 @@ def test_by_hand_others_files_are_kept_and_one_program_at_a_time_works_in_a_fold
 
 
 @pytest.mark.parametrize(("flags", "code"), [([], 0), (["--map_budget=1"], 1)])
-def test_annotations_that_nothing_needs_may_be_too_few(flags, code, tiny_heads_onnx, tmp_path, capfd):
+def test_annotations_that_nothing_needs_may_be_too_few(flags, code, quick_heads_onnx, tmp_path, capfd):
     """A run finds them by itself; all four images are calibrated on, and none is left to score."""
-    coco, recipe = write_coco(tmp_path / "coco", TINY_CONFIG), tmp_path / "r.yaml"
+    coco, recipe = write_coco(tmp_path / "coco", QUICK_CONFIG), tmp_path / "r.yaml"
     recipe.write_text("quantize: {method: minmax, map_budget: null}\n")
-    words = [f"--model={tiny_heads_onnx}", f"--image_path={coco / 'val2017'}", f"--recipe={recipe}"]
+    words = [f"--model={quick_heads_onnx}", f"--image_path={coco / 'val2017'}", f"--recipe={recipe}"]
     words += [f"--json_file={coco / 'annotations' / 'instances_val2017.json'}", f"--save_path={tmp_path / 'o'}", *flags]
     assert main(["quantize", *words]) == code
     assert "has no annotated image beside the 4 that are calibrated on" in capfd.readouterr().err
 
 
-def test_annotations_of_other_images_are_named(tiny_heads_onnx, tmp_path, capfd):
-    coco = write_coco(tmp_path / "coco", TINY_CONFIG)
+def test_annotations_of_other_images_are_named(quick_heads_onnx, tmp_path, capfd):
+    coco = write_coco(tmp_path / "coco", QUICK_CONFIG)
     other = tmp_path / "other"
     other.mkdir()
     shutil.copy(next((coco / "val2017").glob("*.jpg")), other / "x.jpg")
     annotations = coco / "annotations" / "instances_val2017.json"
-    assert main(["quantize", f"--model={tiny_heads_onnx}", f"--image_path={other}", f"--json_file={annotations}"]) == 1
+    assert main(["quantize", f"--model={quick_heads_onnx}", f"--image_path={other}", f"--json_file={annotations}"]) == 1
     assert f"{other} has none of the 4 images that {annotations} lists" in capfd.readouterr().err
 
 
-def test_compile_by_hand_knows_which_file_it_has(tiny_heads_onnx, tmp_path):
+def test_compile_by_hand_knows_which_file_it_has(quick_heads_onnx, tmp_path):
     pytest.importorskip("onnxruntime")
     import onnx
 
     from yolact_ascend.cli.compile import choose_precision
     from yolact_ascend.compression.qdq import qdq_model
 
-    onnx.save(qdq_model(onnx.load(tiny_heads_onnx), []), tmp_path / "q.onnx")
+    onnx.save(qdq_model(onnx.load(quick_heads_onnx), []), tmp_path / "q.onnx")
     target = TARGETS["onnxruntime"]
     assert choose_precision(tmp_path / "q.onnx", "", target) == choose_precision(tmp_path / "q.onnx", "int8", target)
-    assert choose_precision(tiny_heads_onnx, "", target) == "fp32"
+    assert choose_precision(quick_heads_onnx, "", target) == "fp32"
     with pytest.raises(UsageError, match="is INT8, expected --precision=int8, found fp32"):
         choose_precision(tmp_path / "q.onnx", "fp32", target)
     with pytest.raises(UsageError, match="is not INT8, .* Make one with `quantize`"):
-        choose_precision(tiny_heads_onnx, "int8", target)
+        choose_precision(quick_heads_onnx, "int8", target)
 
 
 def test_the_qdq_file_of_the_same_integers_is_known_by_the_hashes(tmp_path):

@@ -5,15 +5,17 @@ import shutil
 from types import SimpleNamespace
 
 import pytest
-from factories import TINY_CONFIG, write_coco
+from factories import QUICK_CONFIG, write_coco
 from runs import (
     change_image,
     change_weights,
+    forget_classes,
     refuse_tools,
 )
 
 from yolact_ascend.cli.orchestration import run_stages
 from yolact_ascend.errors import ArtifactError, DatasetError, ToolError, UsageError, WeightsError
+from yolact_ascend.models.config import CONFIGS, DEMO_CONFIG
 from yolact_ascend.targets.ascend import tools
 from yolact_ascend.targets.folder import sidecar_file
 
@@ -60,7 +62,7 @@ def test_starting_later_needs_a_model_of_these_weights(copied):
     ("words", "said"),
     [
         ({"precision": "fp32"}, "precision is fp16, expected fp32"),
-        ({"aipp": "1"}, r"input is image float32 NCHW .* expected image uint8 NHWC \[3, 550, 550, 3\]"),
+        ({"aipp": "1"}, r"input is image float32 NCHW .* expected image uint8 NHWC \[3, 138, 138, 3\]"),
     ],
     ids=["precision", "aipp"],
 )
@@ -119,7 +121,7 @@ def test_a_work_folder_that_is_a_file_or_closed_is_said(copied, tmp_path):
         (
             {"weights": "none.pth"},
             WeightsError,
-            "There is no weights file none.pth. The weights of yolact_edge_demo_config come",
+            f"There is no weights file none.pth. The weights of {QUICK_CONFIG.name} come",
         ),
         ({"coco": "nowhere"}, DatasetError, "There is no COCO folder nowhere"),
         ({"device": "npu"}, ToolError, "device=npu, but"),
@@ -162,7 +164,8 @@ def test_a_model_that_was_compiled_by_hand_is_told_what_to_do(copied, words):
 
 
 def test_a_disk_that_is_too_small_is_said_before_any_work(copied, monkeypatch, capfd):
-    monkeypatch.setattr("yolact_ascend.disk.shutil.disk_usage", lambda _: SimpleNamespace(free=10**6))
+    monkeypatch.setattr("yolact_ascend.disk.shutil.disk_usage", lambda _: SimpleNamespace(free=10**5))
+    monkeypatch.setattr("yolact_ascend.disk.GB", 10**8)  # the images are small ones
     refuse_tools(monkeypatch)
     shutil.rmtree(copied.folder.outputs(3))
     (copied.folder.records / "infer_bs3.json").unlink()
@@ -179,11 +182,13 @@ def test_a_full_disk_is_no_matter_where_nothing_is_to_be_written(copied, monkeyp
     assert "writes" not in capfd.readouterr().err
 
 
-def test_weights_of_another_config_end_the_run(copied, tmp_path, capfd):
+def test_weights_of_another_config_end_the_run(copied, tmp_path, capfd, monkeypatch):
     """Before any work where the number of classes shows it, else at the export."""
+    monkeypatch.delitem(CONFIGS, QUICK_CONFIG.name)
+    forget_classes(copied)
     words = {"config": "yolact_edge_resnet50_config", "coco": str(write_coco(tmp_path / "coco"))}
     with pytest.raises(WeightsError, match="has 8 classes, but .* has 80. Are they weights of yolact_edge_resnet50_c"):
         copied(**words)
     with pytest.raises(ToolError, match="its own message is above"):
         copied(**words, mode="perf")
-    assert f"use --config={TINY_CONFIG.name}" in capfd.readouterr().err
+    assert f"use --config={DEMO_CONFIG}" in capfd.readouterr().err

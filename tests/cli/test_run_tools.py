@@ -116,7 +116,7 @@ def test_inputs_that_were_replaced_do_not_reach_the_device(copied, monkeypatch):
     recipe = copied.folder.inputs / "recipe.json"
     recipe.write_text(recipe.read_text().replace("float32", "uint8"))
     refuse_tools(monkeypatch)
-    with pytest.raises(ArtifactError, match=r"'uint8'\], expected float32 NCHW \[3, 550, 550\].*force=preprocess"):
+    with pytest.raises(ArtifactError, match=r"'uint8'\], expected float32 NCHW \[3, 138, 138\].*force=preprocess"):
         copied(force="infer")
 
 

@@ -11,7 +11,7 @@ import sys
 from types import SimpleNamespace
 
 import pytest
-from factories import TINY_CONFIG, write_coco
+from factories import QUICK_CONFIG, write_coco
 from runs import Run, change_weights, read_detections
 
 from yolact_ascend import sources
@@ -69,22 +69,22 @@ def test_all_stages_after_the_export_run_without_it_to_the_same_bytes(copied, wi
     assert after["model"] == {**report["model"], **classes_from}  # the record knows the name of the weights
     assert re.search(
         r"Weights: yolact_edge_resnet50_54_800000\.pth is not there, so nothing is exported\. The model is "
-        r".*yolact_edge\.onnx, which states config yolact_edge_demo_config, cut fpn, 8 classes and weights with sha256",
+        r".*yolact_edge\.onnx, which states config quick_config, cut fpn, 8 classes and weights with sha256",
         capfd.readouterr().err,
     )
 
 
-def test_an_exported_model_that_was_copied_here_runs_to_the_report(tiny_onnx, tmp_path):
+def test_an_exported_model_that_was_copied_here_runs_to_the_report(quick_onnx, tmp_path):
     """On each Python, with PyTorch and without: no weights, no record of the export, no config."""
-    run = Run(tmp_path, tmp_path / "none.pth", write_coco(tmp_path / "coco", TINY_CONFIG))
+    run = Run(tmp_path, tmp_path / "none.pth", write_coco(tmp_path / "coco", QUICK_CONFIG))
     del run.words["weights"], run.words["config"]
     run.out.mkdir()
-    for file in (tiny_onnx, heads_file(tiny_onnx)):
+    for file in (quick_onnx, heads_file(quick_onnx)):
         shutil.copy(file, run.out)
     assert run() == ["compile bs3", "preprocess", "infer bs3", "postprocess bs3"]
     report = run.report()
-    assert report["model"]["config"] == TINY_CONFIG.name and report["model"]["weights"] == ""
-    assert report["model"]["weights_sha256"] == read_description(tiny_onnx).weights_sha256
+    assert report["model"]["config"] == QUICK_CONFIG.name and report["model"]["weights"] == ""
+    assert report["model"]["weights_sha256"] == read_description(quick_onnx).weights_sha256
     assert json.loads(run.detections(3)["mask"].read_text())
     assert run.sidecar(3)["command"].startswith("atc --model yolact_edge.onnx --framework 5 --output yolact_edge_bs3 ")
     assert run() == []
@@ -127,8 +127,8 @@ def test_weights_that_are_not_there_may_be_named_by_the_name_they_had(copied):
     """The command that ran on another host runs here; another name may be a slip of the pen."""
     copied.weights.unlink()
     assert copied() == []
-    named = copied.weights.with_name("yolact_edge_tyni.pth")
-    with pytest.raises(WeightsError, match=r"There is no weights file .*tyni\.pth.* Or leave out weights=, "):
+    named = copied.weights.with_name("yolact_edge_qiuck.pth")
+    with pytest.raises(WeightsError, match=r"There is no weights file .*qiuck\.pth.* Or leave out weights=, "):
         copied(weights=str(named))
 
 
@@ -143,7 +143,7 @@ def test_a_model_of_the_demo_points_to_the_weights_that_come_with_this_program(c
 @pytest.mark.parametrize(
     ("words", "error", "said"),
     [
-        ({"config": DEFAULT_CONFIG}, UsageError, "the exported model is one of yolact_edge_demo_config"),
+        ({"config": DEFAULT_CONFIG}, UsageError, f"the exported model is one of {QUICK_CONFIG.name}"),
         ({"cut": "heads"}, UsageError, "cut=heads: the exported model ends at fpn"),
         ({"classes": "a,b,c,d,e,f,g,h"}, UsageError, "the exported model names other classes"),
         ({"force": "export"}, WeightsError, r"no weights file .* Or leave out .*export in from= and force=, to go on"),
@@ -211,7 +211,7 @@ def postprocess(copied, tmp_path, capsys):
 
 @pytest.mark.parametrize("name", ["om", "onnx", "both"])
 def test_postprocess_takes_the_model_or_the_weights_as_the_guide_types(copied, postprocess, name):
-    guide = [f"--trained_model={copied.weights}", f"--config={TINY_CONFIG.name}"]
+    guide = [f"--trained_model={copied.weights}", f"--config={QUICK_CONFIG.name}"]
     words = {"om": [f"--model={copied.om(3)}"], "onnx": [f"--model={copied.folder.onnx}"]}
     words["both"] = [*words["om"], *guide]
     assert postprocess(*words[name]).found == postprocess(*guide).found == read_detections(copied)
@@ -227,13 +227,13 @@ def test_postprocess_writes_the_ids_that_the_data_set_gives_the_classes(copied, 
     path.write_text(json.dumps(data))
     found = postprocess(f"--model={copied.om(3)}").found
     assert min(entry["category_id"] for entry in json.loads(found[0])) > 1000
-    assert found == postprocess(f"--trained_model={copied.weights}", f"--config={TINY_CONFIG.name}").found
+    assert found == postprocess(f"--trained_model={copied.weights}", f"--config={QUICK_CONFIG.name}").found
 
 
 def test_postprocess_checks_its_flags_against_the_model(copied, postprocess):
     model = f"--model={copied.om(3)}"
     for word, said in (
-        (f"--config={DEFAULT_CONFIG}", "was exported for yolact_edge_demo_config, not for yolact_edge_resnet50_config"),
+        (f"--config={DEFAULT_CONFIG}", f"was exported for {QUICK_CONFIG.name}, not for {DEFAULT_CONFIG}"),
         ("--cut=heads", "ends at fpn. Leave out --cut"),
         ("--classes=a,b", "has 8 classes, but the list of names has 2"),
     ):
@@ -246,6 +246,6 @@ def test_postprocess_checks_its_flags_against_the_model(copied, postprocess):
 
 def test_the_guides_postprocess_says_what_it_needs_without_torch(copied, postprocess, monkeypatch):
     monkeypatch.setitem(sys.modules, "yolact_ascend.models.weights", None)
-    done = postprocess(f"--trained_model={copied.weights}", f"--config={TINY_CONFIG.name}")
+    done = postprocess(f"--trained_model={copied.weights}", f"--config={QUICK_CONFIG.name}")
     assert done.code == 1
     assert "are made by PyTorch, which cannot be imported" in done.err and "--model=FILE" in done.err

@@ -65,7 +65,7 @@ def read_input(model: Path) -> TensorSpec:
 
     Raises like `read_description`.
     """
-    if model.suffix == ".onnx":
+    if model.suffix == ".onnx" and not sidecar_file(model).is_file():  # ONNX Runtime's compiled models have one, too
         return input_tensor(read_description(model).config)
     return TensorSpec.of_sample(read_sidecar(model).input)
 

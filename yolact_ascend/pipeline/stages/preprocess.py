@@ -9,6 +9,7 @@ from yolact_ascend import flags
 from yolact_ascend.files import digest
 from yolact_ascend.images.coco import describe_images
 from yolact_ascend.models.config import describe_preprocessing, listed_name
+from yolact_ascend.models.inputs import FLOAT32
 from yolact_ascend.pipeline.context import RunContext
 from yolact_ascend.pipeline.stages.commands import dataset_words, limit_words, worker_words
 from yolact_ascend.pipeline.steps import Step
@@ -29,9 +30,11 @@ def steps(run: RunContext) -> list[Step]:
     save_path, dtype = run.folder.inputs, run.settings.input_dtype
     folders = input_folders(bin_folder(save_path), run.inputs)
     bins = [folder / f"{index}.bin" for folder in folders for index in range(len(run.images))]
-    # The canvas of a model is none of its config's name, and some names are in no list: the model states both.
+    # The canvas of a model is none of its config's name, and some names are in no list: the model states both. A
+    # compiled one states that it takes uint8.
     name = listed_name(run.config) if run.config.preprocessing.is_stretched else None
-    words = [flags.MODEL.word(run.folder.onnx)] if name is None else [flags.CONFIG.word(name), flags.DTYPE.word(dtype)]
+    model = run.folder.onnx if dtype == FLOAT32 else run.model(run.settings.batch_sizes[0])
+    words = [flags.MODEL.word(model)] if name is None else [flags.CONFIG.word(name), flags.DTYPE.word(dtype)]
 
     def inputs() -> dict[str, Any]:
         return {
