@@ -91,6 +91,30 @@ def annotations(folder: Path) -> Attempt:
     return attempt
 
 
+def annotations_in_pieces(folder: Path) -> Attempt:
+    """Read a damaged annotation file whole, and in pieces, where a byte that is no text may be found later."""
+    from annotation_files import comparable, outcome, read_in_pieces
+
+    from yolact_ascend import long_json
+    from yolact_ascend.images.annotations import read_annotations
+
+    path = write_coco(folder / "coco", TINY_CONFIG) / "annotations" / "instances_val2017.json"
+    document = json.loads(path.read_text())
+    long_json.BLOCK, long_json.MOST_ENTRIES = 50, 2
+
+    def attempt(damage: dict[str, list]) -> str | None:
+        path.write_bytes(damaged_json(document, damage))
+        whole = outcome(lambda: read_annotations(path))
+        in_pieces = outcome(lambda: read_in_pieces(path))
+        if repr(in_pieces) != repr(comparable(whole)) and "codec" not in repr(whole):
+            return f"in pieces {repr(in_pieces)[:300]}, whole {repr(comparable(whole))[:300]}"
+        if isinstance(whole, YolactAscendError):
+            raise whole
+        return None
+
+    return attempt
+
+
 def ids(folder: Path) -> Attempt:
     """Read a damaged ids.json."""
     from yolact_ascend.host.postprocess import read_ids
@@ -386,6 +410,7 @@ FILE_DAMAGE = st.fixed_dictionaries({"lines": few(LINE_EDITS, 0, 3), "bytes": fe
 
 KINDS = {
     "annotations": Kind("load_dataset, pictures.verify, evaluate; against pycocotools", ANNOTATION_DAMAGE, annotations),
+    "annotations_in_pieces": Kind("read_annotations, read_truths", ANNOTATION_DAMAGE, annotations_in_pieces),
     "ids": Kind("host.postprocess.read_ids", TEXT_DAMAGE, ids),
     "class_record": Kind("models.classes.choose_classes", TEXT_DAMAGE, class_record),
     "class_file": Kind("models.classes.read_listed", TEXT_DAMAGE, class_file),
