@@ -178,20 +178,22 @@ def test_a_full_disk_is_one_sentence_and_the_same_command_resumes(scale, by_shar
 def test_an_actor_has_the_threads_that_it_was_granted(streamed, tmp_path):
     """openvino#37838, ray-project/ray#28044: quotas are not seen, and ONNX Runtime ignores OMP_NUM_THREADS."""
     code = f"""
-import pathlib
+import pathlib, threading
 from yolact_ascend.host.loading import ModelRequest
 from yolact_ascend.scale.actor import Job, ShardWorker
 from yolact_ascend.scale.planning import ScaleRequest
 from yolact_ascend.targets.target import RUN, DeviceRequest
 request, found, opened = ScaleRequest({str(streamed.images)!r}, None), [], []
+def count():  # without Python's own, some of which start a little later
+    return len(list(pathlib.Path("/proc/self/task").iterdir())) - threading.active_count()
 for threads in (1, 1, 3):  # the first starts what stays, too
     devices = DeviceRequest(threads=threads, work=frozenset((RUN,)))
     model = ModelRequest(pathlib.Path({str(streamed.model)!r}), devices=devices, batch_size=2)
     worker = ShardWorker(Job({str(tmp_path / "out")!r}, request, model, workers=1))
     worker.plan()
-    before = len(list(pathlib.Path("/proc/self/task").iterdir()))
+    before = count()
     worker.open()
-    found.append(len(list(pathlib.Path("/proc/self/task").iterdir())) - before)
+    found.append(count() - before)
     opened.append(worker)  # its threads stay, so that none ends meanwhile
 print(found[2] - found[1])
 for worker in opened:
