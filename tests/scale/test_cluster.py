@@ -162,7 +162,7 @@ def test_a_zombie_changes_nothing(number, hosts, words, many, tmp_path):
 
 def test_a_worker_that_hangs_is_ended_and_replaced(hosts, words, many, tmp_path, capsys, monkeypatch):
     """Its raylet lives, so that Ray sees nothing; a stopped process is one whose store or device never answers."""
-    monkeypatch.setitem(driver.LIMITS_S, "do", 3.0)
+    monkeypatch.setitem(driver.LIMITS_S, "do", 5.0)
     out, stopped = tmp_path / "out", []
 
     def stop():
@@ -174,7 +174,7 @@ def test_a_worker_that_hangs_is_ended_and_replaced(hosts, words, many, tmp_path,
     stopping.start()
     assert main(words(out)) == 0
     stopping.join()
-    assert "and is replaced: It gave no news for 3 s: its process, device or store hangs." in capsys.readouterr().err
+    assert "and is replaced: It gave no news for 5 s: its process, device or store hangs." in capsys.readouterr().err
     require_whole(out, many)
     wait_until(lambda: not is_alive(stopped[0]) and not hosts.left(), "the end of the stopped worker")
 

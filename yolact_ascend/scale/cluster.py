@@ -92,7 +92,8 @@ def require_head(address: str) -> None:
         if is_ray_encrypted():
             return
         try:
-            frame = connection.recv(KIND_OF_FRAME + 1, socket.MSG_WAITALL)
+            with connection.makefile("rb") as answer:
+                frame = answer.read(KIND_OF_FRAME + 1)
         except socket.timeout:  # not a TimeoutError before Python 3.10
             raise ConnectionError(f"something listens there, but did not answer in {HEAD_S:g} s") from None
     if frame[KIND_OF_FRAME:] != SETTINGS:

@@ -38,8 +38,8 @@ class Course:
 
     def drop(self, place: Opened) -> None:
         """Forget the images of a place that is lost, but for those that have a part."""
-        del self._going[place]
-        self._show({place.describe(): self._count(place)})
+        if self._going.pop(place, 0):
+            self._show({place.describe(): self._count(place)})
 
     def speeds(self) -> str:
         """Return the images/s of each host."""
