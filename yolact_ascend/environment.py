@@ -18,6 +18,7 @@ CARDS_VARIABLE = "ASCEND_RT_VISIBLE_DEVICES"  # CANN's: its runtime numbers thes
 CACHE_VARIABLE = "XDG_CACHE_HOME"
 # Of oneDNN, which OpenVINO, PyTorch and ONNX Runtime compute by (oneDNN's documentation, "CPU Dispatcher Control").
 CPU_LIMITS = ("ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA", "ONEDNN_DEFAULT_FPMATH_MODE", "ATEN_CPU_CAPABILITY")
+LIMITS_OF_RAY = {"RAY_gcs_server_port_wait_time_s": "1", "RAY_py_gcs_connect_timeout_s": "10"}  # tries, and each
 MOST_PIXELS = 178_956_970  # as Pillow's: a picture of half a gigabyte in memory
 
 
@@ -71,6 +72,16 @@ def silence_ray(is_alone: bool) -> None:
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     if is_alone:
         os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
+
+
+def limit_ray() -> None:
+    """Have Ray try once to join a cluster whose head hangs, for 20 s, unless the user has chosen another time.
+
+    By default it tries 20 times, for 40 s each. To be called before Ray is imported. Source: ray 2.60, _private/node.py
+    (`_init_gcs_client`) and src/ray/common/ray_config_def.h.
+    """
+    for name, value in LIMITS_OF_RAY.items():
+        os.environ.setdefault(name, value)
 
 
 def ray_address() -> str:

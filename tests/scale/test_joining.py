@@ -1,14 +1,18 @@
 """Which cluster is joined, and how many actors fit into it."""
 
 import contextlib
+import inspect
 import os
 import socket
+import sys
 import threading
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+import ray._private.node
 
+from yolact_ascend import environment
 from yolact_ascend.errors import ToolError, UsageError
 from yolact_ascend.host.loading import ModelRequest
 from yolact_ascend.scale import cluster
@@ -172,3 +176,15 @@ def test_a_cluster_of_this_host_alone_is_started_wherever_others_are(monkeypatch
         assert (seen["address"], seen["_node_ip_address"], seen["include_dashboard"]) == ("local", "127.0.0.1", False)
         assert Path(seen["_temp_dir"]).is_dir()
     assert not Path(seen["_temp_dir"]).exists()
+
+
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="other versions of Ray: requirements-cluster.txt")
+def test_ray_knows_the_limits_that_are_set_for_it(monkeypatch):
+    tries, seconds = environment.LIMITS_OF_RAY
+    monkeypatch.setenv(tries, "7")
+    monkeypatch.setenv(seconds, "")
+    monkeypatch.delenv(seconds)
+    environment.limit_ray()
+    assert (os.environ[tries], os.environ[seconds]) == ("7", "10")
+    assert f'environ.get("{tries}")' in inspect.getsource(ray._private.node)
+    assert getattr(ray._raylet.Config, seconds.removeprefix("RAY_"))() > 0

@@ -120,9 +120,12 @@ def _run_here(arguments: argparse.Namespace) -> Planned | None:
 
 
 def _run_on_cluster(arguments: argparse.Namespace) -> Planned:
-    from yolact_ascend.environment import silence_ray
+    from yolact_ascend.environment import limit_ray, silence_ray
 
-    silence_ray(is_alone=arguments.cluster == flags.LOCAL_CLUSTER)  # which Ray reads when it is imported
+    is_alone = arguments.cluster == flags.LOCAL_CLUSTER
+    silence_ray(is_alone)  # which Ray reads when it is imported
+    if not is_alone:
+        limit_ray()
     from yolact_ascend.scale.actor import Job
     from yolact_ascend.scale.cluster import joined, run_on_cluster, say_on_stderr
 
