@@ -46,6 +46,7 @@ raise SystemExit(main(sys.argv[2:]))
 
 def compile_demo(folder: Path, **words: str) -> WorkFolder:
     settings = {"out": folder, "config": DEMO_CONFIG, "weights": WEIGHTS, "bs": "2", "device": "emulation", **words}
+    settings["coco"] = "nowhere"  # else this is the demo, which draws its scenes
     with pytest.MonkeyPatch.context() as patch:
         start_own_verbs_here(patch)
         run_stages([*(f"{key}={value}" for key, value in settings.items()), "to=compile"])
