@@ -69,6 +69,10 @@ def sources_of(*modules: str) -> tuple[Path, ...]:
     return tuple(sorted(found))
 
 
+# What statements hold statements in. Expressions have no import, and most of a file's nodes are theirs.
+_BLOCKS = ("body", "orelse", "handlers", "finalbody", "cases")
+
+
 @cache
 def _imports_of(path: Path) -> frozenset[str]:
     """Return the full names that a file imports, inside functions, too; not those that only type checkers see."""
@@ -77,7 +81,7 @@ def _imports_of(path: Path) -> frozenset[str]:
     while waiting:
         node = waiting.pop()
         if not (isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"):
-            waiting += ast.iter_child_nodes(node)
+            waiting += (inner for block in _BLOCKS for inner in getattr(node, block, ()))
         if isinstance(node, ast.Import):
             names.update(alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module:
