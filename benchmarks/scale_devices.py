@@ -36,7 +36,7 @@ from yolact_ascend.scale.plan import Planned, read_plan  # noqa: E402
 from yolact_ascend.scale.work import Done, News, Opened  # noqa: E402
 from yolact_ascend.targets.onnxruntime.target import OnnxRuntimeTarget  # noqa: E402
 
-SPEED = 8.0  # images/s of a simulated device
+SPEED_FILE = "speed.txt"  # beside the model: images/s of a simulated device
 MOMENTS = "moments"  # a folder beside --out: when each worker's model was open, and its shards were done
 REPLAYED_PART = "replayed.parquet"  # beside --out
 
@@ -64,7 +64,7 @@ class SimulatedTarget(OnnxRuntimeTarget):
         self._outputs = chosen.make_detector(chosen.cut, EVALUATION_SETTINGS).outputs
 
     def open(self, model: Path, npu: int) -> Any:
-        return Device(self._config, self._outputs, model.parent, SPEED)
+        return Device(self._config, self._outputs, model.parent, float((model.parent / SPEED_FILE).read_text()))
 
 
 def choose_simulated(request: ModelRequest) -> ChosenModel:

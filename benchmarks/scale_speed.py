@@ -1,6 +1,6 @@
-"""Speed of `scale`: linear with the number of devices, and as fast as `stream`. Devices of the first are simulated.
+"""Speed of `scale`: linear with the number of devices, and as fast as `stream`. Devices are simulated, or this CPU.
 
-    python benchmarks/scale_speed.py --coco DIR [--measure scaling overhead] [--seconds 64] [--json FILE]
+    python benchmarks/scale_speed.py --coco DIR [--measure scaling overhead card] [--seconds 64] [--json FILE]
 
 `scaling`: 1, 2, 4 and 8 simulated devices of 8 images/s on a Ray cluster of two raylets of this machine. Each gives
 outputs that YOLACT with random weights computed before, about 100 detections in an image; all else is real: images
@@ -8,7 +8,8 @@ are read, decoded and resized, detections matched, and parts written. The speed 
 its first part to its last; core-ms are those of all processes, Ray's too, while all workers have their models open.
 
 `overhead`: the demo model on ONNX Runtime over drawn scenes, by `stream`, by `scale`, and by `scale --cluster=local`,
-each from the moment when the model is open to the end with files and scores; what comes before is `start`.
+each from the moment when the model is open to the end with files and scores; what comes before is `start`. `card`: the
+same with a simulated device of 25 images/s and photographs; its time does not vary from run to run as a CPU's does.
 """
 
 from __future__ import annotations
@@ -32,13 +33,14 @@ CHECKOUT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(CHECKOUT), str(CHECKOUT / "benchmarks")]
 
 import scale_devices  # noqa: E402  before Ray
-from scale_devices import SPEED, SimulatedWorker, TimedWorker, moments_of  # noqa: E402
+from scale_devices import SPEED_FILE, SimulatedWorker, TimedWorker, choose_simulated, moments_of  # noqa: E402
 from simulated_card import compute_outputs, cpu_seconds  # noqa: E402
 from tabulate import tabulate  # noqa: E402
 
 from yolact_ascend.cli.main import main as run_verb  # noqa: E402
 from yolact_ascend.cores import count_cores  # noqa: E402
 from yolact_ascend.files import write_json  # noqa: E402
+from yolact_ascend.host import loading  # noqa: E402
 from yolact_ascend.host.loading import ChosenModel, ModelRequest  # noqa: E402
 from yolact_ascend.models.config import CONFIGS, DEFAULT_CONFIG, DEMO_CONFIG  # noqa: E402
 from yolact_ascend.pipeline.demo import SEED, WEIGHTS  # noqa: E402
@@ -47,21 +49,23 @@ from yolact_ascend.scale.actor import Job  # noqa: E402
 from yolact_ascend.scale.planning import ScaleRequest  # noqa: E402
 
 BATCH_SIZE = 8
+SPEED, CARD_SPEED = 8.0, 25.0  # images/s of a simulated device, of `scaling` and `card`
 DEVICES = (1, 2, 4, 8)
 SHARD_SIZE = 64  # eight seconds of a simulated device
 VARIANTS = ("stream", "scale", "cluster")
+MEASURES = ("scaling", "overhead", "card")
 SCENES = 250  # drawn; links to them make more
 
 
 def main() -> None:
     """Measure, print the tables, and write the results."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--coco", type=Path, help="COCO folder with val2017 and annotations, for `scaling`")
-    parser.add_argument("--measure", nargs="+", choices=("scaling", "overhead"), default=["scaling", "overhead"])
+    parser.add_argument("--coco", type=Path, help="COCO folder with val2017 and annotations, for `scaling` and `card`")
+    parser.add_argument("--measure", nargs="+", choices=MEASURES, default=MEASURES)
     parser.add_argument("--devices", type=int, nargs="+", default=DEVICES)
     parser.add_argument("--seconds", type=int, default=64, help="of each number of devices, multiples of a shard")
-    parser.add_argument("--images", type=int, default=2000, help="of each run of `overhead`")
-    parser.add_argument("--repeats", type=int, default=2, help="of `overhead`")
+    parser.add_argument("--images", type=int, default=2000, help="of each run of `overhead` and `card`")
+    parser.add_argument("--repeats", type=int, default=2, help="of these")
     parser.add_argument("--json", type=Path, help="also write the result here, beside what it has of others")
     parser.add_argument("--variant", choices=VARIANTS, help=argparse.SUPPRESS)  # of one measurement, in this process
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
@@ -70,22 +74,18 @@ def main() -> None:
         print(json.dumps(measure_variant(args.variant, args.folder)))
         return
     found = json.loads(args.json.read_text()) if args.json and args.json.is_file() else {}
-    with tempfile.TemporaryDirectory() as name:
-        for what in args.measure:
-            measure = measure_scaling if what == "scaling" else measure_overhead
-            found[what] = measure(args, Path(name))
+    measures = {"scaling": measure_scaling, "overhead": measure_overhead, "card": measure_card}
+    for what in args.measure:
+        with tempfile.TemporaryDirectory() as name:
+            found[what] = measures[what](args, Path(name))
             if args.json:
                 write_json(args.json, {"cores": count_cores(), **found})
 
 
 def measure_scaling(args: argparse.Namespace, folder: Path) -> dict[str, Any]:
     """Measure each number of simulated devices."""
-    if args.coco is None:
-        raise SystemExit("Pass --coco=DIR for the photographs.")
     most = int(max(args.devices) * SPEED * args.seconds) // SHARD_SIZE * SHARD_SIZE
-    images, annotations = scale_devices.repeat_photographs(args.coco, most, folder / "photographs")
-    names = SimpleNamespace(config=DEFAULT_CONFIG, trained_model=None, cut="detections", coco=args.coco)
-    compute_outputs(names, folder)
+    images, annotations = make_simulated(args, folder, most, SPEED)
     model = ModelRequest(folder / "model.onnx", batch_size=BATCH_SIZE)
     rows = []
     for devices in args.devices:
@@ -107,6 +107,16 @@ def measure_scaling(args: argparse.Namespace, folder: Path) -> dict[str, Any]:
     ]
     print(tabulate(table, heads, tablefmt="pipe", disable_numparse=True), flush=True)
     return {"simulation": True, "images_per_s_of_a_device": SPEED, "shard_size": SHARD_SIZE, "results": rows}
+
+
+def make_simulated(args: argparse.Namespace, folder: Path, images: int, speed: float) -> tuple[Path, Path]:
+    """Make model and outputs of a simulated device of so many images/s, and its data set; return folder and file."""
+    if args.coco is None:
+        raise SystemExit("Pass --coco=DIR for the photographs.")
+    names = SimpleNamespace(config=DEFAULT_CONFIG, trained_model=None, cut="detections", coco=args.coco)
+    compute_outputs(names, folder)
+    (folder / SPEED_FILE).write_text(str(speed))
+    return scale_devices.repeat_photographs(args.coco, images, folder / "many")
 
 
 def measure_devices(job: Job, devices: int, out: Path) -> dict[str, Any]:
@@ -154,13 +164,26 @@ def core_ms_of_steps(out: Path) -> float:
 
 
 def measure_overhead(args: argparse.Namespace, folder: Path) -> dict[str, Any]:
-    """Measure `stream` and `scale` in turn, each in a process of its own."""
+    """Measure `stream` and `scale` on this CPU."""
     from yolact_ascend.models.export import export_onnx
     from yolact_ascend.scenes.scenes import draw_dataset
 
     draw_dataset(folder / "scenes", 0, min(SCENES, args.images), SEED)
     scale_devices.repeat_photographs(folder / "scenes", args.images, folder / "many")
-    export_onnx(WEIGHTS, CONFIGS[DEMO_CONFIG], folder / "demo.onnx", cut="detections")
+    export_onnx(WEIGHTS, CONFIGS[DEMO_CONFIG], folder / "model.onnx", cut="detections")
+    rows = measure_in_turn(args, folder)
+    return {"images": args.images, "model": "demo, cut detections, ONNX Runtime", "results": rows}
+
+
+def measure_card(args: argparse.Namespace, folder: Path) -> dict[str, Any]:
+    """Measure `stream` and `scale` with a simulated device."""
+    make_simulated(args, folder, args.images, CARD_SPEED)
+    rows = measure_in_turn(args, folder)
+    return {"simulation": True, "images": args.images, "images_per_s_of_the_device": CARD_SPEED, "results": rows}
+
+
+def measure_in_turn(args: argparse.Namespace, folder: Path) -> list[dict[str, Any]]:
+    """Measure the three ways in turn, each in a process of its own."""
     found: dict[str, list[dict[str, float]]] = {variant: [] for variant in VARIANTS}
     for variant in VARIANTS * args.repeats:
         command = [sys.executable, __file__, f"--variant={variant}", f"--folder={folder}"]
@@ -183,15 +206,18 @@ def measure_overhead(args: argparse.Namespace, folder: Path) -> dict[str, Any]:
     ]
     heads = ["", "start s", "then s", "", "core-ms per image", ""]
     print(tabulate(table, heads, tablefmt="pipe", disable_numparse=True), flush=True)
-    return {"images": args.images, "model": "demo, cut detections, ONNX Runtime", "results": rows}
+    return rows
 
 
 def measure_variant(variant: str, folder: Path) -> dict[str, float]:
-    """Run the demo model over all images in one of three ways."""
+    """Run the model over all images in one of three ways."""
+    is_simulated = (folder / SPEED_FILE).is_file()
+    if is_simulated:
+        loading.choose_model = choose_simulated
     images, annotations = folder / "many" / "images", folder / "many" / "annotations.json"
     with tempfile.TemporaryDirectory(dir=folder) as name:
         out = Path(name)
-        words = [f"--model={folder / 'demo.onnx'}", f"--json_file={annotations}", f"--batch_size={BATCH_SIZE}"]
+        words = [f"--model={folder / 'model.onnx'}", f"--json_file={annotations}", f"--batch_size={BATCH_SIZE}"]
         if variant == "stream":
             files = {"bbox_det_file": "bbox.json", "mask_det_file": "mask.json", "scores_file": "scores.json"}
             places = [f"--{flag}={out / file}" for flag, file in files.items()]
@@ -199,7 +225,8 @@ def measure_variant(variant: str, folder: Path) -> dict[str, float]:
         words = ["scale", str(images), f"--out={out / 'out'}", *words]
         if variant == "scale":
             return run_timed(words)
-        return run_timed_cluster([*words, "--cluster=local"], out / "out")
+        worker = SimulatedWorker if is_simulated else TimedWorker
+        return run_timed_cluster([*words, "--cluster=local"], out / "out", worker)
 
 
 def run_timed(words: list[str]) -> dict[str, float]:
@@ -217,7 +244,7 @@ def run_timed(words: list[str]) -> dict[str, float]:
     return {"start_s": opened[0][0] - start[0], "seconds": end - opened[0][0], "cpu_s": cpu - opened[0][1]}
 
 
-def run_timed_cluster(words: list[str], out: Path) -> dict[str, float]:
+def run_timed_cluster(words: list[str], out: Path, worker: type[TimedWorker]) -> dict[str, float]:
     """Run `scale` on a cluster that it starts; the time in which that ends is counted as start, too."""
     opened, left, ended = [], [], []  # the model is open, the cluster is left, has ended
     really_join = cluster.joined
@@ -234,7 +261,7 @@ def run_timed_cluster(words: list[str], out: Path) -> dict[str, float]:
             time.sleep(0.05)
         opened.append(now())
 
-    driver.ShardWorker = TimedWorker  # type: ignore[misc]
+    driver.ShardWorker = worker  # type: ignore[misc]
     cluster.joined = join_timed
     waiting = threading.Thread(target=wait_until_open, daemon=True)
     waiting.start()
