@@ -53,9 +53,7 @@ def read_pieces(path: Path, what: str) -> Iterator[Piece]:
 
 
 def _members(text: _Text) -> Iterator[Piece]:
-    text.at += 1
-    if text.peek() == "}":
-        text.at += 1
+    if text.is_empty("}"):
         return
     while True:
         if text.peek() != '"':
@@ -85,9 +83,7 @@ def _pieces(key: str, text: _Text) -> Iterator[Piece]:
 
 
 def _entries(text: _Text) -> Iterator[Any]:
-    text.at += 1
-    if text.peek() == "]":
-        text.at += 1
+    if text.is_empty("]"):
         return
     while True:
         yield text.value()
@@ -132,6 +128,14 @@ class _Text:
                 if end < len(self._text) - LONGEST_WORD or not self._read():  # a number may go on
                     self.at = end
                     return value
+
+    def is_empty(self, closing: str) -> bool:
+        """Step over the start of a list or object, and over its end where there is nothing inside: True."""
+        self.at += 1
+        if self.peek() != closing:
+            return False
+        self.at += 1
+        return True
 
     def has_next(self, closing: str, before: str) -> bool:
         """Step over a comma, or over the end of a list or object: False."""

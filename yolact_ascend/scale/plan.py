@@ -94,7 +94,8 @@ def _part_name(shard: int) -> str:
 def place_plan(out: Place, plan: Plan, images: Sequence[Image]) -> Planned:
     """Write a plan, its manifest first, or take the same one that is there.
 
-    Several processes may place the same plan at once. Another plan there raises UsageError, which says what differs.
+    Several processes may do this at once with the same plan. Raises UsageError that names the differences when the
+    place has another plan.
     """
     there = out / PLAN
     kind = there.kind
