@@ -16,7 +16,7 @@ from yolact_ascend.files import sha256_file
 from yolact_ascend.flags import MAX_BATCH_SIZE, MAX_COUNT, MAX_WORKERS
 from yolact_ascend.host import arguments
 from yolact_ascend.host.cache import Recipe, made_once
-from yolact_ascend.host.model import BETWEEN_DEVICES, Model
+from yolact_ascend.host.model import Model
 from yolact_ascend.host.pack import is_pack, require_whole
 from yolact_ascend.models.classes import choose_classes, config_of, name_classes, require_weights
 from yolact_ascend.models.config import DEFAULT_WEIGHTS, ModelConfig, get_config, is_alike
@@ -79,8 +79,9 @@ class ChosenModel:
             stated = engines[0].metadata.get("config")
             cut = find_cut(engines[0].outputs, self.config, None if self.cut else stated)
             detector = self.make_detector(self.cut or cut, settings)
-            described = BETWEEN_DEVICES.join(self.target.describe_device(npu) for npu in self.target.npus) + remark
-            model = Model(engines, detector, self.request.batch_size, self.path, described, stack.pop_all().close)
+            devices = [self.target.describe_device(npu) for npu in self.target.npus]
+            given = (self.request.batch_size, self.path, devices, remark)
+            model = Model(engines, detector, *given, stack.pop_all().close)
         return model
 
     def _require_batch_size(self, engine: Engine) -> None:

@@ -30,7 +30,6 @@ from yolact_ascend.targets.layer_times import LayerTime, layer_times, require_la
 from yolact_ascend.targets.target import Engine, batches
 
 AnyPicture = TypeVar("AnyPicture", bound=Picture)
-BETWEEN_DEVICES = "; "  # of a model on several
 ONE_PICTURE = (str, os.PathLike, bytes, bytearray, memoryview)
 FRAMES_NDIM = 4  # of an array of several pictures [B,H,W,3]
 Timed = Callable[[str], AbstractContextManager[Any]]
@@ -49,15 +48,18 @@ class Model:
         detector: Detector,
         batch_size: int | None = None,
         path: Path = Path(),
-        device: str = "",
+        devices: Sequence[str] = ("",),
+        remark: str = "",
         close: Callable[[], object] = lambda: None,
     ) -> None:
         """Take engines of one model and the host's part behind it; `batch_size` is for a model that takes any.
 
+        `devices` are those of the engines in words, which a `remark` on the model may follow.
         `close` is called once, at the end.
         """
         self.path = path
-        self.device = device  # in words
+        self.devices = tuple(devices)  # each in words
+        self.device = "; ".join(devices) + remark  # all of them
         self.batch_size: int = engines[0].batch_size or batch_size or 1
         self._engines, self._detector, self._close = engines, detector, close
         self._turns = itertools.cycle(range(len(engines)))
@@ -65,11 +67,6 @@ class Model:
         self._is_closed, self._users = False, 0
         self._streams: weakref.WeakSet[Generator[Detected, None, None]] = weakref.WeakSet()
         self._pid = os.getpid()
-
-    @property
-    def devices(self) -> list[str]:
-        """Its devices, each in words."""
-        return self.device.split(BETWEEN_DEVICES)
 
     @property
     def config(self) -> ModelConfig:
